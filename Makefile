@@ -1,0 +1,112 @@
+# Needs GNU make and Python 3.10 to 3.13 with its venv module; `make` alone lists the targets.
+#
+#   make demo PYTHON=python3.12      another interpreter than python3
+#   make test VENV=../venv           another place for the virtual environment
+#   make test PYTEST_ARGS="-k dice"  handed on to pytest
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+VENV_PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+
+# A step of the demo keeps every core busy by itself, and its output should not mix with another's.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev demo test lint bench clean-demo
+
+# What a step prints is seen at once, also where the output is not a terminal.
+export PYTHONUNBUFFERED := 1
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+# --- installing -----------------------------------------------------------------------------------
+
+install: $(INSTALLED)  ## make the virtual environment and install everything into it
+
+install-dev: $(INSTALLED_DEV)
+
+# pip is the last thing that comes into a new environment, so it stands for a whole one.
+$(VENV)/bin/pip:
+	@command -v "$(PYTHON)" > /dev/null || { \
+	    echo "make: no '$(PYTHON)' here: apt install python3 python3-venv, or name another: make PYTHON=python3.12" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
+	    echo "make: '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1), needed is 3.10 to 3.13: name another: make PYTHON=python3.12" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2> /dev/null || { \
+	    echo "make: '$(PYTHON)' cannot make a virtual environment: apt install python3-venv" >&2; exit 2; }
+	@echo "== Making the virtual environment $(VENV)"
+	"$(PYTHON)" -m venv "$(VENV)"
+	@echo '*' > "$(VENV)/.gitignore"
+
+$(INSTALLED): requirements.txt pyproject.toml $(wildcard third_party/*/*.*) | $(VENV)/bin/pip
+	@echo "== Installing into $(VENV) (2.8 GB, some minutes)"
+	"$(VENV_PYTHON)" -m pip install --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(INSTALLED_DEV): requirements-dev.txt $(INSTALLED)
+	@echo "== Installing the tools for tests and lint into $(VENV)"
+	"$(VENV_PYTHON)" -m pip install --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# --- the demo: prepare, train and evaluate each project on the synthetic sample --------------------
+
+PROJECTS := pneumonia_classification heart_detection atrium_segmentation
+PREPARED := data/prepared/SYNTHETIC-
+RUNS := runs/SYNTHETIC-demo
+
+# What only the later steps import. A module of common/ that is not named here counts for all of
+# them: a new one rebuilds too much rather than too little.
+TRAINING := $(wildcard common/fitting.py common/losses.py common/pipeline.py common/runs.py common/models/*.py)
+SCORING := $(wildcard common/explain.py common/figures.py common/report.py common/scores/*.py)
+PREPARING := $(filter-out $(TRAINING) $(SCORING) common/results.py,$(wildcard common/*.py data/*.py))
+
+MANIFESTS := $(PROJECTS:%=$(PREPARED)%/manifest.json)
+FITTED := $(PROJECTS:%=$(RUNS)/%/fitted.json)
+METRICS := $(PROJECTS:%=$(RUNS)/%/evaluation/test/metrics.json)
+
+demo: $(METRICS)  ## run the three projects on a synthetic sample (12 minutes with the install)
+	@echo "== Results"
+	@"$(VENV_PYTHON)" -m common.results $(RUNS)
+
+# manifest.json and fitted.json are the last files that their steps write. Where one is there, an
+# older step has ended, whose script would find nothing to do: it makes way. Where it is not, the
+# step was broken off, and the script goes on with it.
+$(MANIFESTS): $(PREPARED)%/manifest.json: %/config.py %/prepare_data.py $(PREPARING) | $(INSTALLED)
+	@echo "== $*: preparing"
+	@if test -e $@; then rm -r $(@D); fi
+	"$(VENV_PYTHON)" $*/prepare_data.py --preset demo --prepared $(@D)
+	@touch -c $@
+
+$(FITTED): $(RUNS)/%/fitted.json: $(PREPARED)%/manifest.json %/train.py $(TRAINING) | $(INSTALLED)
+	@echo "== $*: training"
+	@if test -e $@; then rm -r $(@D); fi
+	"$(VENV_PYTHON)" $*/train.py --preset demo --prepared $(PREPARED)$* --run $(@D)
+	@touch -c $@
+
+$(METRICS): $(RUNS)/%/evaluation/test/metrics.json: $(RUNS)/%/fitted.json %/evaluate.py $(SCORING) | $(INSTALLED)
+	@echo "== $*: evaluating"
+	"$(VENV_PYTHON)" $*/evaluate.py --run $(RUNS)/$*
+	@touch -c $@
+
+clean-demo:  ## remove what the demo made
+	rm -rf $(RUNS) $(PROJECTS:%=$(PREPARED)%)
+
+# --- for those who change the code ----------------------------------------------------------------
+
+test: $(INSTALLED_DEV)  ## install, then run the tests and show the coverage of common/
+	"$(VENV_PYTHON)" -m pytest --cov=common --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+lint: $(INSTALLED_DEV)  ## check the code's style and format
+	"$(VENV_PYTHON)" -m ruff check .
+	"$(VENV_PYTHON)" -m ruff format --check .
+
+ifneq ($(wildcard benchmarks/__main__.py),)
+bench: $(INSTALLED)  ## time what is worth timing
+	"$(VENV_PYTHON)" -m benchmarks
+else
+bench:
+	@echo "There is nothing in benchmarks/ yet."
+endif

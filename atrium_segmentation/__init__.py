@@ -1,0 +1,1 @@
+"""The left atrium in MRI volumes: U-Net and FCN-8, one mask."""

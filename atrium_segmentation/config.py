@@ -1,0 +1,116 @@
+"""Every setting of the atrium project, and its presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from common.errors import UserError
+from common.settings import Preset, Project, SharedEvaluate, SharedPrepare, SharedTrain
+
+STRIDE = 32
+"""FCN-8 halves a slice five times, so both sides of what it sees are multiples of 32."""
+
+
+@dataclass(frozen=True)
+class PrepareSettings(SharedPrepare):
+    """What prepare_data.py takes."""
+
+    spacing_mm: tuple[float, float, float] = (1.25, 1.25, 1.25)
+    """Working distance of voxels in mm along x (right), y (front) and z (head). 0: the
+    volume's own. Scores are always taken at the volume's own."""
+
+    def __post_init__(self) -> None:
+        """Refuse a spacing below 0."""
+        super().__post_init__()
+        if min(self.spacing_mm) < 0:
+            raise UserError(f"--spacing-mm must be 0 or more. Received: {self.spacing_mm}")
+
+
+@dataclass(frozen=True)
+class TrainSettings(SharedTrain):
+    """What train.py takes."""
+
+    models: tuple[Literal["unet", "fcn8"], ...] = ("unet", "fcn8")
+    """The networks to train, one after the other, on the same batches."""
+    unet_width: int = 16
+    """Channels of U-Net's first level; each level down has twice as many."""
+    unet_depth: int = 4
+    """How often U-Net halves a slice, up to 5."""
+    fcn8_width: int = 16
+    """Channels of FCN-8's first block; VGG16 has 64."""
+    neighbours: int = 1
+    """Slices below and above that are seen as channels beside a slice."""
+    loss: Literal["crossentropy", "focal", "dice", "dice+crossentropy"] = "crossentropy"
+    """What is made small. crossentropy is the binary one for one class, as the article has."""
+    empty_share: float = 1.0
+    """Share of the slices without any of the structure that are trained on."""
+    rotation_degrees: float = 15.0
+    """Online augmentation: rotation to either side, in degrees."""
+    scale: float = 0.15
+    """Online augmentation: zoom, as a share."""
+    shift: float = 0.05
+    """Online augmentation: shift along each axis, as a share of the side."""
+    contrast: float = 0.3
+    """Online augmentation: contrast and gamma, as a share; brightness half of it."""
+    noise: float = 0.02
+    """Online augmentation: standard deviation of noise, as a share of the value range."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no slice can be cut to."""
+        super().__post_init__()
+        if self.image_size % STRIDE:
+            raise UserError(
+                f"--image-size must be a multiple of {STRIDE}. Received: {self.image_size}"
+            )
+        if not self.models:
+            raise UserError("--models must name unet, fcn8 or both")
+        if not 0 <= self.empty_share <= 1:
+            raise UserError(f"--empty-share must be 0 to 1. Received: {self.empty_share}")
+        if not 1 <= self.unet_depth <= 5:
+            raise UserError(f"--unet-depth must be 1 to 5. Received: {self.unet_depth}")
+
+
+@dataclass(frozen=True)
+class EvaluateSettings(SharedEvaluate):
+    """What evaluate.py takes."""
+
+    pictures: int = 4
+    """The most cases that are drawn: the worst, the best, and some between."""
+    largest_component: bool = True
+    """Keep only the largest connected part of a prediction: there is one left atrium."""
+
+
+DEMO = Preset(
+    about="the SYNTHETIC sample: Dice about 0.85, about a minute. python train.py --preset demo",
+    prepare=PrepareSettings(spacing_mm=(2.0, 2.0, 2.5), validation_share=0.2, test_share=0.2),
+    train=TrainSettings(
+        epochs=10, batch_size=16, image_size=64, learning_rate=2e-3, patience=10,
+        unet_width=8, unet_depth=3, fcn8_width=8,
+    ),
+    evaluate=EvaluateSettings(),
+)
+
+CPU = Preset(
+    about="real data on two cores, from scratch. python train.py --preset cpu",
+    prepare=PrepareSettings(spacing_mm=(1.25, 1.25, 1.25)),
+    train=TrainSettings(epochs=15, batch_size=16, image_size=96, learning_rate=2e-3),
+    evaluate=EvaluateSettings(),
+)
+
+GPU = Preset(
+    about="what one would run on a card, at full resolution. python train.py --preset gpu",
+    prepare=PrepareSettings(spacing_mm=(0.0, 0.0, 0.0)),
+    train=TrainSettings(
+        epochs=60, batch_size=32, image_size=192, learning_rate=1e-3, patience=15,
+        unet_width=48, unet_depth=5, fcn8_width=64,
+    ),
+    evaluate=EvaluateSettings(),
+)
+
+PROJECT = Project(
+    name="atrium_segmentation",
+    dataset="Task02_Heart",
+    sample="SYNTHETIC-Task02_Heart",
+    presets={"demo": DEMO, "cpu": CPU, "gpu": GPU},
+)

@@ -1,0 +1,160 @@
+"""Prepare left-atrium volumes: NIfTI images and masks to TFRecords.
+
+Reads a folder with imagesTr/, labelsTr/ and dataset.json. Writes cases.csv (every case and its
+split), records/ and manifest.json. Started again, it goes on, or says that all is there.
+
+    python prepare_data.py --source data/raw/Task02_Heart --prepared data/prepared/atrium
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from atrium_segmentation.config import PROJECT, PrepareSettings
+from common.errors import run_script
+from common.settings import parse, show
+
+VOLUMES_A_SHARD = 8
+
+
+def main() -> None:
+    """The script."""
+    prepare(parse(PROJECT, "prepare", __doc__))
+
+
+def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
+    """Prepare a dataset.
+
+    Args:
+        settings: Where from, where to, and how.
+        all_test: Make every case a test case, to evaluate a finished run on it.
+
+    Returns:
+        The prepared folder.
+    """
+    from common import preparing, records
+    from common.artefacts import only_one
+    from common.decathlon import index_volumes
+
+    show("Prepare volumes for left atrium segmentation", settings)
+    source = preparing.find_source(PROJECT, settings)
+    folder = settings.prepared or PROJECT.prepared(source.synthetic)
+    with only_one(folder):
+        decides = {**preparing.settings_of_data(settings), "all_test": all_test}
+        key = records.source_key(source.folder, decides)
+        if not records.begin(folder, key, settings.overwrite):
+            print(f"\n{folder}: is prepared already, nothing to do")
+            return folder
+
+        # -- Index: which volumes there are, and what their labels are called.
+        cases, labels = index_volumes(source.folder)
+        cases["split"] = ""
+        left = preparing.usable(cases, source.folder)
+
+        # -- Split: by patient.
+        one_stratum = left["case"].str[:0]
+        cases.loc[left.index, "split"] = preparing.split(left, one_stratum, settings, all_test)
+        left = cases.loc[left.index]
+
+        # -- Write.
+        jobs = preparing.jobs(left, ["mask_path"], 0, settings.seed)
+        decode = partial(
+            decode_case, source=source.folder, labels=labels, spacing_mm=settings.spacing_mm
+        )
+        shards, unreadable = records.write_shards(
+            folder, jobs, decode, VOLUMES_A_SHARD, settings.workers
+        )
+        preparing.leave_out(cases, unreadable)
+        left = preparing.usable(cases, source.folder)
+
+        # -- Tell: tables, counts, the disk that was saved.
+        preparing.write_cases(folder, cases)
+        preparing.print_splits(cases, {}, settings)
+        print(f"  labels: {', '.join(f'{value} {name}' for value, name in labels.items())}")
+        files = [*left["path"], *left["mask_path"]]
+        disk = preparing.print_disk(source.folder, files, shards)
+        records.finish(
+            folder,
+            {
+                **preparing.manifest(PROJECT, source, key, decides, cases, shards, disk),
+                "labels": {str(value): name for value, name in labels.items()},
+            },
+        )
+    preparing.print_written([folder / "cases.csv", folder / "manifest.json"])
+    return folder
+
+
+def decode_case(
+    job: Mapping[str, Any],
+    source: Path,
+    labels: Mapping[int, str],
+    spacing_mm: tuple[float, float, float],
+) -> dict[str, Any]:
+    """One volume to the features of its record.
+
+    Arrays are zlib-compressed uint8 in the order (z, y, x), so that a slice is contiguous.
+    ``image`` and ``mask`` lie on the working grid; ``grid_image`` and ``grid_mask`` on the
+    volume's own, canonical. A training volume is never scored whole and has none of the latter.
+
+    Args:
+        job: A row of the table of cases.
+        source: The dataset's folder.
+        labels: The mask's values and their names.
+        spacing_mm: Working distance of voxels along x, y and z; 0 is the volume's own.
+
+    Raises:
+        UserError: The image or the mask cannot be read, or they do not match.
+    """
+    import numpy as np
+
+    from common.nifti import read_mask, read_volume, resample_mask, resample_volume
+    from common.splits import TRAIN
+
+    volume = read_volume(source / job["path"])
+    mask = read_mask(source / job["mask_path"], volume, labels)
+    spacing = tuple(w or own for w, own in zip(spacing_mm, volume.spacing_mm, strict=True))
+    image, affine = resample_volume(volume, spacing)
+    working_mask, _ = resample_mask(mask, volume, spacing)
+    low, high = np.percentile(volume.voxels, [0.5, 99.5])
+    features = {
+        "case": job["case"],
+        "image": packed(to_bytes(image, low, high)),
+        "mask": packed(working_mask),
+        "shape": np.array(image.shape[::-1]),
+        "affine": affine.astype("<f8").tobytes(),
+        "grid_shape": np.array(volume.voxels.shape[::-1]),
+        "grid_affine": volume.affine.astype("<f8").tobytes(),
+        "grid_image": b"",
+        "grid_mask": b"",
+    }
+    if job["split"] != TRAIN:
+        features["grid_image"] = packed(to_bytes(volume.voxels, low, high))
+        features["grid_mask"] = packed(mask)
+    return features
+
+
+def to_bytes(voxels: Any, low: float, high: float) -> Any:
+    """Intensities to uint8: ``low`` to 0, ``high`` to 255, what lies outside cut off.
+
+    Low and high are the volume's own 0.5th and 99.5th percentile, since the units of MRI are
+    arbitrary and differ from scan to scan.
+    """
+    import numpy as np
+
+    scaled = (voxels - low) * (255 / max(high - low, 1e-6))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def packed(values: Any) -> bytes:
+    """A uint8 array (x, y, z) as zlib bytes in the order (z, y, x)."""
+    import numpy as np
+
+    return zlib.compress(np.ascontiguousarray(values.T).tobytes(), 6)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,331 @@
+"""Train U-Net and FCN-8 to segment the left atrium, both on the same batches.
+
+Reads what prepare_data.py wrote (and prepares first where nothing is prepared). Writes
+config.json, for each network a folder with history.csv, tensorboard/ and model.keras (the best
+epoch by val_loss), mean_shape.npz (the baseline) and fitted.json. A training that was stopped
+goes on with the same command.
+
+    python train.py --preset cpu --prepared data/prepared/atrium --run runs/my-run
+    python train.py --models unet
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from atrium_segmentation.config import PROJECT, STRIDE, TrainSettings
+from common.errors import run_script
+from common.settings import parse, show
+
+MEAN_SHAPE_GRID = (48, 64, 64)
+"""Voxels (z, y, x) over a volume's extent on which the baseline's mean shape is kept."""
+
+
+def main() -> None:
+    """The script."""
+    settings = parse(PROJECT, "train", __doc__)
+    show("Train networks to segment the left atrium", settings)
+
+    from common import fitting, runs
+    from common.artefacts import only_one, write_json
+    from common.backend import start_tensorflow
+    from common.preparing import print_written
+    from common.splits import training_splits
+
+    start_tensorflow()
+    prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
+    run = runs.run_folder(PROJECT, settings)
+    with only_one(run):
+        if not runs.begin_run(run, settings, prepared):
+            print(f"\n{run}: this run has ended already, nothing to do")
+            return
+
+        # -- Data: slices of the training volumes, and of the validation volumes.
+        train, validation = training_splits(prepared.splits, settings.fold)
+        side = settings.image_size or _side_of(prepared, train)
+        classes = classes_of(prepared)
+        count = _count_slices(prepared, train)
+        steps, batch_size = fitting.steps_in_epoch(count, settings)
+        precision = fitting.set_precision(settings.precision)
+        print(
+            f"\n{prepared.count(train)} volumes train ({count} slices), "
+            f"{prepared.count(validation)} validate, {side} x {side} pixels, "
+            f"{2 * settings.neighbours + 1} slices as channels, {precision}; run folder {run}",
+            flush=True,
+        )
+
+        # -- Fit each network on the same batches.
+        fitted: dict[str, Any] = {"models": {}, "neighbours": settings.neighbours}
+        for name in settings.models:
+            model = build(name, classes, settings)
+            print(f"\n{name}: {model.count_params():,} parameters", flush=True)
+            (run / name).mkdir(exist_ok=True)
+            state = fitting.fit(
+                run / name,
+                build=partial(build, name, classes, settings),
+                loss=_loss(settings, classes),
+                metrics=_metrics(classes),
+                training=lambda first_epoch: training_data(
+                    prepared, train, side, steps, batch_size, first_epoch, settings
+                ),
+                validation=validation_data(prepared, validation, side, batch_size, settings),
+                steps=steps,
+                settings=settings,
+            )
+            fitted["models"][name] = {
+                "parameters": model.count_params(),
+                "best_epoch": state.best_epoch,
+                "val_loss": state.best,
+                "seconds": round(sum(row["seconds"] for row in state.history), 1),
+            }
+            print(f"  best epoch {state.best_epoch}, val_loss {state.best:.4f}")
+
+        # -- Constants: the mean shape of the training masks, cut where it fits them best.
+        fitted["mean_shape_threshold"] = _fit_mean_shape(run, prepared, train)
+        write_json(run / "fitted.json", fitted)
+    models = [run / name / "model.keras" for name in settings.models]
+    print_written([*models, run / "mean_shape.npz", run / "fitted.json"])
+
+
+def build(name: str, classes: int, settings: TrainSettings) -> Any:
+    """A network with its starting weights: slices (batch, h, w, channels) to probabilities."""
+    from common.errors import UserError
+    from common.models.fcn8 import build_fcn8
+    from common.models.starting_weights import take_weights
+    from common.models.unet import build_unet
+
+    channels = 2 * settings.neighbours + 1
+    if name == "unet":
+        model = build_unet(channels, classes, settings.unet_width, settings.unet_depth)
+    else:
+        model = build_fcn8(channels, classes, settings.fcn8_width)
+    if settings.weights == "imagenet":
+        raise UserError(
+            "--weights imagenet: U-Net and FCN-8 have no ImageNet file here; give none, a file "
+            "or a run's folder"
+        )
+    if settings.weights != "none":
+        start = Path(settings.weights)
+        own = start / name if (start / name).is_dir() else start
+        take_weights(model, str(own), head=())
+    return model
+
+
+def classes_of(prepared: Any) -> int:
+    """1 for a mask (sigmoid), else the number of labels with the background (softmax)."""
+    labels = len(prepared.manifest["labels"])
+    return 1 if labels <= 2 else labels
+
+
+def training_data(
+    prepared: Any,
+    splits: list[str],
+    side: int,
+    steps: int,
+    batch_size: int,
+    first_epoch: int,
+    settings: TrainSettings,
+) -> Any:
+    """Shuffled, augmented batches of slices from all volumes.
+
+    Images (batch, side, side, channels) in 0..255 and masks (batch, side, side, 1), moved
+    together.
+    """
+    import tensorflow as tf
+
+    from common import augment, pipeline
+
+    ranges = augment.Ranges(
+        rotation_degrees=settings.rotation_degrees,
+        scale=settings.scale,
+        shift=settings.shift,
+        contrast=settings.contrast,
+        brightness=settings.contrast / 2,
+        gamma=settings.contrast,
+        noise=settings.noise,
+    )
+
+    def to_samples(volumes: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
+        def slices(number: tf.Tensor, volume: dict[str, tf.Tensor]) -> tf.data.Dataset:
+            own = tf.stack([seed, number])
+            samples = slices_of(volume, settings.neighbours)
+            if settings.empty_share < 1:
+                samples = _without_some_empty(samples, settings.empty_share, own)
+            return tf.data.Dataset.from_tensor_slices(_cut(samples, side, own))
+
+        return volumes.enumerate().interleave(
+            slices, cycle_length=8, block_length=4, num_parallel_calls=2, deterministic=True
+        )
+
+    def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        draws = augment.draw(ranges, batch_size, seed)
+        images = augment.move_images(tf.cast(batch["image"], tf.float32), draws)
+        masks = augment.move_images(tf.cast(batch["mask"], tf.float32), draws, nearest=True)
+        return augment.change_intensities(images, draws), masks
+
+    return pipeline.training_batches(
+        volumes(prepared, splits),
+        steps,
+        batch_size,
+        settings.seed,
+        first_epoch,
+        settings.epochs,
+        to_inputs,
+        to_samples,
+    )
+
+
+def validation_data(
+    prepared: Any, splits: list[str], side: int, batch_size: int, settings: TrainSettings
+) -> Any:
+    """Every slice of some volumes, cut from the middle, in order."""
+    import tensorflow as tf
+
+    def slices(volume: dict[str, tf.Tensor]) -> tf.data.Dataset:
+        samples = slices_of(volume, settings.neighbours)
+        return tf.data.Dataset.from_tensor_slices(_cut(samples, side, None))
+
+    count = _count_slices(prepared, splits)
+    return (
+        volumes(prepared, splits)
+        .flat_map(slices)
+        .apply(tf.data.experimental.assert_cardinality(count))
+        .batch(batch_size)
+        .map(lambda one: (tf.cast(one["image"], tf.float32), tf.cast(one["mask"], tf.float32)))
+        .cache()
+        .prefetch(2)
+    )
+
+
+def volumes(prepared: Any, splits: list[str]) -> Any:
+    """The working volumes of some splits: ``image`` and ``mask`` (z, y, x) uint8, ``case``."""
+    import tensorflow as tf
+
+    from common import pipeline
+
+    features = {
+        "case": tf.io.FixedLenFeature((), tf.string),
+        "image": tf.io.FixedLenFeature((), tf.string),
+        "mask": tf.io.FixedLenFeature((), tf.string),
+        "shape": tf.io.FixedLenFeature((3,), tf.int64),
+    }
+
+    def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
+        example = tf.io.parse_single_example(record, features)
+        unpacked = {
+            name: tf.reshape(
+                tf.io.decode_raw(tf.io.decode_compressed(example[name], "ZLIB"), tf.uint8),
+                example["shape"],
+            )
+            for name in ("image", "mask")
+        }
+        return {"case": example["case"], **unpacked}
+
+    return pipeline.decoded(prepared, splits, decode)
+
+
+def slices_of(volume: dict[str, Any], neighbours: int) -> dict[str, Any]:
+    """A volume's slices with their neighbours as channels; at an end the end slice repeats.
+
+    Args:
+        volume: ``image`` and ``mask``, (z, y, x).
+        neighbours: Slices below and above.
+
+    Returns:
+        ``image`` (z, y, x, 2 * neighbours + 1) and ``mask`` (z, y, x, 1).
+    """
+    import tensorflow as tf
+
+    count = tf.shape(volume["image"])[0]
+    offsets = tf.range(-neighbours, neighbours + 1)
+    which = tf.clip_by_value(tf.range(count)[:, None] + offsets, 0, count - 1)
+    stacked = tf.transpose(tf.gather(volume["image"], which), (0, 2, 3, 1))
+    return {"image": stacked, "mask": volume["mask"][..., None]}
+
+
+def _cut(samples: dict[str, Any], side: int, seed: Any) -> dict[str, Any]:
+    """Slices cut or padded with 0 to a square: at a place drawn for the volume, else the middle."""
+    import tensorflow as tf
+
+    both = tf.concat([samples["image"], samples["mask"]], -1)
+    height, width = tf.shape(both)[1], tf.shape(both)[2]
+    both = tf.image.resize_with_crop_or_pad(
+        both, tf.maximum(height, side), tf.maximum(width, side)
+    )
+    if seed is None:
+        both = tf.image.resize_with_crop_or_pad(both, side, side)
+    else:
+        size = (tf.shape(both)[0], side, side, tf.shape(both)[3])
+        both = tf.image.stateless_random_crop(both, size, seed)
+    channels = samples["image"].shape[-1]
+    both = tf.ensure_shape(both, (None, side, side, channels + 1))
+    return {"image": both[..., :channels], "mask": both[..., channels:]}
+
+
+def _without_some_empty(samples: dict[str, Any], share: float, seed: Any) -> dict[str, Any]:
+    import tensorflow as tf
+
+    full = tf.reduce_any(samples["mask"] > 0, (1, 2, 3))
+    drawn = tf.random.stateless_uniform(tf.shape(full), seed) < share
+    return {name: tf.boolean_mask(values, full | drawn) for name, values in samples.items()}
+
+
+def _side_of(prepared: Any, splits: list[str]) -> int:
+    """The smallest square that holds the slices of all volumes, a multiple of 32."""
+    longest = max(
+        max(volume["image"].shape[1:]) for volume in volumes(prepared, splits).as_numpy_iterator()
+    )
+    return -(-longest // STRIDE) * STRIDE
+
+
+def _count_slices(prepared: Any, splits: list[str]) -> int:
+    return sum(
+        len(volume["image"]) for volume in volumes(prepared, splits).as_numpy_iterator()
+    )
+
+
+def _loss(settings: TrainSettings, classes: int) -> Any:
+    from common.losses import segmentation_loss
+
+    return segmentation_loss(settings.loss, classes)
+
+
+def _metrics(classes: int) -> list[Any]:
+    from common.losses import Dice
+
+    return [Dice(classes)]
+
+
+def _fit_mean_shape(run: Path, prepared: Any, splits: Sequence[str]) -> float:
+    """Keep the mean of the training masks over their extents, and the cut with the best Dice."""
+    import numpy as np
+
+    from common.artefacts import whole_file
+    from common.nifti import resample
+    from common.scores.volumes import dice
+
+    masks = [
+        resample(volume["mask"] > 0, MEAN_SHAPE_GRID)
+        for volume in volumes(prepared, list(splits)).as_numpy_iterator()
+    ]
+    mean = np.mean(masks, axis=0)
+    with whole_file(run / "mean_shape.npz") as beside:
+        np.savez_compressed(beside, mean=mean.astype(np.float32))
+    cuts = np.linspace(0.1, 0.9, 17)
+    scores = [np.mean([dice(mask >= 0.5, mean >= cut) for mask in masks]) for cut in cuts]
+    return float(cuts[int(np.argmax(scores))])
+
+
+def _prepare(settings: TrainSettings) -> Path:
+    from atrium_segmentation.prepare_data import prepare
+
+    preset = PROJECT.presets[settings.preset].prepare
+    return prepare(dataclasses.replace(preset, preset=settings.preset, seed=settings.seed))
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,134 @@
+"""Grad-CAM: where a classifier looked (Selvaraju et al. 2017, arXiv:1610.02391).
+
+By tf-explain where it works, which is on TensorFlow and in float32 with a flat graph; by the
+same formula of our own elsewhere. Both give the same map (tests/common/test_explain.py).
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+_AT_ONCE = 16
+
+
+def gradcam(model: keras.Model, images: np.ndarray, layer_name: str) -> np.ndarray:
+    """Grad-CAM of a model's first output.
+
+    Args:
+        model: A flat functional model with one output, (batch, outputs).
+        images: (cases, side, side, channels), the model's input.
+        layer_name: A convolutional layer's name.
+
+    Returns:
+        (cases, side, side) float32, 0 to 1: the rectified map, scaled to the image and divided
+        by its own greatest value; all 0 where nothing spoke for the output.
+    """
+    maps = [
+        _tf_explain_maps(model, images[start : start + _AT_ONCE], layer_name)
+        if _tf_explain_works(model)
+        else own_maps(model, images[start : start + _AT_ONCE], layer_name)
+        for start in range(0, len(images), _AT_ONCE)
+    ]
+    side = images.shape[1:3]
+    return np.stack([_scaled(one, side) for part in maps for one in part])
+
+
+def own_maps(model: keras.Model, images: np.ndarray, layer_name: str) -> np.ndarray:
+    """The same map without tf-explain.
+
+    Args:
+        model: As for `gradcam`.
+        images: As for `gradcam`.
+        layer_name: As for `gradcam`.
+
+    Returns:
+        (cases, height, width) of the layer: the sum over channels of the activation times the
+        mean gradient of the output; not rectified.
+    """
+    import keras
+    import tensorflow as tf
+
+    both = keras.Model(model.inputs, [model.get_layer(layer_name).output, model.outputs[0]])
+    with tf.GradientTape() as tape:
+        activations, predictions = both(tf.convert_to_tensor(images, tf.float32), training=False)
+        spoken = predictions[:, 0]
+    gradients = tape.gradient(spoken, activations)
+    weights = tf.reduce_mean(gradients, (1, 2), keepdims=True)
+    return tf.reduce_sum(tf.cast(activations * weights, tf.float32), -1).numpy()
+
+
+def _tf_explain_maps(model: keras.Model, images: np.ndarray, layer_name: str) -> np.ndarray:
+    from tf_explain.core.grad_cam import GradCAM
+
+    with warnings.catch_warnings():
+        # It calls the model with a list of inputs, which Keras 3 takes and warns about.
+        warnings.filterwarnings("ignore", message="The structure of `inputs`")
+        # explain() itself blends the map into a picture and divides a map of zeros by zero.
+        activations, gradients = GradCAM.get_gradients_and_filters(
+            model, images.astype(np.float32), layer_name, 0, use_guided_grads=False
+        )
+    return np.asarray(GradCAM.generate_ponderated_output(activations, gradients))
+
+
+def _tf_explain_works(model: keras.Model) -> bool:
+    import keras
+
+    return keras.backend.backend() == "tensorflow" and model.compute_dtype == "float32"
+
+
+def _scaled(one: np.ndarray, side: tuple[int, ...]) -> np.ndarray:
+    from PIL import Image
+
+    rectified = Image.fromarray(np.maximum(one, 0).astype(np.float32))
+    scaled = np.asarray(rectified.resize(side[::-1], Image.Resampling.BILINEAR))
+    greatest = scaled.max()
+    return scaled / greatest if greatest > 0 else scaled
+
+
+def pointing_game(maps: np.ndarray, boxes: list[np.ndarray]) -> dict[str, float | int | None]:
+    """Whether a map's peak lies in a radiologist's box (Zhang et al. 2016, arXiv:1608.00507).
+
+    Args:
+        maps: (cases, side, side), from `gradcam`.
+        boxes: For each case its boxes (n, 4), (x0, y0, x1, y1) in fractions of the side; cases
+            with none do not count.
+
+    Returns:
+        ``pointing_game``: share of the cases whose peak is inside a box; ``chance``: the mean
+        share of the image that boxes cover, which a random peak would score; ``weight_inside``:
+        the mean share of a map's weight inside; ``n`` cases. None where n is 0.
+    """
+    hits, chances, inside = [], [], []
+    for one, of_case in zip(maps, boxes, strict=True):
+        if not len(of_case):
+            continue
+        covered = boxes_mask(of_case, one.shape[0])
+        peak = np.unravel_index(np.argmax(one), one.shape)
+        hits.append(bool(covered[peak]) and one.max() > 0)
+        chances.append(covered.mean())
+        inside.append((one * covered).sum() / one.sum() if one.sum() > 0 else 0.0)
+    if not hits:
+        return {"pointing_game": None, "chance": None, "weight_inside": None, "n": 0}
+    return {
+        "pointing_game": float(np.mean(hits)),
+        "chance": float(np.mean(chances)),
+        "weight_inside": float(np.mean(inside)),
+        "n": len(hits),
+    }
+
+
+def boxes_mask(boxes: np.ndarray, side: int) -> np.ndarray:
+    """The pixels (side, side) whose centres lie in any of the boxes, given in fractions."""
+    centres = (np.arange(side) + 0.5) / side
+    mask = np.zeros((side, side), bool)
+    for x0, y0, x1, y1 in boxes:
+        columns = (centres >= x0) & (centres < x1)
+        rows = (centres >= y0) & (centres < y1)
+        mask |= rows[:, None] & columns[None, :]
+    return mask

@@ -1,0 +1,219 @@
+"""Pictures of radiographs and scores as PNG: one palette and one style.
+
+Blue is the truth and vermilion red the prediction, on film and in charts alike; the two differ
+in lightness too, so that they can be told apart without colour vision and in print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.artefacts import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TRUTH = "#4da3ff"
+PREDICTION = "#ff4b33"
+INK = "#1f2933"
+GREY = "#8896a5"
+SHORTEST_SIDE_INCHES = 3.2
+
+
+def new_figure(columns: int, rows: int, width: float, height: float) -> tuple[Figure, Any]:
+    """A figure of ``rows`` by ``columns`` axes of a size in inches each, in the one style."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    mpl.rcParams.update({"font.size": 9, "axes.edgecolor": GREY, "text.color": INK,
+                         "axes.labelcolor": INK, "axes.spines.top": False,
+                         "axes.spines.right": False, "legend.frameon": False})
+    figure = Figure((columns * width, rows * height), layout="constrained", facecolor="white")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def save(figure: Figure, path: Path, synthetic: bool) -> Path:
+    """Write a figure as a PNG, marked where the data was made up; gives the path back."""
+    if synthetic:
+        figure.text(
+            0.5, 0.5, "SYNTHETIC", fontsize=26, color=GREY, alpha=0.28, rotation=20,
+            ha="center", va="center", zorder=10, weight="bold",
+        )
+    with whole_file(path) as beside:
+        figure.savefig(beside, dpi=120)
+    return path
+
+
+def draw_film(axes: Axes, image: np.ndarray, title: str) -> None:
+    """A radiograph (rows, columns) 0..255 on axes in its own pixels, true proportions."""
+    rows, columns = image.shape
+    # Box edges are half-open pixel edges, so the film lies from 0 to its width.
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255, extent=(0, columns, rows, 0))
+    axes.set_title(title, fontsize=9, loc="left", color=INK)
+    axes.set_axis_off()
+
+
+def draw_box(axes: Axes, box: Sequence[float], colour: str, style: str = "-") -> None:
+    """A box (x0, y0, x1, y1) in the pixels of the film on the axes."""
+    from matplotlib.patches import Rectangle
+
+    x0, y0, x1, y1 = box
+    axes.add_patch(
+        Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.8,
+                  linestyle=style)
+    )
+
+
+def gradcam_picture(
+    path: Path,
+    image: np.ndarray,
+    heat: np.ndarray,
+    boxes: np.ndarray,
+    title: str,
+    synthetic: bool,
+) -> Path:
+    """The film, and the film under its Grad-CAM map, with the radiologist's boxes on both.
+
+    Args:
+        path: Where the PNG goes.
+        image: (side, side) 0..255.
+        heat: (any, any) 0..1, over the same square.
+        boxes: (n, 4) in fractions of the square's side.
+        title: Says case, label and score.
+        synthetic: Whether the data was made up.
+    """
+    figure, axes = new_figure(2, 1, 3.9, 4.1)
+    draw_film(axes[0, 0], image, title)
+    draw_film(axes[0, 1], image, "Grad-CAM of the pneumonia output")
+    side = image.shape[0]
+    # Where the map is low the film stays visible.
+    shown = axes[0, 1].imshow(
+        heat, cmap="inferno", vmin=0, vmax=1, alpha=np.clip(heat * 0.75, 0, 0.75),
+        extent=(0, side, side, 0), interpolation="bilinear",
+    )
+    figure.colorbar(shown, ax=axes[0, 1], shrink=0.7, label="share of the map's peak")
+    for box in boxes:
+        for one in axes[0]:
+            draw_box(one, box * side, TRUTH)
+    if len(boxes):
+        axes[0, 0].plot([], [], color=TRUTH, label="radiologist's box")
+        figure.legend(loc="outside lower left", fontsize=8)
+    return save(figure, path, synthetic)
+
+
+def box_picture(
+    path: Path,
+    image: np.ndarray,
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    title: str,
+    synthetic: bool,
+) -> Path:
+    """A film in true proportions with the true box in blue and the predicted one in red.
+
+    Args:
+        path: Where the PNG goes.
+        image: (rows, columns) 0..255.
+        truth: (x0, y0, x1, y1) in pixels of the image.
+        predicted: Likewise.
+        title: Says case and IoU.
+        synthetic: Whether the data was made up.
+    """
+    rows, columns = image.shape
+    scale = SHORTEST_SIDE_INCHES / min(rows, columns)
+    figure, axes = new_figure(1, 1, columns * scale + 0.3, rows * scale + 0.9)
+    draw_film(axes[0, 0], image, title)
+    draw_box(axes[0, 0], truth, TRUTH)
+    draw_box(axes[0, 0], predicted, PREDICTION)
+    for colour, label in ((TRUTH, "truth"), (PREDICTION, "prediction")):
+        axes[0, 0].plot([], [], color=colour, label=label)
+    figure.legend(loc="outside lower center", fontsize=8, ncols=2)
+    return save(figure, path, synthetic)
+
+
+def film_sheet(
+    path: Path,
+    images: Sequence[np.ndarray],
+    boxes: Sequence[np.ndarray],
+    titles: Sequence[str],
+    synthetic: bool,
+    columns: int = 4,
+) -> Path:
+    """Films on a sheet, each with its boxes (n, 4) in its own pixels, in blue."""
+    rows = -(-len(images) // columns)
+    figure, axes = new_figure(columns, rows, 2.2, 2.4)
+    for one in axes.flat:
+        one.set_axis_off()
+    for one, image, of_image, title in zip(axes.flat, images, boxes, titles, strict=False):
+        draw_film(one, image, title)
+        for box in of_image:
+            draw_box(one, box, TRUTH)
+    return save(figure, path, synthetic)
+
+
+def confusion_picture(
+    path: Path, matrix: Sequence[Sequence[int]], names: Sequence[str], synthetic: bool
+) -> Path:
+    """A confusion matrix [[tn, fp], [fn, tp]] with counts and the share of each true class."""
+    figure, axes = new_figure(1, 1, 3.8, 3.4)
+    counts = np.asarray(matrix)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    axes[0, 0].imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        axes[0, 0].text(
+            column, row, f"{count}\n{shares[row, column]:.0%}", ha="center", va="center",
+            color="white" if shares[row, column] > 0.55 else INK,
+        )
+    axes[0, 0].set(
+        xticks=range(len(names)), yticks=range(len(names)), xticklabels=names, yticklabels=names,
+        xlabel="predicted", ylabel="true",
+    )
+    return save(figure, path, synthetic)
+
+
+def curves_picture(
+    path: Path, labels: np.ndarray, scores: np.ndarray, threshold: float, synthetic: bool
+) -> Path:
+    """ROC, precision-recall and reliability of a classifier, each beside doing nothing clever."""
+    from sklearn.calibration import calibration_curve
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    figure, axes = new_figure(3, 1, 3.4, 3.4)
+    roc, recall, reliability = axes[0]
+    false_positive, true_positive, _ = roc_curve(labels, scores)
+    roc.plot(false_positive, true_positive, color=PREDICTION, label="model")
+    chosen = scores >= threshold
+    roc.plot(
+        np.mean(chosen[labels == 0]), np.mean(chosen[labels == 1]), "o", color=INK,
+        label=f"threshold {threshold:.2f}",
+    )
+    roc.plot([0, 1], [0, 1], ":", color=GREY, label="chance")
+    roc.set(xlabel="1 - specificity", ylabel="sensitivity")
+    precision, sensitivity, _ = precision_recall_curve(labels, scores)
+    recall.plot(sensitivity, precision, color=PREDICTION, label="model")
+    recall.axhline(labels.mean(), ls=":", color=GREY, label="share of positives")
+    recall.set(xlabel="recall", ylabel="precision", ylim=(0, 1.02))
+    observed, said = calibration_curve(labels, scores, n_bins=10)
+    reliability.plot(said, observed, "o-", color=PREDICTION, label="model")
+    reliability.plot([0, 1], [0, 1], ":", color=GREY, label="perfect")
+    reliability.set(xlabel="predicted probability", ylabel="observed share", ylim=(0, 1.02))
+    for one in axes[0]:
+        one.legend(fontsize=8)
+    return save(figure, path, synthetic)
+
+
+def histogram_picture(
+    path: Path, values: np.ndarray, mark: float, label: str, synthetic: bool
+) -> Path:
+    """A histogram of shares between 0 and 1, with the baseline's mean marked."""
+    figure, axes = new_figure(1, 1, 4.2, 2.8)
+    axes[0, 0].hist(values, bins=np.linspace(0, 1, 21), color=PREDICTION, edgecolor="white")
+    axes[0, 0].axvline(mark, ls="--", color=INK, label=f"baseline's mean {mark:.2f}")
+    axes[0, 0].set(xlabel=label, ylabel="cases", xlim=(0, 1))
+    axes[0, 0].legend(fontsize=8)
+    return save(figure, path, synthetic)

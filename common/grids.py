@@ -1,0 +1,98 @@
+"""Arrays from one grid of voxels (or pixels) to another.
+
+A grid covers its voxels to their outer edges: ``n`` voxels run from index -0.5 to ``n - 0.5``,
+whole numbers at their centres. Resampling keeps these edges, so that a prediction made on a
+coarser grid comes back to its place without a shift.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def resample(values: np.ndarray, shape: tuple[int, ...], order: int = 1) -> np.ndarray:
+    """Bring an array to another number of voxels over the same extent, edge to edge.
+
+    An axis that shrinks takes the mean of what each new voxel covers: it keeps the mean, can't
+    alias, and is what a coarser scan measures (partial volume). One that grows is interpolated
+    linearly, the outer half voxel held.
+
+    Args:
+        values: An array of any number of axes.
+        shape: The new length of each axis.
+        order: 1 as above, 0 for the nearest voxel.
+
+    Returns:
+        ``shape``: float32 for order 1, the dtype of ``values`` for order 0.
+    """
+    if order == 0:
+        for axis, length in enumerate(shape):
+            centres = (np.arange(length) + 0.5) * values.shape[axis] / length
+            values = np.take(values, np.floor(centres).astype(int), axis=axis)
+        return values
+    values = values.astype(np.float32, copy=False)
+    for axis, length in enumerate(shape):
+        if length != values.shape[axis]:
+            weights = _weights(values.shape[axis], length)
+            values = np.moveaxis(np.tensordot(weights, values, (1, axis)), 0, axis)
+    return np.ascontiguousarray(values)
+
+
+def to_grid(
+    values: np.ndarray,
+    affine: np.ndarray,
+    grid_shape: tuple[int, int, int],
+    grid_affine: np.ndarray,
+    order: int = 1,
+    fill: float = 0.0,
+) -> np.ndarray:
+    """Bring values to another grid by the two affines, for instance a prediction to its image's.
+
+    Bring probabilities, and set the threshold after: a mask's own 0 and 1 would be staircases.
+
+    Args:
+        values: ``(x, y, z)``.
+        affine: ``(4, 4)``, indices of ``values`` to mm.
+        grid_shape: The other grid's three lengths.
+        grid_affine: ``(4, 4)``, its indices to mm.
+        order: 1 linear, 0 nearest.
+        fill: What stands outside the extent of ``values``; inside it, beyond the outer voxels'
+            centres, their value is held.
+
+    Returns:
+        ``grid_shape``: float32 for order 1, the dtype of ``values`` for order 0.
+    """
+    from scipy.ndimage import affine_transform
+
+    to_index = np.linalg.inv(affine) @ grid_affine
+    matrix, offset = to_index[:3, :3], to_index[:3, 3]
+    axis_aligned = np.allclose(matrix, np.diag(np.diag(matrix)), rtol=0, atol=1e-9)
+    dtype = values.dtype if order == 0 else np.float32
+    result = affine_transform(
+        values.astype(dtype, copy=False),
+        np.diag(matrix) if axis_aligned else matrix,
+        offset,
+        output_shape=tuple(grid_shape),
+        order=order,
+        mode="nearest",
+    )
+    steps = np.ogrid[tuple(slice(0, length) for length in grid_shape)]
+    outside = np.zeros((1, 1, 1), bool)
+    for axis in range(3):
+        used = [i for i in range(3) if not axis_aligned or i == axis]
+        index = offset[axis] + sum(matrix[axis, i] * steps[i] for i in used)
+        beyond = (index < -0.5 - 1e-6) | (index > values.shape[axis] - 0.5 + 1e-6)
+        outside = outside | beyond
+    result[np.broadcast_to(outside, result.shape)] = fill
+    return result
+
+
+def _weights(old: int, new: int) -> np.ndarray:
+    """``(new, old)`` float32 weights of `resample` for one axis; each row sums to 1."""
+    if new < old:
+        edges = np.arange(new + 1)[:, None] * (old / new)
+        # How much of every old voxel lies below every new edge.
+        below = np.clip(edges - np.arange(old), 0, 1)
+        return (np.diff(below, axis=0) * (new / old)).astype(np.float32)
+    at = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)[:, None]
+    return np.clip(1 - np.abs(at - np.arange(old)), 0, 1).astype(np.float32)

@@ -1,0 +1,84 @@
+"""An image of any proportions in a square, and boxes between the two.
+
+Boxes are ``(x0, y0, x1, y1)``, half-open: x0 and y0 are the outer edges of the first column
+and row inside, x1 and y1 those of the last, so that a box over a whole image of 1024 columns
+goes from 0 to 1024 and its width is ``x1 - x0``. The unit is said where one is given: pixels
+of the image as its file holds it, or fractions of the square's side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """How an image lies in a square: scaled to fit, its proportions kept, centred on black.
+
+    Attributes:
+        rows: Height of the image in its own pixels.
+        columns: Width of the image in its own pixels.
+        side: Side of the square in pixels.
+    """
+
+    rows: int
+    columns: int
+    side: int
+
+    @property
+    def height(self) -> int:
+        """Rows that the image has in the square."""
+        return max(1, round(self.rows * self.side / max(self.rows, self.columns)))
+
+    @property
+    def width(self) -> int:
+        """Columns that the image has in the square."""
+        return max(1, round(self.columns * self.side / max(self.rows, self.columns)))
+
+    @property
+    def top(self) -> int:
+        """Black rows above the image."""
+        return (self.side - self.height) // 2
+
+    @property
+    def left(self) -> int:
+        """Black columns left of the image."""
+        return (self.side - self.width) // 2
+
+    def into_square(self, pixels: np.ndarray) -> np.ndarray:
+        """Scale an image into the square.
+
+        Args:
+            pixels: (rows, columns) uint8.
+
+        Returns:
+            (side, side) uint8; the same values where the image is that size already.
+        """
+        from PIL import Image
+
+        if pixels.shape != (self.height, self.width):
+            # Pillow widens the bilinear kernel when it shrinks, so nothing aliases.
+            scaled = Image.fromarray(pixels).resize(
+                (self.width, self.height), Image.Resampling.BILINEAR
+            )
+            pixels = np.asarray(scaled)
+        square = np.zeros((self.side, self.side), np.uint8)
+        square[self.top : self.top + self.height, self.left : self.left + self.width] = pixels
+        return square
+
+    def to_fractions(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes (..., 4) from the image's own pixels to fractions of the square's side."""
+        return (np.asarray(boxes, float) * self._scale() + self._offset()) / self.side
+
+    def to_pixels(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes (..., 4) from fractions of the square's side to the image's own pixels."""
+        return (np.asarray(boxes, float) * self.side - self._offset()) / self._scale()
+
+    def _scale(self) -> np.ndarray:
+        across, down = self.width / self.columns, self.height / self.rows
+        return np.array([across, down, across, down])
+
+    def _offset(self) -> np.ndarray:
+        return np.array([self.left, self.top, self.left, self.top], float)

@@ -1,0 +1,69 @@
+"""What FCN-8 and U-Net share: blocks of convolutions, the output, the checks."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+BATCH_NORM_MOMENTUM = 0.9
+"""Keras's default of 0.99 lags hundreds of steps behind the weights."""
+
+
+def convolutions(
+    x: keras.KerasTensor, width: int, count: int, batch_normalization: bool, name: str
+) -> keras.KerasTensor:
+    """``count`` times a 3 x 3 convolution, batch normalisation and ReLU, size kept.
+
+    Args:
+        x: (batch, height, width, channels).
+        width: Channels that come out.
+        count: How many convolutions.
+        batch_normalization: Whether to normalise; without it the convolution has a bias.
+        name: The layers are called ``name_conv1``, ``name_bn1``, ``name_relu1`` and so on.
+
+    Returns:
+        (batch, height, width, ``width``).
+    """
+    for number in range(1, count + 1):
+        x = convolution(x, width, 3, batch_normalization, name, str(number))
+    return x
+
+
+def convolution(
+    x: keras.KerasTensor,
+    width: int,
+    kernel_size: int,
+    batch_normalization: bool,
+    name: str,
+    number: str = "",
+) -> keras.KerasTensor:
+    """One convolution, batch normalisation and ReLU, size kept; see `convolutions`."""
+    x = layers.Conv2D(
+        width,
+        kernel_size,
+        padding="same",
+        use_bias=not batch_normalization,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv{number}",
+    )(x)
+    if batch_normalization:
+        x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"{name}_bn{number}")(x)
+    return layers.Activation("relu", name=f"{name}_relu{number}")(x)
+
+
+def probabilities(logits: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    """A sigmoid for one class, else a softmax; in float32 under mixed precision too."""
+    activation = "sigmoid" if classes == 1 else "softmax"
+    return layers.Activation(activation, dtype="float32", name="probabilities")(logits)
+
+
+def check_arguments(
+    channels: int, classes: int, width: int, dropout: float, **more: int | None
+) -> None:
+    """`ValueError` for a count below 1 or a dropout outside [0, 1)."""
+    counts = {"channels": channels, "classes": classes, "width": width, **more}
+    for argument, value in counts.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{argument} must be 1 or more. Received: {value}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1). Received: {dropout}")

@@ -1,0 +1,156 @@
+"""Weights to start from: taken from a file or a run by the names and shapes of layers.
+
+Only arrays are read. A model's configuration is never brought to life and nothing is
+unpickled, so a file from a stranger can do no more than hold other numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import keras
+
+from common.errors import UserError
+
+_IMAGENET_FOLDER = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
+_IMAGENET_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
+_IMAGENET_MD5 = "4d473c1dd8becc155b73f8504c6f6626"
+
+Arrays = Mapping[str, list[h5py.Dataset]]
+
+
+def imagenet_file() -> Path:
+    """The ImageNet weights of `keras.applications.ResNet50`, without its head.
+
+    Returns:
+        The file in Keras's own cache; it is downloaded if it is not there.
+
+    Raises:
+        UserError: The download fails. The message names the file, the folder to put it
+            in by hand and what else can be done.
+    """
+    try:
+        return Path(
+            keras.utils.get_file(
+                _IMAGENET_FILE,
+                _IMAGENET_FOLDER + _IMAGENET_FILE,
+                cache_subdir="models",
+                file_hash=_IMAGENET_MD5,
+            )
+        )
+    # Keras raises a bare Exception when a download fails.
+    except Exception as error:
+        home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+        raise UserError(
+            f"the ImageNet weights could not be downloaded ({error}). Get {_IMAGENET_FILE} from "
+            f"{_IMAGENET_FOLDER} on another machine and put it into {home / 'models'}, or choose "
+            "--weights none, or --weights with a weights file or the folder of a finished run"
+        ) from error
+
+
+def take_weights(model: keras.Model, source: str | Path, head: Collection[str] = ()) -> list[str]:
+    """Copy into ``model`` every layer of ``source`` that has the same name and shapes.
+
+    Args:
+        model: A built model.
+        source: A ``.keras`` or ``.weights.h5`` file, an older ``.h5`` file (such as those
+            of keras.applications), or the folder of a run, which holds ``model.keras``.
+        head: Names of the layers that may keep their own values, where ``source`` lacks
+            them or has them in another shape.
+
+    Returns:
+        The names of the layers taken, in the model's order.
+
+    Raises:
+        UserError: The file is not there or is of another kind, or a layer outside ``head``
+            is not in it with the same shapes; the model is then as it was.
+    """
+    path = _weights_file(Path(source))
+    wanted = [layer for layer in model.layers if layer.weights]
+    with _open_arrays(path) as found:
+        taken = [layer for layer in wanted if _fits(layer, found)]
+        missing = [layer for layer in wanted if layer not in taken and layer.name not in head]
+        if missing:
+            first = missing[0]
+            here = [tuple(weight.shape) for weight in first.weights]
+            there = [array.shape for array in found.get(first.name, [])]
+            raise UserError(
+                f"{path}: its weights do not fit {model.name}: {len(taken)} of {len(wanted)} "
+                f"layers do; the first that does not is {first.name}, with the shapes {here} "
+                f"here and {there or 'none'} there. Give the weights of the same network"
+            )
+        for layer in taken:
+            layer.set_weights([array[()] for array in found[layer.name]])
+    return [layer.name for layer in taken]
+
+
+def _weights_file(source: Path) -> Path:
+    path = source / "model.keras" if source.is_dir() else source
+    if not path.is_file():
+        raise UserError(
+            f"{path}: there are no weights here; --weights is imagenet, none, a .keras or "
+            ".weights.h5 file, or the folder of a run that has a model.keras"
+        )
+    return path
+
+
+def _fits(layer: keras.Layer, found: Arrays) -> bool:
+    arrays = found.get(layer.name, [])
+    return [array.shape for array in arrays] == [tuple(weight.shape) for weight in layer.weights]
+
+
+@contextmanager
+def _open_arrays(path: Path) -> Iterator[Arrays]:
+    """The arrays of a weights file by the name of their layer, read when they are indexed."""
+    try:
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as member:
+                with h5py.File(member, "r") as file:
+                    yield _arrays(file)
+        else:
+            with h5py.File(path, "r") as file:
+                yield _arrays(file)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path}: not readable as Keras weights ({error}); give a .keras or .weights.h5 file"
+        ) from error
+
+
+def _arrays(file: h5py.File) -> Arrays:
+    # Files of Keras 2 and of keras.applications name layers and weights in attributes; a
+    # whole model in that format holds the same one level down.
+    legacy = file.get("model_weights", file)
+    if "layer_names" in legacy.attrs:
+        return {
+            _text(layer): [
+                _own(legacy[_text(layer)][_text(weight)])
+                for weight in legacy[_text(layer)].attrs["weight_names"]
+            ]
+            for layer in legacy.attrs["layer_names"]
+        }
+    # Keras 3 numbers layers by their class and keeps the name beside the variables.
+    found: dict[str, list[h5py.Dataset]] = {}
+
+    def visit(_: str, entry: h5py.HLObject) -> None:
+        if isinstance(entry, h5py.Group) and "name" in entry.attrs:
+            keys = sorted((key for key in entry if key.isdigit()), key=int)
+            found[_text(entry.attrs["name"])] = [_own(entry[key]) for key in keys]
+
+    file.visititems(visit)
+    return found
+
+
+def _own(array: h5py.Dataset) -> h5py.Dataset:
+    # HDF5 can point at any other file of the machine.
+    if array.external or array.is_virtual:
+        raise ValueError(f"{array.name} points outside the file")
+    return array
+
+
+def _text(name: str | bytes) -> str:
+    return name.decode() if isinstance(name, bytes) else name

@@ -1,0 +1,64 @@
+"""U-Net: Ronneberger et al. 2015 (arXiv:1505.04597)."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from common.models.segmentation import check_arguments, convolutions, probabilities
+
+
+def build_unet(
+    channels: int = 1,
+    classes: int = 1,
+    width: int = 32,
+    depth: int = 4,
+    dropout: float = 0.0,
+    batch_normalization: bool = True,
+    name: str = "unet",
+) -> keras.Model:
+    """A U-Net of any width and depth. With ``width=64, depth=4`` it is the paper's.
+
+    Three things are otherwise than in the paper: convolutions keep the size ("same"
+    padding), so that nothing is cropped and the output is as large as the input; there is
+    batch normalisation; and several classes end in a softmax, one in a sigmoid.
+
+    Args:
+        channels: Channels of the image; neighbouring slices count as channels.
+        classes: 1 for a mask, else the number of classes with the background.
+        width: Channels of the first level; each level down has twice as many.
+        depth: How many times the image is halved.
+        dropout: Share of the deepest features dropped in training, in [0, 1).
+        batch_normalization: Whether every convolution is followed by it.
+        name: Of the model.
+
+    Returns:
+        A model from "image", (batch, height, width, channels), float, height and width any
+        multiples of ``2**depth``, to (batch, height, width, classes), float32 in 0..1.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    Example:
+        >>> build_unet(channels=3, width=4, depth=2).output_shape
+        (None, None, None, 1)
+    """
+    check_arguments(channels, classes, width, dropout, depth=depth)
+    image = keras.Input((None, None, channels), name="image")
+    x = image
+    skips = []
+    for level in range(depth):
+        x = convolutions(x, width * 2**level, 2, batch_normalization, f"down{level}")
+        skips.append(x)
+        x = layers.MaxPooling2D(name=f"down{level}_pool")(x)
+    x = convolutions(x, width * 2**depth, 2, batch_normalization, "bottom")
+    if dropout:
+        x = layers.Dropout(dropout, name="bottom_dropout")(x)
+    for level in reversed(range(depth)):
+        x = layers.Conv2DTranspose(
+            width * 2**level, 2, strides=2, kernel_initializer="he_normal", name=f"up{level}_double"
+        )(x)
+        x = layers.Concatenate(name=f"up{level}_skip")([skips[level], x])
+        x = convolutions(x, width * 2**level, 2, batch_normalization, f"up{level}")
+    logits = layers.Conv2D(classes, 1, name="score")(x)
+    return keras.Model(image, probabilities(logits, classes), name=name)

@@ -1,0 +1,382 @@
+"""One NIfTI file to a volume in canonical order, and a mask back to the input's own grid.
+
+Canonical is nibabel's "closest to RAS+": axis 0 runs to the patient's right, 1 to the front, 2 to
+the head, as nearly as flips and swaps of axes allow (no voxel is interpolated). The affine takes
+voxel indices, whole numbers at voxel centres, to millimetres: the sform if its code is above 0,
+else the qform if its code is, else pixdim alone with x to the left (nibabel's ``get_best_affine``).
+
+A grid covers its voxels to their outer edges: ``n`` voxels of index -0.5 to ``n - 0.5``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel import imageglobals, orientations
+
+from common.artefacts import write_bytes
+from common.errors import UserError
+from common.grids import resample, to_grid
+
+__all__ = [
+    "Grid", "Volume", "read_mask", "read_volume", "resample_mask", "resample_volume", "to_grid",
+    "to_original", "write_mask",
+]  # fmt: skip
+
+MOST_VOXELS = 1 << 28
+"""512 x 512 x 1024, a GiB of float32: a header that declares more is refused."""
+
+SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
+
+GRID_TOLERANCE = 0.01
+"""Two grids are one if no corner voxel's centre is further off than this share of a voxel."""
+
+# Deflate can't say more than 1032 bytes in one.
+_MOST_INFLATION = 1032
+_MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
+# What a header says of the grid; the rest of it (descriptions, file names) is not taken over.
+_GRID_FIELDS = (
+    "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y",
+    "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Where voxels lie: ``shape`` (3 numbers) and ``affine`` ``(4, 4)``, indices to mm."""
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A volume in canonical order, and the way back to the input's own.
+
+    Attributes:
+        voxels: ``(x, y, z)`` float32, RAS+ as the module says, scaled by scl_slope and scl_inter.
+        affine: ``(4, 4)``, canonical indices to mm.
+        spacing_mm: Distance of voxels along x, y, z.
+        original: The input's own grid.
+        orientation: ``(3, 2)``, nibabel's orientation of the input's axes.
+        header: The input's header: only its grid is written again.
+    """
+
+    voxels: np.ndarray
+    affine: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    original: Grid
+    orientation: np.ndarray
+    header: nib.Nifti1Header
+
+
+def read_volume(path: Path) -> Volume:
+    """Read an image: `.nii`, `.nii.gz` or `.hdr` with `.img`, NIfTI-1 or 2, either byte order.
+
+    Args:
+        path: The file. A fourth axis of length 1 is dropped.
+
+    Returns:
+        The volume; see `Volume`.
+
+    Raises:
+        UserError: The file is not there, is no NIfTI or is damaged; it has two axes, several
+            channels, or colours; its affine is degenerate; a value is NaN or infinite.
+    """
+    path = Path(path)
+    values, grid, header = _read(path)
+    voxels = values.astype(np.float32, copy=False)
+    wrong = int(voxels.size - np.isfinite(voxels).sum())
+    if wrong:
+        raise UserError(
+            f"{path}: {wrong} of {voxels.size} voxels are NaN or infinite; set them to a number "
+            "or leave the file out"
+        )
+    orientation = orientations.io_orientation(grid.affine)
+    affine = grid.affine @ orientations.inv_ornt_aff(orientation, grid.shape)
+    return Volume(
+        voxels=np.ascontiguousarray(orientations.apply_orientation(voxels, orientation)),
+        affine=affine,
+        spacing_mm=_spacing_mm(affine),
+        original=grid,
+        orientation=orientation,
+        header=header,
+    )
+
+
+def read_mask(path: Path, like: Volume, labels: Mapping[int, str] | None = None) -> np.ndarray:
+    """Read the mask of a volume.
+
+    Args:
+        path: The mask's file; its axes may be in another order than the image's.
+        like: The volume; the mask must lie on its grid, to `GRID_TOLERANCE` of a voxel.
+        labels: The values that may occur, with their names; None for any of 0 to 255.
+
+    Returns:
+        ``like.voxels.shape`` uint8, canonical.
+
+    Raises:
+        UserError: As for `read_volume`; or the mask lies on another grid (shape, spacing,
+            direction or origin), or holds a value that is no whole number, or is not in ``labels``.
+    """
+    path = Path(path)
+    values, grid, _ = _read(path)
+    if grid.shape == like.original.shape and _apart(grid.affine, like.original) <= GRID_TOLERANCE:
+        orientation = like.orientation
+    else:
+        orientation = orientations.io_orientation(grid.affine)
+    affine = grid.affine @ orientations.inv_ornt_aff(orientation, grid.shape)
+    values = orientations.apply_orientation(values, orientation)
+    _check_same_grid(path, Grid(values.shape, affine), like)
+    # A mask saved with scl_slope has 255 x 0.003921569 for 1.
+    found = np.unique(values).astype(float)
+    whole = np.where(np.abs(found - np.rint(found)) < 1e-4, np.rint(found), found)
+    wrong = found[~np.isin(whole, list(labels if labels is not None else range(256)))]
+    if wrong.size:
+        named = ", ".join(f"{value:g}" for value in wrong[:5])
+        more = f" and {wrong.size - 5} more" if wrong.size > 5 else ""
+        allowed = ", ".join(str(label) for label in sorted(labels)) if labels else "0 to 255"
+        raise UserError(
+            f"{path}: holds the values {named}{more}, its labels are {allowed}; correct the mask "
+            "or the dataset's labels"
+        )
+    return np.ascontiguousarray(np.rint(values).astype(np.uint8))
+
+
+# ---- Between grids
+
+
+def resample_volume(
+    volume: Volume, spacing_mm: tuple[float, float, float], order: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bring a volume to a working spacing.
+
+    The extent is kept to its edges, so the new spacing is the whole number of voxels nearest to
+    the one that was asked for; the returned affine has it exactly.
+
+    Args:
+        volume: The volume.
+        spacing_mm: The spacing asked for along x, y, z.
+        order: As in `resample`.
+
+    Returns:
+        The array ``(x, y, z)`` and its affine ``(4, 4)``.
+    """
+    shape = _shape_at(volume, spacing_mm)
+    return resample(volume.voxels, shape, order), _affine_at(volume, shape)
+
+
+def resample_mask(
+    mask: np.ndarray, volume: Volume, spacing_mm: tuple[float, float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bring a volume's mask to the grid of `resample_volume`, each label's share by itself.
+
+    A new voxel gets the label with the largest share of it; of equal shares the lowest label's.
+
+    Args:
+        mask: ``volume.voxels.shape`` uint8.
+        volume: The volume.
+        spacing_mm: As in `resample_volume`.
+
+    Returns:
+        The mask ``(x, y, z)`` uint8 and its affine ``(4, 4)``.
+    """
+    shape = _shape_at(volume, spacing_mm)
+    best, result = np.full(shape, -np.inf, np.float32), np.zeros(shape, np.uint8)
+    for label in np.unique(mask):
+        share = resample(mask == label, shape)
+        # Sums of weights in float32 that should be equal differ in their last bits.
+        wins = share > best + 1e-5
+        best[wins], result[wins] = share[wins], label
+    return result, _affine_at(volume, shape)
+
+
+def to_original(values_canonical: np.ndarray, volume: Volume) -> np.ndarray:
+    """Turn a canonical array, ``volume.voxels.shape``, to the input's own order of axes."""
+    if values_canonical.shape != volume.voxels.shape:
+        raise ValueError(
+            f"the array must be on the volume's grid {volume.voxels.shape}. "
+            f"Received: {values_canonical.shape}"
+        )
+    back = _inverse(volume.orientation)
+    return np.ascontiguousarray(orientations.apply_orientation(values_canonical, back))
+
+
+def write_mask(path: Path, mask_canonical: np.ndarray, volume: Volume) -> None:
+    """Write a mask in the input's own grid: its order of axes, affine, sform and qform codes.
+
+    Nothing else of the input's header is written: no description, no file name, no extension.
+
+    Args:
+        path: Ends in `.nii` or `.nii.gz`; written whole or not at all, the same bytes each time.
+        mask_canonical: ``volume.voxels.shape``, 0 to 255.
+        volume: The volume that `read_volume` gave.
+
+    Raises:
+        UserError: The suffix is another one.
+    """
+    path = Path(path)
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        raise UserError(f"{path}: a mask is written as .nii or .nii.gz; name it so")
+    mask = to_original(np.asarray(mask_canonical).astype(np.uint8), volume)
+    two = isinstance(volume.header, nib.Nifti2Header)
+    image = (nib.Nifti2Image if two else nib.Nifti1Image)(mask, None)
+    for name in _GRID_FIELDS:
+        image.header[name] = volume.header[name]
+    image.header["pixdim"][:4] = volume.header["pixdim"][:4]
+    content = image.to_bytes()
+    if path.name.lower().endswith(".gz"):
+        content = gzip.compress(content, mtime=0)
+    write_bytes(path, content)
+
+
+# ---- Reading
+
+
+def _read(path: Path) -> tuple[np.ndarray, Grid, nib.Nifti1Header]:
+    """A file to its values ``(i, j, k)`` in their own order, its grid in mm, its header."""
+    if not path.name.lower().endswith(SUFFIXES):
+        raise UserError(f"{path}: not a NIfTI file; expected {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file")
+    with _named(path):
+        image = nib.load(path, mmap=False)
+        if not isinstance(image, (nib.Nifti1Pair, nib.Nifti2Pair)):
+            raise UserError(f"{path}: not a NIfTI file; convert it to .nii.gz")
+        shape = _check(path, image)
+        if path.name.lower().endswith(".gz"):
+            image = type(image).from_bytes(_inflate(path, image))
+        header = image.header
+        unit = _MILLIMETRES.get(header.get_xyzt_units()[0], 1.0)
+        affine = np.diag([unit, unit, unit, 1.0]) @ image.affine
+        values = np.asanyarray(image.dataobj).reshape(shape)
+    _check_affine(path, affine)
+    return values, Grid(shape, affine), header
+
+
+def _check(path: Path, image: nib.Nifti1Pair) -> tuple[int, int, int]:
+    """Hold what a header declares against the file, before memory is taken; the 3-D shape."""
+    shape, dtype = image.shape, image.get_data_dtype()
+    if dtype.fields is not None or dtype.kind not in "iuf":
+        raise UserError(f"{path}: its voxels are colours or complex numbers; convert it to grey")
+    if len(shape) < 3:
+        raise UserError(f"{path}: has {len(shape)} axes, a volume has 3; stack the slices first")
+    if any(length != 1 for length in shape[3:]):
+        raise UserError(
+            f"{path}: has the shape {shape}, several channels or times; write the one that is "
+            "meant to a file of its own"
+        )
+    count = math.prod(shape)
+    if not 0 < count <= MOST_VOXELS:
+        raise UserError(f"{path}: declares the shape {shape}, 1 to {MOST_VOXELS} voxels are read")
+    compressed = path.name.lower().endswith(".gz")
+    held = Path(image.file_map["image"].filename).stat().st_size
+    needed = int(image.dataobj.offset) + count * dtype.itemsize
+    if needed > held * (_MOST_INFLATION if compressed else 1):
+        raise UserError(f"{path}: cut short, it declares {needed} bytes; fetch it again")
+    return shape[:3]
+
+
+def _inflate(path: Path, image: nib.Nifti1Pair) -> bytes:
+    """The whole of a gzip file, so that its checksum is looked at."""
+    expected = int(image.dataobj.offset) + math.prod(image.shape) * image.get_data_dtype().itemsize
+    with gzip.open(path) as file:
+        content = file.read(expected)
+        # Reading to the end compares the checksum; behind the voxels there is next to nothing.
+        if len(file.read(1 << 24)) == 1 << 24:
+            raise UserError(f"{path}: holds more than its header declares; fetch it again")
+    return content
+
+
+def _check_affine(path: Path, affine: np.ndarray) -> None:
+    lengths = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    good = np.isfinite(affine).all() and (lengths > 1e-6).all() and (lengths < 1e6).all()
+    # The volume of a voxel, as a share of a box with its edges: 1 for right angles.
+    if not good or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-3:
+        raise UserError(
+            f"{path}: its affine is degenerate (an axis without length or direction); correct its "
+            "sform or qform"
+        )
+
+
+def _check_same_grid(path: Path, grid: Grid, like: Volume) -> None:
+    image = Grid(like.voxels.shape, like.affine)
+    named = f"{path}: does not lie on its image's grid"
+    if tuple(grid.shape) != tuple(image.shape):
+        raise UserError(f"{named}: shape {tuple(grid.shape)}, not {tuple(image.shape)}")
+    if _apart(grid.affine, image) <= GRID_TOLERANCE:
+        return
+    mine, its = np.array(_spacing_mm(grid.affine)), np.array(like.spacing_mm)
+    if not np.allclose(mine, its, rtol=1e-3):
+        raise UserError(f"{named}: spacing {np.round(mine, 4)} mm, not {np.round(its, 4)} mm")
+    if not np.allclose(grid.affine[:3, :3] / mine, image.affine[:3, :3] / its, atol=1e-3):
+        raise UserError(f"{named}: its axes have another direction")
+    mine, its = grid.affine[:3, 3], image.affine[:3, 3]
+    raise UserError(f"{named}: origin {np.round(mine, 3)} mm, not {np.round(its, 3)} mm")
+
+
+def _apart(affine: np.ndarray, grid: Grid) -> float:
+    """How far corner voxels lie apart, at most, as a share of the smallest spacing."""
+    corners = np.array(np.meshgrid(*[(0, length - 1) for length in grid.shape], [1])).reshape(4, -1)
+    apart = ((affine - grid.affine) @ corners)[:3]
+    return float(np.sqrt((apart**2).sum(axis=0)).max() / min(_spacing_mm(grid.affine)))
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn any failure of a library into one that names the file."""
+    # nibabel logs what it mends in a header; its own suppressor leaves Python's last resort.
+    before, imageglobals.logger.disabled = imageglobals.logger.disabled, True
+    try:
+        yield
+    except UserError:
+        raise
+    except PermissionError:
+        raise UserError(f"{path}: may not be read; change its permissions") from None
+    except (EOFError, OSError, zlib.error):
+        raise UserError(f"{path}: cut short or damaged; fetch it again") from None
+    except Exception as error:
+        kind = type(error).__name__
+        raise UserError(
+            f"{path}: not readable as NIfTI ({kind}); fetch it again or leave it out"
+        ) from None
+    finally:
+        imageglobals.logger.disabled = before
+
+
+# ---- Geometry
+
+
+def _spacing_mm(affine: np.ndarray) -> tuple[float, float, float]:
+    return tuple(float(length) for length in np.sqrt((affine[:3, :3] ** 2).sum(axis=0)))
+
+
+def _shape_at(volume: Volume, spacing_mm: tuple[float, float, float]) -> tuple[int, ...]:
+    return tuple(
+        max(1, round(length * old / new))
+        for length, old, new in zip(volume.voxels.shape, volume.spacing_mm, spacing_mm, strict=True)
+    )
+
+
+def _affine_at(volume: Volume, shape: tuple[int, ...]) -> np.ndarray:
+    """The affine of ``shape`` voxels over the volume's extent."""
+    scale = np.array(volume.voxels.shape) / np.array(shape)
+    step = np.diag([*scale, 1.0])
+    step[:3, 3] = (scale - 1) / 2
+    return volume.affine @ step
+
+
+def _inverse(orientation: np.ndarray) -> np.ndarray:
+    """The orientation that undoes one: axis k of the input is axis ``orientation[k, 0]``."""
+    back = np.empty_like(orientation)
+    for k, (axis, flip) in enumerate(orientation):
+        back[int(axis)] = k, flip
+    return back

@@ -1,0 +1,130 @@
+"""TFRecord shards to batches, with tf.data.
+
+The order and the augmentation of an epoch depend on (seed, epoch) alone: training can start
+at any epoch and see what an unbroken run would have seen there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.records import Prepared
+from common.stored_images import decode_image
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+CACHED_BYTES = 1 << 30
+"""Records of up to 1 GiB are read once and kept in memory."""
+
+_SHUFFLED = 4096
+
+
+def decoded(
+    prepared: Prepared,
+    splits: Sequence[str],
+    decode: Callable[[tf.Tensor], Mapping[str, tf.Tensor]],
+) -> tf.data.Dataset:
+    """The records of some splits, decoded, in order.
+
+    Args:
+        prepared: Where they are.
+        splits: Which.
+        decode: A serialised ``tf.train.Example`` to a dictionary of tensors.
+    """
+    import tensorflow as tf
+
+    files = prepared.shards(splits)
+    records = tf.data.TFRecordDataset([str(file) for file in files])
+    records = records.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    # Keras warns of data that ran out where it was not told how much there is.
+    records = records.apply(tf.data.experimental.assert_cardinality(prepared.count(splits)))
+    small = sum(file.stat().st_size for file in files) <= CACHED_BYTES
+    return records.cache() if small else records
+
+
+def training_batches(
+    records: tf.data.Dataset,
+    steps: int,
+    batch_size: int,
+    seed: int,
+    first_epoch: int,
+    epochs: int,
+    to_inputs: Callable[[Any, tf.Tensor], Any],
+    to_samples: Callable[[tf.data.Dataset, tf.Tensor], tf.data.Dataset] | None = None,
+) -> tf.data.Dataset:
+    """Shuffled batches of all epochs from ``first_epoch`` on, one after the other.
+
+    Args:
+        records: Decoded records.
+        steps: Batches in an epoch; exactly so many are given.
+        batch_size: Samples in a batch.
+        seed: With the epoch, decides order and augmentation.
+        first_epoch: The epoch to start at, from 0.
+        epochs: The epoch to end before.
+        to_inputs: A batch of samples and a (2,) int64 seed to ``(images, targets)``: decodes,
+            augments.
+        to_samples: Records of an epoch and its seed to samples, where one record holds many.
+    """
+    import tensorflow as tf
+
+    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = epoch + seed * 1_000_003
+        samples = records.shuffle(_SHUFFLED, seed=order)
+        if to_samples is not None:
+            samples = to_samples(samples, order).shuffle(_SHUFFLED, seed=order + 1)
+        batches = samples.repeat().batch(batch_size, drop_remainder=True).take(steps)
+        return batches.enumerate().map(
+            lambda step, batch: to_inputs(batch, tf.stack([order, step])),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+
+    every = tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch)
+    return every.prefetch(tf.data.AUTOTUNE)
+
+
+def radiographs(
+    prepared: Prepared, splits: Sequence[str], side: int, target: str, numbers: int
+) -> tf.data.Dataset:
+    """The radiographs of some splits, in order.
+
+    Args:
+        prepared: Written with a stored ``image``, a ``case`` and a target.
+        splits: Which.
+        side: Side of the images wanted, in pixels.
+        target: The target's feature.
+        numbers: How many numbers it has.
+
+    Returns:
+        ``image`` (side, side, 1) uint8, ``case`` () string, and the target (numbers,) float32.
+    """
+    import tensorflow as tf
+
+    stored_side = prepared.manifest["settings"]["image_size"]
+    features = {
+        "image": tf.io.FixedLenFeature((), tf.string),
+        "case": tf.io.FixedLenFeature((), tf.string),
+        target: tf.io.FixedLenFeature((numbers,), tf.float32),
+    }
+
+    def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
+        example = tf.io.parse_single_example(record, features)
+        return {**example, "image": decode_image(example["image"], stored_side, side)}
+
+    return decoded(prepared, splits, decode)
+
+
+def stored_films(
+    prepared: Prepared, splits: Sequence[str], target: str, numbers: int, cases: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Some cases' images as they are stored, (side, side) uint8, by case."""
+    side = prepared.manifest["settings"]["image_size"]
+    wanted = {case.encode() for case in cases}
+    return {
+        record["case"].decode(): record["image"][..., 0]
+        for record in radiographs(prepared, splits, side, target, numbers).as_numpy_iterator()
+        if record["case"] in wanted
+    }

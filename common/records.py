@@ -1,0 +1,311 @@
+"""Cases to sharded TFRecords with a manifest, and a prepared folder opened again.
+
+A prepared folder holds ``cases.csv``, ``records/SPLIT-00000.tfrecord`` and ``manifest.json``,
+which is written last: a folder without it is not finished, and the same command goes on with
+the shards that are there. What a shard holds depends on the cases and the settings alone, not
+on the number of processes or on where an earlier try was killed.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from common.artefacts import (
+    key_of,
+    read_json,
+    sha256,
+    versions,
+    whole_file,
+    write_json,
+)
+from common.backend import start_tensorflow
+from common.errors import UserError
+
+Features = Mapping[str, Any]
+"""Name to bytes, str, int, float, or an array of floats or ints."""
+
+Case = Mapping[str, Any]
+"""A row of the table of cases, with ``split``."""
+
+_CASES_A_CALL = 8
+_UNFINISHED = "unfinished.json"
+
+
+def source_key(source: Path, settings: Mapping[str, Any]) -> str:
+    """The key under which prepared data is used again.
+
+    It changes with any setting, and with the name, size or time of any file of the source.
+    """
+    files = sorted(
+        (str(path.relative_to(source)), status.st_size, status.st_mtime_ns)
+        for path in source.rglob("*")
+        if path.is_file()
+        for status in [path.stat()]
+    )
+    return key_of({"settings": settings, "files": files})
+
+
+def begin(folder: Path, key: str, overwrite: bool) -> bool:
+    """Make a folder ready to be prepared in.
+
+    Args:
+        folder: The prepared folder, which may exist.
+        key: From `source_key`.
+        overwrite: Whether data of another key may be replaced.
+
+    Returns:
+        False where it already holds what this key gives: there is nothing to do.
+
+    Raises:
+        UserError: The folder holds something else, and ``overwrite`` is not set.
+    """
+    manifest, unfinished = folder / "manifest.json", folder / _UNFINISHED
+    others = [path.name for path in folder.iterdir() if path.name != ".lock"]
+    there = manifest if manifest.exists() else unfinished if unfinished.exists() else None
+    if there is None and others:
+        raise UserError(
+            f"{folder}: is not empty and was not made by prepare_data.py; choose another --prepared"
+        )
+    if there is not None and read_json(there).get("key") != key:
+        if not overwrite:
+            raise UserError(
+                f"{folder}: was prepared with other settings or from other files; choose another "
+                "--prepared, or replace it with --overwrite"
+            )
+        manifest.unlink(missing_ok=True)
+        for shard in folder.glob("records/*"):
+            shard.unlink()
+    elif there is manifest:
+        return False
+    write_json(unfinished, {"key": key})
+    return True
+
+
+def write_shards(
+    folder: Path,
+    cases: Sequence[Case],
+    decode: Callable[[Case], Features],
+    cases_a_shard: int,
+    workers: int,
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
+    """Decode cases in processes and write them as TFRecord shards, a set of shards a split.
+
+    Args:
+        folder: The prepared folder.
+        cases: Rows with ``case`` and ``split``; written in this order.
+        decode: One case to its features; runs in another process, so it must be importable.
+            A `UserError` leaves the case out and never stops the others.
+        cases_a_shard: Cases in one file.
+        workers: Processes; 0 is one a core.
+
+    Returns:
+        The shards by split, each ``{file, records, bytes, sha256}``; and the reason for each
+        case that was left out, by case.
+    """
+    records = folder / "records"
+    records.mkdir(exist_ok=True)
+    plan = list(_plan(cases, cases_a_shard))
+    shards: dict[str, list[dict[str, Any]]] = {}
+    left_out: dict[str, str] = {}
+    with tqdm(total=len(cases), unit="case", desc="decode and write", mininterval=1) as progress:
+        for (split, name, members), decoded in _ahead(plan, decode, records, workers):
+            path, notes = records / name, records / f"{name}.json"
+            if decoded is not None:
+                _write_shard(path, notes, members, decoded)
+            shard = read_json(notes)
+            left_out |= shard.pop("left_out")
+            shards.setdefault(split, []).append(shard)
+            progress.update(len(members))
+    return shards, left_out
+
+
+def finish(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest, which makes the folder whole, and remove what only a restart needs."""
+    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    write_json(
+        folder / "manifest.json", {**manifest, "versions": versions(), "created": created}
+    )
+    (folder / _UNFINISHED).unlink(missing_ok=True)
+    for notes in folder.glob("records/*.json"):
+        notes.unlink()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A folder that prepare_data.py wrote.
+
+    Attributes:
+        folder: Where it is.
+        manifest: What ``manifest.json`` says.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def splits(self) -> list[str]:
+        """The names of the splits that hold cases."""
+        return list(self.manifest["shards"])
+
+    def count(self, splits: Sequence[str]) -> int:
+        """The number of records in some splits."""
+        return sum(
+            shard["records"] for split in splits for shard in self.manifest["shards"].get(split, [])
+        )
+
+    def shards(self, splits: Sequence[str]) -> list[Path]:
+        """The files of some splits, each checked against its size and SHA-256.
+
+        Raises:
+            UserError: A file is missing, cut or altered.
+        """
+        found = []
+        for shard in (s for split in splits for s in self.manifest["shards"].get(split, [])):
+            path = self.folder / "records" / shard["file"]
+            if not path.exists():
+                fault = "is missing"
+            elif path.stat().st_size != shard["bytes"]:
+                fault = f"has {path.stat().st_size} bytes, not {shard['bytes']}"
+            elif sha256(path) != shard["sha256"]:
+                fault = "was altered: its SHA-256 is not the manifest's"
+            else:
+                found.append(path)
+                continue
+            raise UserError(f"{path}: {fault}; prepare again with prepare_data.py --overwrite")
+        return found
+
+    def cases(self) -> pd.DataFrame:
+        """Every case: ``case``, ``patient``, ``split``, ``left_out`` and what the project adds."""
+        path = self.folder / "cases.csv"
+        try:
+            text = ("case", "patient", "split", "left_out", "view", "sex")
+            return pd.read_csv(path, dtype=dict.fromkeys(text, str)).fillna(
+                dict.fromkeys(("left_out", "view", "sex", "split"), "")
+            )
+        except (OSError, ValueError):
+            raise UserError(
+                f"{path}: cannot be read; prepare again with prepare_data.py --overwrite"
+            ) from None
+
+
+def open_prepared(folder: Path, project: str) -> Prepared:
+    """Open a prepared folder.
+
+    Raises:
+        UserError: It is not there, not finished, damaged, or another project's.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder; make it with prepare_data.py")
+    if not (folder / "manifest.json").exists():
+        mend = "start the same prepare_data.py again, it goes on from here"
+        if not (folder / _UNFINISHED).exists():
+            mend = "name a folder that prepare_data.py wrote"
+        raise UserError(f"{folder}: holds no manifest.json; {mend}")
+    manifest = read_json(folder / "manifest.json")
+    if not isinstance(manifest, dict) or not {"project", "shards", "key"} <= set(manifest):
+        raise UserError(f"{folder}/manifest.json: is damaged; prepare again with --overwrite")
+    if manifest["project"] != project:
+        raise UserError(f"{folder}: was prepared for {manifest['project']}, not for {project}")
+    return Prepared(folder, manifest)
+
+
+def _plan(cases: Sequence[Case], cases_a_shard: int) -> Iterator[tuple[str, str, list[Case]]]:
+    by_split: dict[str, list[Case]] = {}
+    for case in cases:
+        by_split.setdefault(case["split"], []).append(case)
+    for split, members in by_split.items():
+        for number, start in enumerate(range(0, len(members), cases_a_shard)):
+            name = f"{split}-{number:05d}.tfrecord"
+            yield split, name, members[start : start + cases_a_shard]
+
+
+def _ahead(
+    plan: list[tuple[str, str, list[Case]]],
+    decode: Callable[[Case], Features],
+    records: Path,
+    workers: int,
+) -> Iterator[tuple[tuple[str, str, list[Case]], Iterator[Any] | None]]:
+    """Decode two shards ahead of the one that is written, so that memory stays bounded.
+
+    A shard that an earlier try finished is given as None.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=spawn) as pool:
+        waiting: deque[tuple[Any, list[Future[Any]] | None]] = deque()
+        for shard in [*plan, None, None]:
+            if shard is not None and (records / f"{shard[1]}.json").exists():
+                waiting.append((shard, None))
+            elif shard is not None:
+                members = shard[2]
+                calls = [
+                    pool.submit(_decode_some, decode, members[start : start + _CASES_A_CALL])
+                    for start in range(0, len(members), _CASES_A_CALL)
+                ]
+                waiting.append((shard, calls))
+            if waiting and (len(waiting) > 2 or shard is None):
+                done, calls = waiting.popleft()
+                yield done, None if calls is None else (r for c in calls for r in c.result())
+
+
+def _decode_some(
+    decode: Callable[[Case], Features], cases: Sequence[Case]
+) -> list[tuple[Features | None, str]]:
+    def one(case: Case) -> tuple[Features | None, str]:
+        try:
+            return decode(case), ""
+        except UserError as error:
+            return None, str(error)
+
+    return [one(case) for case in cases]
+
+
+def _write_shard(path: Path, notes: Path, members: list[Case], decoded: Iterator[Any]) -> None:
+    start_tensorflow()
+    import tensorflow as tf
+
+    left_out, count = {}, 0
+    with whole_file(path) as beside, tf.io.TFRecordWriter(str(beside)) as writer:
+        for case, (features, reason) in zip(members, decoded, strict=True):
+            if features is None:
+                # A copy that could not be made takes nothing from its case.
+                if not case.get("copy"):
+                    left_out[case["case"]] = reason
+                continue
+            writer.write(_example(features))
+            count += 1
+    write_json(notes, {"file": path.name, "records": count, "bytes": path.stat().st_size,
+                       "sha256": sha256(path), "left_out": left_out})
+
+
+def _example(features: Features) -> bytes:
+    """Features to a serialised ``tf.train.Example``, in the order of their names."""
+    import tensorflow as tf
+
+    def feature(value: Any) -> tf.train.Feature:
+        if isinstance(value, str):
+            value = value.encode("utf-8")
+        if isinstance(value, bytes):
+            return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        array = np.asarray(value).ravel()
+        if array.dtype.kind in "iub":
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=array.astype(np.int64)))
+        return tf.train.Feature(float_list=tf.train.FloatList(value=array.astype(np.float32)))
+
+    named = {name: feature(features[name]) for name in sorted(features)}
+    # Protobuf promises no order of a map unless it is asked to be deterministic.
+    return tf.train.Example(features=tf.train.Features(feature=named)).SerializeToString(
+        deterministic=True
+    )

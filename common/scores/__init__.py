@@ -1,0 +1,1 @@
+"""Scores in NumPy, SciPy and scikit-learn alone: they read saved predictions, no network."""

@@ -1,0 +1,102 @@
+"""95 % intervals by bootstrap over patients.
+
+Cases of one patient are alike, so what is drawn again and again, with replacement, is a
+patient with all of its cases (Efron and Tibshirani 1993, chapter 6 and 13). A resample is
+a count for every case, how often its patient was drawn, and a statistic is computed from
+such counts for many resamples at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+RESAMPLES = 2000
+
+# Bounds the memory: 7 MB of counts for 26,684 cases.
+_CHUNK = 64
+
+
+def patient_resamples(
+    patients: Sequence, resamples: int = RESAMPLES, seed: int = 0
+) -> Iterator[np.ndarray]:
+    """Draw as many patients as there are, again and again, with replacement.
+
+    Args:
+        patients: (n,) the patient of each case, as any kind of label.
+        resamples: How many times.
+        seed: The same seed gives the same resamples.
+
+    Yields:
+        (r, n) int32, how often each case's patient was drawn in each of the next r
+        resamples. It is a transposed array: a column, one case, is contiguous.
+    """
+    _, case_patient = np.unique(np.asarray(patients), return_inverse=True)
+    n_patients = int(case_patient.max()) + 1
+    rng = np.random.default_rng(seed)
+    for start in range(0, resamples, _CHUNK):
+        size = min(_CHUNK, resamples - start)
+        drawn = rng.integers(0, n_patients, (size, n_patients), dtype=np.int32)
+        cells = drawn * size + np.arange(size, dtype=np.int32)[:, np.newaxis]
+        counts = np.bincount(cells.ravel(), minlength=n_patients * size).astype(np.int32)
+        yield counts.reshape(n_patients, size)[case_patient].T
+
+
+def bootstrap(
+    statistic: Callable[[np.ndarray], np.ndarray],
+    patients: Sequence,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> np.ndarray:
+    """The values of a statistic over resamples of patients.
+
+    Args:
+        statistic: From counts (r, n) to values (r,) or (r, k); NaN where it is undefined.
+        patients: (n,) the patient of each case.
+        resamples: How many times.
+        seed: The same seed gives the same resamples.
+
+    Returns:
+        (resamples,) or (resamples, k).
+    """
+    chunks = patient_resamples(patients, resamples, seed)
+    return np.concatenate([statistic(counts) for counts in chunks])
+
+
+def interval(values: Sequence[float]) -> list[float] | None:
+    """The 2.5th and 97.5th percentile of the values that are not NaN; None without any."""
+    values = np.asarray(values, dtype=float)
+    values = values[~np.isnan(values)]
+    if not values.size:
+        return None
+    low, high = np.percentile(values, [2.5, 97.5])
+    return [float(low), float(high)]
+
+
+def ci95(
+    statistic: Callable[[np.ndarray], np.ndarray],
+    patients: Sequence,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> list[float] | None:
+    """The 95 % interval [low, high] of a statistic, or None.
+
+    None where there are fewer than two patients, and so nothing to vary, or where the
+    statistic is undefined in every resample. See `bootstrap` for the arguments.
+    """
+    if len(np.unique(np.asarray(patients))) < 2:
+        return None
+    return interval(bootstrap(statistic, patients, resamples, seed))
+
+
+def ci95_of_mean(
+    values: Sequence[float], patients: Sequence, seed: int = 0, resamples: int = RESAMPLES
+) -> list[float] | None:
+    """The 95 % interval [low, high] of the mean of (n,) values over cases, or None."""
+    sum_and_count = np.stack([np.asarray(values, dtype=float), np.ones(len(values))], axis=1)
+
+    def mean(counts: np.ndarray) -> np.ndarray:
+        return np.divide(*(counts @ sum_and_count).T)
+
+    return ci95(mean, patients, seed, resamples)

@@ -1,0 +1,84 @@
+"""How a radiograph is stored in a record: written from a DICOM file, read into a tensor.
+
+A stored image is a square of one side for the whole set. Where the DICOM's own JPEG frame has
+that size and nothing is to be done to its pixels, its bytes are handed on, so that no image is
+coded with loss twice; everything else is stored as PNG, without loss.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from common.letterbox import Letterbox
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def stored_image(path: Path, side: int) -> bytes:
+    """A DICOM file as it is stored.
+
+    Args:
+        path: A radiograph.
+        side: Side of the square in pixels.
+
+    Returns:
+        JPEG Baseline or PNG bytes of (side, side) uint8.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    from common.dicom import read_radiograph
+
+    radiograph = read_radiograph(path)
+    if radiograph.jpeg is not None and radiograph.pixels.shape == (side, side):
+        return radiograph.jpeg
+    return png(Letterbox(*radiograph.pixels.shape, side).into_square(radiograph.pixels))
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """An image (rows, columns) uint8 as PNG bytes."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=6)
+    return file.getvalue()
+
+
+def stored_pixels(encoded: bytes) -> np.ndarray:
+    """The pixels (side, side) uint8 of a stored image, without TensorFlow."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(encoded)) as image:
+        return np.asarray(image.convert("L"))
+
+
+def decode_image(encoded: tf.Tensor, stored_side: int, side: int) -> tf.Tensor:
+    """A stored image to a tensor, bit for bit what was written where the side is kept.
+
+    Args:
+        encoded: () string, from `stored_image`.
+        stored_side: Side of the square that was stored.
+        side: Side wanted; a smaller square is averaged down, not sampled.
+
+    Returns:
+        (side, side, 1) uint8.
+    """
+    import tensorflow as tf
+
+    is_jpeg = tf.strings.substr(encoded, 0, 2) == b"\xff\xd8"
+    image = tf.cond(
+        is_jpeg,
+        # The default method differs from every other decoder in half of the pixels.
+        lambda: tf.io.decode_jpeg(encoded, channels=1, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_png(encoded, channels=1),
+    )
+    image = tf.ensure_shape(image, (stored_side, stored_side, 1))
+    if side == stored_side:
+        return image
+    scaled = tf.image.resize(image, (side, side), antialias=True)
+    return tf.cast(tf.round(tf.clip_by_value(scaled, 0.0, 255.0)), tf.uint8)

@@ -1,0 +1,1 @@
+"""Where datasets lie, and the generator of the built-in synthetic sample."""

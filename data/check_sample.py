@@ -1,0 +1,154 @@
+"""What can be had from the synthetic sample without looking at it: shortcuts and baselines.
+
+    python -m data.check_sample
+
+A sample is of use only if a model has to look. This prints how well the label of pneumonia
+is told by the view, by the way a file is stored, and by a linear model on brightness and a
+thumbnail, and how far a mean heart box, a mean atrium and a threshold get.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import UserError, run_script
+from data.chest_dataset import HEARTS, IMAGES, LABELS
+from data.make_sample import ATRIUM, CHEST, DEFAULT_FOLDER
+
+
+def chest_figures(folder: Path, folds: int = 5) -> dict[str, float]:
+    """AUROC, cross-validated by patient, of what a model should not get along with.
+
+    Args:
+        folder: The sample's chest folder.
+        folds: Number of folds over patients.
+
+    Returns:
+        AUROC of each group of features, and the mean box's mean IoU of the hearts.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    with open(folder / LABELS, newline="") as file:
+        target = {row["patientId"]: int(row["Target"]) for row in csv.DictReader(file)}
+    names = sorted(target)
+    described = [_features(folder / IMAGES / f"{name}.dcm") for name in names]
+    labels = np.array([target[name] for name in names])
+    patients = [patient for patient, _ in described]
+    figures = {}
+    groups = {key: np.stack([found[key] for _, found in described]) for key in described[0][1]}
+    groups["all together"] = np.hstack(list(groups.values()))
+    for key, features in groups.items():
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=2000))
+        guess = cross_val_predict(model, features, labels, groups=patients,
+                                  cv=GroupKFold(folds), method="predict_proba")[:, 1]
+        figures[f"AUROC of {key}"] = float(roc_auc_score(labels, guess))
+    figures["mean heart box, mean IoU"] = _mean_box_iou(folder, dict(zip(names, patients,
+                                                                         strict=True)), folds)
+    return figures
+
+
+def atrium_figures(folder: Path) -> dict[str, float]:
+    """Mean Dice of a mean shape (leave one out) and of the best threshold of the intensity."""
+    import nibabel
+
+    boxes, thresholds = [], []
+    for path in sorted((folder / "labelsTr").glob("la_*.nii.gz")):
+        label = nibabel.as_closest_canonical(nibabel.load(path))
+        image = nibabel.as_closest_canonical(nibabel.load(folder / "imagesTr" / path.name))
+        mask = np.asarray(label.dataobj) > 0
+        boxes.append(_on_common_grid(mask, np.linalg.norm(label.affine[:3, :3], axis=0)))
+        voxels = np.asarray(image.dataobj, np.float32)
+        levels = np.quantile(voxels, np.linspace(0.5, 0.99, 25))
+        thresholds.append(max(_dice(voxels > level, mask) for level in levels))
+    total = np.sum(boxes, axis=0)
+    shapes = [_dice((total - box) / (len(boxes) - 1) > 0.5, box) for box in boxes]
+    return {"mean shape, mean Dice": float(np.mean(shapes)),
+            "best threshold, mean Dice": float(np.mean(thresholds))}
+
+
+def _features(path: Path) -> tuple[str, dict[str, NDArray]]:
+    """A file's patient and its features by group."""
+    import pydicom
+    from PIL import Image
+
+    dataset = pydicom.dcmread(path)
+    shown = dataset.pixel_array.astype(np.float32)
+    if dataset.BitsStored > 8:
+        shown = (shown + float(dataset.RescaleIntercept)) / float(dataset.WindowWidth) * 255
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        shown = 255 - shown
+    age = float(str(dataset.PatientAge).strip("Y") or 50)
+    thumbnail = np.asarray(Image.fromarray(shown).resize((8, 8), Image.Resampling.BOX))
+    return str(dataset.PatientID), {
+        "view": np.array([dataset.ViewPosition == "AP"], float),
+        "view, age and sex": np.array([dataset.ViewPosition == "AP", age,
+                                       dataset.PatientSex == "F"], float),
+        "storage": np.array([dataset.PhotometricInterpretation == "MONOCHROME1",
+                             dataset.BitsStored > 8, len(dataset.PixelData) * (
+                                 dataset.file_meta.TransferSyntaxUID.is_compressed),
+                             float(dataset.PixelSpacing[0])], float),
+        "brightness": np.array([shown.mean(), shown.std(), *np.percentile(
+            shown, [1, 5, 10, 25, 50, 75, 90, 95, 99])]),
+        "8 x 8 thumbnail": thumbnail.ravel(),
+    }
+
+
+def _mean_box_iou(folder: Path, patients: dict[str, str], folds: int) -> float:
+    with open(folder / HEARTS, newline="") as file:
+        rows = list(csv.DictReader(file))
+    boxes = np.array([[float(row[key]) for key in ("x0", "y0", "w", "h")] for row in rows])
+    corners = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
+    ids = sorted(set(patients.values()))
+    fold = np.array([ids.index(patients[row["name"]]) % folds for row in rows])
+    scores = []
+    for k in range(folds):
+        mean = corners[fold != k].mean(0)
+        of_fold = corners[fold == k]
+        overlap = np.clip(np.minimum(mean[2:], of_fold[:, 2:])
+                          - np.maximum(mean[:2], of_fold[:, :2]), 0, None).prod(1)
+        union = (mean[2:] - mean[:2]).prod() + (of_fold[:, 2:] - of_fold[:, :2]).prod(1) - overlap
+        scores.extend(overlap / union)
+    return float(np.mean(scores))
+
+
+def _on_common_grid(mask: NDArray, spacing_mm: NDArray, edge_mm: float = 140.0) -> NDArray:
+    """A mask on a 2 mm grid around its centre of mass, ``(70, 70, 70)``."""
+    from scipy import ndimage
+
+    centre = np.array(ndimage.center_of_mass(mask))
+    step = 2.0 / spacing_mm
+    count = int(edge_mm / 2.0)
+    return ndimage.affine_transform(mask.astype(np.float32), step, centre - step * count / 2,
+                                    (count,) * 3, order=1) > 0.5
+
+
+def _dice(a: NDArray, b: NDArray) -> float:
+    return 2 * float((a & b).sum()) / float(a.sum() + b.sum() or 1)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Print what can be had from the SYNTHETIC sample without looking at it.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="the sample")
+    folder = parser.parse_args().folder
+    for part, figures in ((CHEST, chest_figures), (ATRIUM, atrium_figures)):
+        if not (folder / part / "SYNTHETIC.json").is_file():
+            raise UserError(f"{folder / part} holds no complete sample: run "
+                            "python -m data.make_sample first")
+        for name, value in figures(folder / part).items():
+            print(f"SYNTHETIC {name}: {value:.3f}")
+
+
+if __name__ == "__main__":
+    run_script(main)

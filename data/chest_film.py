@@ -1,0 +1,165 @@
+"""From a line integral to what a digital radiography system shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from data import shapes
+from data.shapes import Map
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How one film is taken.
+
+    Attributes:
+        view: ``PA`` or ``AP``.
+        field_cm: Edge of the square field at the patient.
+        shift_cm: The field's middle on the patient, (x, y).
+        angle_deg: Turn in the image plane.
+        turn_deg: Turn about the body's axis.
+        breath: How far the diaphragm is lower than usual, in cm.
+        magnification: Of the heart, which is far from the detector in AP.
+        scatter: Scattered radiation as a share of the mean primary.
+        arms_down: Whether the arms lie along the body.
+    """
+
+    view: str
+    field_cm: float
+    shift_cm: tuple[float, float]
+    angle_deg: float
+    turn_deg: float
+    breath: float
+    magnification: float
+    scatter: float
+    arms_down: bool
+
+
+def into_film(field: NDArray, pose: Pose, size: int) -> NDArray:
+    """Resample a float32 or uint8 map of the patient's plane onto the film, ``(size, size)``."""
+    scale = pose.field_cm / size / shapes.PIXEL_CM
+    angle = np.radians(pose.angle_deg)
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    middle = shapes.SIZE / 2 + np.array(pose.shift_cm) / shapes.PIXEL_CM
+    offset = middle - np.array([cos - sin, sin + cos]) * size / 2
+    moved = Image.fromarray(np.ascontiguousarray(field)).transform(
+        (size, size), Image.Transform.AFFINE, (cos, -sin, offset[0], sin, cos, offset[1]),
+        Image.Resampling.BILINEAR if field.dtype == np.uint8 else Image.Resampling.BICUBIC)
+    return np.asarray(moved)
+
+
+def develop(line_integral: Map, lungs: NDArray[np.bool_], pose: Pose,
+            rng: np.random.Generator) -> Map:
+    """Show a line integral as a digital system does.
+
+    Args:
+        line_integral: ``(size, size)``, dimensionless.
+        lungs: Where lung lies; the exposure follows it, as an automatic control does.
+        pose: Gives the scatter.
+        rng: Source of exposure, noise, wires, markers and borders.
+
+    Returns:
+        ``(size, size)`` in 0..1, bright is dense.
+    """
+    size = line_integral.shape[0]
+    line_integral = line_integral + _wires(rng, pose, size)
+    primary = np.exp(-line_integral)
+    typical = float(np.median(primary[lungs])) if lungs.any() else 0.1
+    open_beam = np.minimum(primary, 2.2 * typical)
+    intensity = primary + pose.scatter * shapes.blurred(open_beam, 0.11 * size)
+    photons = rng.uniform(1200, 6000) / typical
+    quantum = rng.standard_normal((size, size), dtype=np.float32)
+    quantum = ndimage.gaussian_filter(quantum, rng.uniform(0.5, 0.8)) * 2.0
+    density = -np.log(intensity) + quantum / np.sqrt(photons * intensity)
+    dark = np.percentile(density[lungs] if lungs.any() else density, 8)
+    middle = slice(size // 8, -size // 8)
+    bright = np.percentile(density[middle, middle], 86)
+    level = (density - dark) / (bright - dark)
+    low, high = rng.uniform(0.2, 0.46), rng.uniform(0.86, 0.97)
+    shown = low + (high - low) * level
+    # The toe and the shoulder of the display's curve.
+    shown = np.where(shown > 0.8, 0.8 + 0.2 * np.tanh((shown - 0.8) / 0.2), shown)
+    shown = np.where(shown < low, low * np.exp(np.minimum((shown - low) / low, 0)), shown)
+    shown = np.clip(shown, 0, 1) ** rng.uniform(0.85, 1.2)
+    shown = _sharpened(shown, rng.uniform(0.2, 0.7))
+    return np.clip(_marked(_bordered(shown, rng), rng), 0, 1).astype(np.float32)
+
+
+def _sharpened(shown: Map, amount: float) -> Map:
+    return shown + np.float32(amount) * (shown - shapes.blurred(shown, 8.0, 4))
+
+
+def _wires(rng: np.random.Generator, pose: Pose, size: int) -> Map | float:
+    """Attenuation of electrodes and lines: more often in bed, whatever the lungs show."""
+    image = Image.new("L", (2 * size, 2 * size))
+    draw = ImageDraw.Draw(image)
+    if rng.random() < (0.45 if pose.view == "AP" else 0.05):
+        for _ in range(rng.integers(1, 4)):
+            end = rng.uniform([0.2, 0.2], [0.8, 0.75])
+            start = np.array([rng.uniform(-0.1, 1.1), rng.choice([-0.05, 1.05])])
+            middle = rng.uniform(0.2, 0.8, 2)
+            path = shapes.curve([start, 0.5 * (start + middle) + rng.normal(0, 0.06, 2), middle,
+                                 end], 80) * 2 * size
+            draw.line([tuple(p) for p in path], fill=105, width=5, joint="curve")
+            cx, cy, r = *(end * 2 * size), 15
+            draw.ellipse((cx - r, cy - r, cx + r, cy + r), fill=80)
+            draw.ellipse((cx - 6, cy - 6, cx + 6, cy + 6), fill=235)
+    if rng.random() < (0.22 if pose.view == "AP" else 0.04):
+        side = rng.choice([-1, 1])
+        path = shapes.curve([(0.5 + 0.3 * side, 0.12), (0.5 + 0.17 * side, 0.2),
+                             (0.5 + 0.02 * side, 0.3), (0.46, 0.42), (0.455, 0.5)], 60)
+        path = (path + rng.normal(0, 0.02, 2)) * 2 * size
+        draw.line([tuple(p) for p in path], fill=75, width=6, joint="curve")
+    if image.getbbox() is None:
+        return 0.0
+    drawn = np.asarray(image.reduce(2), np.float32) / 255
+    return 0.9 * ndimage.gaussian_filter(drawn, 0.6)
+
+
+def _bordered(shown: Map, rng: np.random.Generator) -> Map:
+    """The collimator's edges, mostly outside of the field."""
+    size = shown.shape[0]
+    line = np.arange(size, dtype=np.float32)
+    value, soft = rng.uniform(0.0, 0.04), rng.uniform(0.6, 2.0)
+    for axis in (0, 1):
+        for end in (0, 1):
+            if rng.random() < 0.2:
+                depth = rng.uniform(0.0, 0.045) * size
+                slant = rng.normal(0, 0.012) * (line - size / 2)
+                across, along = (line[:, None], slant[None]) if axis == 0 else (
+                    line[None], slant[:, None])
+                distance = (across if end == 0 else size - 1 - across) - depth - along
+                open_part = np.clip(distance / soft, 0, 1)
+                shown = value + (shown - value) * open_part
+    return shown
+
+
+def _marked(shown: Map, rng: np.random.Generator) -> Map:
+    """The side marker, L on the patient's left or R on the right."""
+    size = shown.shape[0]
+    left = rng.random() < 0.7
+    low, high = ([0.82, 0.03], [0.9, 0.12]) if left else ([0.02, 0.03], [0.09, 0.12])
+    column, row = (rng.uniform(low, high) * size).astype(int)
+    points, angle, present = rng.uniform(22, 34), rng.normal(0, 8), rng.random() < 0.93
+    if not present:
+        return shown
+    # Drawn with straight strokes: a font would differ between versions of Pillow.
+    strokes = [[(0, 0), (0, 1), (0.6, 1)]] if left else [
+        [(0, 1), (0, 0), (0.4, 0), (0.58, 0.13), (0.58, 0.36), (0.4, 0.5), (0, 0.5)],
+        [(0.3, 0.5), (0.62, 1)]]
+    tile = 48
+    image = Image.new("L", (4 * tile, 4 * tile))
+    cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    for stroke in strokes:
+        at = (np.array(stroke) - 0.5) * points * 0.8 @ [[cos, sin], [-sin, cos]] + tile / 2
+        ImageDraw.Draw(image).line((4 * at).ravel().tolist(), fill=255,
+                                   width=round(0.5 * points), joint="curve")
+    ink = np.asarray(image.reduce(4), np.float32) / 255
+    part = shown[row:row + tile, column:column + tile]
+    part += ink[:part.shape[0], :part.shape[1]] * (0.97 - part)
+    return shown

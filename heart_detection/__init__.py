@@ -1,0 +1,1 @@
+"""The heart on chest radiographs: ResNet50, one box."""

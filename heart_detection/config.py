@@ -1,0 +1,83 @@
+"""Every setting of the heart project, and its presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from common.settings import Preset, Project, SharedEvaluate, SharedPrepare, SharedTrain
+
+
+@dataclass(frozen=True)
+class PrepareSettings(SharedPrepare):
+    """What prepare_data.py takes."""
+
+    patients: Path | None = None
+    """A CSV of patientId and patient, since the challenge's PatientID names an image and one
+    patient has several. Default: nih_patients.csv in the source folder, else the PatientID."""
+    image_size: int = 224
+    """Side of the stored square in pixels; proportions are kept, the rest is black."""
+    copies: int = 2
+    """imgaug's copies of each training image and its box, scaled, shifted and of other
+    contrast."""
+
+
+@dataclass(frozen=True)
+class TrainSettings(SharedTrain):
+    """What train.py takes."""
+
+    loss: Literal["mse", "l1", "iou", "giou", "ciou", "iou+l1"] = "iou+l1"
+    """What is made small: mean squared or absolute error of the corners, 1 - IoU, or IoU and
+    absolute error together."""
+    pooling: Literal["average", "flatten"] = "flatten"
+    """The head: average forgets where a feature is, flatten keeps it."""
+    rotation_degrees: float = 5.0
+    """Online augmentation: rotation to either side, in degrees; the box turns as the ellipse
+    in it."""
+    scale: float = 0.15
+    """Online augmentation: zoom, as a share."""
+    stretch: float = 0.1
+    """Online augmentation: width against height, as a share."""
+    shift: float = 0.1
+    """Online augmentation: shift along each axis, as a share of the side; never so far that
+    the box leaves the image."""
+    contrast: float = 0.3
+    """Online augmentation: contrast and gamma, as a share; brightness half of it."""
+
+
+@dataclass(frozen=True)
+class EvaluateSettings(SharedEvaluate):
+    """What evaluate.py takes."""
+
+
+DEMO = Preset(
+    about="the SYNTHETIC sample: mean IoU about 0.8, about a minute. "
+    "python train.py --preset demo",
+    prepare=PrepareSettings(image_size=96, copies=1),
+    train=TrainSettings(epochs=14, batch_size=16, learning_rate=1e-3, patience=14),
+    evaluate=EvaluateSettings(),
+)
+
+CPU = Preset(
+    about="real data on two cores, from scratch. python train.py --preset cpu",
+    prepare=PrepareSettings(image_size=224),
+    train=TrainSettings(epochs=40, batch_size=16, image_size=96, learning_rate=1e-3, patience=40),
+    evaluate=EvaluateSettings(),
+)
+
+GPU = Preset(
+    about="what one would run on a card, from ImageNet. python train.py --preset gpu",
+    prepare=PrepareSettings(image_size=224, copies=4),
+    train=TrainSettings(
+        epochs=100, batch_size=32, learning_rate=2e-4, weights="imagenet", patience=30
+    ),
+    evaluate=EvaluateSettings(),
+)
+
+PROJECT = Project(
+    name="heart_detection",
+    dataset="rsna-pneumonia",
+    sample="SYNTHETIC-rsna",
+    presets={"demo": DEMO, "cpu": CPU, "gpu": GPU},
+)

@@ -1,0 +1,145 @@
+"""Prepare chest radiographs with heart boxes: DICOM and boxes to TFRecords.
+
+Reads a folder with stage_2_train_images/ and rsna_heart_detection.csv. Writes cases.csv (every
+case, its box in the image's own pixels, and its split), records/, manifest.json and
+augmented_samples.png, a sheet of imgaug's copies with their boxes. Started again, it goes on, or
+says that all is there.
+
+    python prepare_data.py --source data/raw/rsna-pneumonia --prepared data/prepared/heart
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError, run_script
+from common.settings import parse, show
+from heart_detection.config import PROJECT, PrepareSettings
+
+CASES_A_SHARD = 512
+SHOWN_COPIES = 12
+BOX = ["x0", "y0", "x1", "y1"]
+
+
+def main() -> None:
+    """The script."""
+    prepare(parse(PROJECT, "prepare", __doc__))
+
+
+def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
+    """Prepare a dataset.
+
+    Args:
+        settings: Where from, where to, and how.
+        all_test: Make every case a test case, to evaluate a finished run on it.
+
+    Returns:
+        The prepared folder.
+    """
+    from common import preparing, records
+    from common.artefacts import only_one
+    from common.rsna import index_heart
+
+    show("Prepare radiographs for heart detection", settings)
+    source = preparing.find_source(PROJECT, settings)
+    folder = settings.prepared or PROJECT.prepared(source.synthetic)
+    with only_one(folder):
+        decides = {**preparing.settings_of_data(settings), "all_test": all_test}
+        key = records.source_key(source.folder, decides)
+        if not records.begin(folder, key, settings.overwrite):
+            print(f"\n{folder}: is prepared already, nothing to do")
+            return folder
+
+        # -- Index: which cases there are, whose they are, and where the heart is.
+        cases = index_heart(source.folder, settings.patients)
+        cases["split"] = ""
+        left = preparing.usable(cases, source.folder)
+
+        # -- Split: by patient, before anything is augmented.
+        cases.loc[left.index, "split"] = preparing.split(left, left["view"], settings, all_test)
+        left = cases.loc[left.index]
+
+        # -- Write: the cases, then imgaug's copies of those that may train.
+        jobs = preparing.jobs(
+            left, ["rows", "columns", *BOX], 0 if all_test else settings.copies, settings.seed
+        )
+        decode = partial(decode_case, source=source.folder, side=settings.image_size)
+        shards, unreadable = records.write_shards(
+            folder, jobs, decode, CASES_A_SHARD, settings.workers
+        )
+        preparing.leave_out(cases, unreadable)
+        left = preparing.usable(cases, source.folder)
+
+        # -- Tell: tables, counts, the disk that was saved, how the copies look.
+        preparing.write_cases(folder, cases)
+        preparing.print_splits(cases, {}, settings)
+        if cases.attrs.get("images_without_box"):
+            print(f"  {cases.attrs['images_without_box']} images have no box and are no cases")
+        sheet = [_draw_copies(folder, jobs, decode, source.synthetic)] if settings.copies else []
+        disk = preparing.print_disk(source.folder, list(left["path"]), shards)
+        records.finish(
+            folder,
+            preparing.manifest(PROJECT, source, key, decides, cases, shards, disk),
+        )
+    preparing.print_written([folder / "cases.csv", folder / "manifest.json", *sheet])
+    return folder
+
+
+def decode_case(job: Mapping[str, Any], source: Path, side: int) -> dict[str, Any]:
+    """One job to the features of its record: a case, or imgaug's copy of one.
+
+    Args:
+        job: A row of the table of cases, with ``copy`` (0 for the case itself) and its ``seed``.
+        source: The dataset's folder.
+        side: Side of the stored square in pixels.
+
+    Returns:
+        ``image``, ``box`` ((x0, y0, x1, y1) in fractions of the side) and ``case``.
+
+    Raises:
+        UserError: The image cannot be read, or the copy's box left it three times.
+    """
+    import numpy as np
+
+    from common.copies import imgaug_copy
+    from common.letterbox import Letterbox
+    from common.stored_images import png, stored_image, stored_pixels
+
+    encoded = stored_image(source / job["path"], side)
+    square = Letterbox(job["rows"], job["columns"], side)
+    box = square.to_fractions(np.array([job[edge] for edge in BOX]))
+    if job["copy"]:
+        tries = (imgaug_copy(stored_pixels(encoded), box, job["seed"] + n) for n in range(3))
+        made = next((one for one in tries if one is not None), None)
+        if made is None:
+            raise UserError("the box lies too near to the image's edge for a shifted copy")
+        encoded, box = png(made[0]), made[1]
+    return {"image": encoded, "box": box, "case": job["case"]}
+
+
+def _draw_copies(folder: Path, jobs: Any, decode: Any, synthetic: bool) -> Path:
+    """A sheet of copies with their boxes, so that a box that was moved wrongly is seen."""
+    from common.figures import film_sheet
+    from common.stored_images import stored_pixels
+
+    shown = []
+    for job in [job for job in jobs if job["copy"]][:SHOWN_COPIES]:
+        try:
+            shown.append(decode(job))
+        except UserError:
+            continue
+    images = [stored_pixels(one["image"]) for one in shown]
+    return film_sheet(
+        folder / "augmented_samples.png",
+        images,
+        [one["box"][None] * image.shape[0] for one, image in zip(shown, images, strict=True)],
+        [one["case"][:16] for one in shown],
+        synthetic,
+    )
+
+
+if __name__ == "__main__":
+    run_script(main)

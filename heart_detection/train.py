@@ -1,0 +1,157 @@
+"""Train a ResNet50 to box the heart on a chest radiograph.
+
+Reads what prepare_data.py wrote (and prepares first where nothing is prepared). Writes
+config.json, history.csv, tensorboard/, model.keras (the best epoch by val_loss) and fitted.json
+(the mean box of the training split, which is the baseline). A training that was stopped goes on
+with the same command.
+
+    python train.py --preset cpu --prepared data/prepared/heart --run runs/my-run
+    python train.py --weights runs/pneumonia_classification/my-run
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from common.errors import run_script
+from common.settings import parse, show
+from heart_detection.config import PROJECT, TrainSettings
+
+
+def main() -> None:
+    """The script."""
+    settings = parse(PROJECT, "train", __doc__)
+    show("Train a ResNet50 to detect the heart", settings)
+
+    from common import fitting, runs
+    from common.artefacts import only_one, write_json
+    from common.backend import start_tensorflow
+    from common.preparing import copies_of, print_written
+    from common.splits import training_splits
+
+    start_tensorflow()
+    prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
+    run = runs.run_folder(PROJECT, settings)
+    with only_one(run):
+        if not runs.begin_run(run, settings, prepared):
+            print(f"\n{run}: this run has ended already, nothing to do")
+            return
+
+        # -- Data: the training split with imgaug's copies, and the validation split.
+        train, validation = training_splits(prepared.splits, settings.fold)
+        with_copies = [*train, *map(copies_of, train)]
+        side = settings.image_size or prepared.manifest["settings"]["image_size"]
+        steps, batch_size = fitting.steps_in_epoch(prepared.count(with_copies), settings)
+        precision = fitting.set_precision(settings.precision)
+        print(
+            f"\n{prepared.count(with_copies)} images train, {prepared.count(validation)} validate, "
+            f"{side} x {side} pixels, {precision}; run folder {run}",
+            flush=True,
+        )
+
+        # -- Fit.
+        state = fitting.fit(
+            run,
+            build=lambda: _build(side, settings),
+            loss=_loss(settings),
+            metrics=_metrics(),
+            training=lambda first_epoch: training_data(
+                prepared, with_copies, side, steps, batch_size, first_epoch, settings
+            ),
+            validation=images_and_boxes(prepared, validation, side)
+            .batch(batch_size)
+            .map(lambda batch: (batch["image"], batch["box"])),
+            steps=steps,
+            settings=settings,
+        )
+        print(f"  best epoch {state.best_epoch}, val_loss {state.best:.4f}")
+
+        # -- Constants: the mean box of the training split, in fractions of the square.
+        boxes = [one["box"] for one in images_and_boxes(prepared, train, side).as_numpy_iterator()]
+        mean_box = [float(edge) for edge in sum(boxes) / len(boxes)]
+        write_json(run / "fitted.json", {"image_size": side, "mean_box": mean_box})
+    print_written([run / name for name in ("model.keras", "history.csv", "fitted.json")])
+
+
+def training_data(
+    prepared: Any,
+    splits: list[str],
+    side: int,
+    steps: int,
+    batch_size: int,
+    first_epoch: int,
+    settings: TrainSettings,
+) -> Any:
+    """Shuffled, augmented batches.
+
+    Images (batch, side, side, 1) in 0..255 and boxes (batch, 4), (x0, y0, x1, y1) in fractions
+    of the side, moved together.
+    """
+    import tensorflow as tf
+
+    from common import augment, pipeline
+
+    ranges = augment.Ranges(
+        rotation_degrees=settings.rotation_degrees,
+        scale=settings.scale,
+        stretch=settings.stretch,
+        shift=settings.shift,
+        contrast=settings.contrast,
+        brightness=settings.contrast / 2,
+        gamma=settings.contrast,
+    )
+
+    def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        draws = augment.draw(ranges, batch_size, seed)
+        draws = augment.keep_inside(draws, batch["box"])
+        images = augment.move_images(tf.cast(batch["image"], tf.float32), draws)
+        images = augment.change_intensities(images, draws)
+        return images, augment.move_boxes(batch["box"], draws)
+
+    return pipeline.training_batches(
+        images_and_boxes(prepared, splits, side),
+        steps,
+        batch_size,
+        settings.seed,
+        first_epoch,
+        settings.epochs,
+        to_inputs,
+    )
+
+
+def images_and_boxes(prepared: Any, splits: list[str], side: int) -> Any:
+    """Every record once, in order: ``image`` (side, side, 1) 0..255, ``box`` (4,), ``case``."""
+    from common import pipeline
+
+    return pipeline.radiographs(prepared, splits, side, "box", 4)
+
+
+def _build(side: int, settings: TrainSettings) -> Any:
+    from common.models.resnet50 import build_box_resnet50
+
+    return build_box_resnet50(side, weights=settings.weights, pooling=settings.pooling)
+
+
+def _loss(settings: TrainSettings) -> Any:
+    from common.losses import box_loss
+
+    return box_loss(settings.loss)
+
+
+def _metrics() -> list[Any]:
+    from common.losses import iou
+
+    return [iou]
+
+
+def _prepare(settings: TrainSettings) -> Path:
+    from heart_detection.prepare_data import prepare
+
+    preset = PROJECT.presets[settings.preset].prepare
+    return prepare(dataclasses.replace(preset, preset=settings.preset, seed=settings.seed))
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,1 @@
+"""Pneumonia on chest radiographs: ResNet50, one probability, Grad-CAM."""

@@ -1,0 +1,156 @@
+"""Prepare the RSNA Pneumonia Detection Challenge: DICOM and labels to TFRecords.
+
+Reads a folder with stage_2_train_images/ and stage_2_train_labels.csv. Writes cases.csv (every
+case and its split), images.csv (image_path, label: what trains, Augmentor's copies among it),
+augmented/ (the copies), records/ and manifest.json. Started again, it goes on, or says that all
+is there.
+
+    python prepare_data.py --source data/raw/rsna-pneumonia --prepared data/prepared/pneumonia
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError, run_script
+from common.settings import parse, show
+from pneumonia_classification.config import PROJECT, PrepareSettings
+
+CASES_A_SHARD = 512
+MOST_COPIES = 3
+
+
+def main() -> None:
+    """The script."""
+    prepare(parse(PROJECT, "prepare", __doc__))
+
+
+def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
+    """Prepare a dataset.
+
+    Args:
+        settings: Where from, where to, and how.
+        all_test: Make every case a test case, to evaluate a finished run on it.
+
+    Returns:
+        The prepared folder.
+    """
+    from common import preparing, records
+    from common.artefacts import only_one
+    from common.rsna import index_pneumonia
+
+    show("Prepare radiographs for pneumonia classification", settings)
+    source = preparing.find_source(PROJECT, settings)
+    folder = settings.prepared or PROJECT.prepared(source.synthetic)
+    with only_one(folder):
+        decides = {**preparing.settings_of_data(settings), "all_test": all_test}
+        key = records.source_key(source.folder, decides)
+        if not records.begin(folder, key, settings.overwrite):
+            print(f"\n{folder}: is prepared already, nothing to do")
+            return folder
+
+        # -- Index: which cases there are, and whose they are.
+        cases = index_pneumonia(source.folder, settings.patients)
+        cases["split"] = ""
+        left = preparing.usable(cases, source.folder)
+
+        # -- Split: by patient, before anything is augmented.
+        strata = left["label"].astype(str) + left["view"]
+        cases.loc[left.index, "split"] = preparing.split(left, strata, settings, all_test)
+        left = cases.loc[left.index]
+
+        # -- Write: the cases, then Augmentor's copies of the positives that may train.
+        copies = 0 if all_test else _copies_a_positive(left, settings.copies)
+        jobs = preparing.jobs(left, ["label"], copies, settings.seed, of="label == 1")
+        decode = partial(
+            decode_case, source=source.folder, folder=folder, side=settings.image_size
+        )
+        shards, unreadable = records.write_shards(
+            folder, jobs, decode, CASES_A_SHARD, settings.workers
+        )
+        preparing.leave_out(cases, unreadable)
+        left = preparing.usable(cases, source.folder)
+
+        # -- Tell: tables, counts, the disk that was saved.
+        cases["boxes"] = cases["boxes"].map(boxes_as_text)
+        preparing.write_cases(folder, cases)
+        _write_images(folder, source.folder, jobs, unreadable)
+        groups = {"positive": "label == 1", "negative": "label == 0"}
+        preparing.print_splits(cases, groups, settings)
+        if copies:
+            made = sum(1 for job in jobs if job["copy"])
+            print(f"  Augmentor: {copies} copies of each positive that trains, {made} in all")
+        disk = preparing.print_disk(source.folder, list(left["path"]), shards)
+        records.finish(
+            folder,
+            preparing.manifest(PROJECT, source, key, decides, cases, shards, disk),
+        )
+    preparing.print_written([folder / name for name in ("cases.csv", "images.csv", "manifest.json")])
+    return folder
+
+
+def decode_case(job: Mapping[str, Any], source: Path, folder: Path, side: int) -> dict[str, Any]:
+    """One job to the features of its record: a case, or Augmentor's copy of one.
+
+    Args:
+        job: A row of the table of cases, with ``copy`` (0 for the case itself) and its ``seed``.
+        source: The dataset's folder.
+        folder: The prepared folder, where a copy is also kept as a picture.
+        side: Side of the stored square in pixels.
+
+    Raises:
+        UserError: The image cannot be read.
+    """
+    from common.artefacts import write_bytes
+    from common.copies import augmentor_copy
+    from common.stored_images import png, stored_image, stored_pixels
+
+    encoded = stored_image(source / job["path"], side)
+    if job["copy"]:
+        encoded = png(augmentor_copy(stored_pixels(encoded), job["seed"]))
+        write_bytes(folder / _copy_path(job), encoded)
+    return {"image": encoded, "label": float(job["label"]), "case": job["case"]}
+
+
+def boxes_as_text(boxes: list[tuple[float, float, float, float]]) -> str:
+    """Boxes as one cell of a CSV: ``x0 y0 x1 y1;x0 y0 x1 y1``."""
+    return ";".join(" ".join(f"{edge:g}" for edge in box) for box in boxes)
+
+
+def _copies_a_positive(cases: Any, wanted: int) -> int:
+    if wanted >= 0:
+        return wanted
+    train = cases[~cases["split"].isin(("test", "validation"))]
+    positives = int((train["label"] == 1).sum())
+    if positives == 0:
+        raise UserError(
+            "the training split has no positive case: is Target 1 in stage_2_train_labels.csv?"
+        )
+    return max(0, min(MOST_COPIES, round((len(train) - positives) / positives) - 1))
+
+
+def _copy_path(job: Mapping[str, Any]) -> str:
+    return f"augmented/{Path(job['path']).stem}-{job['copy']}.png"
+
+
+def _write_images(
+    folder: Path, source: Path, jobs: list[dict[str, Any]], unreadable: Mapping[str, str]
+) -> None:
+    from common.artefacts import write_csv
+
+    rows = [
+        {
+            "image_path": _copy_path(job) if job["copy"] else str(source.resolve() / job["path"]),
+            "label": int(job["label"]),
+        }
+        for job in jobs
+        if job["case"] not in unreadable and job["split"] not in ("test", "validation")
+    ]
+    write_csv(folder / "images.csv", ("image_path", "label"), rows)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,199 @@
+"""Scores of a classifier, against scikit-learn and values worked by hand."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from common.scores.classification import (
+    brier,
+    classification_scores,
+    confusion,
+    expected_calibration_error,
+    fit_metadata,
+    predict_metadata,
+    ranking_scores,
+    sensitivity_at_specificity,
+    threshold_for_sensitivity,
+    youden_threshold,
+)
+
+
+def cases(n=300, decimals=2, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = (rng.random(n) < 0.3).astype(int)
+    scores = 1 / (1 + np.exp(-(rng.normal(size=n) + 2 * labels - 1)))
+    return labels, np.round(scores, decimals)
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 6), st.integers(0, 3)), min_size=2),
+)
+@settings(max_examples=150, deadline=None)
+def test_ranking_scores_are_scikit_learns_with_ties_and_weights(drawn):
+    labels, scores, counts = (np.array(column) for column in zip(*drawn, strict=True))
+    labels = labels.astype(int)
+    ((auroc, average_precision),) = ranking_scores(labels, scores, counts[np.newaxis])
+    if not counts[labels == 1].sum() or not counts[labels == 0].sum():
+        assert np.isnan(auroc) and np.isnan(average_precision)
+        return
+    weight = {"sample_weight": counts}
+    assert auroc == pytest.approx(metrics.roc_auc_score(labels, scores, **weight))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = metrics.average_precision_score(labels, scores, **weight)
+    assert average_precision == pytest.approx(expected)
+
+
+def test_many_resamples_are_those_of_a_scikit_learn_loop():
+    labels, scores = cases()
+    rng = np.random.default_rng(1)
+    drawn = rng.integers(0, len(labels), (20, len(labels)))
+    counts = np.stack([np.bincount(row, minlength=len(labels)) for row in drawn])
+    expected = [
+        [
+            metrics.roc_auc_score(labels[row], scores[row]),
+            metrics.average_precision_score(labels[row], scores[row]),
+        ]
+        for row in drawn
+    ]
+    np.testing.assert_allclose(ranking_scores(labels, scores, counts), expected, rtol=1e-9)
+
+
+def test_all_scores_are_those_of_scikit_learn():
+    labels, scores = cases()
+    found = classification_scores(labels, scores, np.arange(300) // 2, 0.41, seed=3)
+    said = scores >= 0.41
+    assert (found["n"], found["positives"], found["threshold"]) == (300, labels.sum(), 0.41)
+    expected = {
+        "accuracy": metrics.accuracy_score(labels, said),
+        "precision": metrics.precision_score(labels, said),
+        "recall": metrics.recall_score(labels, said),
+        "specificity": metrics.recall_score(labels, said, pos_label=0),
+        "f1": metrics.f1_score(labels, said),
+        "brier": metrics.brier_score_loss(labels, scores),
+    }
+    assert {key: found[key] for key in expected} == pytest.approx(expected)
+    assert found["confusion_matrix"] == metrics.confusion_matrix(labels, said).tolist()
+    assert found["auroc"]["value"] == pytest.approx(metrics.roc_auc_score(labels, scores))
+    for key in ("auroc", "average_precision"):
+        low, high = found[key]["ci95"]
+        assert low < found[key]["value"] < high
+    # Hanley and McNeil 1982 give about this width for such a set.
+    assert 0.03 < np.ptp(found["auroc"]["ci95"]) < 0.15
+    again = classification_scores(labels, scores, np.arange(300) // 2, 0.41, seed=3)
+    assert json.dumps(found) == json.dumps(again)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_class_alone_has_no_auroc(label):
+    found = classification_scores([label] * 4, [0.1, 0.2, 0.3, 0.4], range(4), 0.25)
+    assert found["auroc"] == found["average_precision"] == {"value": None, "ci95": None}
+    assert found["sensitivity_at_90_specificity"] is None
+    assert (found["specificity"], found["recall"]) == ((0.5, None), (None, 0.5))[label]
+    assert found["accuracy"] == 0.5
+
+
+def test_a_classifier_that_never_says_yes_has_no_precision():
+    found = classification_scores([0, 1], [0.1, 0.2], ["a", "b"], 0.5)
+    assert (found["precision"], found["recall"], found["f1"]) == (None, 0, 0)
+
+
+def test_one_patient_has_a_value_without_an_interval():
+    found = classification_scores([0, 1], [0.1, 0.2], ["a", "a"], 0.5)
+    assert found["auroc"] == {"value": 1.0, "ci95": None}
+
+
+def test_confusion_counts_the_threshold_itself_as_yes():
+    assert confusion([0, 0, 1, 1, 1], [0.1, 0.5, 0.5, 0.4, 0.9], 0.5) == [[1, 1], [1, 2]]
+
+
+def test_youden_is_the_best_of_all_thresholds():
+    labels, scores = cases(decimals=3)
+    threshold = youden_threshold(labels, scores)
+    (tn, fp), (fn, tp) = confusion(labels, scores, threshold)
+    false_rate, true_rate, _ = metrics.roc_curve(labels, scores)
+    assert tp / (tp + fn) - fp / (tn + fp) == pytest.approx((true_rate - false_rate).max())
+    assert threshold not in scores
+    assert youden_threshold([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9]) == pytest.approx(0.4)
+    assert youden_threshold([1, 1], [0.3, 0.4]) == 0.5
+
+
+@pytest.mark.parametrize("wanted", [0.0, 0.5, 0.9, 0.95, 1.0])
+def test_threshold_for_a_sensitivity_is_the_highest_that_has_it(wanted):
+    labels, scores = cases(decimals=6)
+    threshold = threshold_for_sensitivity(labels, scores, wanted)
+    assert (scores[labels == 1] >= threshold).mean() >= wanted
+    higher = scores[labels == 1][scores[labels == 1] >= threshold].min()
+    assert (scores[labels == 1] > higher).mean() < max(wanted, 1e-9)
+
+
+def test_threshold_for_a_sensitivity_by_hand():
+    labels, scores = [0, 1, 1, 1, 1], [0.3, 0.2, 0.4, 0.6, 0.8]
+    assert threshold_for_sensitivity(labels, scores, 0.75) == pytest.approx(0.35)
+    assert threshold_for_sensitivity(labels, scores, 1) == pytest.approx(0.2)
+    assert threshold_for_sensitivity([0], [0.3], 0.9) == 0.5
+
+
+def test_sensitivity_at_a_specificity_by_hand():
+    labels = [0] * 10 + [1] * 4
+    scores = [*np.arange(10) / 10, 0.95, 0.85, 0.5, 0.05]
+    # One of ten negatives, 0.9, may be above: the threshold may go down to just over 0.8.
+    assert sensitivity_at_specificity(labels, scores, 0.9) == 0.5
+    assert sensitivity_at_specificity(labels, scores, 1.0) == 0.25
+
+
+def test_calibration_by_hand():
+    # Bins of a fifteenth: 0.01 and 0.05 share one, 1.0 falls into the last.
+    probabilities, labels = [0.01, 0.05, 0.5, 1.0], [0, 1, 1, 1]
+    expected = (2 * abs(0.03 - 0.5) + 0.5 + 0) / 4
+    assert expected_calibration_error(labels, probabilities) == pytest.approx(expected)
+    assert expected_calibration_error([0, 1], [0.0, 1.0]) == 0
+    assert brier([0, 1], [0.2, 0.6]) == pytest.approx((0.04 + 0.16) / 2)
+
+
+def header(n=400, seed=0):
+    rng = np.random.default_rng(seed)
+    view, sex = rng.choice(["AP", "PA"], n), rng.choice(["F", "M", ""], n)
+    age = np.where(rng.random(n) < 0.1, np.nan, rng.integers(1, 90, n))
+    labels = rng.random(n) < np.where(view == "AP", 0.4, 0.1)
+    return view, sex, age, labels.astype(int)
+
+
+def test_the_metadata_baseline_is_scikit_learns_pipeline():
+    view, sex, age, labels = header()
+    model = json.loads(json.dumps(fit_metadata(view, sex, age, labels)))
+    found = predict_metadata(model, view, sex, age)
+
+    table = np.stack([view, sex, age.astype(object)], axis=1)
+    expected = make_pipeline(
+        make_column_transformer(
+            (OneHotEncoder(), [0, 1]),
+            (make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), [2]),
+        ),
+        LogisticRegression(max_iter=1000),
+    ).fit(table, labels)
+    np.testing.assert_allclose(found, expected.predict_proba(table)[:, 1], atol=1e-4)
+    assert 0.6 < metrics.roc_auc_score(labels, found)
+
+
+def test_the_metadata_baseline_takes_what_it_has_not_seen():
+    view, sex, age, labels = header()
+    model = fit_metadata(view, sex, age, labels)
+    found = predict_metadata(model, ["LL", np.nan], ["O", "F"], [np.nan, 50])
+    assert ((found > 0) & (found < 1)).all()
+    assert model["age_median"] == np.nanmedian(age)
+
+
+def test_the_metadata_baseline_of_one_class_is_near_its_share():
+    model = fit_metadata(["PA"] * 8, [""] * 8, [np.nan] * 8, [0] * 8)
+    np.testing.assert_allclose(predict_metadata(model, ["PA"], [""], [40.0]), 0.1)

@@ -1,0 +1,149 @@
+"""Losses and metrics, against values worked by hand and other implementations."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shapely.geometry import box as rectangle
+from shapely.ops import unary_union
+
+from common.losses import (
+    BOX_LOSSES,
+    SEGMENTATION_LOSSES,
+    BoxOverlap,
+    Dice,
+    SoftDice,
+    box_loss,
+    ciou,
+    giou,
+    iou,
+    segmentation_loss,
+)
+
+side = st.tuples(st.integers(0, 90), st.integers(5, 100)).map(
+    lambda pair: (pair[0] / 100, min(pair[0] + pair[1], 100) / 100)
+)
+boxes = st.tuples(side, side).map(lambda xy: [xy[0][0], xy[1][0], xy[0][1], xy[1][1]])
+
+
+def number(function, a, b):
+    a, b = np.array([a], "float32"), np.array([b], "float32")
+    return float(keras.ops.convert_to_numpy(function(a, b)).squeeze())
+
+
+def test_overlaps_worked_by_hand():
+    a, b = [0.0, 0.0, 0.4, 0.4], [0.2, 0.2, 0.6, 0.6]
+    # Shared 0.04, either 0.28, hull 0.36; centres 0.2 * sqrt(2) apart, hull's diagonal
+    # 0.6 * sqrt(2); equal shapes.
+    assert number(iou, a, b) == pytest.approx(1 / 7, abs=1e-5)
+    assert number(giou, a, b) == pytest.approx(1 / 7 - 0.08 / 0.36, abs=1e-5)
+    assert number(ciou, a, b) == pytest.approx(1 / 7 - 1 / 9, abs=1e-5)
+    assert number(box_loss("iou+l1"), a, b) == pytest.approx(6 / 7 + 0.8, abs=1e-5)
+    # Apart: no overlap, hull 0.1 * 0.5, either 0.02.
+    assert number(giou, [0, 0, 0.1, 0.1], [0, 0.4, 0.1, 0.5]) == pytest.approx(-0.6, abs=1e-5)
+
+
+@given(boxes, boxes)
+@settings(max_examples=60, deadline=None)
+def test_overlaps_against_shapely(a, b):
+    one, other = rectangle(*a), rectangle(*b)
+    either, hull = unary_union([one, other]).area, unary_union([one, other]).envelope.area
+    overlap = one.intersection(other).area / either
+    assert number(iou, a, b) == pytest.approx(overlap, abs=1e-4)
+    assert number(giou, a, b) == pytest.approx(overlap - (hull - either) / hull, abs=1e-4)
+
+    x0, y0, x1, y1 = unary_union([one, other]).bounds
+    distance = one.centroid.distance(other.centroid) ** 2 / ((x1 - x0) ** 2 + (y1 - y0) ** 2)
+    angles = [math.atan((box[2] - box[0]) / (box[3] - box[1])) for box in (a, b)]
+    shape = 4 / math.pi**2 * (angles[0] - angles[1]) ** 2
+    weight = shape / (1 - overlap + shape) if shape else 0
+    assert number(ciou, a, b) == pytest.approx(overlap - distance - weight * shape, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", BOX_LOSSES)
+def test_a_box_loss_is_zero_at_the_truth_and_falls_towards_it(name):
+    truth, near, far = [0.2, 0.3, 0.6, 0.7], [0.25, 0.3, 0.6, 0.7], [0.3, 0.4, 0.9, 1.0]
+    loss = box_loss(name)
+    assert number(loss, truth, truth) == pytest.approx(0, abs=1e-5)
+    assert 0 < number(loss, truth, near) < number(loss, truth, far)
+
+
+def test_giou_and_ciou_pull_boxes_that_are_apart():
+    truth, apart, less = [0.8, 0.8, 0.9, 0.9], [0.0, 0.0, 0.1, 0.1], [0.1, 0.1, 0.2, 0.2]
+    assert number(iou, truth, apart) == number(iou, truth, less) == 0
+    for kind in (giou, ciou):
+        assert number(kind, truth, apart) < number(kind, truth, less)
+
+
+def mask(*rows):
+    return np.array(rows, "float32")[np.newaxis, ..., np.newaxis]
+
+
+def test_soft_dice_worked_by_hand():
+    truth, found = mask([1, 1], [0, 0]), mask([0.5, 1], [0.5, 0])
+    # 2 * 1.5 over 2 + 2.
+    loss = SoftDice(smooth=0)(truth, found)
+    assert float(loss) == pytest.approx(1 - 3 / 4)
+    crossentropy = -2 * math.log(0.5) / 4
+    both = SoftDice(crossentropy_weight=2.0, smooth=0)(truth, found)
+    assert float(both) == pytest.approx(1 / 4 + 2 * crossentropy, abs=1e-5)
+
+
+def test_soft_dice_of_three_classes_leaves_the_background_out():
+    truth = mask([0, 1], [2, 2])
+    found = np.eye(3, dtype="float32")[[[[0, 1], [2, 1]]]]
+    # Class 1: 2 * 1 over 1 + 2; class 2: 2 * 1 over 2 + 1.
+    assert float(SoftDice(smooth=0)(truth, found)) == pytest.approx(1 / 3)
+
+
+def test_soft_dice_of_an_empty_batch_is_finite():
+    empty = np.zeros((2, 4, 4, 1), "float32")
+    assert float(SoftDice()(empty, empty)) == 0
+    assert 0.9 < float(SoftDice()(empty, empty + 1)) < 1
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("name", SEGMENTATION_LOSSES)
+def test_a_segmentation_loss_is_least_at_the_truth(name, classes):
+    if name == "focal" and classes > 1:
+        with pytest.raises(ValueError, match="'focal' with 3 classes"):
+            segmentation_loss(name, classes)
+        return
+    truth = np.random.default_rng(0).integers(0, max(2, classes), (2, 8, 8, 1))
+    right = truth.astype("float32") if classes == 1 else np.eye(3, dtype="float32")[truth[..., 0]]
+    right = np.clip(right, 1e-4, 1 - 1e-4)
+    loss = segmentation_loss(name, classes)
+    assert float(loss(truth, right)) < 0.01 < float(loss(truth, np.roll(right, 1, axis=1)))
+
+
+def test_dice_metric_is_of_all_pixels_and_not_a_mean_of_slices():
+    metric = Dice()
+    metric.update_state(mask([1, 1], [0, 0]), mask([0.9, 0.4], [0.5, 0]))
+    metric.update_state(mask([0, 0], [0, 0]), mask([0, 0], [0, 0]))
+    assert float(metric.result()) == pytest.approx(2 * 1 / (2 + 2))
+    metric.reset_state()
+    assert float(metric.result()) == 1
+
+
+def test_dice_metric_of_classes_takes_the_likeliest():
+    metric = Dice(classes=3)
+    found = np.array([[[[0.2, 0.5, 0.3], [0.6, 0.2, 0.2]], [[0.1, 0.3, 0.6], [0.3, 0.3, 0.4]]]])
+    metric.update_state(mask([1, 1], [2, 2]), found.astype("float32"))
+    # Class 1: 2 * 1 over 2 + 1; class 2: all.
+    assert float(metric.result()) == pytest.approx((2 / 3 + 1) / 2)
+
+
+@pytest.mark.parametrize("thing", [SoftDice(0.5, 2.0), BoxOverlap("giou"), Dice(3)])
+def test_a_compiled_model_finds_them_again(thing):
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(thing))
+    assert again.get_config() == thing.get_config()
+
+
+def test_an_unknown_name_is_repeated():
+    with pytest.raises(ValueError, match="Received: 'diou'"):
+        box_loss("diou")
+    with pytest.raises(ValueError, match="Received: 'bce' with 1 classes"):
+        segmentation_loss("bce")
