@@ -36,9 +36,9 @@ def main() -> None:
     from common.preparing import print_written
     from common.splits import training_splits
 
-    start_tensorflow()
     prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
     run = runs.run_folder(PROJECT, settings)
+    start_tensorflow()
     with only_one(run):
         if not runs.begin_run(run, settings, prepared):
             print(f"\n{run}: this run has ended already, nothing to do")
@@ -59,7 +59,11 @@ def main() -> None:
         )
 
         # -- Fit each network on the same batches.
-        fitted: dict[str, Any] = {"models": {}, "neighbours": settings.neighbours}
+        fitted: dict[str, Any] = {
+            "models": {},
+            "neighbours": settings.neighbours,
+            "labels": prepared.manifest["labels"],
+        }
         for name in settings.models:
             model = build(name, classes, settings)
             print(f"\n{name}: {model.count_params():,} parameters", flush=True)
@@ -305,7 +309,7 @@ def _fit_mean_shape(run: Path, prepared: Any, splits: Sequence[str]) -> float:
     import numpy as np
 
     from common.artefacts import whole_file
-    from common.nifti import resample
+    from common.grids import resample
     from common.scores.volumes import dice
 
     masks = [

@@ -12,6 +12,7 @@ import dataclasses
 import io
 import re
 import sys
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,17 +231,42 @@ def _parsed(settings: Settings, arguments: list[str], description: str = "") -> 
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(
-                type(settings), default=settings, args=arguments, description=description,
-                config=(tyro.conf.AvoidSubcommands,),
+            parsed = tyro.cli(
+                _with_help_in_one_line(settings), args=arguments, description=description
             )
     except SystemExit as leaving:
         if leaving.code in (0, None):
             raise
         # tyro draws its message in a box with the setting's help; the contract is one line.
-        words = re.sub(r"[╭╮╰╯│─]+", " ", said.getvalue().split("───\n", 1)[-1])
-        words = re.split(r"Argument helptext:|For full helptext|\n\s*\n\s*\n", words)[0]
+        words = re.sub(r"[╭╮╰╯│─]+", " ", said.getvalue().split("─╮\n", 1)[-1])
+        words = re.split(r"Argument helptext:|For full helptext", words)[0]
         raise UserError(f"{' '.join(words.split())}; --help shows every setting") from None
+    return type(settings)(**vars(parsed))
+
+
+def _with_help_in_one_line(settings: Settings) -> type:
+    """The same fields and defaults as a dataclass whose help tyro can wrap.
+
+    Of a docstring of several lines tyro keeps the line breaks, whatever the terminal's width.
+    """
+    import docstring_parser
+    import tyro
+
+    help_of = {
+        parameter.arg_name: " ".join((parameter.description or "").split())
+        for home in reversed(type(settings).__mro__[:-1])
+        for parameter in docstring_parser.parse_from_object(home).params
+    }
+    types = typing.get_type_hints(type(settings))
+    fields = [
+        (
+            field.name,
+            typing.Annotated[types[field.name], tyro.conf.arg(help=help_of.get(field.name, ""))],
+            dataclasses.field(default=getattr(settings, field.name)),
+        )
+        for field in dataclasses.fields(settings)
+    ]
+    return dataclasses.make_dataclass(type(settings).__name__, fields)
 
 
 def _preset_name(project: Project, kind: str, arguments: list[str]) -> tuple[str, bool]:

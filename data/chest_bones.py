@@ -29,12 +29,10 @@ def skeleton(own: np.random.Generator, patient: Patient, pose: Pose, turn: float
         turn: Sine of the turn about the body's axis: a point in front moves by depth times this.
         wall: The cavity's ``(y, half_width)``, both in cm.
     """
-    old = np.clip((patient.age - 40) / 50, 0, 1)
-    bone = _ribs(own, patient, turn, wall)
-    bone += _spine(own, patient)
-    bone += _shoulders(own, patient, pose, turn)
-    bone = bone * np.float32(1.05 - 0.25 * old)
-    return bone
+    soft_edged = _spine(own, patient) + _shoulders(own, patient, pose, turn)
+    bone = _ribs(own, patient, turn, wall) + shapes.blurred(soft_edged, 1.5, 2)
+    # Bone thins with age.
+    return bone * np.float32(1.05 - 0.25 * np.clip((patient.age - 40) / 50, 0, 1))
 
 
 def _ribs(own: np.random.Generator, patient: Patient, turn: float,
@@ -48,17 +46,19 @@ def _ribs(own: np.random.Generator, patient: Patient, turn: float,
         for k in range(_RIBS):
             start = first + gap * k * (1 + 0.012 * k) + shift
             drop = slope * np.interp(k, [0, 3, 7, 11], [4.6, 9.2, 11.6, 12.0]) * height
-            lateral = np.interp(start + 0.33 * drop, *wall, left=0.0) + 0.05
-            lateral = max(lateral, (6.6 + 0.9 * k) * patient.width if k < 2 else 0)
             end = np.interp(k, [0, 2, 6, 8, 11], [0.86, 0.84, 0.80, 0.72, 0.58])
             t = np.linspace(0.02, end + own.normal(0, 0.012), 70)
             angle = np.pi * t
-            x = lateral * np.sin(angle) ** np.where(angle < np.pi / 2, 0.82, 0.9)
-            z = -_CAGE_DEPTH_CM * np.cos(angle) * np.interp(k, [0, 4], [0.5, 1.0])
             # Behind, a rib rises a little before it falls; in front it falls steeply.
             fall = t**1.6 - 0.03 * np.sin(np.pi * np.clip(t / 0.3, 0, 1))
-            line = np.stack([sign * x + turn * z, start + drop * fall], 1)
-            radius = (0.66 - 0.012 * k + 0.06 * np.cos(angle)) * own.uniform(0.93, 1.07)
+            y = start + drop * fall
+            lateral = np.interp(y, *wall, left=0.0) + 0.2
+            if k < 3:
+                lateral = np.maximum(lateral, (5.6 + 1.1 * k) * patient.width)
+            x = lateral * np.sin(angle) ** np.where(angle < np.pi / 2, 0.82, 0.9)
+            z = -_CAGE_DEPTH_CM * np.cos(angle) * np.interp(k, [0, 4], [0.5, 1.0])
+            line = np.stack([sign * x + turn * z, y], 1)
+            radius = (0.36 + 0.3 * np.abs(np.cos(angle)) ** 0.7 - 0.01 * k) * own.uniform(0.93, 1.07)
             half = int(np.searchsorted(t, 0.5))
             behind.tube(line[:half + 3], radius[:half + 3], 0.68, shell=0.42)
             before.tube(line[half - 3:], radius[half - 3:] * 0.95, 0.42, shell=0.42)
@@ -89,11 +89,11 @@ def _spine(own: np.random.Generator, patient: Patient) -> Map:
         detail.tube([(cx + own.normal(0, 0.06), y + 0.2), (cx, y + 0.5 * size + 0.35)],
                     [0.3, 0.2], 1.0)
         y += size + np.interp(y, [-20, 0, 20], [0.4, 0.45, 0.7])
-    return shapes.blurred(0.9 * body.map() + 0.6 * detail.map(), 1.7, 2)
+    return 0.9 * body.map() + 0.6 * detail.map()
 
 
 def _shoulders(own: np.random.Generator, patient: Patient, pose: Pose, turn: float) -> Map:
-    plate, rims, collar, arm = Layer(), Layer(), Layer(), Layer()
+    rims, collar, arm = Layer(), Layer(), Layer()
     out = 0.0 if pose.view == "AP" else 1.5
     for sign in (-1, 1):
         wide = patient.width * (1 + own.normal(0, 0.015))
@@ -109,8 +109,8 @@ def _shoulders(own: np.random.Generator, patient: Patient, pose: Pose, turn: flo
                           (12.6, -11.5)])
         blade = (blade + own.normal(0, 0.12, blade.shape)) * [sign * wide, 1]
         ring = shapes.curve(blade, 100, closed=True)
-        plate.polygon(ring, 0.2)
-        rims.tube(ring, 0.17, 0.5)
+        rims.polygon(ring, 0.2)
+        rims.tube(ring, 0.17, 0.62)
         spine = np.array([(9.8 + out, -9.6), (13.0, -11.0), (17.6, -13.4), (19.6, -13.2)])
         rims.tube(shapes.curve(spine * [sign * wide, 1]), 0.42, 0.5, shell=0.35)
         rims.tube(shapes.curve(np.array([(16.9, -11.6), (16.4, -10.4), (16.8, -9.0)])
@@ -124,8 +124,7 @@ def _shoulders(own: np.random.Generator, patient: Patient, pose: Pose, turn: flo
             np.linspace(0, 1, 60), [0, 0.12, 1], [1.9, 1.15, 1.1]), 0.8, shell=0.45)
         arm.disc(head, (2.25, 2.35), 0.85)
         arm.disc(head, (2.0, 2.1), 0.66)
-    total = 0.8 * (plate.map() + rims.map()) + 1.1 * collar.map() + 1.3 * arm.map()
-    return shapes.blurred(total, 1.3, 2)
+    return 0.8 * rims.map() + 1.1 * collar.map() + 1.3 * arm.map()
 
 
 def vessel_tree(own: np.random.Generator, patient: Patient) -> Map:

@@ -49,7 +49,7 @@ def into_film(field: NDArray, pose: Pose, size: int) -> NDArray:
     offset = middle - np.array([cos - sin, sin + cos]) * size / 2
     moved = Image.fromarray(np.ascontiguousarray(field)).transform(
         (size, size), Image.Transform.AFFINE, (cos, -sin, offset[0], sin, cos, offset[1]),
-        Image.Resampling.BILINEAR if field.dtype == np.uint8 else Image.Resampling.BICUBIC)
+        Image.Resampling.NEAREST if field.dtype == np.uint8 else Image.Resampling.BICUBIC)
     return np.asarray(moved)
 
 

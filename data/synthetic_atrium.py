@@ -41,8 +41,11 @@ def draw_volume(seed: int, number: int) -> AtriumVolume:
     shape, affine = _grid(rng, number)
     points = _sample_points(shape, affine)
     points += _bend(rng, shape)
-    scale = np.float32(rng.normal(1.0, 0.06))
-    anatomy = _Anatomy(rng, points / scale, float(scale))
+    # How a heart lies and how large it is differs more than its shape.
+    lie = Rotation.from_euler("xyz", rng.normal(0, 8, 3), degrees=True).as_matrix()
+    size = np.clip(rng.normal(1.0, 0.07), 0.85, 1.2) * rng.normal(1.0, 0.07, 3)
+    points = np.tensordot((lie / size[:, None]).astype(np.float32), points, 1)
+    anatomy = _Anatomy(rng, points)
     signal, inside = anatomy.painted()
     image = _measured(rng, signal, shape)
     gain, dtype = (rng.uniform(90, 190), np.uint8) if rng.random() < 0.5 else (
@@ -119,8 +122,8 @@ def _measured(rng: np.random.Generator, signal: Volume, shape: tuple[int, int, i
 class _Anatomy:
     """Bodies as signed distances in mm, negative inside, painted one over the other."""
 
-    def __init__(self, rng: np.random.Generator, points: Volume, scale: float) -> None:
-        self.rng, self.points, self.scale = rng, points, scale
+    def __init__(self, rng: np.random.Generator, points: Volume) -> None:
+        self.rng, self.points = rng, points
 
     def ellipsoid(self, centre, radii) -> Volume:
         """Approximate distance to an ellipsoid."""
@@ -143,17 +146,17 @@ class _Anatomy:
         radii = np.interp(np.linspace(0, 1, count), np.linspace(0, 1, len(radii)), radii)
         if into is None:
             into = np.full(self.points.shape[1:], 60.0, np.float32)
-        part = self._around(line.min(0), line.max(0), radii.max() + 6)
-        if part is None:
-            return into
-        points, distance = self.points[(slice(None), *part)], into[part]
         for a, b, ra, rb in zip(line[:-1], line[1:], radii[:-1], radii[1:], strict=True):
+            part = self._around(np.minimum(a, b), np.maximum(a, b), max(ra, rb) + 6)
+            if part is None:
+                continue
+            q = self.points[(slice(None), *part)] - a.astype(np.float32)[:, None, None, None]
             along = (b - a).astype(np.float32)
-            q = points - a.astype(np.float32)[:, None, None, None]
-            t = np.clip(np.tensordot(along / (along @ along + 1e-6), q, 1), 0, 1)
+            x, y, z = along / (along @ along + 1e-6)
+            t = np.clip(x * q[0] + y * q[1] + z * q[2], 0, 1)
             q -= along[:, None, None, None] * t
             d = np.sqrt(np.einsum("cijk,cijk->ijk", q, q)) - (ra + (rb - ra) * t)
-            np.minimum(distance, d, out=distance)
+            np.minimum(into[part], d, out=into[part])
         return into
 
     def _around(self, low: NDArray, high: NDArray, margin: float) -> tuple[slice, ...] | None:
@@ -162,7 +165,7 @@ class _Anatomy:
         few = self.points[:, ::step, ::step, ::step]
         near = np.ones(few.shape[1:], bool)
         for axis in range(3):
-            near &= (few[axis] > low[axis] - margin - 5) & (few[axis] < high[axis] + margin + 5)
+            near &= (few[axis] > low[axis] - margin - 3) & (few[axis] < high[axis] + margin + 3)
         if not near.any():
             return None
         return tuple(
@@ -256,7 +259,7 @@ class _Anatomy:
     def _left_atrium(self, jitter) -> tuple[Volume, Volume]:
         """Distances to what is labelled, and to the veins' further course."""
         rng = self.rng
-        body = self.ellipsoid(jitter(0, -2, 0, by=1), rng.normal([29, 18, 25], [2.5, 1.8, 2.5]))
+        body = self.ellipsoid(jitter(0, -2, 0, by=1), rng.normal([29, 18, 25], [3.0, 2.5, 3.0]))
         floor = self.ellipsoid(jitter(10, 6, -9, by=1.5), rng.normal([20, 16, 17], 1.3))
         inside = _joined(body, floor, 6.0)
         veins = (

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data import chest_bones, shapes
+from data import chest_bones, chest_tissue, shapes
 from data.chest_film import Pose, develop, into_film
 from data.chest_findings import Findings, finding_maps
 from data.shapes import Layer, Map
@@ -125,10 +125,10 @@ def render(patient: Patient, pose: Pose, findings: Findings, rng: np.random.Gene
     free = np.maximum(lung - np.hypot(middle, heart_depth), 0)
     lung_mask = free > 0.6
 
-    body = _body(patient, pose, own)
+    body = chest_tissue.body(patient, pose, own)
     soft = body - _LUNG_AIR * free
-    soft += _breasts(patient, own, x, y)
-    soft -= _airways(own, turn) + _stomach_gas(patient, own, rng, domes)
+    soft += chest_tissue.breasts(patient, own, x, y)
+    soft -= chest_tissue.airways(own, turn) + chest_tissue.stomach_gas(patient, own, rng, domes)
     tree = chest_bones.vessel_tree(own, patient)
     inside = np.clip(free / 7, 0, 1) ** 1.5
     soft += 2.3 * _LUNG_AIR * inside * findings.vessel_gain * tree
@@ -232,79 +232,3 @@ def _mediastinum(patient: Patient, pose: Pose, turn: float) -> Map:
     spine.polygon(np.vstack([sides, (sides * [-1, 1])[::-1]]))
     return (11 * shapes.rounded(shadow.map(), 1.7)
             + shapes.blurred(2.6 * column.map() + 3.0 * spine.map(), 3.5, 4))
-
-
-def _body(patient: Patient, pose: Pose, own: np.random.Generator) -> Map:
-    """Depth of soft tissue, lungs counted as solid, in cm."""
-    fat, width = patient.fat, patient.width
-    side = 15.0 * width + 1.0 * fat
-    outline = np.array([
-        (5.0 + 0.3 * fat, -24.5), (5.3 + 0.3 * fat, -18.5), (7.6, -15.9), (12.5, -14.4),
-        (17.6, -13.6), (21.2, -11.4), (22.4, -7.5), (side + 3.0, -3.2), (side + 0.4, 2),
-        (side + 0.2, 9), (side + 0.2 + 0.3 * fat, 17), (side + 0.4 + 0.4 * fat, 24.5)])
-    torso = Layer()
-    sides = []
-    for sign in (-1, 1):
-        bent = outline + own.normal(0, 0.25, outline.shape)
-        sides.append(shapes.curve(bent * [sign, 1], 120))
-    torso.polygon(np.vstack([sides[0], sides[1][::-1]]))
-    arms = Layer()
-    for sign in (-1, 1):
-        if pose.arms_down:
-            line = [(19.6, -11), (21.8, -4), (22.8, 4), (23.4, 13), (23.8, 24)]
-        else:
-            line = [(19.4, -11), (23.0, -6.5), (26, 0.5), (29, 8), (32, 15)]
-        line = np.array(line) * [width, 1] + np.array([0.5 * fat, 0])
-        arms.tube(shapes.curve(line * [sign, 1]), np.linspace(4.2, 3.5, 60) + 0.35 * fat, 1.0)
-    y = shapes.axes()[1]
-    depth = (20.0 + 1.8 * fat) * (0.6 + 0.4 * shapes.smoothstep(y, -15.5, -5.0))
-    depth = depth * (1 + 0.12 * shapes.smoothstep(y, 5, 16))
-    trunk = depth * shapes.rounded(torso.map(), 6.5, 8)
-    limb = (8.0 + 0.8 * fat) * shapes.rounded((arms.map() > 0.2).astype(np.float32), 3.6)
-    return np.maximum(trunk, limb) + 0.25 * np.minimum(trunk, limb)
-
-
-def _breasts(patient: Patient, own: np.random.Generator, x: Map, y: Map) -> Map | float:
-    low = own.uniform(5.5, 9.0)
-    if not patient.female:
-        return 0.0
-    size = patient.breast * (0.75 + 0.3 * patient.fat)
-    radius = 5.0 + 1.3 * size
-    total = np.zeros((shapes.SIZE,) * 2, np.float32)
-    for sign in (-1, 1):
-        cx, cy = sign * (7.6 + 0.7 * size) + own.normal(0, 0.3), low + own.normal(0, 0.3)
-        r = ((x - cx) / radius) ** 2 + ((y - cy) / (radius * 0.88)) ** 2
-        total += 4.2 * size * np.clip(1 - r, 0, 1) ** 0.62 * shapes.smoothstep(y, cy - radius, cy)
-    return total
-
-
-def _airways(own: np.random.Generator, turn: float) -> Map:
-    """Path through the air of windpipe and main bronchi, in cm."""
-    bend = own.normal(0, 0.15, 4)
-    carina = np.array([0.35 + bend[0] + 1.5 * turn, -4.2 + bend[1]])
-    layer = Layer()
-    pipe = shapes.curve([(0.1, -24), (0.1 + bend[2], -17), (0.35 + bend[3], -10), tuple(carina)])
-    layer.tube(pipe, 0.85, 1.0)
-    for end, radius in (((-3.6, -1.2), 0.62), ((4.3, -0.9), 0.52)):
-        middle = carina + (np.array(end) - carina) * [0.5, 0.62]
-        layer.tube(shapes.curve([carina, middle, end]), np.linspace(radius, 0.4, 60), 0.3)
-    return 3.4 * shapes.blurred(layer.map(), 2.0, 2)
-
-
-def _stomach_gas(patient: Patient, own: np.random.Generator, rng: np.random.Generator,
-                 domes: Map) -> Map | float:
-    """Path through gas under the left dome, in cm; not in everyone."""
-    cx, wide, tall = own.uniform(4.5, 8.0), own.uniform(1.6, 3.2), own.uniform(0.9, 1.9)
-    present, fill = own.random() < 0.62, rng.uniform(0.4, 1.1)
-    cy = float(domes[0, int((cx + shapes.EXTENT_CM / 2) / shapes.PIXEL_CM)])
-    if not present:
-        return 0.0
-    layer = Layer()
-    angle = np.linspace(0, 2 * np.pi, 14, endpoint=False)
-    radius = 1 + np.random.default_rng(patient.seed + 4).normal(0, 0.07, 14)
-    blob = np.stack([cx + wide * radius * np.cos(angle),
-                     cy + tall + 1.0 + tall * radius * np.sin(angle)], 1)
-    layer.polygon(shapes.curve(blob, 90, closed=True))
-    return 6.5 * fill * shapes.rounded(layer.map(), 1.6)
-
-

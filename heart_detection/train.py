@@ -31,9 +31,9 @@ def main() -> None:
     from common.preparing import copies_of, print_written
     from common.splits import training_splits
 
-    start_tensorflow()
     prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
     run = runs.run_folder(PROJECT, settings)
+    start_tensorflow()
     with only_one(run):
         if not runs.begin_run(run, settings, prepared):
             print(f"\n{run}: this run has ended already, nothing to do")

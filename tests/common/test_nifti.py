@@ -292,6 +292,14 @@ def test_a_mutated_file_is_read_or_refused(tmp_path, data):
         assert str(error).startswith(f"{path}: ")
 
 
+def test_nibabels_repairs_are_not_printed(tmp_path, capfd):
+    content = bytearray(write_nifti(tmp_path / "v.nii", counted(3, 4, 5), LAS).read_bytes())
+    content[252:254] = b"\x07\x70"  # a qform code that does not exist
+    (tmp_path / "v.nii").write_bytes(content)
+    read_volume(tmp_path / "v.nii")
+    assert capfd.readouterr() == ("", "")
+
+
 # ---- Masks
 
 

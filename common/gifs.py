@@ -1,0 +1,159 @@
+"""Volumes as GIFs that a radiologist can step through.
+
+Slices run from the feet to the head and lie as in radiology: the patient's right at the left,
+the front on top, in true proportions. Truth is blue and prediction vermilion, as in every other
+picture; an area is tinted and its contour drawn, so that the image below stays visible.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.artefacts import write_bytes
+from common.figures import PREDICTION, TRUTH
+
+MOST_BYTES = 3_000_000
+PANEL_SIDE = 260
+"""Pixels of the longer side of a slice in a picture."""
+
+_TEXT_HEIGHT = 18
+_FRAME_MILLISECONDS = 120
+_SHADES = 48
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of a frame: a title over the slices, and masks drawn on them.
+
+    Attributes:
+        title: Stands over every slice.
+        truth: (x, y, z) mask drawn in blue, or None.
+        prediction: (x, y, z) mask drawn in vermilion, or None.
+    """
+
+    title: str
+    truth: np.ndarray | None = None
+    prediction: np.ndarray | None = None
+
+
+def write_gif(
+    path: Path,
+    image: np.ndarray,
+    spacing_mm: Sequence[float],
+    panels: Sequence[Panel],
+    caption: str,
+    synthetic: bool,
+) -> Path:
+    """Write a volume as a GIF, panels side by side, a frame a slice.
+
+    A GIF that would be over 3 MB shows every second slice, or every third, and so on; the
+    number of the slice is always its own.
+
+    Args:
+        path: Where to.
+        image: (x, y, z) 0..255, canonical: right, front, head.
+        spacing_mm: (3,) along x, y and z.
+        panels: From left to right.
+        caption: Stands under every frame.
+        synthetic: Whether the data was made up.
+    """
+    for step in range(1, image.shape[2] + 1):
+        content = _gif(image, spacing_mm, panels, caption, synthetic, step)
+        if len(content) <= MOST_BYTES:
+            break
+    write_bytes(path, content)
+    return path
+
+
+def _gif(
+    image: np.ndarray,
+    spacing_mm: Sequence[float],
+    panels: Sequence[Panel],
+    caption: str,
+    synthetic: bool,
+    step: int,
+) -> bytes:
+    import imageio.v3 as iio
+
+    frames = [
+        _frame(image, spacing_mm, panels, caption, synthetic, number)
+        for number in range(0, image.shape[2], step)
+    ]
+    file = io.BytesIO()
+    iio.imwrite(
+        file, _one_palette(frames), extension=".gif", plugin="pillow",
+        duration=_FRAME_MILLISECONDS * step, loop=0, optimize=False,
+    )
+    return file.getvalue()
+
+
+def _frame(
+    image: np.ndarray,
+    spacing_mm: Sequence[float],
+    panels: Sequence[Panel],
+    caption: str,
+    synthetic: bool,
+    number: int,
+) -> np.ndarray:
+    from PIL import Image, ImageDraw
+
+    film = _radiological(image[:, :, number])
+    millimetres = film.shape[0] * spacing_mm[1], film.shape[1] * spacing_mm[0]
+    scale = PANEL_SIDE / max(millimetres)
+    height, width = (round(length * scale) for length in millimetres)
+    frame = Image.new("RGB", (len(panels) * (width + 4), height + 2 * _TEXT_HEIGHT), "white")
+    draw = ImageDraw.Draw(frame)
+    for place, panel in enumerate(panels):
+        left = place * (width + 4)
+        tinted = _tinted(film, panel, number, (width, height))
+        frame.paste(Image.fromarray(tinted), (left, _TEXT_HEIGHT))
+        draw.text((left + 2, 3), panel.title, fill="#1f2933")
+    words = f"slice {number + 1} of {image.shape[2]}  {caption}"
+    draw.text((2, height + _TEXT_HEIGHT + 3), words, fill="#1f2933")
+    if synthetic:
+        draw.text((frame.width - 66, _TEXT_HEIGHT + 3), "SYNTHETIC", fill="#ffd166")
+    return np.asarray(frame)
+
+
+def _tinted(
+    film: np.ndarray, panel: Panel, number: int, size: tuple[int, int]
+) -> np.ndarray:
+    """A slice at its picture's size (height, width, 3) with tints and contours."""
+    from PIL import Image, ImageColor
+    from scipy.ndimage import binary_erosion
+
+    grey = np.asarray(Image.fromarray(film).resize(size, Image.Resampling.BILINEAR), float)
+    colours = np.repeat(grey[..., None], 3, -1)
+    for mask, colour in ((panel.truth, TRUTH), (panel.prediction, PREDICTION)):
+        if mask is None:
+            continue
+        area = Image.fromarray(_radiological(mask[:, :, number]).astype(np.uint8) * 255)
+        inside = np.asarray(area.resize(size, Image.Resampling.BILINEAR)) >= 128
+        paint = np.array(ImageColor.getrgb(colour), float)
+        colours[inside] = 0.75 * colours[inside] + 0.25 * paint
+        colours[inside & ~binary_erosion(inside, iterations=2)] = paint
+    return np.clip(colours, 0, 255).astype(np.uint8)
+
+
+def _radiological(plane: np.ndarray) -> np.ndarray:
+    """A canonical (x, y) plane as rows and columns: right at the left, front on top."""
+    return np.ascontiguousarray(plane.T[::-1, ::-1])
+
+
+def _one_palette(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The frames in one palette without dithering, which would flicker and compress badly."""
+    from PIL import Image
+
+    shown = np.concatenate([frame[::3, ::3].reshape(1, -1, 3) for frame in frames], 1)
+    palette = Image.fromarray(shown).quantize(_SHADES, dither=Image.Dither.NONE)
+    return [
+        np.asarray(
+            Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE).convert("RGB")
+        )
+        for frame in frames
+    ]
