@@ -19,7 +19,7 @@ corners of the old one: at 2 degrees the IoU with the tight box of an ellipse is
 def augmentor_copy(image: np.ndarray, seed: int) -> np.ndarray:
     """A copy of a radiograph by Augmentor (Bloice et al. 2019, 10.1093/bioinformatics/btz259).
 
-    Up to 2 degrees of rotation, 10 % of zoom, 15 % of brightness and contrast.
+    Up to 2 degrees of rotation, 3 to 10 % of zoom, 15 % of brightness and contrast.
 
     Args:
         image: (rows, columns) uint8. Augmentor fails on 16 bits.
@@ -33,7 +33,9 @@ def augmentor_copy(image: np.ndarray, seed: int) -> np.ndarray:
 
     pipeline = Augmentor.Pipeline()
     pipeline.rotate(probability=1, max_left_rotation=MOST_DEGREES, max_right_rotation=MOST_DEGREES)
-    pipeline.zoom(probability=0.8, min_factor=1.0, max_factor=1.1)
+    # Always some zoom: a rotation of small images leaves black pixels in the corners, which would
+    # tell a copy, and so its label, from any other image.
+    pipeline.zoom(probability=1, min_factor=1.03, max_factor=1.1)
     pipeline.random_brightness(probability=0.8, min_factor=0.85, max_factor=1.15)
     pipeline.random_contrast(probability=0.8, min_factor=0.85, max_factor=1.15)
     # Augmentor draws from the global streams of Python and numpy: they are lent, not kept.
@@ -79,9 +81,10 @@ def imgaug_copy(
             ),
             augmenters.Multiply((0.85, 1.15)),
             augmenters.LinearContrast((0.85, 1.15)),
-        ],
-        seed=seed,
+        ]
     )
+    # The argument `seed` would seed the sequence alone, and not the augmenters in it.
+    pipeline.seed_(seed)
     on_image = BoundingBoxesOnImage([BoundingBox(*(np.asarray(box) * side))], shape=image.shape)
     copy, moved = pipeline(image=image[..., None], bounding_boxes=on_image)
     moved = moved.bounding_boxes[0]

@@ -6,6 +6,7 @@ stratified, so that labels and views keep their shares. scikit-learn does the de
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -92,13 +93,17 @@ def training_splits(splits: list[str], fold: int) -> tuple[list[str], list[str]]
     """The splits to train on and to validate on.
 
     Args:
-        splits: The names of the splits that were prepared.
+        splits: The names of the splits that were prepared, those of copies among them.
         fold: The validating fold, where the set was prepared in folds.
+
+    Returns:
+        The two, without copies.
 
     Raises:
         UserError: There is no such fold, or nothing to validate on.
     """
-    folds = [name for name in splits if name.startswith("fold-")]
+    # The copies of a fold lie beside it, and those of the fold that validates must not train.
+    folds = [name for name in splits if re.fullmatch(r"fold-\d+", name)]
     if folds:
         if fold_name(fold) not in folds:
             raise UserError(f"--fold {fold}: the data was prepared in {len(folds)} folds, from 0")

@@ -48,11 +48,13 @@ def chest_figures(folder: Path, folds: int = 5) -> dict[str, float]:
     groups["all together"] = np.hstack(list(groups.values()))
     for key, features in groups.items():
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=2000))
-        guess = cross_val_predict(model, features, labels, groups=patients,
-                                  cv=GroupKFold(folds), method="predict_proba")[:, 1]
+        guess = cross_val_predict(
+            model, features, labels, groups=patients, cv=GroupKFold(folds), method="predict_proba"
+        )[:, 1]
         figures[f"AUROC of {key}"] = float(roc_auc_score(labels, guess))
-    figures["mean heart box, mean IoU"] = _mean_box_iou(folder, dict(zip(names, patients,
-                                                                         strict=True)), folds)
+    figures["mean heart box, mean IoU"] = _mean_box_iou(
+        folder, dict(zip(names, patients, strict=True)), folds
+    )
     return figures
 
 
@@ -71,8 +73,10 @@ def atrium_figures(folder: Path) -> dict[str, float]:
         thresholds.append(max(_dice(voxels > level, mask) for level in levels))
     total = np.sum(boxes, axis=0)
     shapes = [_dice((total - box) / (len(boxes) - 1) > 0.5, box) for box in boxes]
-    return {"mean shape, mean Dice": float(np.mean(shapes)),
-            "best threshold, mean Dice": float(np.mean(thresholds))}
+    return {
+        "mean shape, mean Dice": float(np.mean(shapes)),
+        "best threshold, mean Dice": float(np.mean(thresholds)),
+    }
 
 
 def _features(path: Path) -> tuple[str, dict[str, NDArray]]:
@@ -90,14 +94,21 @@ def _features(path: Path) -> tuple[str, dict[str, NDArray]]:
     thumbnail = np.asarray(Image.fromarray(shown).resize((8, 8), Image.Resampling.BOX))
     return str(dataset.PatientID), {
         "view": np.array([dataset.ViewPosition == "AP"], float),
-        "view, age and sex": np.array([dataset.ViewPosition == "AP", age,
-                                       dataset.PatientSex == "F"], float),
-        "storage": np.array([dataset.PhotometricInterpretation == "MONOCHROME1",
-                             dataset.BitsStored > 8, len(dataset.PixelData) * (
-                                 dataset.file_meta.TransferSyntaxUID.is_compressed),
-                             float(dataset.PixelSpacing[0])], float),
-        "brightness": np.array([shown.mean(), shown.std(), *np.percentile(
-            shown, [1, 5, 10, 25, 50, 75, 90, 95, 99])]),
+        "view, age and sex": np.array(
+            [dataset.ViewPosition == "AP", age, dataset.PatientSex == "F"], float
+        ),
+        "storage": np.array(
+            [
+                dataset.PhotometricInterpretation == "MONOCHROME1",
+                dataset.BitsStored > 8,
+                len(dataset.PixelData) * (dataset.file_meta.TransferSyntaxUID.is_compressed),
+                float(dataset.PixelSpacing[0]),
+            ],
+            float,
+        ),
+        "brightness": np.array(
+            [shown.mean(), shown.std(), *np.percentile(shown, [1, 5, 10, 25, 50, 75, 90, 95, 99])]
+        ),
         "8 x 8 thumbnail": thumbnail.ravel(),
     }
 
@@ -113,8 +124,9 @@ def _mean_box_iou(folder: Path, patients: dict[str, str], folds: int) -> float:
     for k in range(folds):
         mean = corners[fold != k].mean(0)
         of_fold = corners[fold == k]
-        overlap = np.clip(np.minimum(mean[2:], of_fold[:, 2:])
-                          - np.maximum(mean[:2], of_fold[:, :2]), 0, None).prod(1)
+        overlap = np.clip(
+            np.minimum(mean[2:], of_fold[:, 2:]) - np.maximum(mean[:2], of_fold[:, :2]), 0, None
+        ).prod(1)
         union = (mean[2:] - mean[:2]).prod() + (of_fold[:, 2:] - of_fold[:, :2]).prod(1) - overlap
         scores.extend(overlap / union)
     return float(np.mean(scores))
@@ -127,8 +139,12 @@ def _on_common_grid(mask: NDArray, spacing_mm: NDArray, edge_mm: float = 140.0) 
     centre = np.array(ndimage.center_of_mass(mask))
     step = 2.0 / spacing_mm
     count = int(edge_mm / 2.0)
-    return ndimage.affine_transform(mask.astype(np.float32), step, centre - step * count / 2,
-                                    (count,) * 3, order=1) > 0.5
+    return (
+        ndimage.affine_transform(
+            mask.astype(np.float32), step, centre - step * count / 2, (count,) * 3, order=1
+        )
+        > 0.5
+    )
 
 
 def _dice(a: NDArray, b: NDArray) -> float:
@@ -139,13 +155,15 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
         description="Print what can be had from the SYNTHETIC sample without looking at it.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="the sample")
     folder = parser.parse_args().folder
     for part, figures in ((CHEST, chest_figures), (ATRIUM, atrium_figures)):
         if not (folder / part / "SYNTHETIC.json").is_file():
-            raise UserError(f"{folder / part} holds no complete sample: run "
-                            "python -m data.make_sample first")
+            raise UserError(
+                f"{folder / part} holds no complete sample: run python -m data.make_sample first"
+            )
         for name, value in figures(folder / part).items():
             print(f"SYNTHETIC {name}: {value:.3f}")
 

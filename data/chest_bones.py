@@ -18,8 +18,13 @@ _RIBS = 11
 _CAGE_DEPTH_CM = 8.0
 
 
-def skeleton(own: np.random.Generator, patient: Patient, pose: Pose, turn: float,
-             wall: tuple[NDArray, NDArray]) -> Map:
+def skeleton(
+    own: np.random.Generator,
+    patient: Patient,
+    pose: Pose,
+    turn: float,
+    wall: tuple[NDArray, NDArray],
+) -> Map:
     """Path length through bone, in cm of solid bone.
 
     Args:
@@ -35,8 +40,9 @@ def skeleton(own: np.random.Generator, patient: Patient, pose: Pose, turn: float
     return bone * np.float32(1.05 - 0.25 * np.clip((patient.age - 40) / 50, 0, 1))
 
 
-def _ribs(own: np.random.Generator, patient: Patient, turn: float,
-          wall: tuple[NDArray, NDArray]) -> Map:
+def _ribs(
+    own: np.random.Generator, patient: Patient, turn: float, wall: tuple[NDArray, NDArray]
+) -> Map:
     behind, before = Layer(), Layer()
     height, slope = patient.height, patient.rib_slope
     gap = 2.32 * height
@@ -58,10 +64,12 @@ def _ribs(own: np.random.Generator, patient: Patient, turn: float,
             x = lateral * np.sin(angle) ** np.where(angle < np.pi / 2, 0.82, 0.9)
             z = -_CAGE_DEPTH_CM * np.cos(angle) * np.interp(k, [0, 4], [0.5, 1.0])
             line = np.stack([sign * x + turn * z, y], 1)
-            radius = (0.36 + 0.3 * np.abs(np.cos(angle)) ** 0.7 - 0.01 * k) * own.uniform(0.93, 1.07)
+            # Higher than it is thick: at the side, where it is seen edge on, it is narrower.
+            radius = 0.36 + 0.3 * np.abs(np.cos(angle)) ** 0.7 - 0.01 * k
+            radius = radius * own.uniform(0.93, 1.07)
             half = int(np.searchsorted(t, 0.5))
-            behind.tube(line[:half + 3], radius[:half + 3], 0.68, shell=0.42)
-            before.tube(line[half - 3:], radius[half - 3:] * 0.95, 0.42, shell=0.42)
+            behind.tube(line[: half + 3], radius[: half + 3], 0.68, shell=0.42)
+            before.tube(line[half - 3 :], radius[half - 3 :] * 0.95, 0.42, shell=0.42)
     return 0.8 * (behind.map() + before.map())
 
 
@@ -75,19 +83,33 @@ def _spine(own: np.random.Generator, patient: Patient) -> Map:
         cx = patient.scoliosis * np.sin((y + 6) / 7)
         waist = 0.86 * half
         top, bottom = y - size / 2, y + size / 2
-        corners = [(cx - half, top), (cx + half, top), (cx + waist, y), (cx + half, bottom),
-                   (cx - half, bottom), (cx - waist, y)]
+        corners = [
+            (cx - half, top),
+            (cx + half, top),
+            (cx + waist, y),
+            (cx + half, bottom),
+            (cx - half, bottom),
+            (cx - waist, y),
+        ]
         body.polygon(corners, 0.72)
         for edge in (top, bottom):
-            body.polygon([(cx - half, edge - 0.09), (cx + half, edge - 0.09),
-                          (cx + half, edge + 0.09), (cx - half, edge + 0.09)], 1.0)
+            body.polygon(
+                [
+                    (cx - half, edge - 0.09),
+                    (cx + half, edge - 0.09),
+                    (cx + half, edge + 0.09),
+                    (cx - half, edge + 0.09),
+                ],
+                1.0,
+            )
         for side in (-1, 1):
             detail.disc((cx + side * 0.66 * half, y - 0.25 * size), (0.34, 0.46), 0.9)
             detail.disc((cx + side * 0.66 * half, y - 0.25 * size), (0.2, 0.3), 0.35)
             reach = half + np.interp(y, [-20, -8, 22], [0.8, 1.3, 0.9])
             detail.tube([(cx + side * half, y - 0.2), (cx + side * reach, y - 0.45)], 0.3, 0.5)
-        detail.tube([(cx + own.normal(0, 0.06), y + 0.2), (cx, y + 0.5 * size + 0.35)],
-                    [0.3, 0.2], 1.0)
+        detail.tube(
+            [(cx + own.normal(0, 0.06), y + 0.2), (cx, y + 0.5 * size + 0.35)], [0.3, 0.2], 1.0
+        )
         y += size + np.interp(y, [-20, 0, 20], [0.4, 0.45, 0.7])
     return 0.9 * body.map() + 0.6 * detail.map()
 
@@ -102,26 +124,46 @@ def _shoulders(own: np.random.Generator, patient: Patient, pose: Pose, turn: flo
         s_curve = np.array([(1.7, -9.9), (4.6, -10.4), (8.6, -11.9), (12.8, -12.6), (17.2, -13.2)])
         s_curve[:, 0] *= sign * wide
         s_curve[:, 1] += tilt * np.linspace(0, 1.6, 5)
-        collar.tube(shapes.curve(s_curve + front), np.interp(
-            np.linspace(0, 1, 60), [0, 0.2, 0.6, 1], [0.92, 0.62, 0.52, 0.62]), 0.95, shell=0.4)
-        blade = np.array([(9.3 + out, -11.2), (9.2 + out, -6), (11.2 + out, -0.2),
-                          (12.3 + out, 1.2), (13.4 + out, -2), (16.4, -8.6), (16.4, -11.0),
-                          (12.6, -11.5)])
+        collar.tube(
+            shapes.curve(s_curve + front),
+            np.interp(np.linspace(0, 1, 60), [0, 0.2, 0.6, 1], [0.92, 0.62, 0.52, 0.62]),
+            0.95,
+            shell=0.4,
+        )
+        blade = np.array(
+            [
+                (9.3 + out, -11.2),
+                (9.2 + out, -6),
+                (11.2 + out, -0.2),
+                (12.3 + out, 1.2),
+                (13.4 + out, -2),
+                (16.4, -8.6),
+                (16.4, -11.0),
+                (12.6, -11.5),
+            ]
+        )
         blade = (blade + own.normal(0, 0.12, blade.shape)) * [sign * wide, 1]
         ring = shapes.curve(blade, 100, closed=True)
         rims.polygon(ring, 0.2)
         rims.tube(ring, 0.17, 0.62)
         spine = np.array([(9.8 + out, -9.6), (13.0, -11.0), (17.6, -13.4), (19.6, -13.2)])
         rims.tube(shapes.curve(spine * [sign * wide, 1]), 0.42, 0.5, shell=0.35)
-        rims.tube(shapes.curve(np.array([(16.9, -11.6), (16.4, -10.4), (16.8, -9.0)])
-                               * [sign * wide, 1]), 0.3, 0.7)
+        rims.tube(
+            shapes.curve(np.array([(16.9, -11.6), (16.4, -10.4), (16.8, -9.0)]) * [sign * wide, 1]),
+            0.3,
+            0.7,
+        )
         head = np.array([sign * wide * 18.9, -10.6])
         if pose.arms_down:
             shaft = np.array([(19.3, -9.6), (21.2, -3), (22.4, 5), (23.0, 14), (23.4, 24)])
         else:
             shaft = np.array([(19.4, -9.6), (22.2, -5.6), (25.6, 1), (29, 8), (32, 15)])
-        arm.tube(shapes.curve(shaft * [sign * wide, 1]), np.interp(
-            np.linspace(0, 1, 60), [0, 0.12, 1], [1.9, 1.15, 1.1]), 0.8, shell=0.45)
+        arm.tube(
+            shapes.curve(shaft * [sign * wide, 1]),
+            np.interp(np.linspace(0, 1, 60), [0, 0.12, 1], [1.9, 1.15, 1.1]),
+            0.8,
+            shell=0.45,
+        )
         arm.disc(head, (2.25, 2.35), 0.85)
         arm.disc(head, (2.0, 2.1), 0.66)
     return 0.8 * rims.map() + 1.1 * collar.map() + 1.3 * arm.map()
@@ -140,8 +182,9 @@ def vessel_tree(own: np.random.Generator, patient: Patient) -> Map:
         middle.append(np.stack([hilum[0] + 0 * angles, hilum[1] + 1.9 * np.sin(angles)], 1))
         outward.append(0 * angles + sign)
         heading.append(angles)
-        radius.append(np.append(own.uniform(0.28, 0.46, 10) * np.where(angles[:10] > 0.3, 1.2, 0.9),
-                                0.66))
+        radius.append(
+            np.append(own.uniform(0.28, 0.46, 10) * np.where(angles[:10] > 0.3, 1.2, 0.9), 0.66)
+        )
     start, outward = np.concatenate(middle), np.concatenate(outward)
     heading, radius = np.concatenate(heading), np.concatenate(radius)
     for sign in (-1, 1):
@@ -154,17 +197,22 @@ def vessel_tree(own: np.random.Generator, patient: Patient) -> Map:
         bend = heading[:, None] + own.normal(0, 0.2, len(radius))[:, None] * np.linspace(0, 1, 5)
         steps = np.stack([np.cos(bend), np.sin(bend)], 2) * (length / 5)[:, None, None]
         path = start[:, None] + np.concatenate(
-            [np.zeros((len(radius), 1, 2)), np.cumsum(steps, 1)], 1)
+            [np.zeros((len(radius), 1, 2)), np.cumsum(steps, 1)], 1
+        )
         drawn = path * np.stack([outward, np.ones_like(outward)], 1)[:, None]
         for parity in (0, 1):
             layers[parity].lines(drawn[parity::2], radius[parity::2] * 0.92)
-        on = (radius > 0.08) & (path[:, -1, 0] < 13.2 * patient.width) & (
-            np.abs(path[:, -1, 1]) < 15)
+        on = (
+            (radius > 0.08)
+            & (path[:, -1, 0] < 13.2 * patient.width)
+            & (np.abs(path[:, -1, 1]) < 15)
+        )
         split = own.uniform(0.2, 0.52, on.sum())
         start = np.repeat(path[on, -1], 2, 0)
         outward = np.repeat(outward[on], 2)
         side = np.tile([-1.0, 1.0], on.sum())
         heading = np.repeat(bend[on, -1], 2) + side * np.repeat(split, 2) * own.uniform(
-            0.5, 1.3, len(side))
+            0.5, 1.3, len(side)
+        )
         radius = np.repeat(radius[on], 2) * own.uniform(0.58, 0.88, len(side))
     return 1.5 * shapes.blurred(layers[0].map() + layers[1].map(), 0.7, 1)

@@ -91,23 +91,32 @@ def plan_cases(seed: int, count: int) -> list[ChestCase]:
     other = np.zeros(count, bool)
     for label in (False, True):
         of_label = rng.permutation(np.flatnonzero(pneumonia == label))
-        other[of_label[: round(0.5 * len(of_label))]] = True
+        other[of_label[: round(0.45 * len(of_label))]] = True
     codings = np.array(["jpeg"] * count, dtype="<U12")
     order = rng.permutation(count)
     for name, share in _CODINGS:
         number = max(1, round(share * count)) if count >= 3 else 0
         codings[order[:number]], order = name, order[number:]
     return [
-        ChestCase(seed, i, _image_id(seed, i), int(patients[i]) + 1, str(views[i]),
-                  bool(pneumonia[i]), bool(other[i]), str(codings[i]))
+        ChestCase(
+            seed,
+            i,
+            _image_id(seed, i),
+            int(patients[i]) + 1,
+            str(views[i]),
+            bool(pneumonia[i]),
+            bool(other[i]),
+            str(codings[i]),
+        )
         for i in range(count)
     ]
 
 
 def draw_case(case: ChestCase) -> tuple[Patient, Film]:
     """Draw a case's patient and film; the same case gives the same film anywhere."""
-    patient = draw_patient(np.random.default_rng(
-        np.random.SeedSequence([case.seed, 1, case.patient_number])))
+    patient = draw_patient(
+        np.random.default_rng(np.random.SeedSequence([case.seed, 1, case.patient_number]))
+    )
     rng = np.random.default_rng(np.random.SeedSequence([case.seed, 2, case.number]))
     while True:
         pose = draw_pose(rng, case.view)
@@ -132,20 +141,40 @@ def write_tables(cases: list[ChestCase], drawn: list[dict[str, Any]], folder: Pa
     for case, found in zip(cases, drawn, strict=True):
         name = {"patientId": case.image_id}
         for x, y, width, height in found["opacities"]:
-            boxes.append({**name, "x": float(x), "y": float(y), "width": float(width),
-                          "height": float(height), "Target": 1})
+            boxes.append(
+                {
+                    **name,
+                    "x": float(x),
+                    "y": float(y),
+                    "width": float(width),
+                    "height": float(height),
+                    "Target": 1,
+                }
+            )
         if not case.pneumonia:
             boxes.append({**name, "Target": 0})
         # The challenge repeats the class for every box.
         classes += [{**name, "class": case.detailed_class}] * max(1, len(found["opacities"]))
         x, y, width, height = found["heart"]
-        hearts.append({"label": "heart", "x0": x, "y0": y, "w": width, "h": height,
-                       "name": case.image_id, "img_shape_x": HEART_GRID,
-                       "img_shape_y": HEART_GRID})
+        hearts.append(
+            {
+                "label": "heart",
+                "x0": x,
+                "y0": y,
+                "w": width,
+                "h": height,
+                "name": case.image_id,
+                "img_shape_x": HEART_GRID,
+                "img_shape_y": HEART_GRID,
+            }
+        )
     write_csv(folder / LABELS, ["patientId", "x", "y", "width", "height", "Target"], boxes)
     write_csv(folder / CLASSES, ["patientId", "class"], classes)
-    write_csv(folder / HEARTS, ["label", "x0", "y0", "w", "h", "name", "img_shape_x",
-                                "img_shape_y"], hearts)
+    write_csv(
+        folder / HEARTS,
+        ["label", "x0", "y0", "w", "h", "name", "img_shape_x", "img_shape_y"],
+        hearts,
+    )
 
 
 def opacity_boxes(film: Film) -> list[tuple[int, int, int, int]]:
@@ -163,6 +192,7 @@ def heart_box(film: Film) -> tuple[float, float, float, float]:
 
 def to_dicom(case: ChestCase, patient: Patient, film: Film) -> Dataset:
     """A Secondary Capture object with the header fields of the challenge."""
+
     def uid(kind: str, number: int) -> str:
         return generate_uid(entropy_srcs=["SYNTHETIC", kind, str(case.seed), str(number)])
 
@@ -248,5 +278,9 @@ def _image_id(seed: int, number: int) -> str:
 
 def _box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return (int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1),
-            int(rows[-1] - rows[0] + 1))
+    return (
+        int(columns[0]),
+        int(rows[0]),
+        int(columns[-1] - columns[0] + 1),
+        int(rows[-1] - rows[0] + 1),
+    )

@@ -48,13 +48,17 @@ def into_film(field: NDArray, pose: Pose, size: int) -> NDArray:
     middle = shapes.SIZE / 2 + np.array(pose.shift_cm) / shapes.PIXEL_CM
     offset = middle - np.array([cos - sin, sin + cos]) * size / 2
     moved = Image.fromarray(np.ascontiguousarray(field)).transform(
-        (size, size), Image.Transform.AFFINE, (cos, -sin, offset[0], sin, cos, offset[1]),
-        Image.Resampling.NEAREST if field.dtype == np.uint8 else Image.Resampling.BICUBIC)
+        (size, size),
+        Image.Transform.AFFINE,
+        (cos, -sin, offset[0], sin, cos, offset[1]),
+        Image.Resampling.NEAREST if field.dtype == np.uint8 else Image.Resampling.BICUBIC,
+    )
     return np.asarray(moved)
 
 
-def develop(line_integral: Map, lungs: NDArray[np.bool_], pose: Pose,
-            rng: np.random.Generator) -> Map:
+def develop(
+    line_integral: Map, lungs: NDArray[np.bool_], pose: Pose, rng: np.random.Generator
+) -> Map:
     """Show a line integral as a digital system does.
 
     Args:
@@ -103,16 +107,29 @@ def _wires(rng: np.random.Generator, pose: Pose, size: int) -> Map | float:
             end = rng.uniform([0.2, 0.2], [0.8, 0.75])
             start = np.array([rng.uniform(-0.1, 1.1), rng.choice([-0.05, 1.05])])
             middle = rng.uniform(0.2, 0.8, 2)
-            path = shapes.curve([start, 0.5 * (start + middle) + rng.normal(0, 0.06, 2), middle,
-                                 end], 80) * 2 * size
+            path = (
+                shapes.curve(
+                    [start, 0.5 * (start + middle) + rng.normal(0, 0.06, 2), middle, end], 80
+                )
+                * 2
+                * size
+            )
             draw.line([tuple(p) for p in path], fill=105, width=5, joint="curve")
             cx, cy, r = *(end * 2 * size), 15
             draw.ellipse((cx - r, cy - r, cx + r, cy + r), fill=80)
             draw.ellipse((cx - 6, cy - 6, cx + 6, cy + 6), fill=235)
     if rng.random() < (0.22 if pose.view == "AP" else 0.04):
         side = rng.choice([-1, 1])
-        path = shapes.curve([(0.5 + 0.3 * side, 0.12), (0.5 + 0.17 * side, 0.2),
-                             (0.5 + 0.02 * side, 0.3), (0.46, 0.42), (0.455, 0.5)], 60)
+        path = shapes.curve(
+            [
+                (0.5 + 0.3 * side, 0.12),
+                (0.5 + 0.17 * side, 0.2),
+                (0.5 + 0.02 * side, 0.3),
+                (0.46, 0.42),
+                (0.455, 0.5),
+            ],
+            60,
+        )
         path = (path + rng.normal(0, 0.02, 2)) * 2 * size
         draw.line([tuple(p) for p in path], fill=75, width=6, joint="curve")
     if image.getbbox() is None:
@@ -131,8 +148,9 @@ def _bordered(shown: Map, rng: np.random.Generator) -> Map:
             if rng.random() < 0.2:
                 depth = rng.uniform(0.0, 0.045) * size
                 slant = rng.normal(0, 0.012) * (line - size / 2)
-                across, along = (line[:, None], slant[None]) if axis == 0 else (
-                    line[None], slant[:, None])
+                across, along = (
+                    (line[:, None], slant[None]) if axis == 0 else (line[None], slant[:, None])
+                )
                 distance = (across if end == 0 else size - 1 - across) - depth - along
                 open_part = np.clip(distance / soft, 0, 1)
                 shown = value + (shown - value) * open_part
@@ -149,17 +167,23 @@ def _marked(shown: Map, rng: np.random.Generator) -> Map:
     if not present:
         return shown
     # Drawn with straight strokes: a font would differ between versions of Pillow.
-    strokes = [[(0, 0), (0, 1), (0.6, 1)]] if left else [
-        [(0, 1), (0, 0), (0.4, 0), (0.58, 0.13), (0.58, 0.36), (0.4, 0.5), (0, 0.5)],
-        [(0.3, 0.5), (0.62, 1)]]
+    strokes = (
+        [[(0, 0), (0, 1), (0.6, 1)]]
+        if left
+        else [
+            [(0, 1), (0, 0), (0.4, 0), (0.58, 0.13), (0.58, 0.36), (0.4, 0.5), (0, 0.5)],
+            [(0.3, 0.5), (0.62, 1)],
+        ]
+    )
     tile = 48
     image = Image.new("L", (4 * tile, 4 * tile))
     cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     for stroke in strokes:
         at = (np.array(stroke) - 0.5) * points * 0.8 @ [[cos, sin], [-sin, cos]] + tile / 2
-        ImageDraw.Draw(image).line((4 * at).ravel().tolist(), fill=255,
-                                   width=round(0.5 * points), joint="curve")
+        ImageDraw.Draw(image).line(
+            (4 * at).ravel().tolist(), fill=255, width=round(0.5 * points), joint="curve"
+        )
     ink = np.asarray(image.reduce(4), np.float32) / 255
-    part = shown[row:row + tile, column:column + tile]
-    part += ink[:part.shape[0], :part.shape[1]] * (0.97 - part)
+    part = shown[row : row + tile, column : column + tile]
+    part += ink[: part.shape[0], : part.shape[1]] * (0.97 - part)
     return shown

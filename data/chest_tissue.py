@@ -18,10 +18,22 @@ def body(patient: Patient, pose: Pose, own: np.random.Generator) -> Map:
     """Depth of soft tissue, lungs counted as solid, in cm."""
     fat, width = patient.fat, patient.width
     side = 15.0 * width + 1.0 * fat
-    outline = np.array([
-        (5.0 + 0.3 * fat, -24.5), (5.3 + 0.3 * fat, -18.5), (7.6, -15.9), (12.5, -14.4),
-        (17.6, -13.6), (21.2, -11.4), (22.4, -7.5), (side + 3.0, -3.2), (side + 0.4, 2),
-        (side + 0.2, 9), (side + 0.2 + 0.3 * fat, 17), (side + 0.4 + 0.4 * fat, 24.5)])
+    outline = np.array(
+        [
+            (5.0 + 0.3 * fat, -24.5),
+            (5.3 + 0.3 * fat, -18.5),
+            (7.6, -15.9),
+            (12.5, -14.4),
+            (17.6, -13.6),
+            (21.2, -11.4),
+            (22.4, -7.5),
+            (side + 3.0, -3.2),
+            (side + 0.4, 2),
+            (side + 0.2, 9),
+            (side + 0.2 + 0.3 * fat, 17),
+            (side + 0.4 + 0.4 * fat, 24.5),
+        ]
+    )
     torso = Layer()
     sides = []
     for sign in (-1, 1):
@@ -45,6 +57,7 @@ def body(patient: Patient, pose: Pose, own: np.random.Generator) -> Map:
 
 
 def breasts(patient: Patient, own: np.random.Generator, x: Map, y: Map) -> Map | float:
+    """Depth of both breasts, in cm; a sharp lower edge, fading upwards."""
     low = own.uniform(5.5, 9.0)
     if not patient.female:
         return 0.0
@@ -71,8 +84,9 @@ def airways(own: np.random.Generator, turn: float) -> Map:
     return 3.4 * shapes.blurred(layer.map(), 2.0, 2)
 
 
-def stomach_gas(patient: Patient, own: np.random.Generator, rng: np.random.Generator,
-                 domes: Map) -> Map | float:
+def stomach_gas(
+    patient: Patient, own: np.random.Generator, rng: np.random.Generator, domes: Map
+) -> Map | float:
     """Path through gas under the left dome, in cm; not in everyone."""
     cx, wide, tall = own.uniform(4.5, 8.0), own.uniform(1.6, 3.2), own.uniform(0.9, 1.9)
     present, fill = own.random() < 0.62, rng.uniform(0.4, 1.1)
@@ -82,9 +96,8 @@ def stomach_gas(patient: Patient, own: np.random.Generator, rng: np.random.Gener
     layer = Layer()
     angle = np.linspace(0, 2 * np.pi, 14, endpoint=False)
     radius = 1 + np.random.default_rng(patient.seed + 4).normal(0, 0.07, 14)
-    blob = np.stack([cx + wide * radius * np.cos(angle),
-                     cy + tall + 1.0 + tall * radius * np.sin(angle)], 1)
+    blob = np.stack(
+        [cx + wide * radius * np.cos(angle), cy + tall + 1.0 + tall * radius * np.sin(angle)], 1
+    )
     layer.polygon(shapes.curve(blob, 90, closed=True))
     return 6.5 * fill * shapes.rounded(layer.map(), 1.6)
-
-

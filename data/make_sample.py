@@ -22,7 +22,7 @@ from typing import Any
 from common.artefacts import ROOT, key_of, read_json, write_bytes, write_json
 from common.errors import UserError, run_script
 
-VERSION = 1
+VERSION = 3
 """Raised when the generator draws something else, so that an older sample is made again."""
 DEFAULT_FOLDER = ROOT / "data" / "synthetic"
 CHEST = "SYNTHETIC-rsna"
@@ -30,9 +30,14 @@ ATRIUM = "SYNTHETIC-Task02_Heart"
 MARKER = "SYNTHETIC.json"
 
 
-def make_sample(folder: Path = DEFAULT_FOLDER, seed: int = 2022, chest_images: int = 400,
-                atrium_volumes: int = 16, parts: Sequence[str] = ("chest", "atrium"),
-                workers: int | None = None) -> dict[str, Path]:
+def make_sample(
+    folder: Path = DEFAULT_FOLDER,
+    seed: int = 2022,
+    chest_images: int = 400,
+    atrium_volumes: int = 16,
+    parts: Sequence[str] = ("chest", "atrium"),
+    workers: int | None = None,
+) -> dict[str, Path]:
     """Make the sample, or return at once where it is complete.
 
     Args:
@@ -61,8 +66,7 @@ def make_sample(folder: Path = DEFAULT_FOLDER, seed: int = 2022, chest_images: i
         if count < 1:
             raise UserError(f"the sample needs at least 1 case of {part}. Received: {count}")
         made[part] = Path(folder) / name
-        marker = {"synthetic": True, "part": part, "version": VERSION, "seed": seed,
-                  "count": count}
+        marker = {"synthetic": True, "part": part, "version": VERSION, "seed": seed, "count": count}
         marker["key"] = key_of(marker)
         if _complete(made[part], marker["key"]):
             continue
@@ -92,23 +96,31 @@ def _make_atrium(folder: Path, seed: int, count: int, workers: int | None) -> No
     names = [f"la_{number + 1:03d}.nii.gz" for number in range(count)]
     for part in ("imagesTr", "labelsTr"):
         _remove_others(folder / part, set(names))
-    _each(partial(_write_volume, folder=folder, seed=seed), list(enumerate(names)), workers,
-          "SYNTHETIC atrium volumes")
-    write_json(folder / "dataset.json", {
-        "name": "SYNTHETIC LeftAtrium",
-        "description": "SYNTHETIC: computed left-atrium-like volumes, taken of nobody",
-        "reference": "the generator in data/ of this repository",
-        "licence": "as the repository",
-        "release": f"{VERSION}.0",
-        "tensorImageSize": "3D",
-        "modality": {"0": "MRI"},
-        "labels": {"0": "background", "1": "left atrium"},
-        "numTraining": count,
-        "numTest": 0,
-        "training": [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"}
-                     for name in names],
-        "test": [],
-    })
+    _each(
+        partial(_write_volume, folder=folder, seed=seed),
+        list(enumerate(names)),
+        workers,
+        "SYNTHETIC atrium volumes",
+    )
+    write_json(
+        folder / "dataset.json",
+        {
+            "name": "SYNTHETIC LeftAtrium",
+            "description": "SYNTHETIC: computed left-atrium-like volumes, taken of nobody",
+            "reference": "the generator in data/ of this repository",
+            "licence": "as the repository",
+            "release": f"{VERSION}.0",
+            "tensorImageSize": "3D",
+            "modality": {"0": "MRI"},
+            "labels": {"0": "background", "1": "left atrium"},
+            "numTraining": count,
+            "numTest": 0,
+            "training": [
+                {"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names
+            ],
+            "test": [],
+        },
+    )
 
 
 def _write_volume(case: tuple[int, str], folder: Path, seed: int) -> None:
@@ -139,8 +151,9 @@ def _remove_others(folder: Path, names: set[str]) -> None:
                 path.unlink()
 
 
-def _each(work: Callable[[Any], Any], cases: Sequence[Any], workers: int | None,
-          what: str) -> list[Any]:
+def _each(
+    work: Callable[[Any], Any], cases: Sequence[Any], workers: int | None, what: str
+) -> list[Any]:
     """Do the work on every case in several processes, in order, showing progress."""
     from tqdm import tqdm
 
@@ -154,8 +167,9 @@ def _each(work: Callable[[Any], Any], cases: Sequence[Any], workers: int | None,
 
 
 def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (
-        os.cpu_count() or 1)
+    return (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    )
 
 
 def main() -> None:
@@ -163,15 +177,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description="Make the built-in SYNTHETIC sample: chest radiographs as RSNA-like DICOM "
         "and left-atrium MRI as NIfTI in the decathlon layout.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="where it is made")
     parser.add_argument("--seed", type=int, default=2022, help="what it is drawn from")
     parser.add_argument("--chest-images", type=int, default=400, help="number of radiographs")
     parser.add_argument("--atrium-volumes", type=int, default=16, help="number of MRI volumes")
-    parser.add_argument("--parts", nargs="+", choices=("chest", "atrium"),
-                        default=("chest", "atrium"), help="which datasets to make")
-    parser.add_argument("--workers", type=int, default=None,
-                        help="number of processes; None is one for each processor")
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        choices=("chest", "atrium"),
+        default=("chest", "atrium"),
+        help="which datasets to make",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=None,
+        help="number of processes; None is one for each processor",
+    )
     given = parser.parse_args()
     print("SYNTHETIC sample: computed images, taken of nobody")
     for part, folder in make_sample(**vars(given)).items():

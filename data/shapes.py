@@ -40,8 +40,11 @@ def curve(points: ArrayLike, count: int = 60, closed: bool = False) -> NDArray[n
         Shape ``(count, d)``.
     """
     points = np.asarray(points, float)
-    ends = (points[-1:], points[:2]) if closed else (
-        2 * points[:1] - points[1:2], 2 * points[-1:] - points[-2:-1])
+    ends = (
+        (points[-1:], points[:2])
+        if closed
+        else (2 * points[:1] - points[1:2], 2 * points[-1:] - points[-2:-1])
+    )
     # Catmull-Rom: through every point, and a hundred times faster to set up than a spline.
     p = np.concatenate([ends[0], points, ends[1]])
     place = np.linspace(0, len(p) - 3, count)
@@ -63,8 +66,9 @@ class Layer:
         pixels = (np.asarray(points, float) + EXTENT_CM / 2) / PIXEL_CM * _OVERSAMPLING
         self._draw.polygon(pixels.ravel().tolist(), fill=round(255 * value))
 
-    def tube(self, points: ArrayLike, radius_cm: ArrayLike, value: ArrayLike = 1.0,
-             shell: float = 0.0) -> None:
+    def tube(
+        self, points: ArrayLike, radius_cm: ArrayLike, value: ArrayLike = 1.0, shell: float = 0.0
+    ) -> None:
         """Draw the path length through a tube.
 
         Args:
@@ -96,8 +100,12 @@ class Layer:
             if width < 5:
                 self._draw.line(points, fill=round(0.85 * value), width=max(1, round(width)))
                 continue
-            self._draw.line(points, fill=round(0.6 * value), width=round(width),
-                            joint="curve" if width > 14 else None)
+            self._draw.line(
+                points,
+                fill=round(0.6 * value),
+                width=round(width),
+                joint="curve" if width > 14 else None,
+            )
             self._draw.line(points, fill=round(value), width=round(0.62 * width))
 
     def disc(self, centre: ArrayLike, radius_cm: ArrayLike, value: float = 1.0) -> None:
@@ -111,7 +119,7 @@ class Layer:
 
 def rounded(mask: Map, radius_cm: float, reduction: int = 4) -> Map:
     """A mask's path length as of a body with round edges: 0 outside, 1 from ``radius_cm`` in."""
-    small = mask[reduction // 2::reduction, reduction // 2::reduction] > 0.5
+    small = mask[reduction // 2 :: reduction, reduction // 2 :: reduction] > 0.5
     depth = ndimage.distance_transform_edt(small).astype(np.float32)
     depth *= PIXEL_CM * reduction / radius_cm
     depth = resized(ndimage.gaussian_filter(depth, 0.7), mask.shape)
@@ -134,8 +142,9 @@ def blurred(field: Map, sigma_px: float, reduction: int = 8) -> Map:
     return resized(small, field.shape)
 
 
-def noise(rng: np.random.Generator, shape: tuple[int, int], cells: tuple[int, ...],
-          falloff: float = 1.0) -> Map:
+def noise(
+    rng: np.random.Generator, shape: tuple[int, int], cells: tuple[int, ...], falloff: float = 1.0
+) -> Map:
     """Smooth random noise: one octave for each number of cells across, standard deviation ~1.
 
     Args:
@@ -155,8 +164,9 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], cells: tuple[int, ..
         left, top = rng.uniform(0, 2, 2)
         box = (left, top, left + count + 1, top + count + 1)
         total = coarse if 6 * count < small[0] else fine
-        total += amplitude * np.asarray(Image.fromarray(grid).resize(
-            total.shape[::-1], Image.Resampling.BICUBIC, box=box))
+        total += amplitude * np.asarray(
+            Image.fromarray(grid).resize(total.shape[::-1], Image.Resampling.BICUBIC, box=box)
+        )
         power += 0.5 * amplitude**2
     if 6 * cells[0] < small[0]:
         fine += resized(coarse, shape)

@@ -48,11 +48,15 @@ def draw_volume(seed: int, number: int) -> AtriumVolume:
     anatomy = _Anatomy(rng, points)
     signal, inside = anatomy.painted()
     image = _measured(rng, signal, shape)
-    gain, dtype = (rng.uniform(90, 190), np.uint8) if rng.random() < 0.5 else (
-        rng.uniform(200, 900), np.int16)
+    gain, dtype = (
+        (rng.uniform(90, 190), np.uint8)
+        if rng.random() < 0.5
+        else (rng.uniform(200, 900), np.int16)
+    )
     limit = 255 if dtype is np.uint8 else 32767
-    return AtriumVolume(np.clip(np.round(gain * image), 0, limit).astype(dtype),
-                        inside.astype(np.uint8), affine)
+    return AtriumVolume(
+        np.clip(np.round(gain * image), 0, limit).astype(dtype), inside.astype(np.uint8), affine
+    )
 
 
 def _grid(rng: np.random.Generator, number: int) -> tuple[tuple[int, int, int], NDArray]:
@@ -60,8 +64,11 @@ def _grid(rng: np.random.Generator, number: int) -> tuple[tuple[int, int, int], 
     thick = number % 4 == 3
     in_plane = float(np.round(rng.uniform(1.0, 1.2), 3))
     between = float(np.round(rng.uniform(2.0, 2.5) if thick else rng.uniform(1.2, 1.5), 3))
-    shape = (int(rng.integers(104, 121)), int(rng.integers(88, 101)),
-             int(np.clip(rng.uniform(68, 80) / between, 24, 56)))
+    shape = (
+        int(rng.integers(104, 121)),
+        int(rng.integers(88, 101)),
+        int(np.clip(rng.uniform(68, 80) / between, 24, 56)),
+    )
     signs = {"L": (0, -1), "R": (0, 1), "P": (1, -1), "A": (1, 1), "S": (2, 1), "I": (2, -1)}
     linear = np.zeros((3, 3))
     for axis, letter in enumerate(_ORIENTATIONS[number % len(_ORIENTATIONS)]):
@@ -95,18 +102,22 @@ def _smooth(rng: np.random.Generator, shape: tuple[int, int, int], cells: int) -
         # One axis after the other: a spline on a grid is separable.
         low = np.clip(np.floor(place).astype(int), 1, cells)
         t = place - low
-        weights = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4,
-                            -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6
-        field = sum(np.moveaxis(np.take(field, low - 1 + i, axis), axis, -1) * weights[i]
-                    for i in range(4))
+        weights = (
+            np.stack(
+                [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
+            )
+            / 6
+        )
+        field = sum(
+            np.moveaxis(np.take(field, low - 1 + i, axis), axis, -1) * weights[i] for i in range(4)
+        )
         field = np.moveaxis(field, -1, axis)
     return (field / 0.33).astype(np.float32)
 
 
 def _bend(rng: np.random.Generator, shape: tuple[int, int, int]) -> Volume:
     """Displacements of a few millimetres, so that no body is a formula's."""
-    return np.stack([2.0 * _smooth(rng, shape, 3) + 0.8 * _smooth(rng, shape, 7)
-                     for _ in range(3)])
+    return np.stack([2.0 * _smooth(rng, shape, 3) + 0.8 * _smooth(rng, shape, 7) for _ in range(3)])
 
 
 def _measured(rng: np.random.Generator, signal: Volume, shape: tuple[int, int, int]) -> Volume:
@@ -170,13 +181,14 @@ class _Anatomy:
             return None
         return tuple(
             slice(max(0, (at.min() - 1) * step), (at.max() + 1) * step + 1)
-            for at in np.nonzero(near))
+            for at in np.nonzero(near)
+        )
 
     def painted(self) -> tuple[Volume, NDArray[np.bool_]]:
         """The signal, blood near 1, and the mask of the left atrium."""
         rng = self.rng
         shape = self.points.shape[1:]
-        x, y, z = self.points
+        x, y = self.points[:2]
         # In some patients the blood has lost its contrast and the scarred wall outshines it.
         pale = rng.random() < 0.2
         blood = rng.uniform(0.5, 0.62) if pale else rng.uniform(0.75, 1.0)
@@ -203,15 +215,20 @@ class _Anatomy:
             paint(lung, 0.06, 1.0)
             vessels = None
             for _ in range(34):
-                start = np.array([sign * rng.uniform(40, 66), rng.uniform(-55, 30),
-                                  rng.uniform(-45, 45)])
+                start = np.array(
+                    [sign * rng.uniform(40, 66), rng.uniform(-55, 30), rng.uniform(-45, 45)]
+                )
                 line = [start, start + rng.normal(0, 5, 3), start + rng.normal(0, 9, 3)]
                 vessels = self.tube(line, [rng.uniform(0.9, 2.6), 0.7], 4, vessels)
             paint(np.maximum(vessels, lung + 1), blood * 0.85)
         for _ in range(10):
             start = rng.uniform([-40, -30, -35], [40, 45, 40])
-            small = self.tube([start, start + rng.normal(0, 7, 3), start + rng.normal(0, 12, 3)],
-                              [rng.uniform(0.8, 2.0), 0.7], 4, None)
+            small = self.tube(
+                [start, start + rng.normal(0, 7, 3), start + rng.normal(0, 12, 3)],
+                [rng.uniform(0.8, 2.0), 0.7],
+                4,
+                None,
+            )
             paint(small, blood * rng.uniform(0.6, 1.0))
         back = rng.uniform(-44, -38)
         paint(y - back + 6 + 0.004 * x**2, 0.3, 1.5)
@@ -224,20 +241,32 @@ class _Anatomy:
         paint(gullet, 0.42)
         paint(gullet + 2.2, 0.2)
         # Vessels and chambers in front.
-        chamber(self.tube([jitter(17, -38, -55), jitter(18, -37, 0), jitter(16, -36, 55)],
-                          [11, 11.5, 12]), 1.3, 0.12, blood * rng.uniform(0.92, 1.05))
+        chamber(
+            self.tube(
+                [jitter(17, -38, -55), jitter(18, -37, 0), jitter(16, -36, 55)], [11, 11.5, 12]
+            ),
+            1.3,
+            0.12,
+            blood * rng.uniform(0.92, 1.05),
+        )
         muscle = rng.uniform(0.14, 0.3)
         left_ventricle = self.ellipsoid(jitter(37, 42, -30), (23, 27, 30))
         right_ventricle = self.ellipsoid(jitter(-8, 58, -24), (36, 25, 34))
         right_atrium = self.ellipsoid(jitter(-36, 26, -12), (25, 25, 33))
-        aorta = self.tube([jitter(10, 34, -8), jitter(2, 30, 10), jitter(-7, 28, 30),
-                           jitter(-8, 22, 55)], [12.5, 15, 14, 13.5])
-        lung_trunk = self.tube([jitter(6, 52, -4), jitter(14, 46, 14), jitter(20, 30, 30),
-                                jitter(16, 12, 36)], [13, 13, 12, 11])
-        right_artery = self.tube([jitter(16, 14, 36), jitter(-8, 6, 37), jitter(-36, 2, 35)],
-                                 [10, 9, 8])
-        cava = self.tube([jitter(-29, 16, -2), jitter(-28, 14, 25), jitter(-27, 12, 55)],
-                         [10, 9, 8.5])
+        aorta = self.tube(
+            [jitter(10, 34, -8), jitter(2, 30, 10), jitter(-7, 28, 30), jitter(-8, 22, 55)],
+            [12.5, 15, 14, 13.5],
+        )
+        lung_trunk = self.tube(
+            [jitter(6, 52, -4), jitter(14, 46, 14), jitter(20, 30, 30), jitter(16, 12, 36)],
+            [13, 13, 12, 11],
+        )
+        right_artery = self.tube(
+            [jitter(16, 14, 36), jitter(-8, 6, 37), jitter(-36, 2, 35)], [10, 9, 8]
+        )
+        cava = self.tube(
+            [jitter(-29, 16, -2), jitter(-28, 14, 25), jitter(-27, 12, 55)], [10, 9, 8.5]
+        )
         chamber(right_ventricle, 2.5, muscle, blood * rng.uniform(0.88, 1.0))
         chamber(left_ventricle, 8.0, muscle, blood * rng.uniform(0.9, 1.03))
         for body in (right_atrium, cava, right_artery, lung_trunk, aorta):
@@ -275,7 +304,7 @@ class _Anatomy:
             cut = int(rng.uniform(17, 25))
             radii = width * np.interp(np.arange(40), [0, 12, 25, 39], [9.5, 7.4, 6.0, 4.4])
             inside = _joined(inside, self.tube(line[:cut:3], radii[:cut:3], 9), 4.5)
-            beyond = np.minimum(beyond, self.tube(line[cut - 3::3], radii[cut - 3::3], 9))
+            beyond = np.minimum(beyond, self.tube(line[cut - 3 :: 3], radii[cut - 3 :: 3], 9))
         appendage = [jitter(20, 8, 8), jitter(31, 13, 14), jitter(38, 22, 12), jitter(36, 30, 6)]
         inside = _joined(inside, self.tube(appendage, [8.5, 6, 8, 5.5]), 2.5)
         return inside, beyond

@@ -140,10 +140,16 @@ def render(patient: Patient, pose: Pose, findings: Findings, rng: np.random.Gene
 
     heart, lungs, *opacities = (
         into_film((255 * m).astype(np.uint8), pose, FILM_SIZE)
-        for m in (heart_mask, lung_mask, *opacity_maps))
+        for m in (heart_mask, lung_mask, *opacity_maps)
+    )
     image = develop(into_film(line_integral, pose, FILM_SIZE), lungs > 127, pose, rng)
-    return Film(image, heart > 127, lungs > 127, [opacity > 90 for opacity in opacities],
-                10 * pose.field_cm / FILM_SIZE)
+    return Film(
+        image,
+        heart > 127,
+        lungs > 127,
+        [opacity > 90 for opacity in opacities],
+        10 * pose.field_cm / FILM_SIZE,
+    )
 
 
 def _bent_axes(own: np.random.Generator) -> tuple[Map, Map]:
@@ -186,15 +192,33 @@ def _domes(patient: Patient, pose: Pose, findings: Findings) -> Map:
 
 def _heart(patient: Patient, pose: Pose, findings: Findings, turn: float, domes: Map) -> Map:
     own = np.random.default_rng(patient.seed + 2)
-    outline = np.array([
-        (-0.8, -2.6), (2.3, -2.5), (3.9, -0.6), (5.7, 1.7), (7.6, 4.3), (8.9, 6.7), (8.5, 8.8),
-        (5.2, 9.8), (0.2, 9.6), (-3.2, 8.4), (-4.6, 5.7), (-4.3, 2.5), (-2.9, -0.7)])
+    outline = np.array(
+        [
+            (-0.8, -2.6),
+            (2.3, -2.5),
+            (3.9, -0.6),
+            (5.7, 1.7),
+            (7.6, 4.3),
+            (8.9, 6.7),
+            (8.5, 8.8),
+            (5.2, 9.8),
+            (0.2, 9.6),
+            (-3.2, 8.4),
+            (-4.6, 5.7),
+            (-4.3, 2.5),
+            (-2.9, -0.7),
+        ]
+    )
     outline += own.normal(0, 0.2, outline.shape)
     centre = np.array([1.0, 3.6])
     tilt = np.radians(patient.heart_tilt_deg)
     rotate = np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
-    scale = np.array([patient.width * patient.heart_width * findings.heart_gain,
-                      patient.heart_height * (0.4 + 0.6 * findings.heart_gain)])
+    scale = np.array(
+        [
+            patient.width * patient.heart_width * findings.heart_gain,
+            patient.heart_height * (0.4 + 0.6 * findings.heart_gain),
+        ]
+    )
     # A diaphragm that stands higher lays the heart across.
     scale *= pose.magnification * np.array([1 - 0.03 * pose.breath, 1 + 0.02 * pose.breath])
     shape = shapes.curve((outline - centre) @ rotate * scale + centre, 160, closed=True)
@@ -211,10 +235,34 @@ def _mediastinum(patient: Patient, pose: Pose, turn: float) -> Map:
     """Path through great vessels, aorta and what surrounds the spine, in cm."""
     own = np.random.default_rng(patient.seed + 3)
     wide = pose.magnification * own.uniform(0.9, 1.1)
-    right = np.array([(-1.9, -24), (-1.9, -15), (-2.3, -11), (-2.6, -8), (-2.7, -4.5), (-2.5, -1.5),
-                      (-1.6, 2), (-1.3, 7), (-1.3, 24)])
-    left = np.array([(1.9, -24), (1.9, -15), (2.5, -11), (2.6, -8.5), (2.6, -6), (2.8, -4.2),
-                     (3.3, -2.4), (2.4, 0.6), (1.3, 3.0), (1.2, 7), (1.2, 24)])
+    right = np.array(
+        [
+            (-1.9, -24),
+            (-1.9, -15),
+            (-2.3, -11),
+            (-2.6, -8),
+            (-2.7, -4.5),
+            (-2.5, -1.5),
+            (-1.6, 2),
+            (-1.3, 7),
+            (-1.3, 24),
+        ]
+    )
+    left = np.array(
+        [
+            (1.9, -24),
+            (1.9, -15),
+            (2.5, -11),
+            (2.6, -8.5),
+            (2.6, -6),
+            (2.8, -4.2),
+            (3.3, -2.4),
+            (2.4, 0.6),
+            (1.3, 3.0),
+            (1.2, 7),
+            (1.2, 24),
+        ]
+    )
     shadow, column = Layer(), Layer()
     for edge in (right, left):
         edge[1:-1, 0] += own.normal(0, 0.15, len(edge) - 2)
@@ -230,5 +278,6 @@ def _mediastinum(patient: Patient, pose: Pose, turn: float) -> Map:
     sides = np.array([(-2.0, -16), (-2.0, 0), (-2.3, 10), (-2.5, 18)]) * [patient.width, 1]
     spine = Layer()
     spine.polygon(np.vstack([sides, (sides * [-1, 1])[::-1]]))
-    return (11 * shapes.rounded(shadow.map(), 1.7)
-            + shapes.blurred(2.6 * column.map() + 3.0 * spine.map(), 3.5, 4))
+    return 11 * shapes.rounded(shadow.map(), 1.7) + shapes.blurred(
+        2.6 * column.map() + 3.0 * spine.map(), 3.5, 4
+    )

@@ -63,9 +63,8 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         left = cases.loc[left.index]
 
         # -- Write: the cases, then imgaug's copies of those that may train.
-        jobs = preparing.jobs(
-            left, ["rows", "columns", *BOX], 0 if all_test else settings.copies, settings.seed
-        )
+        copies = 0 if all_test else settings.copies
+        jobs = preparing.jobs(left, ["rows", "columns", *BOX], copies, settings.seed)
         decode = partial(decode_case, source=source.folder, side=settings.image_size)
         shards, unreadable = records.write_shards(
             folder, jobs, decode, CASES_A_SHARD, settings.workers
@@ -78,7 +77,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         preparing.print_splits(cases, {}, settings)
         if cases.attrs.get("images_without_box"):
             print(f"  {cases.attrs['images_without_box']} images have no box and are no cases")
-        sheet = [_draw_copies(folder, jobs, decode, source.synthetic)] if settings.copies else []
+        sheet = [_draw_copies(folder, jobs, decode, source.synthetic)] if copies else []
         disk = preparing.print_disk(source.folder, list(left["path"]), shards)
         records.finish(
             folder,

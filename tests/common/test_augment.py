@@ -1,0 +1,225 @@
+"""What is drawn while training, and how it is applied."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common import augment
+from common.augment import Ranges
+from tests.common.drawing import ellipse, rectangle, seen_box
+from tests.common.fixtures import soft_image
+
+SIDE = 96
+BATCH = 8
+ALL = Ranges(25, 0.2, 0.2, 0.08, 0.2, 0.3, 0.3, 0.05)
+STRAIGHT = Ranges(0, 0.25, 0.2, 0.1)
+few = settings(max_examples=10, deadline=None)
+SEEDS = st.tuples(st.integers(0, 2**40), st.integers(0, 1000))
+
+
+def draw(ranges, seed=(7, 3), batch=BATCH):
+    return augment.draw(ranges, batch, tf.constant(seed, tf.int64))
+
+
+def batch_of(image, batch=BATCH):
+    return tf.repeat(tf.constant(image, tf.float32)[None, ..., None], batch, 0)
+
+
+def boxes_of(box, batch=BATCH):
+    return tf.repeat(tf.constant([box], tf.float32), batch, 0)
+
+
+@few
+@given(SEEDS)
+def test_a_turned_ellipse_is_seen_in_its_moved_box(seed):
+    box = np.array([0.3, 0.38, 0.68, 0.6])
+    draws = draw(ALL, seed)
+    moved = augment.move_images(batch_of(ellipse(SIDE, box)), draws).numpy()[..., 0]
+    expected = augment.move_boxes(boxes_of(box), draws).numpy() * SIDE
+    for image, of_image in zip(moved, expected, strict=True):
+        assert np.abs(seen_box(image) - of_image).max() <= 1.5
+
+
+@few
+@given(SEEDS)
+def test_a_rectangle_that_is_not_turned_is_seen_in_its_moved_box(seed):
+    box = np.array([30, 36, 66, 60])
+    draws = draw(STRAIGHT, seed)
+    moved = augment.move_images(batch_of(rectangle(SIDE, box)), draws).numpy()[..., 0]
+    expected = augment.move_boxes(boxes_of(box / SIDE), draws).numpy() * SIDE
+    for image, of_image in zip(moved, expected, strict=True):
+        assert np.abs(seen_box(image) - of_image).max() <= 1
+
+
+def test_without_rotation_the_corners_are_moved_exactly():
+    box = np.array([0.2, 0.3, 0.6, 0.9])
+    draws = draw(STRAIGHT)
+    found = augment.move_boxes(boxes_of(box), draws).numpy()
+    for one, linear, shift in zip(found, draws["linear"], draws["shift"], strict=True):
+        corners = np.array([box[:2], box[2:]]) - 0.5
+        expected = corners @ np.asarray(linear).T + np.asarray(shift) + 0.5
+        np.testing.assert_allclose(one, expected.ravel(), atol=1e-6)
+
+
+def test_what_is_drawn_stays_in_its_range_and_fills_it():
+    ranges = Ranges(10, 0.2, 0, 0.1, 0.3, 0.4, 0.5, 0.02)
+    draws = draw(ranges, batch=2000)
+    linear = draws["linear"].numpy()
+    degrees = np.rad2deg(np.arctan2(linear[:, 1, 0], linear[:, 0, 0]))
+    drawn = {
+        "rotation": (degrees, -10, 10),
+        "scale": (np.sqrt(np.linalg.det(linear)), 0.8, 1.2),
+        "shift": (draws["shift"].numpy(), -0.1, 0.1),
+        "brightness": (draws["brightness"].numpy(), -0.3, 0.3),
+        "contrast": (draws["contrast"].numpy(), 0.6, 1.4),
+        "gamma": (draws["gamma"].numpy(), 1 / 1.5, 1.5),
+    }
+    for name, (values, low, high) in drawn.items():
+        reach = high - low
+        assert low - 1e-5 <= values.min() <= low + 0.02 * reach, name
+        assert high + 1e-5 >= values.max() >= high - 0.02 * reach, name
+    # A rotation turns and does not shear.
+    square = linear @ linear.transpose(0, 2, 1)
+    np.testing.assert_allclose(square[:, 0, 1], 0, atol=1e-6)
+
+
+def test_draws_depend_on_the_seed_alone():
+    tf.random.set_seed(1)
+    first = draw(ALL)
+    tf.random.set_seed(2)
+    tf.random.uniform((3,))
+    again, other = draw(ALL), draw(ALL, (7, 4))
+    for name in first:
+        np.testing.assert_array_equal(first[name], again[name])
+    assert np.abs(first["shift"] - other["shift"]).min() > 0
+    images = batch_of(soft_image(SIDE, SIDE))
+    noisy = augment.change_intensities(images, first)
+    np.testing.assert_array_equal(noisy, augment.change_intensities(images, again))
+
+
+def test_every_image_of_a_batch_is_moved_its_own_way():
+    draws = draw(ALL)
+    assert len(np.unique(draws["shift"].numpy(), axis=0)) == BATCH
+    assert len(np.unique(draws["linear"].numpy(), axis=0)) == BATCH
+
+
+def test_no_range_changes_nothing():
+    draws = draw(Ranges())
+    image = batch_of(soft_image(SIDE, SIDE))
+    np.testing.assert_array_equal(augment.move_images(image, draws), image)
+    np.testing.assert_array_equal(augment.move_images(image, draws, nearest=True), image)
+    np.testing.assert_allclose(augment.change_intensities(image, draws), image, atol=1e-3)
+    box = boxes_of([0.1, 0.2, 0.7, 0.8])
+    np.testing.assert_allclose(augment.move_boxes(box, draws), box, atol=1e-6)
+    np.testing.assert_array_equal(augment.keep_inside(draws, box)["shift"], draws["shift"])
+
+
+def test_an_image_and_its_mask_stay_together():
+    draws = draw(ALL)
+    drawn = ellipse(SIDE, (0.3, 0.4, 0.7, 0.65)) / 255
+    image = augment.move_images(batch_of(drawn), draws).numpy()
+    mask = augment.move_images(batch_of(drawn > 0.5), draws, nearest=True).numpy()
+    assert set(np.unique(mask)) == {0, 1}
+    sure = (image < 0.05) | (image > 0.95)
+    np.testing.assert_array_equal(mask[sure], image[sure].round())
+    # All that is unsure is the rim, a pixel or two wide.
+    assert sure.mean() > 0.95
+
+
+def test_nearest_makes_no_labels_of_its_own():
+    labels = np.zeros((SIDE, SIDE))
+    labels[20:60, 20:60], labels[40:60, 40:60] = 1, 5
+    moved = augment.move_images(batch_of(labels), draw(ALL), nearest=True).numpy()
+    assert set(np.unique(moved)) == {0, 1, 5}
+
+
+def test_channels_are_moved_alike_and_from_outside_comes_black():
+    ones = tf.ones((BATCH, 40, 40, 2))
+    moved = augment.move_images(ones, draw(Ranges(shift=0.3))).numpy()
+    np.testing.assert_array_equal(moved[..., 0], moved[..., 1])
+    assert moved.min() == 0 and moved.max() == 1
+
+
+@few
+@given(SEEDS, st.tuples(*[st.floats(0, 1)] * 4))
+def test_boxes_that_fit_are_kept_inside(seed, numbers):
+    x0, x1 = sorted(numbers[:2])
+    y0, y1 = sorted(numbers[2:])
+    boxes = boxes_of([x0, y0, x1, y1])
+    draws = draw(Ranges(20, 0.3, 0.2, 0.5), seed)
+    before = augment.move_boxes(boxes, draws).numpy()
+    after = augment.move_boxes(boxes, augment.keep_inside(draws, boxes)).numpy()
+    size = before[:, 2:] - before[:, :2]
+    np.testing.assert_allclose(after[:, 2:] - after[:, :2], size, atol=1e-5)
+    for was, now in zip(before, after, strict=True):
+        for low, high in ((0, 2), (1, 3)):
+            if was[high] - was[low] > 1:
+                continue
+            assert -1e-5 <= now[low] and now[high] <= 1 + 1e-5
+            # No further than it must: a box inside stays, another touches the edge.
+            if was[low] >= 0 and was[high] <= 1:
+                assert now[low] == pytest.approx(was[low], abs=1e-5)
+            else:
+                assert min(abs(now[low]), abs(now[high] - 1)) < 1e-5
+
+
+def test_the_inverse_brings_a_box_and_an_image_back():
+    draws = draw(STRAIGHT)
+    back = tf.linalg.inv(draws["linear"])
+    undo = {
+        **draws,
+        "linear": back,
+        "shift": -tf.squeeze(back @ draws["shift"][..., None], -1),
+    }
+    box = boxes_of([0.3, 0.35, 0.65, 0.6])
+    there = augment.move_boxes(box, draws)
+    np.testing.assert_allclose(augment.move_boxes(there, undo), box, atol=1e-6)
+    drawn = batch_of(ellipse(SIDE, (0.3, 0.35, 0.65, 0.6)))
+    again = augment.move_images(augment.move_images(drawn, draws), undo)
+    assert np.abs(again - drawn).mean() < 2
+
+
+def test_a_turn_and_its_inverse_bring_a_circle_back():
+    draws = draw(Ranges(30, 0.2, 0, 0.1))
+    back = tf.linalg.inv(draws["linear"])
+    shift = -tf.squeeze(back @ draws["shift"][..., None], -1)
+    circle = boxes_of([0.4, 0.3, 0.7, 0.6])
+    there = augment.move_boxes(circle, draws)
+    again = augment.move_boxes(there, {**draws, "linear": back, "shift": shift})
+    np.testing.assert_allclose(again, circle, atol=1e-5)
+
+
+@few
+@given(SEEDS)
+def test_intensities_stay_in_their_range(seed):
+    images = batch_of(soft_image(SIDE, SIDE))
+    changed = augment.change_intensities(images, draw(Ranges(0, 0, 0, 0, 0.9, 0.9, 2, 0.5), seed))
+    assert np.isfinite(changed).all()
+    assert changed.numpy().min() >= 0 and changed.numpy().max() <= 255
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"brightness": 0.2}, [100 + 51, 200 + 51]),
+        ({"contrast": 1.5}, [75, 225]),
+        ({"gamma": 2.0}, [100**2 / 255, 200**2 / 255]),
+        ({"contrast": 9.0}, [0, 255]),
+    ],
+)
+def test_intensities_by_hand(change, expected):
+    draws = dict(draw(Ranges(), batch=1))
+    for name, value in change.items():
+        draws[name] = tf.constant([value])
+    image = np.full((8, 8), 100.0)
+    image[:4] = 200
+    changed = augment.change_intensities(batch_of(image, 1), draws).numpy()
+    np.testing.assert_allclose(changed[0, [7, 0], 0, 0], expected, rtol=1e-5)
+
+
+def test_noise_has_the_width_asked_for():
+    images = batch_of(np.full((SIDE, SIDE), 128.0))
+    changed = augment.change_intensities(images, draw(Ranges(noise=0.1))).numpy()
+    assert (changed - 128).std() == pytest.approx(25.5, rel=0.05)

@@ -1,0 +1,70 @@
+"""How a script leaves."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from common.artefacts import ROOT
+
+BEFORE = "import errno, time; from common.errors import UserError, run_script\n"
+WAIT = "def main():\n    print('ready')\n    time.sleep(60)\nrun_script(main)"
+
+
+def start(script):
+    return subprocess.Popen(
+        [sys.executable, "-c", BEFORE + script],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+
+
+def run(script):
+    """The exit status, standard output and standard error."""
+    process = start(script)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def test_done():
+    assert run("run_script(lambda: print('all'))") == (0, "all\n", "")
+
+
+def test_what_the_user_can_mend_is_one_line():
+    script = "def main():\n    raise UserError('a.csv: has no\\n  column x')\nrun_script(main)"
+    assert run(script) == (2, "", "error: a.csv: has no column x\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "mend"),
+    [("ENOSPC", "no space is left"), ("EACCES", "permission is denied"), ("EROFS", "read-only")],
+)
+def test_a_fault_of_the_disk_is_one_line(code, mend):
+    script = f"def main():\n    raise OSError(errno.{code}, 'x', '/a/b.csv')\nrun_script(main)"
+    status, out, err = run(script)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: /a/b.csv: ") and mend in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("fault", ["1 / 0", "open('/there/is/none')"])
+def test_a_defect_has_its_traceback(fault):
+    status, _, err = run(f"run_script(lambda: {fault})")
+    assert status == 1
+    assert err.startswith("Traceback")
+
+
+@pytest.mark.parametrize(
+    ("signal_sent", "status", "said"),
+    [
+        (signal.SIGINT, 130, "stopped; the same command goes on from here"),
+        (signal.SIGTERM, 143, "stopped by SIGTERM; the same command goes on from here"),
+    ],
+)
+def test_a_signal(signal_sent, status, said):
+    process = start(WAIT)
+    # Read through a pipe, and yet there before the script ends.
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal_sent)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert err.strip() == said

@@ -1,0 +1,172 @@
+"""Patients dealt into splits."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.errors import UserError
+from common.splits import leak_of_image_split, split_by_patient, training_splits
+
+
+@st.composite
+def tables(draw):
+    """Cases of 10 to 40 patients with one to three images, and strata of any rarity."""
+    patients = draw(st.integers(10, 40))
+    images = draw(st.lists(st.integers(1, 3), min_size=patients, max_size=patients))
+    of = [f"p{number}" for number, count in enumerate(images) for _ in range(count)]
+    strata = draw(st.lists(st.sampled_from("aaabbc"), min_size=len(of), max_size=len(of)))
+    return pd.DataFrame({"patient": of, "stratum": strata})
+
+
+SHARES = st.sampled_from([0.0, 0.1, 0.15, 0.25, 0.3])
+SEEDS = st.integers(0, 9)
+few = settings(max_examples=40, deadline=None)
+
+
+def deal(table, validation=0.15, test=0.15, folds=0, seed=0):
+    return split_by_patient(table["patient"], table["stratum"], validation, test, folds, seed)
+
+
+def sides(table, split):
+    """Patients by split."""
+    return table["patient"].groupby(split.to_numpy()).agg(set).to_dict()
+
+
+@few
+@given(tables(), SHARES, SHARES, SEEDS)
+def test_every_case_has_a_split_and_no_patient_two(table, validation, test, seed):
+    split = deal(table, validation, test, seed=seed)
+    assert split.notna().all()
+    assert set(split) <= {"train", "validation", "test"}
+    assert split.groupby(table["patient"]).nunique().eq(1).all()
+
+
+@few
+@given(tables(), SHARES, SHARES, SEEDS)
+def test_shares_are_those_asked_for_within_a_patient(table, validation, test, seed):
+    found = sides(table, deal(table, validation, test, seed=seed))
+    patients = table["patient"].nunique()
+    for name, share in (("validation", validation), ("test", test)):
+        assert abs(len(found.get(name, ())) - share * patients) <= 1
+        assert (name in found) == (share > 0)
+
+
+@few
+@given(tables(), SEEDS, st.randoms(use_true_random=False))
+def test_neither_the_order_of_rows_nor_the_index_matters(table, seed, shuffler):
+    order = list(range(len(table)))
+    shuffler.shuffle(order)
+    shuffled = table.iloc[order]
+    again = deal(shuffled, seed=seed)
+    assert (again.index == shuffled.index).all()
+    pd.testing.assert_series_equal(deal(table, seed=seed), again.sort_index(), check_names=False)
+
+
+def test_the_same_seed_gives_the_same_splits_and_another_others():
+    table = pd.DataFrame({"patient": range(60), "stratum": ["a", "b"] * 30})
+    assert deal(table, seed=3).equals(deal(table, seed=3))
+    assert not deal(table, seed=3).equals(deal(table, seed=4))
+
+
+@few
+@given(tables(), st.integers(2, 5), SHARES, SEEDS)
+def test_folds_share_out_all_patients_but_those_that_test(table, folds, test, seed):
+    found = sides(table, deal(table, 0.15, test, folds, seed))
+    assert set(found) - {"test"} == {f"fold-{fold}" for fold in range(folds)}
+    assert ("test" in found) == (test > 0)
+    together = [patient for members in found.values() for patient in members]
+    assert sorted(together) == sorted(set(table["patient"]))
+    sizes = [len(members) for name, members in found.items() if name != "test"]
+    assert max(sizes) - min(sizes) <= table["stratum"].nunique()
+
+
+@pytest.mark.parametrize("folds", [0, 5])
+def test_strata_keep_their_shares(folds):
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(900), rng.integers(1, 4, 900))
+    drawn = rng.choice(["AP 1", "PA 0", "PA 1"], 900, p=[0.25, 0.7, 0.05])
+    table = pd.DataFrame({"patient": patients, "stratum": drawn[patients]})
+    one_each = table.assign(split=deal(table, 0.15, 0.15, folds)).drop_duplicates("patient")
+    overall = one_each["stratum"].value_counts(normalize=True)
+    for _, part in one_each.groupby("split"):
+        shares = part["stratum"].value_counts(normalize=True)
+        assert (shares - overall).abs().max() < 0.01
+
+
+def test_a_patient_with_several_strata_counts_as_the_greatest():
+    # Every patient has a 0 and half of them a 1 too: of ten that test, five must have one.
+    table = pd.DataFrame({"patient": list(range(40)) + list(range(20))})
+    table["stratum"] = [0] * 40 + [1] * 20
+    found = sides(table, deal(table, 0.25, 0.25))
+    assert sum(patient < 20 for patient in found["test"]) == 5
+    assert sum(patient < 20 for patient in found["validation"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("patients", "validation", "test", "folds"),
+    [(2, 0.2, 0.2, 0), (1, 0.2, 0, 0), (4, 0.2, 0.2, 4), (0, 0, 0, 0)],
+)
+def test_too_few_patients(patients, validation, test, folds):
+    table = pd.DataFrame({"patient": range(patients), "stratum": ["a"] * patients})
+    with pytest.raises(UserError, match=f"^{patients} patients cannot fill . splits"):
+        deal(table, validation, test, folds)
+
+
+@pytest.mark.parametrize(
+    ("patients", "validation", "test", "folds"),
+    [(3, 0.9, 0.05, 0), (3, 0.05, 0.9, 0), (2, 0, 0.9, 0), (1, 0, 0, 0), (5, 0.2, 0.7, 4)],
+)
+def test_just_enough_patients_fill_every_side(patients, validation, test, folds):
+    table = pd.DataFrame({"patient": range(patients), "stratum": list("abcde")[:patients]})
+    found = set(sides(table, deal(table, validation, test, folds)))
+    wanted = {f"fold-{fold}" for fold in range(folds)} if folds else {"train"}
+    wanted |= {"test"} if test else set()
+    wanted |= {"validation"} if validation and not folds else set()
+    assert found == wanted
+
+
+def test_leak_of_an_image_split_is_what_counting_all_of_them_gives():
+    patients = pd.Series(list("aaabbc"), index=range(10, 16))
+    every = []
+    for test in itertools.combinations(range(6), 3):
+        rest = {patients.iloc[i] for i in range(6) if i not in test}
+        every.append(np.mean([patients.iloc[i] in rest for i in test]))
+    found = [leak_of_image_split(patients, 0.5, seed) for seed in range(500)]
+    assert {round(leak, 6) for leak in found} == {round(leak, 6) for leak in every}
+    assert np.mean(found) == pytest.approx(np.mean(every), abs=0.04)
+
+
+def test_leak_at_the_ends():
+    assert leak_of_image_split(pd.Series(range(20)), 0.3, 0) == 0
+    assert leak_of_image_split(pd.Series(["one"] * 20), 0.3, 0) == 1
+    assert leak_of_image_split(pd.Series(["one"] * 20), 0.0, 0) == 0
+
+
+def test_training_splits():
+    assert training_splits(["train", "validation", "test"], 0) == (["train"], ["validation"])
+    with_copies = ["train", "train-copies", "validation"]
+    assert training_splits(with_copies, 0) == (["train"], ["validation"])
+    folds = ["fold-0", "fold-1", "fold-2", "test"]
+    assert training_splits(folds, 1) == (["fold-0", "fold-2"], ["fold-1"])
+
+
+def test_copies_of_the_fold_that_validates_do_not_train():
+    splits = ["fold-0", "fold-0-copies", "fold-1", "fold-1-copies", "fold-2", "fold-2-copies"]
+    assert training_splits(splits, 1) == (["fold-0", "fold-2"], ["fold-1"])
+
+
+@pytest.mark.parametrize(
+    ("splits", "fold", "said"),
+    [
+        (["fold-0", "fold-0-copies", "fold-1", "test"], 2, "prepared in 2 folds"),
+        (["train", "validation"], 1, "not prepared in folds"),
+        (["train", "test"], 0, "no validation split"),
+    ],
+)
+def test_no_such_training_split(splits, fold, said):
+    with pytest.raises(UserError, match=said):
+        training_splits(splits, fold)

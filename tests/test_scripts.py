@@ -1,0 +1,447 @@
+"""The scripts as a user runs them: each project from the raw folder to the pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECTS = ("pneumonia_classification", "heart_detection", "atrium_segmentation")
+CHEST = ("pneumonia_classification", "heart_detection")
+
+TINY = {
+    "pneumonia_classification": ["--image-size", "32", "--batch-size", "8"],
+    "heart_detection": ["--image-size", "32", "--batch-size", "8"],
+    "atrium_segmentation": ["--image-size", "32", "--unet-width", "2", "--unet-depth", "2",
+                            "--fcn8-width", "1"],
+}  # fmt: skip
+TINY_DATA = {
+    "pneumonia_classification": ["--image-size", "32"],
+    "heart_detection": ["--image-size", "32"],
+    "atrium_segmentation": ["--spacing-mm", "3", "3", "6"],
+}
+COMMON_KEYS = {
+    "project", "dataset", "synthetic", "n_patients", "split", "seed", "versions", "created", "n",
+}  # fmt: skip
+
+
+def run(project: str, script: str, *arguments: object, cwd: Path = ROOT, code: int = 0) -> str:
+    """Run a script; give back what it printed, standard error after standard output."""
+    command = [sys.executable, str(ROOT / project / f"{script}.py"), *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
+    assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout + done.stderr
+
+
+def refused(project: str, script: str, *arguments: object) -> str:
+    """Run a script that must be refused: status 2, one line on standard error, no traceback."""
+    command = [sys.executable, str(ROOT / project / f"{script}.py"), *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 2, done.stdout[-2000:] + done.stderr[-4000:]
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def everything(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every file's size and time, to see that nothing was touched."""
+    return {
+        str(path): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A small sample: the folder of each project's dataset."""
+    from data.make_sample import make_sample
+
+    made = make_sample(
+        tmp_path_factory.mktemp("synthetic"), seed=7, chest_images=60, atrium_volumes=6
+    )
+    return {
+        "pneumonia_classification": made["chest"],
+        "heart_detection": made["chest"],
+        "atrium_segmentation": made["atrium"],
+    }
+
+
+class Whole:
+    """One project once through: its folders and what its scripts printed."""
+
+    def __init__(self, project: str, sample: Path, folder: Path) -> None:
+        self.project, self.sample = project, sample
+        self.prepared, self.run = folder / "prepared", folder / "run"
+        self.evaluation = self.run / "evaluation" / "test"
+        self.said = {
+            "prepare": run(
+                project, "prepare_data", "--preset", "cpu", "--source", sample,
+                "--prepared", self.prepared, "--validation-share", 0.2, "--test-share", 0.3,
+                *TINY_DATA[project],
+            ),
+            "train": run(project, "train", *self.training(2)),
+            "evaluate": run(project, "evaluate", "--run", self.run, "--pictures", 2),
+        }  # fmt: skip
+        self.metrics = json.loads((self.evaluation / "metrics.json").read_text())
+        with open(self.evaluation / "predictions.csv") as file:
+            self.predictions = list(csv.DictReader(file))
+
+    def training(self, epochs: int) -> list[object]:
+        """The command line of its training."""
+        return [
+            "--preset", "cpu", "--prepared", self.prepared, "--run", self.run,
+            "--epochs", epochs, "--precision", "float32", *TINY[self.project],
+        ]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def whole(samples, tmp_path_factory):
+    """Each project once through, made when it is first asked for."""
+    made: dict[str, Whole] = {}
+
+    def of(project: str) -> Whole:
+        if project not in made:
+            made[project] = Whole(project, samples[project], tmp_path_factory.mktemp(project))
+        return made[project]
+
+    return of
+
+
+# ---- What comes out
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_a_project_runs_from_the_raw_folder_to_the_pictures(whole, project):
+    once = whole(project)
+    assert COMMON_KEYS <= set(once.metrics)
+    assert once.metrics["project"] == project
+    assert once.metrics["synthetic"] is True
+    for folder, names in (
+        (once.prepared, ["cases.csv", "manifest.json"]),
+        (once.run, ["config.json", "fitted.json"]),
+        (once.evaluation, ["metrics.json", "predictions.csv"]),
+    ):
+        for name in names:
+            assert (folder / name).is_file(), name
+    assert not list(once.prepared.rglob("*.part*")) + list(once.run.rglob("*.part*"))
+    assert re.search(r"disk: .* MB of TFRecords: \d+% (saved|more)", once.said["prepare"])
+    for script in ("prepare", "train", "evaluate"):
+        written = once.said[script].split("written:")[1].split()
+        assert any(Path(word).exists() for word in written)
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_no_patient_is_on_two_sides(whole, project):
+    with open(whole(project).prepared / "cases.csv") as file:
+        cases = [case for case in csv.DictReader(file) if not case["left_out"]]
+    sides: dict[str, set[str]] = {}
+    for case in cases:
+        sides.setdefault(case["patient"], set()).add(case["split"])
+    assert all(len(of) == 1 for of in sides.values())
+    assert {side for of in sides.values() for side in of} == {"train", "validation", "test"}
+
+
+def test_pneumonia_scores_are_those_of_its_predictions(whole):
+    from sklearn.metrics import confusion_matrix, roc_auc_score
+
+    once = whole("pneumonia_classification")
+    labels = [int(row["label"]) for row in once.predictions]
+    scores = [float(row["probability"]) for row in once.predictions]
+    said = [int(row["predicted"]) for row in once.predictions]
+    assert once.metrics["auroc"]["value"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-4)
+    assert once.metrics["confusion_matrix"] == confusion_matrix(labels, said).tolist()
+    assert set(once.metrics["baselines"]) == {"majority", "metadata"}
+    low, high = once.metrics["auroc"]["ci95"]
+    assert low <= once.metrics["auroc"]["value"] <= high
+    assert once.metrics["gradcam"]["n"] == sum(labels)
+    assert set(once.metrics["per_view"]) <= {"PA", "AP"}
+    assert "confusion matrix" in once.said["evaluate"]
+    assert "precision    recall  f1-score   support" in once.said["evaluate"]
+    assert len(list((once.evaluation / "gradcam").glob("*.png"))) == 2
+
+
+def test_augmentor_copies_only_positives_that_train(whole):
+    once = whole("pneumonia_classification")
+    with open(once.prepared / "cases.csv") as file:
+        cases = {case["case"]: case for case in csv.DictReader(file)}
+    copies = list((once.prepared / "augmented").glob("*.png"))
+    manifest = json.loads((once.prepared / "manifest.json").read_text())
+    assert len(copies) == sum(shard["records"] for shard in manifest["shards"]["train-copies"]) > 0
+    for copy in copies:
+        of = cases[copy.stem.rsplit("-", 1)[0]]
+        assert (of["split"], of["label"]) == ("train", "1")
+    with open(once.prepared / "images.csv") as file:
+        images = list(csv.DictReader(file))
+    trains = sum(case["split"] == "train" for case in cases.values())
+    assert len(images) == trains + len(copies)
+    assert all((once.prepared / row["image_path"]).exists() for row in images)
+    assert set(images[0]) == {"image_path", "label"}
+
+
+def test_heart_scores_are_those_of_its_predictions(whole):
+    from shapely.geometry import box
+
+    once = whole("heart_detection")
+    ious = []
+    for row in once.predictions:
+        true = box(*(float(row[f"true_{edge}"]) for edge in ("x0", "y0", "x1", "y1")))
+        predicted = box(*(float(row[edge]) for edge in ("x0", "y0", "x1", "y1")))
+        ious.append(true.intersection(predicted).area / true.union(predicted).area)
+    assert once.metrics["iou"]["mean"] == pytest.approx(np.mean(ious), abs=1e-3)
+    over, under = sum(iou > 0.5 for iou in ious), sum(iou <= 0.5 for iou in ious)
+    assert f"Number of predictions where iou > threshold(0.5): {over}\n" in once.said["evaluate"]
+    assert f"Number of predictions where iou < threshold(0.5): {under}\n" in once.said["evaluate"]
+    assert once.metrics["baselines"]["mean_box"]["iou_mean"] > 0
+    assert len(list((once.evaluation / "boxes").glob("*.png"))) == 2
+    assert (once.prepared / "augmented_samples.png").is_file()
+
+
+def test_heart_truth_is_the_box_of_the_csv(whole):
+    once = whole("heart_detection")
+    with open(once.sample / "rsna_heart_detection.csv") as file:
+        boxes = {row["name"]: row for row in csv.DictReader(file)}
+    for row in once.predictions:
+        box = boxes[row["case"]]
+        # The sample's films have 512 pixels a side and its boxes a grid of 224.
+        scale = 512 / float(box["img_shape_x"])
+        assert float(row["true_x0"]) == pytest.approx(float(box["x0"]) * scale, abs=0.02)
+        bottom = (float(box["y0"]) + float(box["h"])) * scale
+        assert float(row["true_y1"]) == pytest.approx(bottom, abs=0.02)
+
+
+def test_atrium_scores_both_networks_on_whole_volumes(whole):
+    once = whole("atrium_segmentation")
+    assert set(once.metrics["models"]) == {"unet", "fcn8"}
+    for name, model in once.metrics["models"].items():
+        rows = [float(row["dice"]) for row in once.predictions if row["model"] == name]
+        assert model["dice"]["mean"] == pytest.approx(np.mean(rows))
+        assert model["dice"]["min"] == pytest.approx(min(rows))
+        assert model["parameters"] > 0
+        assert {"jaccard", "hd95_mm", "assd_mm", "seconds_per_volume"} <= set(model)
+    assert 0 < once.metrics["baselines"]["mean_shape"]["dice"] < 1
+    gifs = sorted(path.name for path in (once.evaluation / "gifs").glob("*.gif"))
+    assert len(gifs) == 4
+    assert all(path.stat().st_size <= 3e6 for path in (once.evaluation / "gifs").glob("*.gif"))
+
+
+def test_atrium_truth_is_the_mask_in_its_file(whole):
+    import nibabel
+
+    once = whole("atrium_segmentation")
+    for row in once.predictions:
+        mask = nibabel.load(once.sample / "labelsTr" / f"{row['case']}.nii.gz")
+        voxel_ml = abs(np.linalg.det(mask.affine[:3, :3])) / 1000
+        truth_ml = np.count_nonzero(np.asarray(mask.dataobj)) * voxel_ml
+        assert float(row["truth_ml"]) == pytest.approx(truth_ml, rel=1e-4)
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_nothing_that_identifies_a_patient_leaves_the_files(whole, project):
+    once = whole(project)
+    planted = [b"SYNTHETIC^", b"SYNTHETIC-0"]  # the sample's PatientName and PatientID
+    for folder in (once.prepared, once.run):
+        for path in folder.rglob("*"):
+            content = path.read_bytes() if path.is_file() else b""
+            assert not any(name in content for name in planted), path
+    assert not any(name.decode() in text for text in once.said.values() for name in planted)
+
+
+# ---- Started again
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_what_is_done_is_not_done_again(whole, project):
+    once = whole(project)
+    before = everything(once.prepared) | everything(once.run)
+    said = run(
+        project, "prepare_data", "--preset", "cpu", "--source", once.sample,
+        "--prepared", once.prepared, "--validation-share", 0.2, "--test-share", 0.3,
+        *TINY_DATA[project],
+    )  # fmt: skip
+    assert "nothing to do" in said
+    assert "has ended already" in run(project, "train", *once.training(2))
+    assert everything(once.prepared) | everything(once.run) == before
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_other_settings_do_not_overwrite(whole, project):
+    once = whole(project)
+    before = everything(once.prepared) | everything(once.run)
+    line = refused(
+        project, "prepare_data", "--source", once.sample, "--prepared", once.prepared,
+        "--seed", 5, *TINY_DATA[project],
+    )  # fmt: skip
+    assert "--overwrite" in line and str(once.prepared) in line
+    assert "--epochs" in refused(project, "train", *once.training(3))
+    assert everything(once.prepared) | everything(once.run) == before
+
+
+def test_evaluating_another_folder_takes_every_case(whole):
+    once = whole("heart_detection")
+    run(
+        "heart_detection", "evaluate", "--run", once.run, "--source", once.sample,
+        "--name", "elsewhere", "--pictures", 1,
+    )  # fmt: skip
+    metrics = json.loads((once.run / "evaluation/elsewhere/metrics.json").read_text())
+    assert metrics["split"] == "elsewhere"
+    with open(once.sample / "rsna_heart_detection.csv") as file:
+        assert metrics["n"] == len(list(csv.DictReader(file)))
+    of_test = {row["case"]: row["x0"] for row in once.predictions}
+    with open(once.run / "evaluation/elsewhere/predictions.csv") as file:
+        again = {row["case"]: row["x0"] for row in csv.DictReader(file)}
+    assert all(float(again[case]) == pytest.approx(float(x0), abs=0.05)
+               for case, x0 in of_test.items())  # fmt: skip
+
+
+# ---- The command line
+
+
+@pytest.mark.parametrize("script", ["prepare_data", "train", "evaluate"])
+@pytest.mark.parametrize("project", PROJECTS)
+def test_help_shows_every_setting_and_starts_no_tensorflow(project, script, tmp_path):
+    import dataclasses
+    import importlib
+
+    commands = (
+        ([f"{script}.py"], ROOT / project),
+        ([f"{project}/{script}.py"], ROOT),
+        (["-m", f"{project}.{script}"], tmp_path),
+    )
+    answers = []
+    for command, folder in commands:
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", *command, "--help"],
+            cwd=folder, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert not re.search(r"\| +(tensorflow|keras|pandas|sklearn)$", done.stderr, re.MULTILINE)
+        answers.append(done.stdout)
+    config = importlib.import_module(f"{project}.config")
+    kind = {"prepare_data": "Prepare", "train": "Train", "evaluate": "Evaluate"}[script]
+    for field in dataclasses.fields(getattr(config, f"{kind}Settings")):
+        assert f"--{field.name.replace('_', '-')}" in answers[0]
+    without_name = {answer.split("\n", 1)[1] for answer in answers}
+    assert len(without_name) == 1
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_a_wrong_setting_is_refused(project):
+    assert "--epochs" in refused(project, "train", "--epochs", "many")
+    assert "--epochs" in refused(project, "train", "--epochs", 0)
+    assert "--preset" in refused(project, "train", "--preset", "huge")
+    assert "--no-such-thing" in refused(project, "evaluate", "--no-such-thing", 1)
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_a_wrong_path_is_refused(project, tmp_path):
+    nowhere = tmp_path / "nowhere"
+    target = tmp_path / "prepared"
+    assert str(nowhere) in refused(
+        project, "prepare_data", "--source", nowhere, "--prepared", target
+    )
+    assert str(nowhere) in refused(project, "train", "--prepared", nowhere)
+    assert str(nowhere) in refused(project, "evaluate", "--run", nowhere)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_an_empty_folder_is_refused(project, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for script, flag in (
+        ("prepare_data", "--source"), ("train", "--prepared"), ("evaluate", "--run"),
+    ):  # fmt: skip
+        more = ["--prepared", tmp_path / "prepared"] if script == "prepare_data" else []
+        assert str(empty) in refused(project, script, flag, empty, *more)
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_a_folder_that_holds_something_else_is_left_alone(samples, project, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    line = refused(
+        project, "prepare_data", "--source", samples[project], "--prepared", tmp_path,
+        "--overwrite",
+    )  # fmt: skip
+    assert str(tmp_path) in line
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("project", "file", "column"),
+    [
+        ("pneumonia_classification", "stage_2_train_labels.csv", "Target"),
+        ("heart_detection", "rsna_heart_detection.csv", "x0"),
+    ],
+)
+def test_a_missing_column_is_named(samples, project, file, column, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(samples[project], source)
+    text = (source / file).read_text()
+    (source / file).write_text(text.replace(column, "Nothing", 1))
+    line = refused(project, "prepare_data", "--source", source, "--prepared", tmp_path / "out")
+    assert file in line and column in line
+    (source / file).unlink()
+    assert file in refused(
+        project, "prepare_data", "--source", source, "--prepared", tmp_path / "out"
+    )
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_an_unreadable_file_is_left_out_and_named(samples, project, tmp_path):
+    source, prepared = tmp_path / "source", tmp_path / "prepared"
+    shutil.copytree(samples[project], source)
+    suffix = "*.nii.gz" if project == "atrium_segmentation" else "*.dcm"
+    images = sorted(next(folder for folder in source.iterdir() if folder.is_dir()
+                         and folder.name != "labelsTr").glob(suffix))  # fmt: skip
+    whole_file = images[1].read_bytes()
+    images[0].write_bytes(b"this is no image")
+    images[1].write_bytes(whole_file[: len(whole_file) // 2])
+    said = run(
+        project, "prepare_data", "--source", source, "--prepared", prepared, *TINY_DATA[project]
+    )
+    assert "left out: " in said
+    with open(prepared / "cases.csv") as file:
+        cases = {row["case"]: row for row in csv.DictReader(file)}
+    for image in images[:2]:
+        row = cases[image.name.split(".")[0]]
+        assert row["left_out"] and not row["split"]
+    for image in images:
+        image.write_bytes(b"this is no image")
+    line = refused(project, "prepare_data", "--source", source, "--prepared", tmp_path / "none")
+    assert str(source) in line
+
+
+def test_a_damaged_shard_is_named_before_training(whole, tmp_path):
+    once = whole("heart_detection")
+    prepared = tmp_path / "prepared"
+    shutil.copytree(once.prepared, prepared)
+    shard = next((prepared / "records").glob("train-0*.tfrecord"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    line = refused("heart_detection", "train", "--prepared", prepared, "--run", tmp_path / "run")
+    assert shard.name in line and "prepare_data.py" in line
+
+
+def test_the_pneumonia_run_starts_the_heart_run(whole, tmp_path):
+    start, data = whole("pneumonia_classification"), whole("heart_detection")
+    said = run(
+        "heart_detection", "train", "--preset", "cpu", "--prepared", data.prepared, "--run",
+        tmp_path / "run", "--epochs", 1, "--precision", "float32", "--weights", start.run,
+        *TINY["heart_detection"],
+    )  # fmt: skip
+    assert re.search(r"starting weights: \d\d+ layers from", said)
+    line = refused(
+        "heart_detection", "train", "--prepared", data.prepared, "--run", tmp_path / "other",
+        "--weights", tmp_path / "none.keras", *TINY["heart_detection"],
+    )  # fmt: skip
+    assert "none.keras" in line
