@@ -11,6 +11,7 @@ score is taken at the volume's own spacing, beside that of the mean training sha
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +53,8 @@ def main() -> None:
         _refuse_other_labels(run, prepared)
         cases = prepared.cases()
         cases = cases[cases["split"].isin(splits)]
-        print(f"\n{len(cases)} cases of {cases['patient'].nunique()} patients: {name}", flush=True)
+        shown = runs.name_of_data(prepared.manifest, name)
+        print(f"\n{shown}: {len(cases)} cases of {cases['patient'].nunique()} patients", flush=True)
 
         # -- Predict and score every volume, one at a time.
         models = {
@@ -78,7 +80,8 @@ def main() -> None:
             row["mean_shape"] = _mean_shape_dice(mean_shape, run, truth)
             of_cases.append(row)
 
-        # -- Write.
+        # -- Write; pictures of an earlier evaluation would stand among these.
+        shutil.rmtree(folder / "gifs", ignore_errors=True)
         metrics = {
             "n": len(of_cases),
             "models": {

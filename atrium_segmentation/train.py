@@ -37,7 +37,7 @@ def main() -> None:
     from common.splits import training_splits
 
     prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
-    run = runs.run_folder(PROJECT, settings)
+    run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow()
     with only_one(run):
         if not runs.begin_run(run, settings, prepared):
@@ -52,7 +52,7 @@ def main() -> None:
         steps, batch_size = fitting.steps_in_epoch(count, settings)
         precision = fitting.set_precision(settings.precision)
         print(
-            f"\n{prepared.count(train)} volumes train ({count} slices), "
+            f"\n{runs.name_of_data(prepared.manifest)}: {prepared.count(train)} volumes train ({count} slices), "
             f"{prepared.count(validation)} validate, {side} x {side} pixels, "
             f"{2 * settings.neighbours + 1} slices as channels, {precision}; run folder {run}",
             flush=True,

@@ -204,8 +204,11 @@ def _callbacks(
             better = row["val_loss"] < state.best
             if better:
                 state.best, state.best_epoch = row["val_loss"], epoch + 1
+                # Without optimizer and loss the file is a third, and loads where no class of
+                # this repository is known.
+                bare = keras.Model(model.inputs, model.outputs, name=model.name)
                 with whole_file(run / "model.keras") as beside:
-                    model.save(beside)
+                    bare.save(beside)
             write_csv(run / "history.csv", state.history[0], state.history)
             if time.monotonic() - self.kept > SECONDS_BETWEEN_CHECKPOINTS:
                 _save(run / "checkpoint.npz", model, state)

@@ -48,10 +48,11 @@ def write_gif(
     panels: Sequence[Panel],
     caption: str,
     synthetic: bool,
+    most_bytes: int = MOST_BYTES,
 ) -> Path:
     """Write a volume as a GIF, panels side by side, a frame a slice.
 
-    A GIF that would be over 3 MB shows every second slice, or every third, and so on; the
+    A GIF that would be too large shows every second slice, or every third, and so on; the
     number of the slice is always its own.
 
     Args:
@@ -61,10 +62,11 @@ def write_gif(
         panels: From left to right.
         caption: Stands under every frame.
         synthetic: Whether the data was made up.
+        most_bytes: How large the file may be.
     """
     for step in range(1, image.shape[2] + 1):
         content = _gif(image, spacing_mm, panels, caption, synthetic, step)
-        if len(content) <= MOST_BYTES:
+        if len(content) <= most_bytes:
             break
     write_bytes(path, content)
     return path

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -64,7 +65,7 @@ def begin(folder: Path, key: str, overwrite: bool) -> bool:
     Args:
         folder: The prepared folder, which may exist.
         key: From `source_key`.
-        overwrite: Whether data of another key may be replaced.
+        overwrite: Whether data of another key, or what is damaged, may be replaced.
 
     Returns:
         False where it already holds what this key gives: there is nothing to do.
@@ -79,18 +80,20 @@ def begin(folder: Path, key: str, overwrite: bool) -> bool:
         raise UserError(
             f"{folder}: is not empty and was not made by prepare_data.py; choose another --prepared"
         )
-    if there is not None and read_json(there).get("key") != key:
-        if not overwrite:
-            raise UserError(
-                f"{folder}: was prepared with other settings or from other files; choose another "
-                "--prepared, or replace it with --overwrite"
-            )
-        manifest.unlink(missing_ok=True)
+    same = there is not None and _key_in(there) == key
+    if there is not None and not same and not overwrite:
+        raise UserError(
+            f"{folder}: was prepared with other settings or from other files; choose another "
+            "--prepared, or replace it with --overwrite"
+        )
+    if same and there is manifest and not (overwrite and _is_damaged(folder)):
+        return False
+    if there is manifest or not same:
         for shard in folder.glob("records/*"):
             shard.unlink()
-    elif there is manifest:
-        return False
     write_json(unfinished, {"key": key})
+    # Last, so that the folder can be told from a foreign one wherever this is broken off.
+    manifest.unlink(missing_ok=True)
     return True
 
 
@@ -139,8 +142,9 @@ def finish(folder: Path, manifest: Mapping[str, Any]) -> None:
         folder / "manifest.json", {**manifest, "versions": versions(), "created": created}
     )
     (folder / _UNFINISHED).unlink(missing_ok=True)
-    for notes in folder.glob("records/*.json"):
-        notes.unlink()
+    # Notes, and what killed writers left beside.
+    for rest in (*folder.glob("records/*.json"), *folder.glob("records/.*")):
+        rest.unlink()
 
 
 @dataclass(frozen=True)
@@ -192,9 +196,10 @@ class Prepared:
         path = self.folder / "cases.csv"
         try:
             text = ("case", "patient", "split", "left_out", "view", "sex")
-            return pd.read_csv(path, dtype=dict.fromkeys(text, str)).fillna(
-                dict.fromkeys(("left_out", "view", "sex", "split"), "")
-            )
+            # A case may be called NA.
+            return pd.read_csv(
+                path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=["", "nan"]
+            ).fillna(dict.fromkeys(("left_out", "view", "sex", "split"), ""))
         except (OSError, ValueError):
             raise UserError(
                 f"{path}: cannot be read; prepare again with prepare_data.py --overwrite"
@@ -222,6 +227,24 @@ def open_prepared(folder: Path, project: str) -> Prepared:
     return Prepared(folder, manifest)
 
 
+def _key_in(path: Path) -> str:
+    try:
+        content = read_json(path)
+    except UserError:
+        return ""
+    return content.get("key", "") if isinstance(content, dict) else ""
+
+
+def _is_damaged(folder: Path) -> bool:
+    try:
+        prepared = Prepared(folder, read_json(folder / "manifest.json"))
+        prepared.cases()
+        prepared.shards(prepared.splits)
+    except UserError:
+        return True
+    return False
+
+
 def _plan(cases: Sequence[Case], cases_a_shard: int) -> Iterator[tuple[str, str, list[Case]]]:
     by_split: dict[str, list[Case]] = {}
     for case in cases:
@@ -243,7 +266,9 @@ def _ahead(
     A shard that an earlier try finished is given as None.
     """
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=spawn) as pool:
+    with ProcessPoolExecutor(
+        workers or os.cpu_count(), mp_context=spawn, initializer=_end_with_parent
+    ) as pool:
         waiting: deque[tuple[Any, list[Future[Any]] | None]] = deque()
         for shard in [*plan, None, None]:
             if shard is not None and (records / f"{shard[1]}.json").exists():
@@ -258,6 +283,17 @@ def _ahead(
             if waiting and (len(waiting) > 2 or shard is None):
                 done, calls = waiting.popleft()
                 yield done, None if calls is None else (r for c in calls for r in c.result())
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _decode_some(

@@ -8,7 +8,7 @@ It holds ``config.json`` (settings, data, versions), what `common.fitting.fit` w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from common.records import Prepared, open_prepared
 from common.settings import Project, SharedEvaluate, SharedTrain, newest_run
 from common.splits import TEST, VALIDATION, training_splits
 
+_KEYS = {"project", "synthetic", "prepared", "data", "settings"}
 _MAY_CHANGE = ("preset", "run", "prepared")
 
 
@@ -56,11 +57,12 @@ def find_prepared(
     return open_prepared(folder, project.name)
 
 
-def run_folder(project: Project, settings: SharedTrain) -> Path:
+def run_folder(project: Project, settings: SharedTrain, prepared: Prepared) -> Path:
     """The folder that was given, or a new one named after the time."""
     if settings.run is not None:
         return settings.run
-    return project.runs / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return project.runs / (f"SYNTHETIC-{time}" if prepared.manifest["synthetic"] else time)
 
 
 def begin_run(run: Path, settings: SharedTrain, prepared: Prepared) -> bool:
@@ -76,10 +78,13 @@ def begin_run(run: Path, settings: SharedTrain, prepared: Prepared) -> bool:
         name: str(value) if isinstance(value, Path) else value
         for name, value in dataclasses.asdict(settings).items()
     }
+    begun = any(run.rglob("checkpoint.npz")) or any(run.rglob("history.csv"))
     if not (run / "config.json").exists():
         others = [path.name for path in run.iterdir() if path.name != ".lock"]
         if others:
             raise UserError(f"{run}: is not empty and is no run; choose another --run")
+    # A try that failed before its first epoch holds nothing that other settings could spoil.
+    if not begun and not (run / "fitted.json").exists():
         write_json(
             run / "config.json",
             {
@@ -125,6 +130,8 @@ def open_run(project: Project, settings: SharedEvaluate) -> Run:
             f"{folder}: this run did not end; start the same train.py again, it goes on from there"
         )
     config, fitted = read_json(folder / "config.json"), read_json(folder / "fitted.json")
+    if not isinstance(config, dict) or not isinstance(fitted, dict) or not _KEYS <= set(config):
+        raise UserError(f"{folder}/config.json: is damaged; train again into another folder")
     if config.get("project") != project.name:
         raise UserError(f"{folder}: is a run of {config.get('project')}, not of {project.name}")
     return Run(folder, config, fitted)
@@ -197,6 +204,12 @@ def metrics_of(
         "versions": versions(),
         "created": now(),
     }
+
+
+def name_of_data(manifest: Mapping[str, Any], split: str = "") -> str:
+    """The data's name as it is shown, marked where this repository made it up."""
+    name = " ".join(word for word in (manifest["dataset"], split) if word)
+    return f"SYNTHETIC data, {name}" if manifest["synthetic"] else name
 
 
 def now() -> str:

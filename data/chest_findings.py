@@ -137,7 +137,7 @@ def _opacity(
     patchy = rng.uniform(0.1, 0.4)
     texture = 1 + patchy * shapes.noise(rng, shape, (20, 45, 90), 0.7)
     # Most are obvious, some are at the limit of what can be seen.
-    strength = rng.uniform(1.2, 2.4) if rng.random() < 0.2 else rng.uniform(3.0, 6.6)
+    strength = rng.uniform(1.3, 2.6) if rng.random() < 0.13 else rng.uniform(3.4, 7.2)
     same_lung = np.sign(x) == np.sign(cx)
     density = inside * strength * extent * np.clip(texture, 0.3, 1.8) * same_lung
     return density, extent * same_lung

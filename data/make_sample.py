@@ -22,7 +22,7 @@ from typing import Any
 from common.artefacts import ROOT, key_of, read_json, write_bytes, write_json
 from common.errors import UserError, run_script
 
-VERSION = 3
+VERSION = 4
 """Raised when the generator draws something else, so that an older sample is made again."""
 DEFAULT_FOLDER = ROOT / "data" / "synthetic"
 CHEST = "SYNTHETIC-rsna"

@@ -221,6 +221,7 @@ def _heart(patient: Patient, pose: Pose, findings: Findings, turn: float, domes:
     )
     # A diaphragm that stands higher lays the heart across.
     scale *= pose.magnification * np.array([1 - 0.03 * pose.breath, 1 + 0.02 * pose.breath])
+    scale = np.minimum(scale, np.array([1.36 * patient.width, 1.28]))
     shape = shapes.curve((outline - centre) @ rotate * scale + centre, 160, closed=True)
     # It rests on the diaphragm, a little below the left dome's top.
     shape[:, 0] += patient.heart_shift + 4.0 * turn

@@ -11,6 +11,7 @@ Prints the counts over and under IoU 0.5 and the scores beside the mean box's.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ def main() -> None:
         cases = prepared.cases().set_index("case").loc[names].reset_index()
 
         # -- Predict, and go back to each image's own pixels.
-        print(f"\n{len(cases)} cases of {cases['patient'].nunique()} patients: {name}", flush=True)
+        shown = runs.name_of_data(prepared.manifest, name)
+        print(f"\n{shown}: {len(cases)} cases of {cases['patient'].nunique()} patients", flush=True)
         model = fitting.load_model(run.folder / "model.keras")
         fractions = model.predict(images, settings.batch_size, verbose=0)
         stored_side = prepared.manifest["settings"]["image_size"]
@@ -72,7 +74,8 @@ def main() -> None:
             truth, predicted, cases["patient"].to_numpy(), mean_box, spacing_mm, settings.seed
         )
 
-        # -- Write.
+        # -- Write; pictures of an earlier evaluation would stand among these.
+        shutil.rmtree(folder / "boxes", ignore_errors=True)
         ious = iou(truth, predicted)
         rows = [
             {

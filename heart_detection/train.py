@@ -32,7 +32,7 @@ def main() -> None:
     from common.splits import training_splits
 
     prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
-    run = runs.run_folder(PROJECT, settings)
+    run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow()
     with only_one(run):
         if not runs.begin_run(run, settings, prepared):
@@ -46,7 +46,8 @@ def main() -> None:
         steps, batch_size = fitting.steps_in_epoch(prepared.count(with_copies), settings)
         precision = fitting.set_precision(settings.precision)
         print(
-            f"\n{prepared.count(with_copies)} images train, {prepared.count(validation)} validate, "
+            f"\n{runs.name_of_data(prepared.manifest)}: {prepared.count(with_copies)} images train, "
+            f"{prepared.count(validation)} validate, "
             f"{side} x {side} pixels, {precision}; run folder {run}",
             flush=True,
         )

@@ -11,7 +11,7 @@ their baselines.
 
 from __future__ import annotations
 
-import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,8 @@ def main() -> None:
         labels = cases["label"].to_numpy(int)
 
         # -- Predict.
-        print(f"\n{len(cases)} cases of {cases['patient'].nunique()} patients: {name}", flush=True)
+        shown = runs.name_of_data(prepared.manifest, name)
+        print(f"\n{shown}: {len(cases)} cases of {cases['patient'].nunique()} patients", flush=True)
         model = fitting.load_model(run.folder / "model.keras")
         scores = model.predict(images, settings.batch_size, verbose=0)[:, 0]
         threshold = run.fitted["threshold"] if settings.threshold == "run" else 0.5
@@ -90,7 +91,8 @@ def main() -> None:
         maps = explain.gradcam(model, images[looked], GRADCAM_LAYER)
         metrics["gradcam"] = explain.pointing_game(maps, [boxes[i] for i in looked])
 
-        # -- Write.
+        # -- Write; pictures of an earlier evaluation would stand among these.
+        shutil.rmtree(folder / "gradcam", ignore_errors=True)
         rows = [
             {"case": case, "patient": patient, "label": label, "probability": f"{score:.6f}",
              "predicted": decision}

@@ -31,7 +31,7 @@ def main() -> None:
     from common.splits import training_splits
 
     prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
-    run = runs.run_folder(PROJECT, settings)
+    run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow()
     with only_one(run):
         if not runs.begin_run(run, settings, prepared):
@@ -45,7 +45,8 @@ def main() -> None:
         steps, batch_size = fitting.steps_in_epoch(prepared.count(train), settings)
         precision = fitting.set_precision(settings.precision)
         print(
-            f"\n{prepared.count(train)} images train, {prepared.count(validation)} validate, "
+            f"\n{runs.name_of_data(prepared.manifest)}: {prepared.count(train)} images train, "
+            f"{prepared.count(validation)} validate, "
             f"{side} x {side} pixels, {precision}; run folder {run}",
             flush=True,
         )

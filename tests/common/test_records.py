@@ -48,7 +48,7 @@ def write(folder, cases, decode, workers=1, key="k"):
 
 
 def content(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("records/*.tfrecord"))}
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("records/[!.]*.tfrecord"))}
 
 
 def examples(folder, name):
@@ -81,6 +81,8 @@ def prepared(tmp_path):
                     "sha256": records.sha256(path),
                 }
             )
+    rows = [{"case": "a", "patient": "a", "split": "test", "left_out": ""}]
+    write_csv(folder / "cases.csv", rows[0], rows)
     finish(folder, shards)
     return folder
 
@@ -233,8 +235,9 @@ def test_begin_leaves_a_foreign_folder_alone(tmp_path, overwrite):
 
 
 @pytest.mark.parametrize("left", ["manifest.json", "unfinished.json"])
-def test_begin_with_another_key(tmp_path, left):
-    (tmp_path / left).write_text('{"key": "old"}')
+@pytest.mark.parametrize("content", ['{"key": "old"}', '{"ke', "[]"])
+def test_begin_with_another_key(tmp_path, left, content):
+    (tmp_path / left).write_text(content)
     (tmp_path / "records").mkdir()
     for name in ("train-00000.tfrecord", "train-00000.tfrecord.json"):
         (tmp_path / "records" / name).write_bytes(b"{}")
@@ -252,8 +255,9 @@ def test_overwrite_keeps_what_is_whole(prepared):
     assert len(content(prepared)) == 3
 
 
-def test_overwrite_mends_what_is_damaged(prepared):
-    (prepared / "records" / "train-00001.tfrecord").write_bytes(b"cut")
+@pytest.mark.parametrize("file", ["records/train-00001.tfrecord", "cases.csv"])
+def test_overwrite_mends_what_is_damaged(prepared, file):
+    (prepared / file).write_bytes(b"")
     assert not records.begin(prepared, "k", False)
     assert records.begin(prepared, "k", True)
     assert content(prepared) == {}
@@ -376,6 +380,7 @@ def test_the_table_of_cases_keeps_names_as_they_are(prepared):
 
 
 def test_a_table_of_cases_that_is_not_there(prepared):
+    (prepared / "cases.csv").unlink()
     with pytest.raises(UserError, match=r"cases\.csv: cannot be read"):
         records.open_prepared(prepared, "p").cases()
 

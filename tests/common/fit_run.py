@@ -1,0 +1,81 @@
+"""A training of a moment, as a script too, so that a test can kill it: RUN SECONDS."""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+def build():
+    """A network with weights, batch statistics and a random stream."""
+    import keras
+    from keras import layers
+
+    return keras.Sequential(
+        [
+            keras.Input((3,)),
+            layers.Dense(6, "relu", name="hidden"),
+            layers.BatchNormalization(name="norm"),
+            layers.Dropout(0.3, name="dropout"),
+            layers.Dense(1, name="out"),
+        ]
+    )
+
+
+def points(sign=1.0, count=24, seed=0):
+    """Points (count, 3) and a number that a network can learn from them."""
+    x = np.random.default_rng(seed).normal(size=(count, 3)).astype(np.float32)
+    return x, sign * (x[:, :1] - 0.5 * x[:, 1:2])
+
+
+def training(settings, fault_in=None, kind="error", pause=0.0):
+    """Batches from an epoch on; with a fault in one of them, counted from 0."""
+    import tensorflow as tf
+
+    from common import pipeline
+
+    def give(batch, seed):
+        x, y = batch
+        epoch = seed[0] - settings.seed * 1_000_003
+        if kind == "nan":
+            y = tf.where(epoch == (-1 if fault_in is None else fault_in), np.nan, y)
+        elif fault_in is not None:
+            with tf.control_dependencies([tf.debugging.assert_less(epoch, np.int64(fault_in))]):
+                x = tf.identity(x)
+        if pause:
+            x = tf.numpy_function(lambda one: (time.sleep(pause), one)[1], [x], tf.float32)
+            x.set_shape((None, 3))
+        return x, y
+
+    data = tf.data.Dataset.from_tensor_slices(points())
+    return lambda first: pipeline.training_batches(
+        data, 6, 4, settings.seed, first, settings.epochs, give
+    )
+
+
+def fit(run, settings, sign=1.0, **options):
+    """Train in a folder."""
+    import tensorflow as tf
+
+    from common import fitting
+
+    fitting.set_precision("float32")
+    held_out = tf.data.Dataset.from_tensor_slices(points(sign, 12, 1)).batch(4)
+    run.mkdir(exist_ok=True)
+    return fitting.fit(
+        run, build, "mse", ["mae"], training(settings, **options), held_out, 6, settings
+    )
+
+
+def settings(**given):
+    from common.settings import SharedTrain
+
+    return SharedTrain(**{"epochs": 5, "batch_size": 4, "learning_rate": 0.05, **given})
+
+
+if __name__ == "__main__":
+    from common import fitting
+
+    fitting.SECONDS_BETWEEN_CHECKPOINTS = -1
+    fit(Path(sys.argv[1]), settings(), pause=float(sys.argv[2]))

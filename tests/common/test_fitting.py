@@ -1,0 +1,271 @@
+"""A training that stops, keeps the best, and goes on."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from common import fitting
+from common.artefacts import ROOT
+from common.errors import UserError
+from tests.common.fit_run import build, fit, points, settings
+
+
+@pytest.fixture(autouse=True)
+def every_epoch(monkeypatch):
+    """A checkpoint after every epoch, not every half minute."""
+    monkeypatch.setattr(fitting, "SECONDS_BETWEEN_CHECKPOINTS", -1)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """The folder and state of a run of five epochs."""
+    run = tmp_path_factory.mktemp("unbroken")
+    return run, fit(run, settings())
+
+
+def weights(run):
+    return keras.saving.load_model(run / "model.keras").get_weights()
+
+
+def history(run, without=("seconds",)):
+    with open(run / "history.csv", newline="") as file:
+        return [
+            {name: value for name, value in row.items() if name not in without}
+            for row in csv.DictReader(file)
+        ]
+
+
+def last_weights(run):
+    """All that the checkpoint holds, but for the state."""
+    with np.load(run / "checkpoint.npz") as saved:
+        return [saved[name] for name in saved.files if name != "state"]
+
+
+def assert_same(run, other):
+    assert history(run) == history(other)
+    for of in (weights, last_weights):
+        one, two = of(run), of(other)
+        assert len(one) == len(two) > 4
+        for mine, its in zip(one, two, strict=True):
+            np.testing.assert_array_equal(mine, its)
+
+
+def test_a_run_writes_what_it_says(unbroken):
+    run, state = unbroken
+    assert {"model.keras", "history.csv", "checkpoint.npz", "tensorboard"} <= set(os.listdir(run))
+    rows = history(run, ())
+    assert [row["epoch"] for row in rows] == list("12345")
+    assert set(rows[0]) == {
+        "epoch", "seconds", "loss", "mae", "val_loss", "val_mae", "learning_rate",
+    }  # fmt: skip
+    losses = [float(row["val_loss"]) for row in rows]
+    assert state.ended and state.epoch == 5
+    assert state.best == min(losses) and state.best_epoch == 1 + losses.index(min(losses))
+    assert losses[-1] < losses[0]
+    assert not list(run.glob(".*"))
+
+
+def test_the_model_kept_is_the_best_epochs(unbroken):
+    run, state = unbroken
+    model = fitting.load_model(run / "model.keras")
+    x, y = points(1.0, 12, 1)
+    assert np.mean((model.predict(x, verbose=0) - y) ** 2) == pytest.approx(state.best, rel=1e-4)
+
+
+def test_the_learning_rate_warms_up_and_falls(unbroken):
+    rates = [float(row["learning_rate"]) for row in history(unbroken[0])]
+    # 3 of 30 steps warm up; the cosine ends at a hundredth.
+    assert rates[0] < 0.05 and rates[0] > 0.045
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(0.0005, rel=0.1)
+
+
+@pytest.mark.parametrize("epochs_done", [1, 2, 4])
+def test_a_run_that_was_broken_off_ends_as_an_unbroken_one(unbroken, tmp_path, epochs_done, capsys):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        fit(tmp_path, settings(), fault_in=epochs_done)
+    assert len(history(tmp_path)) == epochs_done
+    # What another process would not have: the streams stand elsewhere.
+    keras.utils.set_random_seed(99)
+    state = fit(tmp_path, settings())
+    assert f"goes on after epoch {epochs_done}\n" in capsys.readouterr().out
+    assert (state.best, state.best_epoch) == (unbroken[1].best, unbroken[1].best_epoch)
+    assert_same(tmp_path, unbroken[0])
+
+
+def test_a_run_without_a_checkpoint_yet_begins_anew(unbroken, tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "SECONDS_BETWEEN_CHECKPOINTS", 1e9)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        fit(tmp_path, settings(), fault_in=3)
+    assert not (tmp_path / "checkpoint.npz").exists()
+    fit(tmp_path, settings())
+    assert_same(tmp_path, unbroken[0])
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_ends_as_an_unbroken_one(unbroken, tmp_path):
+    run = tmp_path / "run"
+    script = [sys.executable, str(Path(__file__).with_name("fit_run.py")), str(run)]
+    process = subprocess.Popen(
+        [*script, "0.2"], stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.startswith("  epoch   2/5"):
+            break
+    process.kill()
+    process.wait()
+    assert len(history(run)) < 5
+    subprocess.run([*script, "0"], cwd=ROOT, check=True, capture_output=True)
+    assert_same(run, unbroken[0])
+
+
+def test_a_run_that_ended_is_not_trained_again(unbroken):
+    before = {path.name: path.stat().st_mtime_ns for path in unbroken[0].iterdir()}
+    again = fit(unbroken[0], settings(), fault_in=0)
+    assert again == unbroken[1]
+    assert {path.name: path.stat().st_mtime_ns for path in unbroken[0].iterdir()} == before
+
+
+WORSE = {"sign": -1.0}
+"""What is learnt is the opposite of what is held out, so that the first epoch is the best."""
+
+
+def test_patience_ends_a_run(tmp_path):
+    state = fit(tmp_path, settings(epochs=9, patience=2, learning_rate=0.005), **WORSE)
+    assert state.best_epoch == 1
+    assert state.ended and state.epoch == 3
+
+
+def test_patience_outlives_a_restart(tmp_path):
+    patient = settings(epochs=9, patience=3, learning_rate=0.005)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        fit(tmp_path, patient, fault_in=3, **WORSE)
+    state = fit(tmp_path, patient, **WORSE)
+    assert (state.best_epoch, state.epoch) == (1, 4)
+
+
+def test_killed_between_its_last_epoch_and_its_end_a_run_does_not_go_on(tmp_path, monkeypatch):
+    patient = settings(epochs=9, patience=2, learning_rate=0.005)
+    save = fitting._save
+
+    def killed(path, model, state):
+        if state.ended:
+            raise KeyboardInterrupt
+        save(path, model, state)
+
+    monkeypatch.setattr(fitting, "_save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, patient, **WORSE)
+    monkeypatch.undo()
+    state = fit(tmp_path, patient, **WORSE)
+    assert state.ended and state.epoch == 3
+    assert len(history(tmp_path)) == 3
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_best(tmp_path):
+    with pytest.raises(UserError, match="^epoch 3: a loss became NaN.*--learning-rate"):
+        fit(tmp_path, settings(), fault_in=2, kind="nan")
+    assert len(history(tmp_path)) == 2
+    assert all(np.isfinite(weight).all() for weight in weights(tmp_path))
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def altered(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def other(path):
+    path.write_bytes(b"of another kind")
+
+
+def of_another_model(path):
+    with np.load(path) as saved:
+        kept = {name: saved[name] for name in saved.files}
+    kept["v0"] = np.zeros((7, 7))
+    np.savez(path, **kept)
+
+
+def with_too_few(path):
+    with np.load(path) as saved:
+        kept = {name: saved[name] for name in saved.files if name != "v1"}
+    np.savez(path, **kept)
+
+
+@pytest.mark.parametrize("damage", [cut, altered, empty, other, of_another_model, with_too_few])
+def test_a_damaged_checkpoint_is_named(unbroken, tmp_path, damage):
+    path = tmp_path / "checkpoint.npz"
+    path.write_bytes((unbroken[0] / "checkpoint.npz").read_bytes())
+    damage(path)
+    with pytest.raises(UserError, match=r"checkpoint\.npz: is damaged or of another model; remove"):
+        fit(tmp_path, settings())
+    assert os.listdir(tmp_path) == ["checkpoint.npz"]
+
+
+def test_a_model_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match=r"model\.keras: there is no such model"):
+        fitting.load_model(tmp_path / "model.keras")
+
+
+def test_a_model_that_is_damaged(unbroken, tmp_path):
+    path = tmp_path / "model.keras"
+    for content in (b"", b"no model", (unbroken[0] / "model.keras").read_bytes()[:-50]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"model\.keras: cannot be loaded"):
+            fitting.load_model(path)
+
+
+def test_a_model_that_would_run_code_is_not_loaded(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: x)])
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        fitting.load_model(tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"), [(100, (6, 16)), (16, (1, 16)), (7, (1, 7)), (33, (2, 16))]
+)
+def test_steps_in_an_epoch(samples, expected):
+    assert fitting.steps_in_epoch(samples, settings(batch_size=16)) == expected
+
+
+def test_precision():
+    before = keras.config.dtype_policy()
+    try:
+        assert fitting.set_precision("mixed_bfloat16") == "mixed_bfloat16"
+        assert build().layers[0].compute_dtype == "bfloat16"
+        assert fitting.set_precision("float32") == "float32"
+        assert build().layers[0].compute_dtype == "float32"
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [("avx2 avx512_bf16", "onednn_bfloat16"), ("avx2", "float32")]
+)
+def test_precision_by_the_processor(monkeypatch, flags, expected):
+    monkeypatch.setattr(fitting, "gpu_is_there", lambda: False)
+    monkeypatch.setattr(Path, "exists", lambda path: True)
+    monkeypatch.setattr(Path, "read_text", lambda path: flags)
+    monkeypatch.setattr(tf.config.optimizer, "set_experimental_options", lambda options: None)
+    before = keras.config.dtype_policy()
+    try:
+        assert fitting.set_precision("auto") == expected
+    finally:
+        keras.config.set_dtype_policy(before)
