@@ -11,6 +11,7 @@ import contextlib
 import json
 import math
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,7 +125,9 @@ def fit(
         )
         model.optimizer.build(model.trainable_variables)
     state = _restore(run / "checkpoint.npz", model)
-    if state.ended:
+    # The second is a training that was killed after its last epoch, before it could say so.
+    if state.ended or state.epoch - state.best_epoch >= settings.patience:
+        state.ended = True
         return state
     if state.epoch:
         print(f"  goes on after epoch {state.epoch}", flush=True)
@@ -200,7 +203,14 @@ def _callbacks(
                 )
             seconds = time.monotonic() - self.began
             state.epoch = epoch + 1
-            state.history.append({"epoch": epoch + 1, "seconds": round(seconds, 2), **row})
+            state.history.append(
+                {
+                    "epoch": epoch + 1,
+                    "seconds": round(seconds, 2),
+                    "learning_rate": float(model.optimizer.learning_rate),
+                    **row,
+                }
+            )
             better = row["val_loss"] < state.best
             if better:
                 state.best, state.best_epoch = row["val_loss"], epoch + 1
@@ -258,7 +268,7 @@ def _restore(path: Path, model: keras.Model) -> State:
                 raise ValueError("another model")
             for number, variable in enumerate(variables):
                 variable.assign(saved[f"v{number}"])
-    except (ValueError, KeyError, OSError, TypeError) as error:
+    except (ValueError, KeyError, OSError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{path}: is damaged or of another model; remove it to begin this run anew"
         ) from error

@@ -71,6 +71,8 @@ def make_sample(
         if _complete(made[part], marker["key"]):
             continue
         (made[part] / MARKER).unlink(missing_ok=True)
+        for half_written in made[part].glob(".*.part*"):
+            half_written.unlink()
         maker(made[part], seed, count, workers)
         write_json(made[part] / MARKER, marker)
     return made

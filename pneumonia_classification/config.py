@@ -51,7 +51,7 @@ class EvaluateSettings(SharedEvaluate):
 DEMO = Preset(
     about="the SYNTHETIC sample: AUROC about 0.9, about a minute. "
     "python train.py --preset demo",
-    prepare=PrepareSettings(image_size=96, copies=1),
+    prepare=PrepareSettings(image_size=80, copies=1),
     train=TrainSettings(epochs=14, batch_size=16, learning_rate=1e-3, patience=14),
     evaluate=EvaluateSettings(),
 )

@@ -1,0 +1,172 @@
+"""Pictures as PNG: they are opened, and what was drawn is looked for."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageColor
+
+from common import figures
+from common.figures import PREDICTION, TRUTH
+from tests.common.fixtures import soft_image
+
+BLACK = np.zeros((100, 60))
+
+
+def opened(path):
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def coloured(picture, colour):
+    """Where a picture has a colour, nearly: (height, width)."""
+    return np.abs(picture - ImageColor.getrgb(colour)).max(-1) < 40
+
+
+def box_of(mask):
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
+
+
+def film_box(picture):
+    """The box of the film, which is black where no text is."""
+    dark = picture.max(-1) < 20
+    # Text is thin: a row of the film is dark over a good part of the picture.
+    rows, columns = dark.mean(1) > 0.3, dark.mean(0) > 0.3
+    return box_of(rows[:, None] & columns[None, :])
+
+
+def without_legend(picture, mask):
+    """A mask within the film alone."""
+    x0, y0, x1, y1 = film_box(picture).astype(int)
+    inside = np.zeros_like(mask)
+    inside[y0 : y1 + 1, x0 : x1 + 1] = True
+    return mask & inside
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(100, 60), (60, 100), (80, 80)])
+def test_boxes_are_drawn_in_their_colours_at_their_places(tmp_path, rows, columns):
+    film = np.zeros((rows, columns))
+    truth, predicted = np.array([10, 20, 40, 50]), np.array([25, 30, 50, 55])
+    path = figures.box_picture(tmp_path / "a.png", film, truth, predicted, "case a", False)
+    picture = opened(path)
+    x0, y0, x1, y1 = film_box(picture)
+    scale = (x1 - x0) / columns
+    assert scale == pytest.approx((y1 - y0) / rows, rel=0.01)
+    assert min(x1 - x0, y1 - y0) > 300
+    for box, colour in ((truth, TRUTH), (predicted, PREDICTION)):
+        seen = box_of(without_legend(picture, coloured(picture, colour)))
+        expected = box * scale + [x0, y0, x0, y0]
+        # A line is 1.8 points wide, 3 pixels, half of it outside.
+        assert np.abs(seen - expected).max() <= 3
+
+
+def test_blue_and_red_can_be_told_apart_without_colour():
+    light, dark = (
+        np.dot(ImageColor.getrgb(colour), [0.2126, 0.7152, 0.0722])
+        for colour in (TRUTH, PREDICTION)
+    )
+    assert abs(light - dark) > 20
+
+
+def test_a_film_is_shown_as_it_is(tmp_path):
+    film = np.zeros((90, 90))
+    film[:30, :30], film[60:, 60:] = 255, 128
+    path = figures.film_sheet(tmp_path / "a.png", [film], [np.zeros((0, 4))], ["a"], False, 1)
+    picture = opened(path)
+    grey = np.abs(picture - 128).max(-1) < 3
+    x0, y0, _, _ = film_box(np.where(grey[..., None], 0, picture))
+    x1, y1 = box_of(grey)[2:]
+    third = (x1 - x0) / 3
+    assert abs(box_of(grey)[0] - (x1 - third)) <= 2
+    assert (picture[int(y0 + third / 2), int(x0 + third / 2)] == 255).all()
+    assert (picture[int(y0 + third * 1.5), int(x0 + third * 1.5)] == 0).all()
+
+
+def test_a_sheet_has_a_box_a_film(tmp_path):
+    films = [np.zeros((40, 40))] * 5
+    boxes = [np.array([[10, 10, 30, 30]])] * 4 + [np.zeros((0, 4))]
+    path = figures.film_sheet(tmp_path / "a.png", films, boxes, list("abcde"), False)
+    picture = opened(path)
+    assert picture.shape[1] == pytest.approx(4 * 2.2 * 120, abs=2)
+    assert picture.shape[0] == pytest.approx(2 * 2.4 * 120, abs=2)
+    half = picture.shape[0] // 2
+    assert coloured(picture[:half], TRUTH).sum() > 400
+    assert coloured(picture[half:], TRUTH).sum() == 0
+
+
+def test_a_map_is_shown_where_it_is_hot_and_with_the_box_on_both(tmp_path):
+    heat = np.zeros((16, 16))
+    heat[2:5, 10:13] = 1
+    boxes = np.array([[0.1, 0.6, 0.4, 0.9]])
+    path = figures.gradcam_picture(tmp_path / "a.png", np.zeros((64, 64)), heat, boxes, "t", False)
+    picture = opened(path)
+    half = picture.shape[1] // 2
+    for side in (picture[:, :half], picture[:, half:]):
+        assert coloured(side, TRUTH).sum() > 100
+    warm = (picture[..., 0] > 100) & (picture[..., 2] < 100) & (picture[..., 0] < 255)
+    film = warm.copy()
+    # The colour bar stands to the right of the film.
+    film[:, int(picture.shape[1] * 0.86) :] = False
+    x0, y0, x1, y1 = box_of(film)
+    assert x0 > half and y1 < picture.shape[0] / 2
+    assert 20 < x1 - x0 < 150 and 20 < y1 - y0 < 150
+
+
+def test_a_map_without_boxes(tmp_path):
+    path = figures.gradcam_picture(
+        tmp_path / "a.png", soft_image(64, 64), np.zeros((64, 64)), np.zeros((0, 4)), "t", False
+    )
+    assert coloured(opened(path), TRUTH).sum() == 0
+
+
+def labels_and_scores():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 80)
+    return labels, np.clip(labels * 0.3 + rng.uniform(0, 0.7, 80), 0, 1)
+
+
+PICTURES = {
+    "box": lambda path, s: figures.box_picture(path, BLACK, [1, 2, 9, 9], [2, 3, 9, 9], "t", s),
+    "gradcam": lambda path, s: figures.gradcam_picture(
+        path, BLACK[:60], BLACK[:60], np.zeros((0, 4)), "t", s
+    ),
+    "sheet": lambda path, s: figures.film_sheet(path, [BLACK], [np.zeros((0, 4))], ["t"], s),
+    "confusion": lambda path, s: figures.confusion_picture(path, [[5, 1], [0, 0]], ["a", "b"], s),
+    "curves": lambda path, s: figures.curves_picture(path, *labels_and_scores(), 0.4, s),
+    "histogram": lambda path, s: figures.histogram_picture(
+        path, np.array([0.1, 0.5]), 0.3, "IoU", s
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_what_was_made_up_is_marked_and_all_else_stays(tmp_path, kind):
+    plain, marked = (
+        opened(PICTURES[kind](tmp_path / f"{synthetic}.png", synthetic))
+        for synthetic in (False, True)
+    )
+    assert plain.shape == marked.shape
+    differ = (plain != marked).any(-1)
+    assert 0.001 < differ.mean() < 0.2
+    x0, y0, x1, y1 = box_of(differ)
+    height, width = differ.shape
+    assert abs((x0 + x1) / 2 - width / 2) < 20 and abs((y0 + y1) / 2 - height / 2) < 20
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["False.png", "True.png"]
+
+
+def test_a_confusion_matrix_is_as_dark_as_its_shares(tmp_path):
+    picture = opened(
+        figures.confusion_picture(tmp_path / "a.png", [[9, 1], [5, 5]], ["no", "yes"], False)
+    )
+    blues = (picture[..., 2] - picture[..., 0] > 5) & (picture[..., 2] > 80)
+    x0, y0, x1, y1 = box_of(blues).astype(int)
+    quarter = (x1 - x0) // 8, (y1 - y0) // 8
+    # Near the corners, where no number stands.
+    blue = {
+        (row, column): picture[
+            y0 + quarter[1] + row * (y1 - y0) // 2, x0 + quarter[0] + column * (x1 - x0) // 2, 0
+        ]
+        for row in (0, 1)
+        for column in (0, 1)
+    }
+    assert blue[0, 0] < blue[1, 0] == blue[1, 1] < blue[0, 1]

@@ -1,0 +1,142 @@
+"""Volumes as GIFs: they are opened, and what was drawn is looked for."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageColor, ImageSequence
+
+from common.figures import PREDICTION, TRUTH
+from common.gifs import MOST_BYTES, PANEL_SIDE, Panel, write_gif
+
+TEXT = 18
+"""Rows over and under the slices."""
+
+
+def frames(path):
+    with Image.open(path) as image:
+        assert image.format == "GIF"
+        return [
+            np.asarray(frame.convert("RGB")).astype(int) for frame in ImageSequence.Iterator(image)
+        ]
+
+
+def written(path, image, panels=None, spacing=(1, 1, 1), synthetic=False, **options):
+    panels = [Panel("truth")] if panels is None else panels
+    write_gif(path / "a.gif", image, spacing, panels, "case a", synthetic, **options)
+    return frames(path / "a.gif")
+
+
+def volume(shape=(24, 30, 6)):
+    """Grey, brighter from slice to slice."""
+    return np.broadcast_to(np.linspace(60, 160, shape[2]), shape).copy()
+
+
+def coloured(picture, colour):
+    return np.abs(picture - ImageColor.getrgb(colour)).max(-1) < 40
+
+
+def centre_of(mask):
+    return [float(places.mean()) for places in np.nonzero(mask)]
+
+
+def film(frame):
+    """A frame without its lines of text."""
+    return frame[TEXT:-TEXT]
+
+
+def test_a_frame_a_slice_from_the_feet_to_the_head(tmp_path):
+    found = written(tmp_path, volume())
+    assert len(found) == 6
+    means = [np.median(film(frame)[:, :-4]) for frame in found]
+    assert means == sorted(means) and means[-1] - means[0] > 60
+
+
+def test_the_patients_right_is_left_and_the_front_on_top(tmp_path):
+    image = np.full((40, 40, 3), 30.0)
+    # Canonical axes run to the right, to the front and to the head.
+    image[30:38, 28:38, 1] = 250
+    bright = [film(frame)[:, :PANEL_SIDE].mean(-1) > 200 for frame in written(tmp_path, image)]
+    assert not bright[0].any() and not bright[2].any()
+    row, column = centre_of(bright[1])
+    assert row < PANEL_SIDE / 3 and column < PANEL_SIDE / 3
+    assert row == pytest.approx((40 - 33) / 40 * PANEL_SIDE, abs=2)
+    assert column == pytest.approx((40 - 34) / 40 * PANEL_SIDE, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "size"),
+    [
+        ((40, 40, 2), (1, 1, 1), (260, 260)),
+        ((40, 20, 2), (1, 2, 1), (260, 260)),
+        ((40, 20, 2), (1.5, 1.5, 9), (260, 130)),
+        ((20, 40, 2), (1, 1, 1), (130, 260)),
+    ],
+)
+def test_proportions_are_those_in_millimetres(tmp_path, shape, spacing, size):
+    width, height = size
+    (frame, _) = written(tmp_path, volume(shape), spacing=spacing)
+    assert frame.shape == (height + 2 * TEXT, width + 4, 3)
+    (frame, _) = written(tmp_path, volume(shape), [Panel("a"), Panel("b")], spacing)
+    assert frame.shape == (height + 2 * TEXT, 2 * (width + 4), 3)
+
+
+def test_truth_is_blue_and_prediction_red_each_in_its_panel(tmp_path):
+    image = volume((40, 40, 3))
+    truth, predicted = (np.zeros(image.shape, bool) for _ in range(2))
+    truth[25:35, 25:35, 1] = True
+    predicted[5:15, 5:15, 1] = True
+    panels = [Panel("FCN-8", prediction=predicted), Panel("U-Net", truth, predicted)]
+    found = written(tmp_path, image, panels)
+    left, right = film(found[1])[:, : PANEL_SIDE + 4], film(found[1])[:, PANEL_SIDE + 4 :]
+    assert not coloured(left, TRUTH).any()
+    for panel in (left, right):
+        row, column = centre_of(coloured(panel, PREDICTION))
+        assert (row, column) == (pytest.approx(30 / 40 * 260, abs=2),) * 2
+    row, column = centre_of(coloured(right, TRUTH))
+    assert (row, column) == (pytest.approx(10 / 40 * 260, abs=2),) * 2
+    for frame in (found[0], found[2]):
+        assert not coloured(film(frame), TRUTH).any()
+        assert not coloured(film(frame), PREDICTION).any()
+
+
+def test_the_image_stays_visible_under_an_area(tmp_path):
+    image = np.zeros((40, 40, 2))
+    image[::2] = 200
+    image[:, :, 1] += 20
+    mask = np.ones(image.shape, bool)
+    inside = film(written(tmp_path, image, [Panel("truth", mask)])[0])[100:160, 100:160]
+    assert np.ptp(inside.mean(-1)) > 80
+
+
+def test_what_was_made_up_is_marked_on_every_frame(tmp_path):
+    plain, marked = written(tmp_path, volume()), written(tmp_path, volume(), synthetic=True)
+    for one, other in zip(plain, marked, strict=True):
+        differ = np.abs(film(one) - film(other)).max(-1) > 60
+        assert differ.sum() > 100
+        row, column = centre_of(differ)
+        assert row < 20 and column > PANEL_SIDE * 0.7
+
+
+def test_every_frame_says_its_slice(tmp_path):
+    found = written(tmp_path, np.full((20, 20, 4), 50.0))
+    lines = {frame[-TEXT:].tobytes() for frame in found}
+    assert len(lines) == 4
+
+
+def test_a_gif_that_is_too_large_shows_fewer_slices(tmp_path):
+    image = np.random.default_rng(0).uniform(0, 255, (60, 60, 7))
+    whole = written(tmp_path, image)
+    size = (tmp_path / "a.gif").stat().st_size
+    half = written(tmp_path, image, most_bytes=size - 1)
+    assert (len(whole), len(half)) == (7, 4)
+    assert (tmp_path / "a.gif").stat().st_size < size
+    # The slices keep their numbers, and the whole takes as long.
+    np.testing.assert_array_equal(half[1][-TEXT:] < 128, whole[2][-TEXT:] < 128)
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.info["duration"] == 240 and image.info["loop"] == 0
+
+
+def test_a_large_volume_is_under_three_megabytes(tmp_path):
+    image = np.random.default_rng(0).uniform(0, 255, (80, 80, 60))
+    found = written(tmp_path, image, [Panel("a"), Panel("b")])
+    assert (tmp_path / "a.gif").stat().st_size <= MOST_BYTES == 3_000_000
+    assert 10 <= len(found) < 60
