@@ -85,8 +85,14 @@ DEMO = Preset(
     about="the SYNTHETIC sample: Dice about 0.85, about a minute. python train.py --preset demo",
     prepare=PrepareSettings(spacing_mm=(2.0, 2.0, 2.5), validation_share=0.2, test_share=0.2),
     train=TrainSettings(
-        epochs=10, batch_size=16, image_size=64, learning_rate=2e-3, patience=10,
-        unet_width=8, unet_depth=3, fcn8_width=8,
+        epochs=10,
+        batch_size=16,
+        image_size=64,
+        learning_rate=2e-3,
+        patience=10,
+        unet_width=8,
+        unet_depth=3,
+        fcn8_width=8,
     ),
     evaluate=EvaluateSettings(),
 )
@@ -102,8 +108,14 @@ GPU = Preset(
     about="what one would run on a card, at full resolution. python train.py --preset gpu",
     prepare=PrepareSettings(spacing_mm=(0.0, 0.0, 0.0)),
     train=TrainSettings(
-        epochs=60, batch_size=32, image_size=192, learning_rate=1e-3, patience=15,
-        unet_width=48, unet_depth=5, fcn8_width=64,
+        epochs=60,
+        batch_size=32,
+        image_size=192,
+        learning_rate=1e-3,
+        patience=15,
+        unet_width=48,
+        unet_depth=5,
+        fcn8_width=64,
     ),
     evaluate=EvaluateSettings(),
 )

@@ -75,8 +75,9 @@ def main() -> None:
                 mask = segment(model, volume, run.fitted["neighbours"], settings)
                 seconds[network] += time.monotonic() - began
                 row[network] = volume_scores(truth, mask > 0, volume["spacing_mm"])
-                rows.append({"case": case, "patient": patients[case], "model": network,
-                             **row[network]})
+                rows.append(
+                    {"case": case, "patient": patients[case], "model": network, **row[network]}
+                )
             row["mean_shape"] = _mean_shape_dice(mean_shape, run, truth)
             of_cases.append(row)
 
@@ -142,9 +143,7 @@ def whole_volumes(prepared: Any, splits: list[str]) -> Iterator[dict[str, Any]]:
         }
 
 
-def segment(
-    model: Any, volume: dict[str, Any], neighbours: int, settings: EvaluateSettings
-) -> Any:
+def segment(model: Any, volume: dict[str, Any], neighbours: int, settings: EvaluateSettings) -> Any:
     """A network's mask of a whole volume, on the volume's own grid.
 
     Slices are padded to multiples of 32, seen in batches, and the probabilities, not the masks,
@@ -203,9 +202,7 @@ def _summary(
             "min": float(of("dice").min()),
             "ci95": ci95_of_mean(of("dice"), owners, settings.seed),
         },
-        **{
-            name: {"mean": float(of(name).mean())} for name in ("jaccard", "hd95_mm", "assd_mm")
-        },
+        **{name: {"mean": float(of(name).mean())} for name in ("jaccard", "hd95_mm", "assd_mm")},
         "volume_error_ml": {"mean": float(np.abs(of("predicted_ml") - of("truth_ml")).mean())},
     }
 
@@ -226,8 +223,11 @@ def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:
     data = run.config["data"]["settings"]
     return prepare(
         PrepareSettings(
-            spacing_mm=tuple(data["spacing_mm"]), seed=data["seed"], source=settings.source,
-            prepared=into, overwrite=True,
+            spacing_mm=tuple(data["spacing_mm"]),
+            seed=data["seed"],
+            source=settings.source,
+            prepared=into,
+            overwrite=True,
         ),
         all_test=True,
     )
@@ -243,8 +243,13 @@ def _refuse_other_labels(run: Any, prepared: Any) -> None:
 
 
 def _draw(
-    folder: Path, run: Any, prepared: Any, splits: list[str], models: dict[str, Any],
-    of_cases: list[dict[str, Any]], settings: EvaluateSettings,
+    folder: Path,
+    run: Any,
+    prepared: Any,
+    splits: list[str],
+    models: dict[str, Any],
+    of_cases: list[dict[str, Any]],
+    settings: EvaluateSettings,
 ) -> list[Path]:
     """GIFs of the worst case, the best, and some between, named after their rank."""
     import numpy as np

@@ -52,8 +52,8 @@ def main() -> None:
         steps, batch_size = fitting.steps_in_epoch(count, settings)
         precision = fitting.set_precision(settings.precision)
         print(
-            f"\n{runs.name_of_data(prepared.manifest)}: {prepared.count(train)} volumes train ({count} slices), "
-            f"{prepared.count(validation)} validate, {side} x {side} pixels, "
+            f"\n{runs.name_of_data(prepared.manifest)}: {prepared.count(train)} volumes train "
+            f"({count} slices), {prepared.count(validation)} validate, {side} x {side} pixels, "
             f"{2 * settings.neighbours + 1} slices as channels, {precision}; run folder {run}",
             flush=True,
         )
@@ -257,9 +257,7 @@ def _cut(samples: dict[str, Any], side: int, seed: Any) -> dict[str, Any]:
 
     both = tf.concat([samples["image"], samples["mask"]], -1)
     height, width = tf.shape(both)[1], tf.shape(both)[2]
-    both = tf.image.resize_with_crop_or_pad(
-        both, tf.maximum(height, side), tf.maximum(width, side)
-    )
+    both = tf.image.resize_with_crop_or_pad(both, tf.maximum(height, side), tf.maximum(width, side))
     if seed is None:
         both = tf.image.resize_with_crop_or_pad(both, side, side)
     else:
@@ -287,9 +285,7 @@ def _side_of(prepared: Any, splits: list[str]) -> int:
 
 
 def _count_slices(prepared: Any, splits: list[str]) -> int:
-    return sum(
-        len(volume["image"]) for volume in volumes(prepared, splits).as_numpy_iterator()
-    )
+    return sum(len(volume["image"]) for volume in volumes(prepared, splits).as_numpy_iterator())
 
 
 def _loss(settings: TrainSettings, classes: int) -> Any:

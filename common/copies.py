@@ -39,14 +39,14 @@ def augmentor_copy(image: np.ndarray, seed: int) -> np.ndarray:
     pipeline.random_brightness(probability=0.8, min_factor=0.85, max_factor=1.15)
     pipeline.random_contrast(probability=0.8, min_factor=0.85, max_factor=1.15)
     # Augmentor draws from the global streams of Python and numpy: they are lent, not kept.
-    python_state, numpy_state = random.getstate(), np.random.get_state()
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         pipeline.set_seed(seed)
-        np.random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
         copy = pipeline.torch_transform()(Image.fromarray(image))
     finally:
         random.setstate(python_state)
-        np.random.set_state(numpy_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
     return np.asarray(copy, np.uint8)
 
 

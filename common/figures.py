@@ -30,9 +30,17 @@ def new_figure(columns: int, rows: int, width: float, height: float) -> tuple[Fi
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    mpl.rcParams.update({"font.size": 9, "axes.edgecolor": GREY, "text.color": INK,
-                         "axes.labelcolor": INK, "axes.spines.top": False,
-                         "axes.spines.right": False, "legend.frameon": False})
+    mpl.rcParams.update(
+        {
+            "font.size": 9,
+            "axes.edgecolor": GREY,
+            "text.color": INK,
+            "axes.labelcolor": INK,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "legend.frameon": False,
+        }
+    )
     figure = Figure((columns * width, rows * height), layout="constrained", facecolor="white")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
@@ -41,8 +49,17 @@ def save(figure: Figure, path: Path, synthetic: bool) -> Path:
     """Write a figure as a PNG, marked where the data was made up; gives the path back."""
     if synthetic:
         figure.text(
-            0.5, 0.5, "SYNTHETIC", fontsize=26, color=GREY, alpha=0.28, rotation=20,
-            ha="center", va="center", zorder=10, weight="bold",
+            0.5,
+            0.5,
+            "SYNTHETIC",
+            fontsize=26,
+            color=GREY,
+            alpha=0.28,
+            rotation=20,
+            ha="center",
+            va="center",
+            zorder=10,
+            weight="bold",
         )
     with whole_file(path) as beside:
         figure.savefig(beside, dpi=120)
@@ -64,8 +81,9 @@ def draw_box(axes: Axes, box: Sequence[float], colour: str, style: str = "-") ->
 
     x0, y0, x1, y1 = box
     axes.add_patch(
-        Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.8,
-                  linestyle=style)
+        Rectangle(
+            (x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.8, linestyle=style
+        )
     )
 
 
@@ -93,8 +111,13 @@ def gradcam_picture(
     side = image.shape[0]
     # Where the map is low the film stays visible.
     shown = axes[0, 1].imshow(
-        heat, cmap="inferno", vmin=0, vmax=1, alpha=np.clip(heat * 0.75, 0, 0.75),
-        extent=(0, side, side, 0), interpolation="bilinear",
+        heat,
+        cmap="inferno",
+        vmin=0,
+        vmax=1,
+        alpha=np.clip(heat * 0.75, 0, 0.75),
+        extent=(0, side, side, 0),
+        interpolation="bilinear",
     )
     figure.colorbar(shown, ax=axes[0, 1], shrink=0.7, label="share of the map's peak")
     for box in boxes:
@@ -166,12 +189,20 @@ def confusion_picture(
     axes[0, 0].imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         axes[0, 0].text(
-            column, row, f"{count}\n{shares[row, column]:.0%}", ha="center", va="center",
+            column,
+            row,
+            f"{count}\n{shares[row, column]:.0%}",
+            ha="center",
+            va="center",
             color="white" if shares[row, column] > 0.55 else INK,
         )
     axes[0, 0].set(
-        xticks=range(len(names)), yticks=range(len(names)), xticklabels=names, yticklabels=names,
-        xlabel="predicted", ylabel="true",
+        xticks=range(len(names)),
+        yticks=range(len(names)),
+        xticklabels=names,
+        yticklabels=names,
+        xlabel="predicted",
+        ylabel="true",
     )
     return save(figure, path, synthetic)
 
@@ -189,7 +220,10 @@ def curves_picture(
     roc.plot(false_positive, true_positive, color=PREDICTION, label="model")
     chosen = scores >= threshold
     roc.plot(
-        np.mean(chosen[labels == 0]), np.mean(chosen[labels == 1]), "o", color=INK,
+        np.mean(chosen[labels == 0]),
+        np.mean(chosen[labels == 1]),
+        "o",
+        color=INK,
         label=f"threshold {threshold:.2f}",
     )
     roc.plot([0, 1], [0, 1], ":", color=GREY, label="chance")

@@ -69,9 +69,7 @@ def set_precision(wanted: str) -> str:
 
         # A rewrite of TensorFlow's graph: 1.5 times as fast on a CPU with AVX512-BF16 where
         # Keras's own policy is slower than float32.
-        tf.config.optimizer.set_experimental_options(
-            {"auto_mixed_precision_onednn_bfloat16": True}
-        )
+        tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
     keras.config.set_dtype_policy(wanted if wanted.startswith("mixed") else "float32")
     return wanted
 
@@ -120,9 +118,7 @@ def fit(
     keras.utils.set_random_seed(settings.seed)
     with _on_all_gpus():
         model = build()
-        model.compile(
-            keras.optimizers.Adam(_schedule(settings, steps)), loss=loss, metrics=metrics
-        )
+        model.compile(keras.optimizers.Adam(_schedule(settings, steps)), loss=loss, metrics=metrics)
         model.optimizer.build(model.trainable_variables)
     state = _restore(run / "checkpoint.npz", model)
     # The second is a training that was killed after its last epoch, before it could say so.
@@ -186,7 +182,11 @@ def _callbacks(
         def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
             self.began = time.monotonic()
             self.bar = tqdm(
-                total=steps, unit="step", desc=f"  epoch {epoch + 1}", leave=False, mininterval=2,
+                total=steps,
+                unit="step",
+                desc=f"  epoch {epoch + 1}",
+                leave=False,
+                mininterval=2,
                 disable=None,
             )
 
@@ -216,7 +216,7 @@ def _callbacks(
                 state.best, state.best_epoch = row["val_loss"], epoch + 1
                 # Without optimizer and loss the file is a third, and loads where no class of
                 # this repository is known.
-                bare = keras.Model(model.inputs, model.outputs, name=model.name)
+                bare = keras.Model(model.input, model.output, name=model.name)
                 with whole_file(run / "model.keras") as beside:
                     bare.save(beside)
             write_csv(run / "history.csv", state.history[0], state.history)

@@ -88,8 +88,13 @@ def _gif(
     ]
     file = io.BytesIO()
     iio.imwrite(
-        file, _one_palette(frames), extension=".gif", plugin="pillow",
-        duration=_FRAME_MILLISECONDS * step, loop=0, optimize=False,
+        file,
+        _one_palette(frames),
+        extension=".gif",
+        plugin="pillow",
+        duration=_FRAME_MILLISECONDS * step,
+        loop=0,
+        optimize=False,
     )
     return file.getvalue()
 
@@ -122,9 +127,7 @@ def _frame(
     return np.asarray(frame)
 
 
-def _tinted(
-    film: np.ndarray, panel: Panel, number: int, size: tuple[int, int]
-) -> np.ndarray:
+def _tinted(film: np.ndarray, panel: Panel, number: int, size: tuple[int, int]) -> np.ndarray:
     """A slice at its picture's size (height, width, 3) with tints and contours."""
     from PIL import Image, ImageColor
     from scipy.ndimage import binary_erosion
@@ -155,7 +158,9 @@ def _one_palette(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
     palette = Image.fromarray(shown).quantize(_SHADES, dither=Image.Dither.NONE)
     return [
         np.asarray(
-            Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE).convert("RGB")
+            Image.fromarray(frame)
+            .quantize(palette=palette, dither=Image.Dither.NONE)
+            .convert("RGB")
         )
         for frame in frames
     ]

@@ -21,11 +21,11 @@ SHOWN_FILES = 6
 _NOT_IN_KEY = ("preset", "source", "prepared", "workers", "overwrite")
 
 SYNTHETIC_BANNER = """
-  ###############################################################################
-  #  SYNTHETIC DATA: {why:<61}#
-  #  Made by data/make_sample.py; it stands for no patient, and a score on it   #
-  #  says nothing about medicine.                                               #
-  ###############################################################################
+  ##############################################################################
+  #  SYNTHETIC DATA: {why:<58}#
+  #  Made by data/make_sample.py; it stands for no patient, and a score on it  #
+  #  says nothing about medicine.                                              #
+  ##############################################################################
 """
 
 

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +137,7 @@ def write_shards(
 def finish(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest, which makes the folder whole, and remove what only a restart needs."""
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    write_json(
-        folder / "manifest.json", {**manifest, "versions": versions(), "created": created}
-    )
+    write_json(folder / "manifest.json", {**manifest, "versions": versions(), "created": created})
     (folder / _UNFINISHED).unlink(missing_ok=True)
     # Notes, and what killed writers left beside.
     for rest in (*folder.glob("records/*.json"), *folder.glob("records/.*")):
@@ -322,8 +319,16 @@ def _write_shard(path: Path, notes: Path, members: list[Case], decoded: Iterator
                 continue
             writer.write(_example(features))
             count += 1
-    write_json(notes, {"file": path.name, "records": count, "bytes": path.stat().st_size,
-                       "sha256": sha256(path), "left_out": left_out})
+    write_json(
+        notes,
+        {
+            "file": path.name,
+            "records": count,
+            "bytes": path.stat().st_size,
+            "sha256": sha256(path),
+            "left_out": left_out,
+        },
+    )
 
 
 def _example(features: Features) -> bytes:

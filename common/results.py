@@ -1,6 +1,6 @@
 """The results of finished runs as one table, with the paths of their pictures.
 
-    python -m common.results runs
+python -m common.results runs
 """
 
 from __future__ import annotations
@@ -64,8 +64,11 @@ def _rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
         mean_box = baselines["mean_box"]
         over, of_mean = metrics["iou_above"]["0.5"], mean_box["iou_above"]["0.5"]
         return [
-            row("mean IoU", with_interval(metrics["iou"], "mean"),
-                f"{mean_box['iou_mean']:.3f} (the mean box)"),
+            row(
+                "mean IoU",
+                with_interval(metrics["iou"], "mean"),
+                f"{mean_box['iou_mean']:.3f} (the mean box)",
+            ),
             row("IoU over 0.5", f"{over} of {metrics['n']}", f"{of_mean} of {metrics['n']}"),
         ]
     mean_shape = f"{baselines['mean_shape']['dice']:.3f} (the mean shape)"

@@ -38,9 +38,7 @@ class Run:
     fitted: dict[str, Any]
 
 
-def find_prepared(
-    project: Project, settings: SharedTrain, prepare: Callable[[], Path]
-) -> Prepared:
+def find_prepared(project: Project, settings: SharedTrain, prepare: Callable[[], Path]) -> Prepared:
     """The data to train on, prepared first where none was named and none is there.
 
     Args:
@@ -130,7 +128,7 @@ def open_run(project: Project, settings: SharedEvaluate) -> Run:
             f"{folder}: this run did not end; start the same train.py again, it goes on from there"
         )
     config, fitted = read_json(folder / "config.json"), read_json(folder / "fitted.json")
-    if not isinstance(config, dict) or not isinstance(fitted, dict) or not _KEYS <= set(config):
+    if not isinstance(config, dict) or not isinstance(fitted, dict) or not set(config) >= _KEYS:
         raise UserError(f"{folder}/config.json: is damaged; train again into another folder")
     if config.get("project") != project.name:
         raise UserError(f"{folder}: is a run of {config.get('project')}, not of {project.name}")
@@ -144,8 +142,8 @@ def evaluation_folder(run: Run, settings: SharedEvaluate) -> tuple[str, Path]:
         if not settings.source.is_dir():
             raise UserError(f"{settings.source}: there is no such folder; --source is a dataset")
         name = settings.name or settings.source.resolve().name
-        if name in ("test", "validation"):
-            raise UserError(f"{settings.source}: would be taken for a split; give a --name")
+    if name in (TEST, VALIDATION) and (settings.source is not None or name != settings.split):
+        raise UserError(f"{name}: would be taken for the {name} split; give another --name")
     return name, run.folder / "evaluation" / name
 
 

@@ -138,8 +138,8 @@ class SharedEvaluate(Shared):
         _require(self.pictures >= 0, "pictures", "0 or more", self)
         _require(self.batch_size >= 1, "batch_size", "1 or more", self)
         _require(
-            not self.name or re.fullmatch(r"[\w.-]{1,100}", self.name) is not None
-            and set(self.name) != {"."},
+            not self.name
+            or (re.fullmatch(r"[\w.-]{1,100}", self.name) is not None and set(self.name) != {"."}),
             "name",
             "letters, digits, '.', '_' and '-'",
             self,
@@ -221,8 +221,11 @@ def parse(
     if "-h" not in arguments and "--help" not in arguments:
         settings = _parsed(settings, arguments)
         return settings if asked else dataclasses.replace(settings, preset=name)
-    return _parsed(settings, arguments, f"{description.strip()}\n\n{presets}\n\nDefaults shown are "
-                   f"those of --preset {name}.")
+    return _parsed(
+        settings,
+        arguments,
+        f"{description.strip()}\n\n{presets}\n\nDefaults shown are those of --preset {name}.",
+    )
 
 
 def _parsed(settings: Settings, arguments: list[str], description: str = "") -> Settings:
@@ -237,9 +240,11 @@ def _parsed(settings: Settings, arguments: list[str], description: str = "") -> 
     except SystemExit as leaving:
         if leaving.code in (0, None):
             raise
-        # tyro draws its message in a box with the setting's help; the contract is one line.
-        words = re.sub(r"[╭╮╰╯│─]+", " ", said.getvalue().split("─╮\n", 1)[-1])
-        words = re.split(r"Argument helptext:|For full helptext", words)[0]
+        # tyro draws its message in a box with the setting's help; the contract is one line. The
+        # box has a title, and is of other characters where the terminal's encoding is poor.
+        lines = [line.strip(" │|") for line in said.getvalue().splitlines()[1:]]
+        words = " ".join(line for line in lines if line.strip("─-+╰╯"))
+        words = re.split(r"Argument helptext:|For full helptext", words)[0].rstrip(" .")
         raise UserError(f"{' '.join(words.split())}; --help shows every setting") from None
     return type(settings)(**vars(parsed))
 

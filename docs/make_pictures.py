@@ -1,6 +1,6 @@
 """Make the pictures of README.md again, from what `make demo` wrote.
 
-    python docs/make_pictures.py
+python docs/make_pictures.py
 """
 
 from __future__ import annotations
@@ -74,8 +74,13 @@ def _atrium(run_folder: Path) -> None:
         mask = segment(model, volume, run.fitted["neighbours"], settings)
         panels.append(Panel(title, truth=volume["mask"] > 0, prediction=mask > 0))
     write_gif(
-        PICTURES / "atrium.gif", volume["image"], volume["spacing_mm"], panels,
-        "blue: truth, red: prediction", synthetic=True, most_bytes=MOST_BYTES,
+        PICTURES / "atrium.gif",
+        volume["image"],
+        volume["spacing_mm"],
+        panels,
+        "blue: truth, red: prediction",
+        synthetic=True,
+        most_bytes=MOST_BYTES,
     )
 
 

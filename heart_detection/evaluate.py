@@ -151,7 +151,9 @@ def _print(metrics: dict[str, Any]) -> None:
     print(f"  {'median IoU':<26}{metrics['iou']['median']:.3f}")
     for threshold, count in metrics["iou_above"].items():
         by_baseline = baseline["iou_above"][threshold]
-        print(f"  {'IoU over ' + threshold:<26}{f'{count} of ' + str(metrics['n']):<24}{by_baseline}")
+        print(
+            f"  {'IoU over ' + threshold:<26}{f'{count} of ' + str(metrics['n']):<24}{by_baseline}"
+        )
     unit = "mm" if "edge_error_mm" in metrics else "px"
     errors = metrics[f"edge_error_{unit}"]
     by_edge = ", ".join(f"{edge} {errors[edge]:.1f}" for edge in ("left", "top", "right", "bottom"))

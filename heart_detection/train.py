@@ -46,8 +46,8 @@ def main() -> None:
         steps, batch_size = fitting.steps_in_epoch(prepared.count(with_copies), settings)
         precision = fitting.set_precision(settings.precision)
         print(
-            f"\n{runs.name_of_data(prepared.manifest)}: {prepared.count(with_copies)} images train, "
-            f"{prepared.count(validation)} validate, "
+            f"\n{runs.name_of_data(prepared.manifest)}: {prepared.count(with_copies)} images "
+            f"train, {prepared.count(validation)} validate, "
             f"{side} x {side} pixels, {precision}; run folder {run}",
             flush=True,
         )

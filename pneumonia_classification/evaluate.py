@@ -39,9 +39,9 @@ def main() -> None:
     from common import explain, figures, fitting
     from common.artefacts import only_one, write_csv, write_json
     from common.models.resnet50 import GRADCAM_LAYER
+    from common.pipeline import stored_films
     from common.preparing import print_written
     from common.scores import classification
-    from common.pipeline import stored_films
     from pneumonia_classification.train import images_and_labels
 
     with only_one(folder):
@@ -94,8 +94,13 @@ def main() -> None:
         # -- Write; pictures of an earlier evaluation would stand among these.
         shutil.rmtree(folder / "gradcam", ignore_errors=True)
         rows = [
-            {"case": case, "patient": patient, "label": label, "probability": f"{score:.6f}",
-             "predicted": decision}
+            {
+                "case": case,
+                "patient": patient,
+                "label": label,
+                "probability": f"{score:.6f}",
+                "predicted": decision,
+            }
             for case, patient, label, score, decision in zip(
                 names, patients, labels, scores, decisions, strict=True
             )
@@ -138,8 +143,11 @@ def _baselines(run: Any, cases: Any, labels: Any, settings: EvaluateSettings) ->
         labels, probabilities, cases["patient"].to_numpy(), 0.5, settings.seed
     )
     return {
-        "majority": {"says": run.fitted["majority"], "accuracy": float((guess == labels).mean()),
-                     "auroc": 0.5},
+        "majority": {
+            "says": run.fitted["majority"],
+            "accuracy": float((guess == labels).mean()),
+            "auroc": 0.5,
+        },
         "metadata": {name: by_metadata[name] for name in ("auroc", "accuracy")},
     }
 
@@ -218,8 +226,11 @@ def _print(metrics: dict[str, Any], labels: Any, decisions: Any) -> None:
     print(f"  {'true none':<20}{tn:>8}{fp:>12}")
     print(f"  {'true pneumonia':<20}{fn:>8}{tp:>12}\n")
     names = ["no pneumonia", "pneumonia"]
-    print(classification_report(labels, decisions, labels=[0, 1], target_names=names, digits=3,
-                                zero_division=0))
+    print(
+        classification_report(
+            labels, decisions, labels=[0, 1], target_names=names, digits=3, zero_division=0
+        )
+    )
     baselines = metrics["baselines"]
     print(f"  {'':<26}{'model':<24}{'metadata':<24}majority")
     print(

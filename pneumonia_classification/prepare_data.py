@@ -65,9 +65,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         # -- Write: the cases, then Augmentor's copies of the positives that may train.
         copies = 0 if all_test else _copies_a_positive(left, settings.copies)
         jobs = preparing.jobs(left, ["label"], copies, settings.seed, of="label == 1")
-        decode = partial(
-            decode_case, source=source.folder, folder=folder, side=settings.image_size
-        )
+        decode = partial(decode_case, source=source.folder, folder=folder, side=settings.image_size)
         shards, unreadable = records.write_shards(
             folder, jobs, decode, CASES_A_SHARD, settings.workers
         )
@@ -88,7 +86,9 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
             folder,
             preparing.manifest(PROJECT, source, key, decides, cases, shards, disk),
         )
-    preparing.print_written([folder / name for name in ("cases.csv", "images.csv", "manifest.json")])
+    preparing.print_written(
+        [folder / name for name in ("cases.csv", "images.csv", "manifest.json")]
+    )
     return folder
 
 

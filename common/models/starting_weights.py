@@ -109,9 +109,12 @@ def _open_arrays(path: Path) -> Iterator[Arrays]:
     """The arrays of a weights file by the name of their layer, read when they are indexed."""
     try:
         if path.suffix == ".keras":
-            with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as member:
-                with h5py.File(member, "r") as file:
-                    yield _arrays(file)
+            with (
+                zipfile.ZipFile(path) as archive,
+                archive.open("model.weights.h5") as member,
+                h5py.File(member, "r") as file,
+            ):
+                yield _arrays(file)
         else:
             with h5py.File(path, "r") as file:
                 yield _arrays(file)

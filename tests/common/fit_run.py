@@ -12,15 +12,11 @@ def build():
     import keras
     from keras import layers
 
-    return keras.Sequential(
-        [
-            keras.Input((3,)),
-            layers.Dense(6, "relu", name="hidden"),
-            layers.BatchNormalization(name="norm"),
-            layers.Dropout(0.3, name="dropout"),
-            layers.Dense(1, name="out"),
-        ]
-    )
+    x = image = keras.Input((3,), name="image")
+    x = layers.Dense(6, "relu", name="hidden")(x)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.Dropout(0.3, name="dropout")(x)
+    return keras.Model(image, layers.Dense(1, name="out")(x))
 
 
 def points(sign=1.0, count=24, seed=0):

@@ -24,6 +24,11 @@ def real_data(name: str) -> Path:
     return REAL_DATA / name
 
 
+def names(folder: Path) -> list[str]:
+    """What lies in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """pydicom warns of what a test writes wrong on purpose."""

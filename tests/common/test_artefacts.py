@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from common import artefacts
 from common.artefacts import key_of, only_one, read_json, sha256, whole_file, write_csv, write_json
 from common.errors import UserError
+from tests.common.fixtures import names
 
 HOLD = (
     "import sys, time; from pathlib import Path; from common.artefacts import only_one\n"
@@ -31,7 +32,7 @@ def test_a_block_that_raises_leaves_the_old_file_and_nothing_beside(tmp_path):
         beside.write_text("half of the n")
         raise ZeroDivisionError
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["a.txt"]
+    assert names(tmp_path) == ["a.txt"]
 
 
 def test_the_file_is_there_only_when_the_block_ends(tmp_path):
@@ -41,7 +42,7 @@ def test_the_file_is_there_only_when_the_block_ends(tmp_path):
         assert not path.exists()
         assert beside.parent == path.parent
     assert path.read_text() == "new"
-    assert os.listdir(path.parent) == ["a.txt"]
+    assert names(path.parent) == ["a.txt"]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_the_name_beside_keeps_the_suffix(tmp_path, name, suffix):
     with whole_file(tmp_path / name) as beside:
         assert beside.name.endswith(".part" + suffix)
         beside.write_bytes(b"x")
-    assert os.listdir(tmp_path) == [name]
+    assert names(tmp_path) == [name]
 
 
 def test_a_writer_that_wrote_nothing_is_no_whole_file(tmp_path):

@@ -157,7 +157,7 @@ def test_boxes_that_fit_are_kept_inside(seed, numbers):
         for low, high in ((0, 2), (1, 3)):
             if was[high] - was[low] > 1:
                 continue
-            assert -1e-5 <= now[low] and now[high] <= 1 + 1e-5
+            assert now[low] >= -1e-5 and now[high] <= 1 + 1e-5
             # No further than it must: a box inside stays, another touches the edge.
             if was[low] >= 0 and was[high] <= 1:
                 assert now[low] == pytest.approx(was[low], abs=1e-5)

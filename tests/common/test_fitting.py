@@ -15,6 +15,7 @@ from common import fitting
 from common.artefacts import ROOT
 from common.errors import UserError
 from tests.common.fit_run import build, fit, points, settings
+from tests.common.fixtures import names
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +60,7 @@ def assert_same(run, other):
 
 def test_a_run_writes_what_it_says(unbroken):
     run, state = unbroken
-    assert {"model.keras", "history.csv", "checkpoint.npz", "tensorboard"} <= set(os.listdir(run))
+    assert {"model.keras", "history.csv", "checkpoint.npz", "tensorboard"} <= set(names(run))
     rows = history(run, ())
     assert [row["epoch"] for row in rows] == list("12345")
     assert set(rows[0]) == {
@@ -178,7 +179,7 @@ def test_killed_between_its_last_epoch_and_its_end_a_run_does_not_go_on(
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_best(tmp_path):
-    with pytest.raises(UserError, match="^epoch 3: a loss became NaN.*--learning-rate"):
+    with pytest.raises(UserError, match=r"^epoch 3: a loss became NaN.*--learning-rate"):
         fit(tmp_path, settings(), fault_in=2, kind="nan")
     assert len(history(tmp_path)) == 2
     assert all(np.isfinite(weight).all() for weight in weights(tmp_path))
@@ -222,7 +223,7 @@ def test_a_damaged_checkpoint_is_named(unbroken, tmp_path, damage):
     damage(path)
     with pytest.raises(UserError, match=r"checkpoint\.npz: is damaged or of another model; remove"):
         fit(tmp_path, settings())
-    assert os.listdir(tmp_path) == ["checkpoint.npz"]
+    assert names(tmp_path) == ["checkpoint.npz"]
 
 
 def test_a_model_that_is_not_there(tmp_path):
@@ -256,9 +257,9 @@ def test_precision():
     before = keras.config.dtype_policy()
     try:
         assert fitting.set_precision("mixed_bfloat16") == "mixed_bfloat16"
-        assert build().layers[0].compute_dtype == "bfloat16"
+        assert build().get_layer("hidden").compute_dtype == "bfloat16"
         assert fitting.set_precision("float32") == "float32"
-        assert build().layers[0].compute_dtype == "float32"
+        assert build().get_layer("hidden").compute_dtype == "float32"
     finally:
         keras.config.set_dtype_policy(before)
 

@@ -113,7 +113,7 @@ def test_what_was_made_up_is_marked_on_every_frame(tmp_path):
         differ = np.abs(film(one) - film(other)).max(-1) > 60
         assert differ.sum() > 100
         row, column = centre_of(differ)
-        assert row < 20 and column > PANEL_SIDE * 0.7
+        assert row < 20 and column > one.shape[1] * 0.7
 
 
 def test_every_frame_says_its_slice(tmp_path):
@@ -130,7 +130,8 @@ def test_a_gif_that_is_too_large_shows_fewer_slices(tmp_path):
     assert (len(whole), len(half)) == (7, 4)
     assert (tmp_path / "a.gif").stat().st_size < size
     # The slices keep their numbers, and the whole takes as long.
-    np.testing.assert_array_equal(half[1][-TEXT:] < 128, whole[2][-TEXT:] < 128)
+    lines = [np.abs(half[1] - frame)[-TEXT:].mean() for frame in whole]
+    assert np.argmin(lines) == 2
     with Image.open(tmp_path / "a.gif") as image:
         assert image.info["duration"] == 240 and image.info["loop"] == 0
 

@@ -83,4 +83,4 @@ def test_shrinking_averages_and_does_not_sample():
     stripes = np.zeros((400, 400), np.uint8)
     stripes[:, ::2] = 255
     square = Letterbox(400, 400, 50).into_square(stripes)
-    assert 120 <= square.min() and square.max() <= 135
+    assert square.min() >= 120 and square.max() <= 135

@@ -68,7 +68,9 @@ def test_no_two_steps_draw_alike():
 
 def test_one_record_of_many_samples():
     def slices(records, seed):
-        return records.flat_map(lambda record: tf.data.Dataset.range(3).map(lambda s: record * 3 + s))
+        return records.flat_map(
+            lambda record: tf.data.Dataset.range(3).map(lambda s: record * 3 + s)
+        )
 
     found = batches(0, 2, 6, count=8, to_samples=slices)
     orders = [[one for samples, _ in found[6 * k : 6 * k + 6] for one in samples] for k in (0, 1)]
@@ -99,7 +101,11 @@ def prepared(tmp_path):
     """Two shards that train and one that tests."""
     (tmp_path / "records").mkdir()
     shards = {}
-    for split, name, numbers in (("train", "a", (0, 1)), ("train", "b", (2,)), ("test", "c", (3, 4))):
+    for split, name, numbers in (
+        ("train", "a", (0, 1)),
+        ("train", "b", (2,)),
+        ("test", "c", (3, 4)),
+    ):
         path = tmp_path / "records" / name
         with tf.io.TFRecordWriter(str(path)) as writer:
             for number in numbers:

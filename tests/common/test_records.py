@@ -1,5 +1,6 @@
 """Cases to TFRecord shards, and prepared folders opened again."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import tensorflow as tf
 from common import records
 from common.artefacts import ROOT, write_csv
 from common.errors import UserError
+from tests.common.fixtures import names
 
 HERE = Path(__file__).parent
 A_SHARD = 4
@@ -69,8 +71,8 @@ def prepared(tmp_path):
     folder = tmp_path / "prepared"
     (folder / "records").mkdir(parents=True)
     shards = {}
-    for split, names in {"train": ["train-00000", "train-00001"], "test": ["test-00000"]}.items():
-        for name in names:
+    for split, files in {"train": ["train-00000", "train-00001"], "test": ["test-00000"]}.items():
+        for name in files:
             path = folder / "records" / f"{name}.tfrecord"
             path.write_bytes(name.encode() * 99)
             shards.setdefault(split, []).append(
@@ -165,7 +167,7 @@ def test_a_defect_stops_and_leaves_no_half_shard(tmp_path, helpers):
     del cases[2]["number"]
     with pytest.raises(KeyError):
         write(tmp_path / "prepared", cases, helpers.decode)
-    assert os.listdir(tmp_path / "prepared" / "records") == []
+    assert names(tmp_path / "prepared" / "records") == []
 
 
 def processes_of(script):
@@ -218,7 +220,7 @@ def test_begin_in_an_empty_folder_and_again(tmp_path):
     assert records.begin(tmp_path, "k", True)
     records.finish(tmp_path, {"key": "k", "project": "p", "shards": {}})
     assert not records.begin(tmp_path, "k", False)
-    assert os.listdir(tmp_path) == ["manifest.json"]
+    assert names(tmp_path) == ["manifest.json"]
 
 
 def test_begin_takes_the_lock_for_nothing(tmp_path):
@@ -231,7 +233,7 @@ def test_begin_leaves_a_foreign_folder_alone(tmp_path, overwrite):
     (tmp_path / "thesis.doc").write_text("dear")
     with pytest.raises(UserError, match="is not empty and was not made by prepare_data"):
         records.begin(tmp_path, "k", overwrite)
-    assert os.listdir(tmp_path) == ["thesis.doc"]
+    assert names(tmp_path) == ["thesis.doc"]
 
 
 @pytest.mark.parametrize("left", ["manifest.json", "unfinished.json"])
@@ -241,11 +243,11 @@ def test_begin_with_another_key(tmp_path, left, content):
     (tmp_path / "records").mkdir()
     for name in ("train-00000.tfrecord", "train-00000.tfrecord.json"):
         (tmp_path / "records" / name).write_bytes(b"{}")
-    with pytest.raises(UserError, match="other settings or from other files.*--overwrite"):
+    with pytest.raises(UserError, match=r"other settings or from other files.*--overwrite"):
         records.begin(tmp_path, "new", False)
-    assert len(os.listdir(tmp_path / "records")) == 2
+    assert len(names(tmp_path / "records")) == 2
     assert records.begin(tmp_path, "new", True)
-    assert os.listdir(tmp_path / "records") == []
+    assert names(tmp_path / "records") == []
     assert json.loads((tmp_path / "unfinished.json").read_text()) == {"key": "new"}
     assert not (tmp_path / "manifest.json").exists()
 
@@ -267,12 +269,9 @@ def test_killed_while_it_overwrites_it_can_be_started_again(prepared, monkeypatc
     for nth in range(6):
         work = prepared.with_name(f"killed-{nth}")
         shutil.copytree(prepared, work)
-        with monkeypatch.context() as patch:
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
             die_at(patch, nth)
-            try:
-                records.begin(work, "new", True)
-            except KeyboardInterrupt:
-                pass
+            records.begin(work, "new", True)
         assert records.begin(work, "new", True), nth
         assert content(work) == {}
 

@@ -1,0 +1,212 @@
+"""What the three prepare_data.py share."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import data.make_sample
+from common import preparing
+from common.errors import UserError
+from common.settings import Project, SharedPrepare
+
+
+@dataclass(frozen=True)
+class Here(Project):
+    """A project in a folder of its own."""
+
+    root: Path = Path()
+
+    @property
+    def raw(self) -> Path:
+        return self.root / "raw"
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Here("heart_detection", "rsna", "sample", {}, tmp_path)
+
+
+@pytest.fixture
+def sample(tmp_path, monkeypatch):
+    """The sample made in no time, and not in the repository."""
+
+    def make_sample(folder):
+        (folder / "sample").mkdir(parents=True)
+        (folder / "sample" / "SYNTHETIC.json").touch()
+
+    monkeypatch.setattr(data.make_sample, "make_sample", make_sample)
+    monkeypatch.setattr(preparing, "ROOT", tmp_path)
+    return tmp_path / "data" / "synthetic" / "sample"
+
+
+CPU = SharedPrepare(preset="cpu")
+
+
+def test_a_source_that_was_given(project, tmp_path, capsys):
+    given = replace(CPU, source=tmp_path)
+    assert preparing.find_source(project, given) == preparing.Source(tmp_path, False)
+    (tmp_path / "SYNTHETIC.json").touch()
+    assert preparing.find_source(project, given).synthetic
+    with pytest.raises(UserError, match=r"none: there is no such folder; give --source"):
+        preparing.find_source(project, replace(CPU, source=tmp_path / "none"))
+    assert capsys.readouterr().out == ""
+
+
+def test_the_dataset_that_is_there(project):
+    project.raw.mkdir()
+    assert preparing.find_source(project, CPU) == preparing.Source(project.raw, False)
+
+
+def test_without_a_dataset_it_is_the_sample_and_nobody_misses_that(project, sample, capsys):
+    assert preparing.find_source(project, CPU) == preparing.Source(sample, True)
+    said = capsys.readouterr().out
+    assert "SYNTHETIC DATA: there is no data/raw/rsna." in said
+    frame = [line for line in said.splitlines() if line.strip()]
+    assert len({len(line) for line in frame}) == 1
+
+
+def test_the_demo_takes_the_sample_also_where_there_is_a_dataset(project, sample, capsys):
+    project.raw.mkdir()
+    found = preparing.find_source(project, replace(CPU, preset="demo"))
+    assert found.folder == sample
+    assert "--preset demo asks for" in capsys.readouterr().out
+
+
+def test_settings_that_decide_the_data():
+    one = preparing.settings_of_data(CPU)
+    elsewhere = SharedPrepare(
+        "gpu", source=Path("x"), prepared=Path("y"), workers=3, overwrite=True
+    )
+    assert one == preparing.settings_of_data(elsewhere)
+    assert one != preparing.settings_of_data(replace(CPU, seed=1))
+
+
+def table(count=12):
+    splits = ["train"] * 6 + ["validation"] * 3 + ["test"] * 3
+    return pd.DataFrame(
+        {
+            "case": [f"c{number}" for number in range(count)],
+            "path": [f"{number}.dcm" for number in range(count)],
+            "patient": [f"p{number // 2}" for number in range(count)],
+            "label": [number % 2 for number in range(count)],
+            "split": splits[:count],
+            "left_out": "",
+        }
+    )
+
+
+def test_cases_are_decoded_split_by_split_and_only_those_that_train_are_copied():
+    made = preparing.jobs(table(), ["label"], copies=2, seed=1, of="label == 1")
+    assert [job["split"] for job in made] == (
+        ["train"] * 6 + ["validation"] * 3 + ["test"] * 3 + ["train-copies"] * 6
+    )
+    assert sorted(job["case"] for job in made[:12]) == sorted(table()["case"])
+    assert all(job["copy"] == 0 for job in made[:12])
+    copied = made[12:]
+    assert sorted((job["case"], job["copy"]) for job in copied) == [
+        (case, copy) for case in ("c1", "c3", "c5") for copy in (1, 2)
+    ]
+    assert all(job["label"] == 1 for job in copied)
+    assert len({job["seed"] for job in copied}) == 6
+    assert all(0 <= job["seed"] < 2**31 for job in copied)
+
+
+def test_copies_of_a_fold_lie_beside_it():
+    cases = table().assign(split=["fold-0", "fold-1"] * 4 + ["test"] * 4)
+    made = preparing.jobs(cases, [], copies=1, seed=1)
+    folds = {job["case"]: job["split"] for job in made if not job["copy"]}
+    copies = {job["case"]: job["split"] for job in made if job["copy"]}
+    assert copies == {c: f"{fold}-copies" for c, fold in folds.items() if fold != "test"}
+    assert all(preparing.is_copies(split) for split in copies.values())
+
+
+def test_jobs_are_mixed_and_the_same_for_the_same_seed():
+    one, again, other = (preparing.jobs(table(), ["label"], 1, seed) for seed in (1, 1, 2))
+    assert one == again != other
+    assert [job["case"] for job in one[:6]] != [f"c{number}" for number in range(6)]
+
+
+def test_splits_are_shown_as_they_are_used():
+    found = preparing.order_of_splits(["test", "validation", "fold-1", "train", "test", "fold-0"])
+    assert found == ["fold-0", "fold-1", "train", "validation", "test"]
+
+
+def test_all_test():
+    cases = table()
+    assert preparing.split(cases, cases["label"], CPU, all_test=True) == "test"
+    dealt = preparing.split(cases, cases["label"], CPU, all_test=False)
+    assert set(dealt) == {"train", "validation", "test"}
+
+
+def test_cases_that_cannot_be_used(tmp_path):
+    cases = table(4)
+    cases.loc[1, "left_out"] = "is cut"
+    assert list(preparing.usable(cases, tmp_path)["case"]) == ["c0", "c2", "c3"]
+    cases["left_out"] = ["is cut", "no box", "no box", "no box"]
+    with pytest.raises(UserError, match="none of 4 cases can be used; most often: no box"):
+        preparing.usable(cases, tmp_path)
+    with pytest.raises(UserError, match=r"none of 0 cases can be used$"):
+        preparing.usable(cases[:0], tmp_path)
+
+
+def test_what_could_not_be_decoded_leaves_its_split():
+    cases = table(4)
+    cases.loc[0, ["left_out", "split"]] = "no box", ""
+    preparing.leave_out(cases, {"c2": "is cut"})
+    assert list(cases["left_out"]) == ["no box", "", "is cut", ""]
+    assert list(cases["split"]) == ["", "train", "", "train"]
+    preparing.leave_out(cases, {})
+    assert list(cases["split"]) == ["", "train", "", "train"]
+
+
+def test_a_manifest_counts(project, tmp_path):
+    cases = table()
+    preparing.leave_out(cases, {"c0": "is cut"})
+    found = preparing.manifest(
+        project, preparing.Source(tmp_path, True), "k", {"seed": 1}, cases, {}, {}
+    )
+    assert found["counts"] == {"train": 5, "validation": 3, "test": 3}
+    assert found["left_out"] == 1 and found["synthetic"] is True
+    assert found["dataset"] == tmp_path.name and found["project"] == "heart_detection"
+
+
+def test_the_table_of_splits(capsys):
+    cases = table()
+    preparing.leave_out(cases, {"c0": "is cut"})
+    preparing.print_splits(cases, {"positive": "label == 1"}, CPU)
+    said = capsys.readouterr().out
+    rows = [line.split() for line in said.splitlines()]
+    assert ["split", "cases", "patients", "positive"] in rows
+    assert ["train", "5", "3", "3"] in rows and ["test", "3", "2", "2"] in rows
+    assert "left out: 1 (is cut)" in said
+    assert "No patient is on two sides" in said
+
+
+def test_no_leak_is_spoken_of_where_there_could_be_none(capsys):
+    preparing.print_splits(table().drop_duplicates("patient"), {}, CPU)
+    assert "two sides" not in capsys.readouterr().out
+
+
+def test_disk_that_was_saved(tmp_path, capsys):
+    (tmp_path / "a").write_bytes(b"x" * 3_000_000)
+    (tmp_path / "b").write_bytes(b"x" * 1_000_000)
+    shards = {
+        "train": [{"bytes": 700_000}, {"bytes": 100_000}],
+        "test": [{"bytes": 200_000}],
+        "train-copies": [{"bytes": 9_000_000}],
+    }
+    found = preparing.print_disk(tmp_path, ["a", "b"], shards)
+    assert found == {"source_bytes": 4_000_000, "record_bytes": 1_000_000, "saved": 0.75}
+    assert "4.0 MB of source files, 1.0 MB of TFRecords: 75% saved" in capsys.readouterr().out
+    preparing.print_disk(tmp_path, ["b"], {"test": [{"bytes": 1_500_000}]})
+    assert "50% more" in capsys.readouterr().out
+
+
+def test_what_was_written_is_shown_shortly(tmp_path, capsys):
+    few = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    many = [tmp_path / "png" / f"{number}.png" for number in range(9)]
+    preparing.print_written([*few, *many])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2:] == [f"  {few[0]}", f"  {few[1]}", f"  {tmp_path}/png/ (9 files)"]

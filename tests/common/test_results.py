@@ -1,0 +1,93 @@
+"""The table of results."""
+
+import json
+
+import pytest
+
+from common import results
+from common.errors import UserError
+
+METRICS = {
+    "pneumonia": {
+        "project": "pneumonia_classification", "synthetic": True, "split": "test", "n": 40,
+        "auroc": {"value": 0.8714, "ci95": [0.8, 0.93]}, "accuracy": 0.75,
+        "baselines": {
+            "majority": {"accuracy": 0.6}, "metadata": {"auroc": {"value": 0.61, "ci95": None}},
+        },
+    },
+    "heart": {
+        "project": "heart_detection", "synthetic": False, "split": "clinic", "n": 20,
+        "iou": {"mean": 0.8, "ci95": [0.75, 0.85]}, "iou_above": {"0.5": 19},
+        "baselines": {"mean_box": {"iou_mean": 0.6, "iou_above": {"0.5": 12}}},
+    },
+    "atrium": {
+        "project": "atrium_segmentation", "synthetic": False, "split": "test", "cases": [{}, {}],
+        "models": {
+            "unet": {"dice": {"mean": 0.9, "ci95": [0.88, 0.92]}},
+            "fcn8": {"dice": {"mean": 0.7, "ci95": None}},
+        },
+        "baselines": {"mean_shape": {"dice": 0.3}},
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def runs(tmp_path):
+    for name, metrics in METRICS.items():
+        folder = tmp_path / name / "evaluation" / metrics["split"]
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        (folder / "a.png").touch()
+        (folder / "deep").mkdir()
+        (folder / "deep" / "b.gif").touch()
+        (folder / "c.csv").touch()
+    return tmp_path
+
+
+def test_every_score_beside_its_baseline(runs, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["results", str(runs)])
+    monkeypatch.chdir(runs)
+    results.main()
+    said = capsys.readouterr().out
+    lines = [line.split("  ") for line in said.splitlines()]
+    rows = [[cell.strip() for cell in line if cell.strip()] for line in lines]
+    clinic, real, made_up = "clinic", "test", "SYNTHETIC test"
+    assert rows[1:8] == [
+        ["project", "data", "cases", "score", "model [95 % interval]", "baseline"],
+        ["atrium_segmentation", real, "2", "Dice, unet", "0.900 [0.880, 0.920]",
+         "0.300 (the mean shape)"],
+        ["atrium_segmentation", real, "2", "Dice, fcn8", "0.700", "0.300 (the mean shape)"],
+        ["heart_detection", clinic, "20", "mean IoU", "0.800 [0.750, 0.850]",
+         "0.600 (the mean box)"],
+        ["heart_detection", clinic, "20", "IoU over 0.5", "19 of 20", "12 of 20"],
+        ["pneumonia_classification", made_up, "40", "AUROC", "0.871 [0.800, 0.930]",
+         "0.610 (view, sex and age)"],
+        ["pneumonia_classification", made_up, "40", "accuracy", "0.750",
+         "0.600 (always the majority)"],
+    ]  # fmt: skip
+    pictures = said.split("pictures:\n")[1].split()
+    assert len(pictures) == 6
+    assert {"heart/evaluation/clinic/a.png", "atrium/evaluation/test/deep/b.gif"} <= set(pictures)
+    # Columns stand under each other.
+    table = said.splitlines()[1:8]
+    assert len({line.index(cell) for line, cell in zip(table[1:3], ["Dice"] * 2, strict=True)}) == 1
+
+
+def test_nothing_to_show(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["results", str(tmp_path)])
+    with pytest.raises(UserError, match=r"holds no metrics\.json; run evaluate.py first"):
+        results.main()
+
+
+@pytest.mark.parametrize(
+    ("score", "shown"),
+    [
+        ({"value": 0.9124, "ci95": [0.874, 0.9436]}, "0.912 [0.874, 0.944]"),
+        ({"value": 0.9124, "ci95": None}, "0.912"),
+        ({"value": 0.0}, "0.000"),
+        ({"value": None, "ci95": None}, "-"),
+        (None, "-"),
+    ],
+)
+def test_a_score_with_its_interval(score, shown):
+    assert results.with_interval(score) == shown

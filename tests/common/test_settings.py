@@ -1,0 +1,242 @@
+"""The command line as settings."""
+
+import json
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from common import settings
+from common.errors import UserError
+from common.settings import (
+    Preset,
+    Project,
+    SharedEvaluate,
+    SharedPrepare,
+    SharedTrain,
+    newest_run,
+    parse,
+    show,
+)
+
+
+@dataclass(frozen=True)
+class TrainSettings(SharedTrain):
+    """What train.py takes."""
+
+    loss: Literal["mse", "iou+l1"] = "mse"
+    """What is made small,
+    told in two lines."""
+    widths: tuple[int, ...] = (8, 16)
+    """Channels."""
+
+
+@dataclass(frozen=True)
+class Here(Project):
+    """A project in a folder of its own."""
+
+    root: Path = Path()
+
+    @property
+    def raw(self) -> Path:
+        return self.root / "raw"
+
+    def prepared(self, synthetic: bool) -> Path:
+        return self.root / ("SYNTHETIC" if synthetic else "real")
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+
+def preset(epochs):
+    return Preset(
+        f"about {epochs} epochs", SharedPrepare(folds=epochs), TrainSettings(epochs=epochs),
+        SharedEvaluate(pictures=epochs),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Without data, on a machine without a card."""
+    monkeypatch.setattr(settings, "gpu_is_there", lambda: False)
+    presets = {"demo": preset(2), "cpu": preset(3), "gpu": preset(4)}
+    return Here("heart_detection", "rsna", "sample", presets, tmp_path)
+
+
+def train(project, *arguments):
+    return parse(project, "train", "Train.", list(arguments))
+
+
+def manifest(folder, **content):
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps(content))
+
+
+def test_what_is_not_given_has_its_default(project):
+    found = train(project, "--preset", "cpu")
+    assert found == TrainSettings(preset="cpu", epochs=3)
+    assert type(found) is TrainSettings
+
+
+def test_what_is_given_wins_over_the_preset_before_and_after_it(project):
+    for arguments in (
+        ["--epochs", "7", "--preset", "gpu"],
+        ["--preset", "gpu", "--epochs", "7"],
+        ["--preset=gpu", "--epochs=7"],
+    ):
+        assert train(project, *arguments) == TrainSettings(preset="gpu", epochs=7)
+
+
+def test_every_kind_of_value(project):
+    found = train(
+        project, "--preset", "cpu", "--prepared", "a b", "--learning-rate", "1e-5",
+        "--loss", "iou+l1", "--widths", "4", "8", "16", "--weights", "imagenet",
+    )  # fmt: skip
+    assert found.prepared == Path("a b") and found.learning_rate == 1e-5
+    assert (found.loss, found.widths, found.weights) == ("iou+l1", (4, 8, 16), "imagenet")
+
+
+def test_every_script_has_its_own(project):
+    assert parse(project, "prepare", "", ["--preset", "demo", "--overwrite"]) == SharedPrepare(
+        preset="demo", folds=2, overwrite=True
+    )
+    found = parse(project, "evaluate", "", ["--split", "validation"])
+    assert found == SharedEvaluate(preset="cpu", pictures=3, split="validation")
+
+
+def test_the_command_line_is_that_of_the_process(project, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["train.py", "--preset", "gpu", "--seed", "3"])
+    assert parse(project, "train", "").seed == 3
+
+
+def test_without_data_it_is_the_sample(project):
+    assert parse(project, "prepare", "", []).preset == "demo"
+    assert train(project).preset == "demo"
+    assert train(project, "--preset", "auto").preset == "demo"
+    assert train(project).epochs == 2
+
+
+def test_with_data_it_is_what_the_machine_can(project, monkeypatch):
+    project.raw.mkdir()
+    assert parse(project, "prepare", "", []).preset == "cpu"
+    assert train(project).preset == "cpu"
+    monkeypatch.setattr(settings, "gpu_is_there", lambda: True)
+    assert parse(project, "prepare", "", []).preset == "gpu"
+    assert train(project).epochs == 4
+    assert parse(project, "evaluate", "", []).preset == "gpu"
+
+
+def test_a_source_that_is_given_is_data(project):
+    assert parse(project, "prepare", "", ["--source", "x"]).preset == "cpu"
+    assert parse(project, "prepare", "", ["--source=x"]).preset == "cpu"
+
+
+def test_data_that_was_prepared_decides_for_training(project, tmp_path):
+    manifest(tmp_path / "a", synthetic=True)
+    manifest(tmp_path / "b", synthetic=False)
+    assert train(project, "--prepared", str(tmp_path / "a")).preset == "demo"
+    assert train(project, "--prepared", str(tmp_path / "b")).preset == "cpu"
+    assert train(project, "--prepared", str(tmp_path / "none")).preset == "cpu"
+    manifest(project.prepared(False), synthetic=False)
+    assert train(project).preset == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--epoch", "3"], "--epoch"),
+        (["--epochs", "many"], "many"),
+        (["--loss", "l2"], "l2"),
+        (["--preset", "fast"], "fast"),
+        (["here"], "here"),
+        (["--epochs"], "--epochs"),
+    ],
+)
+def test_what_cannot_be_taken_is_one_line(project, arguments, said, capsys):
+    with pytest.raises(UserError) as caught:
+        train(project, *arguments)
+    message = str(caught.value)
+    assert said in message and message.endswith("; --help shows every setting")
+    assert "\n" not in message and not set("╭╮╰╯│─") & set(message)
+    assert len(message) < 250
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "said"),
+    [
+        ("train", ["--epochs", "0"], "--epochs must be 1 or more. Received: 0"),
+        ("train", ["--learning-rate", "0"], "--learning-rate must be above 0. Received: 0.0"),
+        ("train", ["--image-size", "31"], "--image-size must be 0, or 32 and more. Received: 31"),
+        ("train", ["--fold", "-1"], "--fold must be 0 or more. Received: -1"),
+        ("train", ["--warmup-share", "1"], "--warmup-share must be 0 or more and below 1"),
+        ("prepare", ["--test-share", "1.0"], "--test-share must be 0 or more and below 1"),
+        ("prepare", ["--folds", "1"], "--folds must be 0, or 2 and more. Received: 1"),
+        (
+            "prepare",
+            ["--test-share", "0.6", "--validation-share", "0.4"],
+            "--validation-share must be such that validation and test leave a share",
+        ),
+        ("evaluate", ["--name", "../x"], "--name must be letters, digits"),
+        ("evaluate", ["--name", ".."], "--name must be letters, digits"),
+        ("evaluate", ["--pictures", "-1"], "--pictures must be 0 or more. Received: -1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(project, kind, arguments, said):
+    with pytest.raises(UserError) as caught:
+        parse(project, kind, "", arguments)
+    assert str(caught.value).startswith(said)
+
+
+def test_ends_of_ranges_are_taken(project):
+    found = parse(project, "prepare", "", ["--test-share", "0", "--validation-share", "0"])
+    assert (found.test_share, found.validation_share) == (0, 0)
+    assert parse(project, "evaluate", "", ["--name", "a.b-2_C"]).name == "a.b-2_C"
+
+
+@pytest.mark.parametrize("kind", ["prepare", "train", "evaluate"])
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_names_every_setting_and_preset(project, kind, flag, capsys):
+    with pytest.raises(SystemExit) as leaving:
+        parse(project, kind, "What it does.", [flag])
+    assert leaving.value.code in (0, None)
+    said = capsys.readouterr().out
+    assert "What it does." in said
+    for field in fields(getattr(project.presets["cpu"], kind)):
+        assert "--" + field.name.replace("_", "-") in said, field.name
+    for name, one in project.presets.items():
+        assert f"--preset {name}: {one.about}" in said
+    if kind == "train":
+        assert "What is made small, told in" in said.replace("│", "").replace("  ", " ")
+
+
+def test_the_newest_run_that_ended(project):
+    with pytest.raises(UserError, match="there is no run that ended"):
+        newest_run(project)
+    for age, name in enumerate(("c", "a", "b")):
+        (project.runs / name).mkdir(parents=True)
+        (project.runs / name / "fitted.json").touch()
+        os.utime(project.runs / name / "fitted.json", (1000 - age, 1000 - age))
+    (project.runs / "z").mkdir()
+    assert newest_run(project) == project.runs / "c"
+
+
+def test_what_is_about_to_be_done_is_shown(project, capsys):
+    show("Train a network", TrainSettings(epochs=9))
+    said = capsys.readouterr().out.splitlines()
+    assert said[1] == "Train a network"
+    values = dict(line.split(maxsplit=1) for line in said[2:] if len(line.split()) > 1)
+    assert values["epochs"] == "9" and values["weights"] == "none"
+    assert len(said) == 2 + len(fields(TrainSettings))
+
+
+def test_places_by_default():
+    found = Project("heart_detection", "rsna", "sample", {})
+    root = Path(__file__).resolve().parents[2]
+    assert found.raw == root / "data" / "raw" / "rsna"
+    assert found.prepared(True) == root / "data" / "prepared" / "SYNTHETIC-heart_detection"
+    assert found.prepared(False) == root / "data" / "prepared" / "heart_detection"
+    assert found.runs == root / "runs" / "heart_detection"
