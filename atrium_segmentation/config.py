@@ -100,7 +100,7 @@ DEMO = Preset(
 CPU = Preset(
     about="real data on two cores, from scratch. python train.py --preset cpu",
     prepare=PrepareSettings(spacing_mm=(1.25, 1.25, 1.25)),
-    train=TrainSettings(epochs=15, batch_size=16, image_size=96, learning_rate=2e-3),
+    train=TrainSettings(epochs=10, batch_size=16, image_size=96, learning_rate=2e-3),
     evaluate=EvaluateSettings(),
 )
 

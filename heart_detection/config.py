@@ -54,14 +54,14 @@ class EvaluateSettings(SharedEvaluate):
 DEMO = Preset(
     about="the SYNTHETIC sample, two minutes. python train.py --preset demo",
     prepare=PrepareSettings(image_size=96, copies=1),
-    train=TrainSettings(epochs=20, image_size=64, learning_rate=1e-3, patience=20),
+    train=TrainSettings(epochs=7, image_size=64, learning_rate=1e-3, patience=7),
     evaluate=EvaluateSettings(),
 )
 
 CPU = Preset(
     about="real data on two cores, from scratch. python train.py --preset cpu",
     prepare=PrepareSettings(image_size=224),
-    train=TrainSettings(epochs=40, batch_size=16, image_size=96, learning_rate=1e-3, patience=40),
+    train=TrainSettings(epochs=25, batch_size=16, image_size=96, learning_rate=1e-3, patience=25),
     evaluate=EvaluateSettings(),
 )
 
