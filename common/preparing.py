@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from common.artefacts import ROOT, write_csv
+from common.artefacts import ROOT, sha256, write_csv
 from common.errors import UserError
 from common.settings import Project, SharedPrepare
 from common.splits import TEST, VALIDATION, leak_of_image_split, split_by_patient
@@ -66,8 +66,9 @@ def find_source(project: Project, settings: SharedPrepare) -> Source:
 
 def settings_of_data(settings: SharedPrepare) -> dict[str, Any]:
     """The settings that decide what the prepared data is, without places and processes."""
+    # Of a file, such as --patients, the content decides and not the place.
     return {
-        name: value
+        name: sha256(value) if isinstance(value, Path) and value.is_file() else value
         for name, value in dataclasses.asdict(settings).items()
         if name not in _NOT_IN_KEY
     }

@@ -31,7 +31,12 @@ def main() -> None:
     if not found:
         raise UserError(f"{folder}: holds no metrics.json; run evaluate.py first")
     head = ("project", "data", "cases", "score", "model [95 % interval]", "baseline")
-    rows = [head, *(row for path in found for row in _rows(read_json(path)))]
+    rows = [head]
+    for path in found:
+        try:
+            rows += _rows(read_json(path))
+        except (KeyError, TypeError, AttributeError):
+            raise UserError(f"{path}: was not written by evaluate.py; move it away") from None
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     print()
     for row in rows:

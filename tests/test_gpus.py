@@ -1,0 +1,59 @@
+"""Several devices: the same training mirrored over two logical ones gives the same loss."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TRAIN = """
+import contextlib, sys
+from pathlib import Path
+from common.backend import start_tensorflow
+start_tensorflow()
+import tensorflow as tf, keras, numpy as np
+from common import fitting
+from common.settings import SharedTrain
+
+devices = int(sys.argv[1])
+if devices == 2:
+    strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+    fitting._on_all_gpus = strategy.scope
+
+def build():
+    image = keras.Input((8,))
+    hidden = keras.layers.Dense(16, "relu", name="hidden")(image)
+    return keras.Model(image, keras.layers.Dense(1, "sigmoid", name="out")(hidden))
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(64, 8)).astype("float32")
+y = (x[:, :1] > 0).astype("float32")
+data = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)
+settings = SharedTrain(epochs=3, batch_size=16)
+state = fitting.fit(Path(sys.argv[2]), build, keras.losses.BinaryCrossentropy(), [],
+                    lambda first: data.repeat(), data, 4, settings)
+print("LOSS", state.history[-1]["val_loss"], flush=True)
+"""
+TWO_CPUS = """
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_train_as_one(tmp_path):
+    losses = []
+    for devices in (1, 2):
+        run = tmp_path / str(devices)
+        run.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", TWO_CPUS + TRAIN, str(devices), str(run)],
+            capture_output=True, text=True, timeout=300, cwd=Path(__file__).parents[1],
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert (run / "model.keras").is_file()
+        losses.append(float(done.stdout.split("LOSS")[1].split()[0]))
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
