@@ -29,7 +29,7 @@ def check_model(
     check_saves_and_loads(model, batch, folder)
     check_dynamic_batch(model, batch)
     check_mixed_precision(build, batch)
-    check_one_step(model, batch, target, loss)
+    check_two_steps(model, batch, target, loss)
 
 
 def check_layer_names(model: keras.Model) -> None:
@@ -70,11 +70,15 @@ def check_mixed_precision(build: Callable[[], keras.Model], batch: np.ndarray) -
     assert len(half) > len(model.layers) / 2
 
 
-def check_one_step(model: keras.Model, batch: np.ndarray, target: np.ndarray, loss) -> None:
-    """One step of descent reaches every trainable weight and leaves all of them finite."""
+def check_two_steps(model: keras.Model, batch: np.ndarray, target: np.ndarray, loss) -> None:
+    """Two steps of descent reach every trainable weight and leave all of them finite.
+
+    The first step opens the residual branches, which start closed; the second reaches inside.
+    """
     before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
     model.compile(keras.optimizers.Adam(1e-3), loss, run_eagerly=True)
-    assert np.isfinite(model.train_on_batch(batch, target))
+    for _ in range(2):
+        assert np.isfinite(model.train_on_batch(batch, target))
     for old, weight in zip(before, model.trainable_weights, strict=True):
         new = keras.ops.convert_to_numpy(weight)
         assert np.isfinite(new).all(), weight.path
