@@ -12,6 +12,7 @@ score is taken at the volume's own spacing, beside that of the mean training sha
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +67,7 @@ def main() -> None:
         patients = cases.set_index("case")["patient"]
         rows, of_cases, seconds = [], [], dict.fromkeys(models, 0.0)
         for volume in tqdm(
-            whole_volumes(prepared, splits), total=len(cases), unit="volume", mininterval=2
+            whole_volumes(prepared, splits), total=len(cases), unit="volume", file=sys.stdout
         ):
             truth, case = volume["mask"] > 0, volume["case"]
             row: dict[str, Any] = {"case": case, "patient": patients[case]}
@@ -264,7 +265,7 @@ def _draw(
     scores = {row["case"]: row for row in of_cases}
     synthetic, written = run.config["synthetic"], []
     shown = (one for one in whole_volumes(prepared, splits) if one["case"] in drawn)
-    for volume in tqdm(shown, total=len(drawn), unit="GIFs", mininterval=2):
+    for volume in tqdm(shown, total=len(drawn), unit="GIFs", file=sys.stdout):
         case = volume["case"]
         stem = folder / "gifs" / f"{drawn[case] + 1:02d}-{case}"
         truth = Panel("truth", truth=volume["mask"] > 0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import sys
 import time
 import zipfile
 from collections.abc import Callable, Mapping
@@ -186,6 +187,7 @@ def _callbacks(
                 unit="step",
                 desc=f"  epoch {epoch + 1}",
                 leave=False,
+                file=sys.stdout,
                 mininterval=2,
                 disable=None,
             )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -80,7 +81,9 @@ def begin(folder: Path, key: str, overwrite: bool) -> bool:
             f"{folder}: is not empty and was not made by prepare_data.py; choose another --prepared"
         )
     same = there is not None and _key_in(there) == key
-    if there is not None and not same and not overwrite:
+    # A try that was refused before its first shard, for a column say, holds nothing to lose.
+    nothing_yet = there is unfinished and not any(folder.glob("records/*.tfrecord"))
+    if there is not None and not same and not overwrite and not nothing_yet:
         raise UserError(
             f"{folder}: was prepared with other settings or from other files; choose another "
             "--prepared, or replace it with --overwrite"
@@ -88,8 +91,8 @@ def begin(folder: Path, key: str, overwrite: bool) -> bool:
     if same and there is manifest and not (overwrite and _is_damaged(folder)):
         return False
     if there is manifest or not same:
-        for shard in folder.glob("records/*"):
-            shard.unlink()
+        for made in (*folder.glob("records/*"), *folder.glob("augmented/*")):
+            made.unlink()
     write_json(unfinished, {"key": key})
     # Last, so that the folder can be told from a foreign one wherever this is broken off.
     manifest.unlink(missing_ok=True)
@@ -122,7 +125,7 @@ def write_shards(
     plan = list(_plan(cases, cases_a_shard))
     shards: dict[str, list[dict[str, Any]]] = {}
     left_out: dict[str, str] = {}
-    with tqdm(total=len(cases), unit="case", desc="decode and write", mininterval=1) as progress:
+    with tqdm(total=len(cases), unit="case", desc="decode and write", file=sys.stdout) as progress:
         for (split, name, members), decoded in _ahead(plan, decode, records, workers):
             path, notes = records / name, records / f"{name}.json"
             if decoded is not None:

@@ -22,6 +22,7 @@ import math
 import multiprocessing
 import os
 import re
+import sys
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -249,7 +250,9 @@ def _headers(files: list[Path]) -> list[Header | str]:
     from tqdm import tqdm
 
     def shown(results: Iterable[Header | str]) -> list[Header | str]:
-        return list(tqdm(results, total=len(files), desc="headers", unit="file", delay=2))
+        return list(
+            tqdm(results, total=len(files), desc="headers", unit="file", delay=2, file=sys.stdout)
+        )
 
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if len(files) < _POOL_FROM or workers == 1:
