@@ -16,7 +16,7 @@ from common.errors import UserError, run_script
 
 DEMO = ROOT / "runs" / "SYNTHETIC-demo"
 PICTURES = ROOT / "docs" / "pictures"
-MOST_BYTES = 400_000
+MOST_BYTES = 500_000
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def _shrink(source: Path, name: str, width: int = 640) -> None:
         small = picture.convert("RGB")
         small.thumbnail((width, width), Image.Resampling.LANCZOS)
         with whole_file(PICTURES / name) as beside:
-            small.quantize(128).save(beside, optimize=True)
+            small.quantize(256).save(beside, optimize=True)
 
 
 def _sample_sheet() -> None:
@@ -68,7 +68,7 @@ def _atrium(run_folder: Path) -> None:
     run = runs.open_run(PROJECT, settings)
     prepared = open_prepared(Path(run.config["prepared"]), PROJECT.name)
     volume = next(whole_volumes(prepared, ["test"]))
-    panels = [Panel("truth", truth=volume["mask"] > 0)]
+    panels = []
     for network, title in TITLES.items():
         model = load_model(run_folder / network / "model.keras")
         mask = segment(model, volume, run.fitted["neighbours"], settings)
