@@ -31,6 +31,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tqdm import tqdm
+
 from common.dicom import Header, read_header
 from common.errors import UserError
 
@@ -247,16 +249,9 @@ def _described(
 
 def _headers(files: list[Path]) -> list[Header | str]:
     """Every file's header, or why it can't be read, in the order of ``files``."""
-    from tqdm import tqdm
-
-    def shown(results: Iterable[Header | str]) -> list[Header | str]:
-        return list(
-            tqdm(results, total=len(files), desc="headers", unit="file", delay=2, file=sys.stdout)
-        )
-
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if len(files) < _POOL_FROM or workers == 1:
-        return shown(map(_header_or_reason, files))
+    bar = {"total": len(files), "desc": "headers", "unit": "file", "delay": 2, "file": sys.stdout}
+    if len(files) < _POOL_FROM or os.cpu_count() == 1:
+        return list(tqdm(map(_header_or_reason, files), **bar))
     # Not forked: the caller may hold TensorFlow's threads.
     context = multiprocessing.get_context("spawn")
     try:
