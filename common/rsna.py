@@ -255,10 +255,10 @@ def _headers(files: list[Path]) -> list[Header | str]:
     # Not forked: the caller may hold TensorFlow's threads.
     context = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            return shown(pool.map(_header_or_reason, files, chunksize=64))
+        with ProcessPoolExecutor(mp_context=context) as pool:
+            return list(tqdm(pool.map(_header_or_reason, files, chunksize=64), **bar))
     except BrokenProcessPool:  # a caller that can't be started again, such as a notebook
-        return shown(map(_header_or_reason, files))
+        return list(tqdm(map(_header_or_reason, files), **bar))
 
 
 def _header_or_reason(path: Path) -> Header | str:
