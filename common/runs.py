@@ -206,7 +206,7 @@ def metrics_of(
 
 def name_of_data(manifest: Mapping[str, Any], split: str = "") -> str:
     """The data's name as it is shown, marked where this repository made it up."""
-    name = " ".join(word for word in (manifest["dataset"], split) if word)
+    name = " ".join(dict.fromkeys(word for word in (manifest["dataset"], split) if word))
     return f"SYNTHETIC data, {name}" if manifest["synthetic"] else name
 
 
