@@ -23,7 +23,7 @@ PANEL_SIDE = 260
 
 _TEXT_HEIGHT = 18
 _FRAME_MILLISECONDS = 120
-_SHADES = 48
+_GREYS = 24
 
 
 @dataclass(frozen=True)
@@ -151,11 +151,24 @@ def _radiological(plane: np.ndarray) -> np.ndarray:
 
 
 def _one_palette(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The frames in one palette without dithering, which would flicker and compress badly."""
-    from PIL import Image
+    """The frames in one palette without dithering, which would flicker and compress badly.
 
-    shown = np.concatenate([frame[::3, ::3].reshape(1, -1, 3) for frame in frames], 1)
-    palette = Image.fromarray(shown).quantize(_SHADES, dither=Image.Dither.NONE)
+    The palette is made of what is drawn: a palette that is fitted to a film gives nearly all of
+    its colours to the greys, and contours turn grey.
+    """
+    from PIL import Image, ImageColor
+
+    truth, prediction, ink, mark = (
+        np.array(ImageColor.getrgb(colour), float)
+        for colour in (TRUTH, PREDICTION, "#1f2933", "#ffd166")
+    )
+    grey = np.linspace(0, 255, _GREYS)[:, None].repeat(3, 1)
+    on_truth, on_prediction = (0.75 * grey[::2] + 0.25 * paint for paint in (truth, prediction))
+    on_both = 0.75 * on_truth + 0.25 * prediction
+    solid = np.stack([truth, prediction, ink, mark])
+    colours = np.concatenate([grey, on_truth, on_prediction, on_both, solid])
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(colours.round().astype(np.uint8).tobytes())
     return [
         np.asarray(
             Image.fromarray(frame)
