@@ -355,7 +355,8 @@ def test_a_mask_on_another_grid_is_refused(
 def test_a_hundredth_of_a_voxel_is_forgiven(tmp_path, volume):
     affine = LAS.copy()
     affine[:3, 3] += 0.003
-    read_mask(write_nifti(tmp_path / "m.nii", np.zeros((4, 5, 6), np.uint8), affine), volume)
+    path = write_nifti(tmp_path / "m.nii", np.ones((4, 5, 6), np.uint8), affine)
+    assert read_mask(path, volume).all()
 
 
 @pytest.mark.parametrize(
