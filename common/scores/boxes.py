@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from common.scores.intervals import ci95_of_mean
+from common.scores.intervals import ci95_of_mean, ci95_of_median
 
 THRESHOLDS = (0.5, 0.75, 0.9)
+# Not np.arange, whose 0.6 is a little more than 0.6.
+AP_THRESHOLDS = tuple(hundredths / 100 for hundredths in range(50, 100, 5))
+IN_A_GROUP = ("n", "iou", "iou_above", "iou_below", "baselines")
 EDGES = ("left", "top", "right", "bottom")
 
 
@@ -34,6 +37,27 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(both, either, out=np.zeros_like(either), where=either > 0)
 
 
+def average_precision(ious: np.ndarray) -> dict[str, float]:
+    """Average precision (AP) of one box an image, none of them with a confidence.
+
+    Without a confidence there is nothing to rank and no curve to take the area under. As many
+    boxes are predicted as are true, so precision and recall are one number, the share of boxes
+    found, and that share is the AP here. COCO's evaluation, made for ranked boxes, would give
+    another number: the area under this one point is about the square of the share.
+
+    Args:
+        ious: (n,) of each image. A box is found from IoU t on, as in COCO, where ``iou_above``
+            of `box_scores` counts what lies over t.
+
+    Returns:
+        The share at IoU "0.5" and "0.75", and "0.5:0.95", its mean over 0.5, 0.55, ..., 0.95
+        (Lin et al. 2014, "Microsoft COCO", arXiv:1405.0312).
+    """
+    ious = np.asarray(ious, dtype=float)
+    found = {threshold: float((ious >= threshold).mean()) for threshold in AP_THRESHOLDS}
+    return {"0.5:0.95": float(np.mean([*found.values()])), "0.5": found[0.5], "0.75": found[0.75]}
+
+
 def box_scores(
     true: np.ndarray,
     predicted: np.ndarray,
@@ -47,7 +71,7 @@ def box_scores(
     Args:
         true: (n, 4) corners in pixels of each image.
         predicted: (n, 4) the same.
-        patients: (n,) the patient of each image, for the interval.
+        patients: (n,) the patient of each image, for the intervals.
         mean_box: (4,) or (n, 4), the mean box of the training split in the same pixels:
             the baseline that looks at no image.
         pixel_size_mm: (n, 2) height and width of a pixel in the order of DICOM's
@@ -56,33 +80,78 @@ def box_scores(
 
     Returns:
         ``iou_above`` counts boxes over each threshold, ``iou_below`` the rest at 0.5, which
-        includes an IoU of just 0.5. Errors are absolute means; ``edge_error_mm`` is there,
-        with its own ``n``, if any image has a pixel size.
+        includes an IoU of just 0.5. ``edge_error_px`` is the absolute mean of an edge's
+        distance to the true one, ``edge_bias_px`` the mean with its sign: above 0 it is to the
+        right or below. The same in ``_mm``, of the ``n`` images that have a pixel size, if any
+        has. ``baselines`` holds the scores of the mean box under the same names, and its
+        ``iou_mean``.
     """
-    true, predicted = np.asarray(true, dtype=float), np.asarray(predicted, dtype=float)
-    ious = iou(true, predicted)
-    baseline = iou(true, np.broadcast_to(mean_box, true.shape))
-    errors = np.abs(predicted - true)
+    true = np.asarray(true, dtype=float)
+    model = _scores(true, np.asarray(predicted, dtype=float), patients, pixel_size_mm, seed)
+    mean_box = np.broadcast_to(np.asarray(mean_box, dtype=float), true.shape)
+    baseline = _scores(true, mean_box, patients, pixel_size_mm, seed)
+    baseline["iou_mean"] = baseline["iou"]["mean"]
+    return {**model, "baselines": {"mean_box": baseline}}
+
+
+def scores_by_group(
+    groups: Sequence[str],
+    true: np.ndarray,
+    predicted: np.ndarray,
+    patients: Sequence,
+    mean_box: np.ndarray,
+    seed: int = 0,
+) -> dict[str, dict[str, Any]]:
+    """The scores of each group of images, such as a view or a sex.
+
+    Args:
+        groups: (n,) names; images under "" are in no group.
+        true: As in `box_scores`, and so are the others.
+        predicted: (n, 4).
+        patients: (n,).
+        mean_box: (n, 4).
+        seed: Of the bootstrap.
+
+    Returns:
+        By name, sorted: ``n``, ``iou``, ``iou_above``, ``iou_below``, ``baselines``.
+    """
+    groups, patients = np.asarray(groups), np.asarray(patients)
+    found = {}
+    for name in sorted(set(groups.tolist()) - {""}):
+        of = groups == name
+        scores = box_scores(true[of], predicted[of], patients[of], mean_box[of], seed=seed)
+        found[name] = {score: scores[score] for score in IN_A_GROUP}
+    return found
+
+
+def _scores(
+    true: np.ndarray,
+    boxes: np.ndarray,
+    patients: Sequence,
+    pixel_size_mm: np.ndarray | None,
+    seed: int,
+) -> dict[str, Any]:
+    ious, errors = iou(true, boxes), boxes - true
     scores = {
         "n": len(ious),
         "iou": {
             "mean": float(ious.mean()),
             "median": float(np.median(ious)),
             "ci95": ci95_of_mean(ious, patients, seed),
+            "median_ci95": ci95_of_median(ious, patients, seed),
         },
-        "iou_above": _above(ious),
+        "iou_above": {str(threshold): int((ious > threshold).sum()) for threshold in THRESHOLDS},
         "iou_below": {"0.5": int((ious <= 0.5).sum())},
-        "edge_error_px": _edge_error(errors),
-        "baselines": {
-            "mean_box": {"iou_mean": float(baseline.mean()), "iou_above": _above(baseline)}
-        },
+        "average_precision": average_precision(ious),
+        **_edges(errors, "px"),
     }
     if pixel_size_mm is not None:
         height, width = np.asarray(pixel_size_mm, dtype=float).T
         in_mm = errors * np.stack([width, height, width, height], axis=1)
         known = in_mm[~np.isnan(in_mm).any(axis=1)]
         if len(known):
-            scores["edge_error_mm"] = {**_edge_error(known), "n": len(known)}
+            scores |= _edges(known, "mm")
+            scores["edge_error_mm"]["n"] = len(known)
     return scores
 
 
@@ -90,10 +159,9 @@ def _area(boxes: np.ndarray) -> np.ndarray:
     return np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1)
 
 
-def _above(ious: np.ndarray) -> dict[str, int]:
-    return {str(threshold): int((ious > threshold).sum()) for threshold in THRESHOLDS}
-
-
-def _edge_error(errors: np.ndarray) -> dict[str, float]:
-    by_edge = dict(zip(EDGES, errors.mean(axis=0).tolist(), strict=True))
-    return {**by_edge, "mean": float(errors.mean())}
+def _edges(errors: np.ndarray, unit: str) -> dict[str, dict[str, float]]:
+    absolute, bias = (
+        dict(zip(EDGES, of.mean(axis=0).tolist(), strict=True)) for of in (np.abs(errors), errors)
+    )
+    absolute["mean"] = float(np.abs(errors).mean())
+    return {f"edge_error_{unit}": absolute, f"edge_bias_{unit}": bias}

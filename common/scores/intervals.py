@@ -100,3 +100,21 @@ def ci95_of_mean(
         return np.divide(*(counts @ sum_and_count).T)
 
     return ci95(mean, patients, seed, resamples)
+
+
+def ci95_of_median(
+    values: Sequence[float], patients: Sequence, seed: int = 0, resamples: int = RESAMPLES
+) -> list[float] | None:
+    """The 95 % interval [low, high] of the median of (n,) values over cases, or None."""
+    values = np.asarray(values, dtype=float)
+    order = np.argsort(values)
+    ranked = values[order]
+
+    def median(counts: np.ndarray) -> np.ndarray:
+        so_far = np.cumsum(counts[:, order], axis=1)
+        drawn = so_far[:, -1:]
+        # Of an even number of cases it is the mean of the two in the middle.
+        low, high = ((so_far > place).argmax(axis=1) for place in ((drawn - 1) // 2, drawn // 2))
+        return (ranked[low] + ranked[high]) / 2
+
+    return ci95(median, patients, seed, resamples)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import box as rectangle
 
-from common.scores.boxes import box_scores, iou
+from common.scores.boxes import average_precision, box_scores, iou, scores_by_group
 
 coordinate = st.integers(0, 60)
 boxes = st.tuples(coordinate, coordinate, coordinate, coordinate).map(
@@ -31,6 +31,25 @@ def test_empty_and_inverted_boxes_score_nothing():
     assert iou(whole, empty) == iou(empty, empty) == iou(whole, inverted) == 0
 
 
+@given(st.lists(st.integers(0, 100), min_size=1, max_size=30))
+def test_average_precision_is_the_share_found(hundredths):
+    found = average_precision(np.array(hundredths) / 100)
+    # In whole hundredths, with no number that is a little more or less.
+    shares = [sum(h >= t for h in hundredths) / len(hundredths) for t in range(50, 100, 5)]
+    assert found == pytest.approx(
+        {"0.5": shares[0], "0.75": shares[5], "0.5:0.95": sum(shares) / 10}
+    )
+
+
+def test_average_precision_is_scikit_learns_where_no_box_is_surer_than_another():
+    from sklearn.metrics import average_precision_score
+
+    ious = np.random.default_rng(0).uniform(0.3, 1, 40)
+    for threshold in (0.5, 0.75):
+        expected = average_precision_score(ious >= threshold, np.ones(40))
+        assert average_precision(ious)[str(threshold)] == pytest.approx(expected)
+
+
 def scores(**more):
     true = np.array([[0, 0, 10, 10], [10, 20, 30, 40], [0, 0, 8, 4]])
     predicted = np.array([[0, 0, 10, 5], [10, 20, 30, 40], [1, 0, 8, 4]])
@@ -43,16 +62,34 @@ def test_box_scores_by_hand():
     assert found["iou"]["mean"] == pytest.approx((0.5 + 1 + 7 / 8) / 3)
     assert found["iou"]["median"] == pytest.approx(7 / 8)
     assert found["iou"]["ci95"] == pytest.approx([0.5, 1])
-    # An IoU of just 0.5 is not over 0.5.
+    assert found["iou"]["median_ci95"] == pytest.approx([0.5, 1])
+    # An IoU of just 0.5 is not over 0.5, but found at 0.5.
     assert found["iou_above"] == {"0.5": 2, "0.75": 2, "0.9": 1}
     assert found["iou_below"] == {"0.5": 1}
+    # Up to 0.5 all are found, up to 0.85 two, above it one.
+    assert found["average_precision"] == pytest.approx(
+        {"0.5": 1, "0.75": 2 / 3, "0.5:0.95": (1 + 7 * 2 / 3 + 2 * 1 / 3) / 10}
+    )
     assert found["edge_error_px"] == pytest.approx(
         {"left": 1 / 3, "top": 0, "right": 0, "bottom": 5 / 3, "mean": 0.5}
     )
-    assert found["baselines"]["mean_box"]["iou_mean"] == pytest.approx((1 + 0 + 0.32) / 3)
-    assert found["baselines"]["mean_box"]["iou_above"] == {"0.5": 1, "0.75": 1, "0.9": 1}
-    assert "edge_error_mm" not in found
+    # The first box ends five pixels above the true edge, the third begins one to the right.
+    assert found["edge_bias_px"] == pytest.approx(
+        {"left": 1 / 3, "top": 0, "right": 0, "bottom": -5 / 3}
+    )
+    assert "edge_error_mm" not in found and "edge_bias_mm" not in found
     json.dumps(found)
+
+
+def test_the_mean_box_is_scored_as_the_model_is():
+    found = scores()["baselines"]["mean_box"]
+    assert found["iou_mean"] == found["iou"]["mean"] == pytest.approx((1 + 0 + 0.32) / 3)
+    assert found["iou"]["ci95"] == pytest.approx([0, 1])
+    assert found["iou_above"] == {"0.5": 1, "0.75": 1, "0.9": 1}
+    assert found["edge_bias_px"] == pytest.approx(
+        {"left": -10 / 3, "top": -20 / 3, "right": (-20 + 2) / 3, "bottom": (-30 + 6) / 3}
+    )
+    assert set(found) - {"iou_mean"} == set(scores()) - {"baselines"}
 
 
 def test_errors_in_millimetres_are_of_the_images_that_have_a_spacing():
@@ -61,7 +98,38 @@ def test_errors_in_millimetres_are_of_the_images_that_have_a_spacing():
     assert found == pytest.approx(
         {"left": 0.2, "top": 0, "right": 0, "bottom": 0.5, "mean": 1.4 / 8, "n": 2}
     )
+    bias = scores(pixel_size_mm=[[0.2, 9], [np.nan, np.nan], [9, 0.4]])["edge_bias_mm"]
+    assert bias == pytest.approx({"left": 0.2, "top": 0, "right": 0, "bottom": -0.5})
     assert "edge_error_mm" not in scores(pixel_size_mm=np.full((3, 2), np.nan))
+
+
+@given(st.lists(st.tuples(boxes, boxes), min_size=1, max_size=8))
+def test_edge_errors_are_those_of_a_plain_loop(pairs):
+    true, predicted = (np.array(side, dtype=float) for side in zip(*pairs, strict=True))
+    found = box_scores(true, predicted, ["a"] * len(pairs), [0, 0, 1, 1])
+    for place, edge in enumerate(("left", "top", "right", "bottom")):
+        off = [p[place] - t[place] for t, p in pairs]
+        assert found["edge_bias_px"][edge] == pytest.approx(sum(off) / len(off))
+        assert found["edge_error_px"][edge] == pytest.approx(sum(map(abs, off)) / len(off))
+    assert found["n"] == found["iou_above"]["0.5"] + found["iou_below"]["0.5"] == len(pairs)
+
+
+def test_each_group_is_scored_by_itself():
+    true = np.array([[0, 0, 10, 10]] * 5)
+    predicted = np.array([[0, 0, 10, bottom] for bottom in (4, 6, 8, 10, 2)])
+    mean_box = np.array([[0, 0, 5, 10]] * 5)
+    groups = np.array(["PA", "AP", "PA", "AP", ""])
+    found = scores_by_group(groups, true, predicted, list("abcde"), mean_box)
+    assert list(found) == ["AP", "PA"]  # What has no view is in no group.
+    assert found["PA"]["n"] == found["AP"]["n"] == 2
+    assert found["PA"]["iou"]["mean"] == pytest.approx(0.6)
+    assert found["AP"]["iou"]["mean"] == pytest.approx(0.8)
+    assert found["AP"]["iou"]["ci95"] == pytest.approx([0.6, 1])
+    assert found["PA"]["iou_above"] == {"0.5": 1, "0.75": 1, "0.9": 0}
+    assert found["PA"]["iou_below"] == {"0.5": 1}
+    assert found["PA"]["baselines"]["mean_box"]["iou_mean"] == pytest.approx(0.5)
+    json.dumps(found)
+    assert scores_by_group([""] * 5, true, predicted, list("abcde"), mean_box) == {}
 
 
 def test_a_mean_box_for_each_image():

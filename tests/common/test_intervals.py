@@ -8,6 +8,7 @@ from common.scores.intervals import (
     bootstrap,
     ci95,
     ci95_of_mean,
+    ci95_of_median,
     interval,
     patient_resamples,
 )
@@ -42,6 +43,22 @@ def test_the_interval_of_a_mean_is_that_of_a_plain_loop_and_of_theory():
     np.testing.assert_allclose([low, high], np.percentile(loop, [2.5, 97.5]), atol=0.02)
     half = 1.96 * values.std() / 20
     np.testing.assert_allclose([low, high], values.mean() + [-half, half], atol=0.02)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 24])
+def test_the_interval_of_a_median_is_that_of_a_plain_loop(count):
+    rng = np.random.default_rng(count)
+    values, patients = rng.normal(size=count).round(1), rng.integers(0, 9, count)
+    medians = [
+        np.median(np.repeat(values, counts))
+        for chunk in patient_resamples(patients, 500, seed=3)
+        for counts in chunk
+    ]
+    found = ci95_of_median(values, patients, seed=3, resamples=500)
+    if len(set(patients)) == 1:
+        assert found is None
+    else:
+        assert found == pytest.approx(np.percentile(medians, [2.5, 97.5]))
 
 
 def test_alike_cases_of_few_patients_widen_the_interval():
