@@ -30,6 +30,7 @@ class Ranges:
         contrast: About the image's mean, as a share.
         gamma: Exponent, as a share: 0.2 is 1 / 1.2 to 1.2.
         noise: Standard deviation of added Gaussian noise, as a share of the value range.
+        flip: Mirror left to right, every other time by chance.
     """
 
     rotation_degrees: float = 0.0
@@ -40,6 +41,7 @@ class Ranges:
     contrast: float = 0.0
     gamma: float = 0.0
     noise: float = 0.0
+    flip: bool = False
 
 
 def draw(ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor) -> Draws:
@@ -69,9 +71,15 @@ def draw(ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor) -> Draws:
         ],
         1,
     )
+    shift = uniform[:, 3:5] * ranges.shift
+    if ranges.flip:
+        # A number of its own, so that all else is drawn as it is without flips.
+        chance = tf.random.stateless_uniform((batch,), seed + [0, 1 << 41])
+        sign = tf.stack([tf.where(chance < 0.5, -1.0, 1.0), tf.ones_like(chance)], -1)
+        linear, shift = linear * sign[..., None], shift * sign
     return {
         "linear": linear,
-        "shift": uniform[:, 3:5] * ranges.shift,
+        "shift": shift,
         "brightness": uniform[:, 5] * ranges.brightness,
         "contrast": 1 + uniform[:, 6] * ranges.contrast,
         "gamma": (1 + ranges.gamma) ** uniform[:, 7],

@@ -13,29 +13,39 @@ from dataclasses import dataclass
 import numpy as np
 
 
+def mirrored(boxes: np.ndarray) -> np.ndarray:
+    """Boxes (..., 4) in fractions of the side, as they lie in the square mirrored left to right."""
+    boxes = np.asarray(boxes, float)
+    return np.stack([1 - boxes[..., 2], boxes[..., 1], 1 - boxes[..., 0], boxes[..., 3]], axis=-1)
+
+
 @dataclass(frozen=True)
 class Letterbox:
     """How an image lies in a square: scaled to fit, its proportions kept, centred on black.
+
+    Or, with ``stretch``, scaled along each axis to fill it.
 
     Attributes:
         rows: Height of the image in its own pixels.
         columns: Width of the image in its own pixels.
         side: Side of the square in pixels.
+        stretch: Whether its proportions are given up.
     """
 
     rows: int
     columns: int
     side: int
+    stretch: bool = False
 
     @property
     def height(self) -> int:
         """Rows that the image has in the square."""
-        return max(1, round(self.rows * self.side / max(self.rows, self.columns)))
+        return self._scaled(self.rows)
 
     @property
     def width(self) -> int:
         """Columns that the image has in the square."""
-        return max(1, round(self.columns * self.side / max(self.rows, self.columns)))
+        return self._scaled(self.columns)
 
     @property
     def top(self) -> int:
@@ -75,6 +85,11 @@ class Letterbox:
     def to_pixels(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (..., 4) from fractions of the square's side to the image's own pixels."""
         return (np.asarray(boxes, float) * self.side - self._offset()) / self._scale()
+
+    def _scaled(self, length: int) -> int:
+        if self.stretch:
+            return self.side
+        return max(1, round(length * self.side / max(self.rows, self.columns)))
 
     def _scale(self) -> np.ndarray:
         across, down = self.width / self.columns, self.height / self.rows

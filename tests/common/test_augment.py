@@ -1,5 +1,7 @@
 """What is drawn while training, and how it is applied."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from common import augment
 from common.augment import Ranges
+from common.letterbox import mirrored
 from tests.common.drawing import ellipse, rectangle, seen_box
 from tests.common.fixtures import soft_image
 
@@ -17,6 +20,11 @@ ALL = Ranges(25, 0.2, 0.2, 0.08, 0.2, 0.3, 0.3, 0.05)
 STRAIGHT = Ranges(0, 0.25, 0.2, 0.1)
 few = settings(max_examples=10, deadline=None)
 SEEDS = st.tuples(st.integers(0, 2**40), st.integers(0, 1000))
+
+
+BOXES = st.tuples(*[st.floats(0.05, 0.95)] * 4).map(
+    lambda c: [min(c[0], c[1]), min(c[2], c[3]), max(c[0], c[1]) + 0.02, max(c[2], c[3]) + 0.02]
+)
 
 
 def draw(ranges, seed=(7, 3), batch=BATCH):
@@ -165,30 +173,115 @@ def test_boxes_that_fit_are_kept_inside(seed, numbers):
                 assert min(abs(now[low]), abs(now[high] - 1)) < 1e-5
 
 
-def test_the_inverse_brings_a_box_and_an_image_back():
-    draws = draw(STRAIGHT)
+@few
+@given(SEEDS, BOXES)
+def test_the_area_changes_as_the_transform_allows(seed, box):
+    box = np.array(box)
+    width, height = box[2:] - box[:2]
+    straight = augment.move_boxes(boxes_of(box), draw(STRAIGHT, seed)).numpy()
+    area = (straight[:, 2:] - straight[:, :2]).prod(1)
+    # Stretching keeps an area; a zoom of 0.75 to 1.25 changes it by its square.
+    change = area / (width * height)
+    assert change.min() >= 0.75**2 - 1e-3 and change.max() <= 1.25**2 + 1e-3
+
+    degrees = 25
+    turned = augment.move_boxes(boxes_of(box), draw(Ranges(degrees), seed)).numpy()
+    area = (turned[:, 2:] - turned[:, :2]).prod(1)
+    # Never less than the ellipse in it needs, nor more than the turned corners reach.
+    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    corners = (width * cosine + height * sine) * (height * cosine + width * sine)
+    assert (area >= width * height - 1e-5).all() and (area <= corners + 1e-5).all()
+
+
+def inverse(draws):
     back = tf.linalg.inv(draws["linear"])
-    undo = {
-        **draws,
-        "linear": back,
-        "shift": -tf.squeeze(back @ draws["shift"][..., None], -1),
-    }
-    box = boxes_of([0.3, 0.35, 0.65, 0.6])
-    there = augment.move_boxes(box, draws)
-    np.testing.assert_allclose(augment.move_boxes(there, undo), box, atol=1e-6)
+    shift = -tf.squeeze(back @ draws["shift"][..., None], -1)
+    return {**draws, "linear": back, "shift": shift}
+
+
+@few
+@given(SEEDS, BOXES, st.booleans())
+def test_the_inverse_brings_a_box_back(seed, box, flip):
+    draws = draw(Ranges(0, 0.25, 0.2, 0.1, flip=flip), seed)
+    there = augment.move_boxes(boxes_of(box), draws)
+    again = augment.move_boxes(there, inverse(draws))
+    np.testing.assert_allclose(again, boxes_of(box), atol=1e-5)
+
+
+@few
+@given(SEEDS)
+def test_the_inverse_brings_an_image_back(seed):
+    draws = draw(STRAIGHT, seed)
     drawn = batch_of(ellipse(SIDE, (0.3, 0.35, 0.65, 0.6)))
-    again = augment.move_images(augment.move_images(drawn, draws), undo)
+    again = augment.move_images(augment.move_images(drawn, draws), inverse(draws))
     assert np.abs(again - drawn).mean() < 2
 
 
-def test_a_turn_and_its_inverse_bring_a_circle_back():
-    draws = draw(Ranges(30, 0.2, 0, 0.1))
-    back = tf.linalg.inv(draws["linear"])
-    shift = -tf.squeeze(back @ draws["shift"][..., None], -1)
+@few
+@given(SEEDS)
+def test_a_turn_and_its_inverse_bring_a_circle_back(seed):
+    draws = draw(Ranges(30, 0.2, 0, 0.1), seed)
     circle = boxes_of([0.4, 0.3, 0.7, 0.6])
-    there = augment.move_boxes(circle, draws)
-    again = augment.move_boxes(there, {**draws, "linear": back, "shift": shift})
+    again = augment.move_boxes(augment.move_boxes(circle, draws), inverse(draws))
     np.testing.assert_allclose(again, circle, atol=1e-5)
+
+
+# ---- Mirrored
+
+
+@few
+@given(SEEDS, BOXES)
+def test_a_flip_mirrors_what_would_have_been_without_it(seed, box):
+    plain, flipped = draw(ALL, seed), draw(replace(ALL, flip=True), seed)
+    boxes = boxes_of(box)
+    without = augment.move_boxes(boxes, plain).numpy()
+    with_flip = augment.move_boxes(boxes, flipped).numpy()
+    image = batch_of(soft_image(SIDE, SIDE))
+    images = [augment.move_images(image, draws).numpy()[..., 0] for draws in (plain, flipped)]
+    is_mirror = np.linalg.det(flipped["linear"]) < 0
+    for place, mirror in enumerate(is_mirror):
+        expected = mirrored(without[place]) if mirror else without[place]
+        np.testing.assert_allclose(with_flip[place], expected, atol=1e-5)
+        expected = np.fliplr(images[0][place]) if mirror else images[0][place]
+        np.testing.assert_allclose(images[1][place], expected, atol=0.1)
+    for name in ("brightness", "contrast", "gamma", "noise", "seed"):
+        np.testing.assert_array_equal(plain[name], flipped[name])
+
+
+def test_half_of_a_batch_is_mirrored_and_the_seed_says_which():
+    def is_mirror(seed):
+        return np.linalg.det(draw(Ranges(flip=True), seed, 2000)["linear"]) < 0
+
+    first = is_mirror((7, 3))
+    assert 0.45 < first.mean() < 0.55
+    np.testing.assert_array_equal(is_mirror((7, 3)), first)
+    assert 0.4 < (is_mirror((7, 4)) != first).mean() < 0.6
+    assert not (np.linalg.det(draw(ALL, batch=2000)["linear"]) < 0).any()
+
+
+@few
+@given(SEEDS)
+def test_a_mirrored_ellipse_is_seen_in_its_mirrored_box(seed):
+    box = np.array([0.2, 0.38, 0.48, 0.6])
+    draws = draw(Ranges(flip=True), seed)
+    moved = augment.move_images(batch_of(ellipse(SIDE, box)), draws).numpy()[..., 0]
+    expected = augment.move_boxes(boxes_of(box), draws).numpy() * SIDE
+    for image, of_image in zip(moved, expected, strict=True):
+        assert np.abs(seen_box(image) - of_image).max() <= 1.5
+
+
+def test_draws_are_those_that_runs_of_before_were_trained_with():
+    # Written down in the version that could not flip: such a run, gone on with, stays the same.
+    draws = draw(ALL, (7, 3), batch=1)
+    np.testing.assert_allclose(
+        draws["linear"][0], [[0.912909, -0.374831], [0.408173, 0.838336]], 1e-5
+    )
+    np.testing.assert_allclose(draws["shift"][0], [0.0434012, 0.0289128], 1e-5)
+    others = [float(draws[name][0]) for name in ("brightness", "contrast", "gamma")]
+    np.testing.assert_allclose(others, [-0.119752, 1.022334, 0.810604], 1e-5)
+
+
+# ---- Intensities
 
 
 @few

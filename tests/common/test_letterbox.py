@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.letterbox import Letterbox
-from tests.common.drawing import seen_box
+from common.letterbox import Letterbox, mirrored
+from tests.common.drawing import rectangle, seen_box
 
 LETTERBOXES = st.builds(
     Letterbox, st.integers(1, 4000), st.integers(1, 4000), st.sampled_from([32, 96, 224, 1024])
@@ -84,3 +84,12 @@ def test_shrinking_averages_and_does_not_sample():
     stripes[:, ::2] = 255
     square = Letterbox(400, 400, 50).into_square(stripes)
     assert square.min() >= 120 and square.max() <= 135
+
+
+@given(st.tuples(*[st.integers(0, 63)] * 4))
+def test_a_mirrored_box_is_where_the_mirrored_rectangle_is(numbers):
+    (x0, x1), (y0, y1) = sorted(numbers[:2]), sorted(numbers[2:])
+    box = np.array([x0, y0, x1 + 1, y1 + 1])
+    np.testing.assert_array_equal(mirrored(box / 64) * 64, seen_box(np.fliplr(rectangle(64, box))))
+    many = np.stack([box, box + 1])[None] / 64
+    np.testing.assert_array_equal(mirrored(mirrored(many)), many)
