@@ -98,10 +98,13 @@ def begin_run(run: Path, settings: SharedTrain, prepared: Prepared) -> bool:
         )
         return True
     config = read_json(run / "config.json")
+    # A setting that is newer than the run: its default is what was done before there was one.
+    begun_with = {field.name: _as_json(field.default) for field in dataclasses.fields(settings)}
+    begun_with |= config["settings"]
     differ = [
         name
         for name, value in asked.items()
-        if name not in _MAY_CHANGE and _as_json(value) != config["settings"].get(name)
+        if name not in _MAY_CHANGE and _as_json(value) != begun_with[name]
     ]
     if config["data"]["key"] != prepared.manifest["key"]:
         differ.append("prepared")

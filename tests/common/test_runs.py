@@ -106,6 +106,16 @@ def test_other_settings_are_refused_and_named(run, prepared):
         runs.begin_run(run, other, prepared)
 
 
+def test_a_run_from_before_there_was_a_setting_had_its_default(run, prepared):
+    config = json.loads((run / "config.json").read_text())
+    default = SharedTrain().learning_rate
+    assert config["settings"].pop("learning_rate") == default
+    (run / "config.json").write_text(json.dumps(config))
+    assert runs.begin_run(run, SETTINGS, prepared)
+    with pytest.raises(UserError, match=r"other settings \(--learning-rate\)"):
+        runs.begin_run(run, replace(SETTINGS, learning_rate=2 * default), prepared)
+
+
 def test_other_data_is_refused(run, prepared):
     with pytest.raises(UserError, match=r"other settings \(--prepared\)"):
         runs.begin_run(run, SETTINGS, prepared_in(prepared.folder, key="other"))
