@@ -22,7 +22,7 @@ TRUTH = "#4da3ff"
 PREDICTION = "#ff4b33"
 INK = "#1f2933"
 GREY = "#8896a5"
-SHORTEST_SIDE_INCHES = 3.2
+SHORTEST_SIDE_INCHES = 3.4
 
 
 def new_figure(columns: int, rows: int, width: float, height: float) -> tuple[Figure, Any]:
@@ -149,7 +149,7 @@ def box_picture(
     """
     rows, columns = image.shape
     scale = SHORTEST_SIDE_INCHES / min(rows, columns)
-    figure, axes = new_figure(1, 1, columns * scale + 0.3, rows * scale + 0.9)
+    figure, axes = new_figure(1, 1, columns * scale + 0.1, rows * scale + 0.9)
     draw_film(axes[0, 0], image, title)
     draw_box(axes[0, 0], truth, TRUTH)
     draw_box(axes[0, 0], predicted, PREDICTION)
@@ -242,12 +242,27 @@ def curves_picture(
 
 
 def histogram_picture(
-    path: Path, values: np.ndarray, mark: float, label: str, synthetic: bool
+    path: Path, model: np.ndarray, baseline: np.ndarray, label: str, synthetic: bool
 ) -> Path:
-    """A histogram of shares between 0 and 1, with the baseline's mean marked."""
-    figure, axes = new_figure(1, 1, 4.2, 2.8)
-    axes[0, 0].hist(values, bins=np.linspace(0, 1, 21), color=PREDICTION, edgecolor="white")
-    axes[0, 0].axvline(mark, ls="--", color=INK, label=f"baseline's mean {mark:.2f}")
+    """Histograms of shares between 0 and 1, the model's beside its baseline's.
+
+    Args:
+        path: Where the PNG goes.
+        model: (n,) one a case.
+        baseline: (n,) the same of the baseline.
+        label: What the shares are.
+        synthetic: Whether the data was made up.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = new_figure(1, 1, 5.2, 3.0)
+    axes[0, 0].hist(
+        [model, baseline],
+        bins=np.linspace(0, 1, 21),
+        color=[PREDICTION, GREY],
+        label=[f"model, mean {np.mean(model):.2f}", f"baseline, mean {np.mean(baseline):.2f}"],
+    )
     axes[0, 0].set(xlabel=label, ylabel="cases", xlim=(0, 1))
-    axes[0, 0].legend(fontsize=8)
+    axes[0, 0].yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0, 0].legend(fontsize=8, loc="upper left")
     return save(figure, path, synthetic)

@@ -44,11 +44,19 @@ class TrainSettings(SharedTrain):
     the box leaves the image."""
     contrast: float = 0.3
     """Online augmentation: contrast and gamma, as a share; brightness half of it."""
+    flip: bool = False
+    """Online augmentation: mirror half of the films and their boxes left to right. Off, for the
+    heart lies on the left and where it lies helps to find it."""
 
 
 @dataclass(frozen=True)
 class EvaluateSettings(SharedEvaluate):
     """What evaluate.py takes."""
+
+    flip: bool = False
+    """Test-time averaging: the mean of the film's box and the mirrored film's, mirrored back. For
+    a network that was trained with --flip; one that never saw a heart on the right may box the
+    mirrored film badly and lose by it."""
 
 
 DEMO = Preset(

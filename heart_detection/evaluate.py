@@ -3,15 +3,18 @@
 Reads a run that ended. Writes evaluation/test/ in it (or evaluation/NAME/ for --source, where
 every case is a test case): metrics.json, predictions.csv (boxes in each image's own pixels),
 iou_histogram.png and pictures with the truth in blue and the prediction in red, the worst first.
-Prints the counts over and under IoU 0.5 and the scores beside the mean box's.
+Prints the counts over and under IoU 0.5, then all scores beside those of the mean box of the
+training split, which looks at no image, and the scores of each view and sex.
 
     python evaluate.py --run runs/my-run
     python evaluate.py --run runs/my-run --source another/dataset
+    python evaluate.py --run runs/my-run --flip --name flipped
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +43,7 @@ def main() -> None:
     from common.letterbox import Letterbox
     from common.pipeline import stored_films
     from common.preparing import print_written
-    from common.scores.boxes import box_scores, iou
+    from common.scores.boxes import box_scores, iou, scores_by_group
     from heart_detection.train import images_and_boxes
 
     with only_one(folder):
@@ -58,7 +61,7 @@ def main() -> None:
         shown = runs.name_of_data(prepared.manifest, name)
         print(f"\n{shown}: {len(cases)} cases of {cases['patient'].nunique()} patients", flush=True)
         model = fitting.load_model(run.folder / "model.keras")
-        fractions = model.predict(images, settings.batch_size, verbose=0)
+        fractions = predict_boxes(model, images, settings.batch_size, settings.flip)
         stored_side = prepared.manifest["settings"]["image_size"]
         squares = [
             Letterbox(rows, columns, stored_side)
@@ -70,9 +73,15 @@ def main() -> None:
 
         # -- Score, beside the box that looks at no image.
         spacing_mm = cases[["row_mm", "column_mm"]].to_numpy(float)
-        metrics = box_scores(
-            truth, predicted, cases["patient"].to_numpy(), mean_box, spacing_mm, settings.seed
-        )
+        patients = cases["patient"].to_numpy()
+        metrics = {
+            "flip": settings.flip,
+            **box_scores(truth, predicted, patients, mean_box, spacing_mm, settings.seed),
+        }
+        for group in ("view", "sex"):
+            metrics[f"per_{group}"] = scores_by_group(
+                cases[group], truth, predicted, patients, mean_box, settings.seed
+            )
 
         # -- Write; pictures of an earlier evaluation would stand among these.
         shutil.rmtree(folder / "boxes", ignore_errors=True)
@@ -86,7 +95,7 @@ def main() -> None:
                 "iou": round(float(overlap), 4),
             }
             for case, patient, t, p, overlap in zip(
-                names, cases["patient"], truth, predicted, ious, strict=True
+                names, patients, truth, predicted, ious, strict=True
             )
         ]
         write_csv(folder / "predictions.csv", rows[0], rows)
@@ -95,8 +104,8 @@ def main() -> None:
             figures.histogram_picture(
                 folder / "iou_histogram.png",
                 ious,
-                metrics["baselines"]["mean_box"]["iou_mean"],
-                "IoU of the predicted and the true box",
+                iou(truth, mean_box),
+                "IoU with the true box; the baseline is the mean box of training",
                 synthetic,
             )
         ]
@@ -125,6 +134,24 @@ def main() -> None:
     print_written([folder / "metrics.json", folder / "predictions.csv", *pictures])
 
 
+def predict_boxes(model: Any, images: Any, batch_size: int, flip: bool) -> Any:
+    """The model's boxes (n, 4), (x0, y0, x1, y1) in fractions of the side.
+
+    Args:
+        model: Of images to boxes.
+        images: (n, side, side, 1) 0..255.
+        batch_size: Images at once.
+        flip: Take the mean with the boxes of the mirrored images, mirrored back.
+    """
+    boxes = model.predict(images, batch_size, verbose=0)
+    if flip:
+        from common.letterbox import mirrored
+
+        of_mirrored = model.predict(images[:, :, ::-1], batch_size, verbose=0)
+        boxes = (boxes + mirrored(of_mirrored)) / 2
+    return boxes
+
+
 def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:
     """Another dataset through the same door, every case a test case."""
     from heart_detection.prepare_data import prepare
@@ -139,25 +166,48 @@ def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:
 
 def _print(metrics: dict[str, Any]) -> None:
     from common.results import with_interval
+    from common.scores.boxes import EDGES
 
     over, under = metrics["iou_above"]["0.5"], metrics["iou_below"]["0.5"]
     print(f"\nNumber of predictions where iou > threshold(0.5): {over}")
     print(f"Number of predictions where iou < threshold(0.5): {under}\n")
-    baseline = metrics["baselines"]["mean_box"]
-    print(f"  {'':<26}{'model':<24}mean box of training")
-    print(
-        f"  {'mean IoU':<26}{with_interval(metrics['iou'], 'mean'):<24}{baseline['iou_mean']:.3f}"
-    )
-    print(f"  {'median IoU':<26}{metrics['iou']['median']:.3f}")
-    for threshold, count in metrics["iou_above"].items():
-        by_baseline = baseline["iou_above"][threshold]
+    both = (metrics, metrics["baselines"]["mean_box"])
+
+    def row(name: str, cells: Iterable[str]) -> None:
+        print(f"  {name:<26}{''.join(f'{cell:<24}' for cell in cells)}".rstrip())
+
+    row("", ("model", "mean box of training"))
+    row("mean IoU", (with_interval(of["iou"], "mean") for of in both))
+    medians = ({**of["iou"], "ci95": of["iou"]["median_ci95"]} for of in both)
+    row("median IoU", (with_interval(median, "median") for median in medians))
+    for threshold in metrics["iou_above"]:
+        counts = (of["iou_above"][threshold] for of in both)
+        row(f"IoU over {threshold}", (f"{count} of {metrics['n']}" for count in counts))
+    for threshold in metrics["average_precision"]:
+        row(f"AP at {threshold}", (f"{of['average_precision'][threshold]:.3f}" for of in both))
+    for unit in ("px", "mm"):
+        if f"edge_error_{unit}" not in metrics:
+            continue
+        n = metrics[f"edge_error_{unit}"].get("n", metrics["n"])
         print(
-            f"  {'IoU over ' + threshold:<26}{f'{count} of ' + str(metrics['n']):<24}{by_baseline}"
+            f"\n  error of an edge in {unit}, {n} cases: mean absolute (mean; + is right or down)"
         )
-    unit = "mm" if "edge_error_mm" in metrics else "px"
-    errors = metrics[f"edge_error_{unit}"]
-    by_edge = ", ".join(f"{edge} {errors[edge]:.1f}" for edge in ("left", "top", "right", "bottom"))
-    print(f"  {'mean error of an edge':<26}{errors['mean']:.1f} {unit} ({by_edge})")
+        for edge in EDGES:
+            errors = (
+                (of[f"edge_error_{unit}"][edge], of[f"edge_bias_{unit}"][edge]) for of in both
+            )
+            row(edge, (f"{absolute:.1f} ({bias:+.1f})" for absolute, bias in errors))
+        row("all four", (f"{of[f'edge_error_{unit}']['mean']:.1f}" for of in both))
+    for group in ("view", "sex"):
+        if metrics[f"per_{group}"]:
+            over = "".join(f"{'over ' + threshold:<11}" for threshold in metrics["iou_above"])
+            print(f"\n  {group:<8}{'cases':<7}{'mean IoU':<24}{over}mean box's mean IoU")
+        for name, of in metrics[f"per_{group}"].items():
+            counts = "".join(f"{count:<11}" for count in of["iou_above"].values())
+            model, baseline = (
+                with_interval(one["iou"], "mean") for one in (of, of["baselines"]["mean_box"])
+            )
+            print(f"  {name:<8}{of['n']:<7}{model:<24}{counts}{baseline}")
 
 
 if __name__ == "__main__":

@@ -102,6 +102,7 @@ def training_data(
         contrast=settings.contrast,
         brightness=settings.contrast / 2,
         gamma=settings.contrast,
+        flip=settings.flip,
     )
 
     def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

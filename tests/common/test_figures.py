@@ -60,6 +60,21 @@ def test_boxes_are_drawn_in_their_colours_at_their_places(tmp_path, rows, column
         assert np.abs(seen - expected).max() <= 3
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(180, 60), (60, 180), (80, 80)])
+def test_a_title_of_two_lines_is_not_cut(tmp_path, rows, columns):
+    title = f"{'M' * 28}\nIoU 0.64"
+    path = figures.box_picture(
+        tmp_path / "a.png", np.zeros((rows, columns)), [1, 1, 9, 9], [2, 2, 9, 9], title, False
+    )
+    picture = opened(path)
+    edges = [picture[0], picture[-1], picture[:, 0], picture[:, -1]]
+    assert all((edge == 255).all() for edge in edges)
+    # Above the film stand two lines of text, with paper between them.
+    y0 = int(film_box(picture)[1])
+    written = (picture[: y0 - 2].min((1, 2)) < 128).astype(int)
+    assert (np.diff(written, prepend=0) == 1).sum() >= 2
+
+
 def test_blue_and_red_can_be_told_apart_without_colour():
     light, dark = (
         np.dot(ImageColor.getrgb(colour), [0.2126, 0.7152, 0.0722])
@@ -134,7 +149,7 @@ PICTURES = {
     "confusion": lambda path, s: figures.confusion_picture(path, [[5, 1], [0, 0]], ["a", "b"], s),
     "curves": lambda path, s: figures.curves_picture(path, *labels_and_scores(), 0.4, s),
     "histogram": lambda path, s: figures.histogram_picture(
-        path, np.array([0.1, 0.5]), 0.3, "IoU", s
+        path, np.array([0.1, 0.5]), np.array([0.2, 0.3]), "IoU", s
     ),
 }
 
@@ -152,6 +167,25 @@ def test_what_was_made_up_is_marked_and_all_else_stays(tmp_path, kind):
     height, width = differ.shape
     assert abs((x0 + x1) / 2 - width / 2) < 20 and abs((y0 + y1) / 2 - height / 2) < 20
     assert sorted(path.name for path in tmp_path.iterdir()) == ["False.png", "True.png"]
+
+
+def test_two_histograms_stand_beside_each_other_on_one_scale(tmp_path):
+    model, baseline = np.full(8, 0.72), np.concatenate([np.full(4, 0.32), np.full(2, 0.72)])
+    path = figures.histogram_picture(tmp_path / "a.png", model, baseline, "IoU", False)
+    picture = opened(path)
+    red, grey = (
+        np.abs(picture - ImageColor.getrgb(colour)).max(-1) < 5
+        for colour in (PREDICTION, figures.GREY)
+    )
+    # Within the axes, right of the legend: the bins of 0.3 and 0.7.
+    at = np.arange(picture.shape[1]) / picture.shape[1]
+    inside = np.arange(picture.shape[0])[:, None] < picture.shape[0] * 0.85
+    tall, short = box_of(red & (at > 0.6)), box_of(grey & inside & (at > 0.6))
+    left = box_of(grey & inside & (at > 0.37) & (at < 0.6))
+    heights = [box[3] - box[1] for box in (tall, left, short)]
+    assert heights[0] / heights[1] == pytest.approx(2, rel=0.03)
+    assert heights[0] / heights[2] == pytest.approx(4, rel=0.05)
+    assert 0 <= short[0] - tall[2] <= 3
 
 
 def test_a_confusion_matrix_is_as_dark_as_its_shares(tmp_path):
