@@ -115,23 +115,25 @@ def index_pneumonia(source: Path, patients: Path | None = None) -> pd.DataFrame:
     return _frame(cases, [*_COMMON, "label", *_DESCRIBED, "boxes", "finding", "left_out"])
 
 
-def index_heart(source: Path, patients: Path | None = None) -> pd.DataFrame:
+def index_heart(source: Path, patients: Path | None = None, label: str = "heart") -> pd.DataFrame:
     """List the images of a challenge folder that have a heart box.
 
     Args:
-        source: The folder. In `HEARTS` a ``name`` may end in .dcm, .png, .jpg or .jpeg; other
-            labels than "heart" in a ``label`` column are not looked at.
+        source: The folder. In `HEARTS` a ``name`` may end in .dcm, .png, .jpg or .jpeg.
         patients: As in `index_pneumonia`.
+        label: Where `HEARTS` has a ``label`` column, the boxes to take, in any case of letters;
+            a box without a label is taken too.
 
     Returns:
         As `index_pneumonia`, without ``label`` and ``boxes``, with ``x0``, ``y0``, ``x1``, ``y1``
         (the image's own pixels, half-open; NaN without a box). A case with several boxes, with one
         without area, or with one that leaves the image by more than a pixel of the boxes' grid is
         left out; within that pixel the box stays as published. Images without a box are no cases:
-        ``.attrs["images_without_box"]`` counts them.
+        ``.attrs["images_without_box"]`` counts them, ``.attrs["boxes_of_other_labels"]`` the boxes
+        that ``label`` left.
 
     Raises:
-        UserError: See the module.
+        UserError: See the module; and no box has that label.
     """
     source, images = _open(source)
     file = source / HEARTS
@@ -142,9 +144,15 @@ def index_heart(source: Path, patients: Path | None = None) -> pd.DataFrame:
         columns, rows = _read_csv(file, names)
     boxes: dict[str, list[list[float]]] = defaultdict(list)
     reasons: dict[str, str] = {}
+    others: list[str] = []
     for line, case, row in _usable(rows, "name", HEARTS, reasons):
-        if (row.get("label") or "heart").lower() == "heart":
+        if (row.get("label") or label).lower() == label.lower():
             boxes[case].append([_number(row, name, file, line) for name in names[1:]])
+        else:
+            others.append(row["label"])
+    if others and not boxes:
+        labels = _named_columns(sorted(set(others)))
+        raise UserError(f"{file}: no box is labelled {label!r}; choose among its labels: {labels}")
     cases = _described(source, images, set(boxes) | set(reasons), reasons, patients)
     findings = _findings(source, {})
     for case in cases:
@@ -165,6 +173,7 @@ def index_heart(source: Path, patients: Path | None = None) -> pd.DataFrame:
             case.update(zip(("x0", "y0", "x1", "y1"), box, strict=True))
     frame = _frame(cases, [*_COMMON, *_DESCRIBED, "x0", "y0", "x1", "y1", "finding", "left_out"])
     frame.attrs["images_without_box"] = len(set(images) - set(boxes))
+    frame.attrs["boxes_of_other_labels"] = len(others)
     return frame
 
 

@@ -243,6 +243,41 @@ def test_heart_boxes_that_cant_be_used(tmp_path):
     assert cases["c"]["x0"] == -1 and math.isnan(cases["d"]["x0"])
 
 
+def test_boxes_without_label_and_grid_are_refused_alike(tmp_path):
+    make(tmp_path, "abcdef")
+    hearts(
+        tmp_path, "a,1,1,9,9", "a,2,2,9,9", "b,1,1,9,0", "c,50,1,7,9", "d,50,1,7.5,9",
+        "e,1,,9,9", "f,1,1,-5,9", "z,1,1,9,9", header="name,x0,y0,w,h",
+    )  # fmt: skip
+    cases = by_case(index_heart(tmp_path))
+    assert {name: case["left_out"] for name, case in cases.items()} == {
+        "a": "several boxes", "b": "box without area", "c": "", "d": "box leaves the image",
+        "e": "incomplete box", "f": "box without area", "z": "no image",
+    }  # fmt: skip
+    assert cases["c"]["x1"] == 57  # a pixel too far to the right: as published
+
+
+def test_the_label_says_which_box_is_taken(tmp_path):
+    hearts(
+        make(tmp_path), "Heart,1,1,9,9,a,56,40", "lung,5,5,9,9,a,56,40", "lung,2,2,9,9,b,56,40",
+        ",3,3,9,9,c,56,40",
+    )  # fmt: skip
+    table = index_heart(tmp_path)
+    assert dict(zip(table["case"], table["x0"], strict=True)) == {"a": 1, "c": 3}
+    assert table.attrs == {"images_without_box": 1, "boxes_of_other_labels": 2}
+    table = index_heart(tmp_path, label="Lung")
+    assert dict(zip(table["case"], table["x0"], strict=True)) == {"a": 5, "b": 2, "c": 3}
+    assert table.attrs["boxes_of_other_labels"] == 1
+
+
+def test_a_label_that_no_box_has_is_refused_with_those_there_are(tmp_path):
+    hearts(make(tmp_path), "lung,1,1,9,9,a,56,40", "cor,5,5,9,9,a,56,40", "lung,2,2,9,9,b,56,40")
+    message = r"heart_detection\.csv: no box is labelled 'heart'; .* its labels: cor, lung$"
+    with pytest.raises(UserError, match=message):
+        index_heart(tmp_path)
+    assert list(index_heart(tmp_path, label="cor")["x0"]) == [5]
+
+
 def test_half_a_shape_is_refused(tmp_path):
     hearts(make(tmp_path), "1,1,2,2,a,5", header="x0,y0,w,h,name,img_shape_y")
     with pytest.raises(UserError, match="the column img_shape_x is missing"):
