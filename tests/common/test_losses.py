@@ -22,6 +22,7 @@ from common.losses import (
     iou,
     segmentation_loss,
 )
+from common.scores.boxes import iou as scored_iou
 
 side = st.tuples(st.integers(0, 90), st.integers(5, 100)).map(
     lambda pair: (pair[0] / 100, min(pair[0] + pair[1], 100) / 100)
@@ -46,21 +47,112 @@ def test_overlaps_worked_by_hand():
     assert number(giou, [0, 0, 0.1, 0.1], [0, 0.4, 0.1, 0.5]) == pytest.approx(-0.6, abs=1e-5)
 
 
-@given(boxes, boxes)
-@settings(max_examples=60, deadline=None)
-def test_overlaps_against_shapely(a, b):
+def test_complete_iou_of_boxes_of_other_shapes_worked_by_hand():
+    # One in the other: shared 0.08, either 0.16; centres 0.1 apart, hull's diagonal
+    # 0.4 * sqrt(2); width over height 1 and 2.
+    square, flat = [0.0, 0.0, 0.4, 0.4], [0.0, 0.0, 0.4, 0.2]
+    shape = 4 / math.pi**2 * (math.atan(1) - math.atan(2)) ** 2
+    expected = 0.5 - 0.01 / 0.32 - shape**2 / (0.5 + shape)
+    assert number(ciou, square, flat) == pytest.approx(expected, abs=1e-5)
+    assert number(ciou, flat, square) == pytest.approx(expected, abs=1e-5)
+    # The hull of a box and one in it is the box, so that GIoU is IoU.
+    assert number(giou, square, flat) == pytest.approx(0.5, abs=1e-5)
+
+
+def test_edge_losses_of_a_batch_worked_by_hand():
+    truth = np.array([[0.0, 0.0, 0.4, 0.4], [0.2, 0.2, 0.6, 0.6]], "float32")
+    found = np.array([[0.1, 0.0, 0.4, 0.2], [0.2, 0.2, 0.6, 0.6]], "float32")
+    # Of eight edges one is 0.1 off and one 0.2; shared 0.06 of 0.16.
+    assert float(box_loss("mse")(truth, found)) == pytest.approx(0.05 / 8, abs=1e-6)
+    assert float(box_loss("l1")(truth, found)) == pytest.approx(0.3 / 8, abs=1e-6)
+    assert float(box_loss("iou")(truth, found)) == pytest.approx((1 - 0.375) / 2, abs=1e-5)
+    both = (1 - 0.375 + 0.3) / 2
+    assert float(box_loss("iou+l1")(truth, found)) == pytest.approx(both, abs=1e-5)
+
+
+def by_shapely(name, a, b, weigh_at=None):
+    """A box loss of one pair in Python's floats, the areas by shapely.
+
+    CIoU's weight of the shape is that of the predicted box ``weigh_at``, else of ``b``.
+    """
+    off = [y - x for x, y in zip(a, b, strict=True)]
+    if name == "mse":
+        return sum(x**2 for x in off) / 4
+    if name == "l1":
+        return sum(map(abs, off)) / 4
     one, other = rectangle(*a), rectangle(*b)
     either, hull = unary_union([one, other]).area, unary_union([one, other]).envelope.area
     overlap = one.intersection(other).area / either
-    assert number(iou, a, b) == pytest.approx(overlap, abs=1e-4)
-    assert number(giou, a, b) == pytest.approx(overlap - (hull - either) / hull, abs=1e-4)
+    if name == "giou":
+        return 1 - overlap + (hull - either) / hull
+    if name == "ciou":
+        x0, y0, x1, y1 = unary_union([one, other]).bounds
+        distance = one.centroid.distance(other.centroid) ** 2 / ((x1 - x0) ** 2 + (y1 - y0) ** 2)
+        held = b if weigh_at is None else weigh_at
+        shape = shape_term(a, held)
+        weight = shape / (by_shapely("iou", a, held) + shape) if shape else 0
+        return 1 - overlap + distance + weight * shape_term(a, b)
+    return 1 - overlap + (sum(map(abs, off)) if name == "iou+l1" else 0)
 
-    x0, y0, x1, y1 = unary_union([one, other]).bounds
-    distance = one.centroid.distance(other.centroid) ** 2 / ((x1 - x0) ** 2 + (y1 - y0) ** 2)
+
+def shape_term(a, b):
     angles = [math.atan((box[2] - box[0]) / (box[3] - box[1])) for box in (a, b)]
-    shape = 4 / math.pi**2 * (angles[0] - angles[1]) ** 2
-    weight = shape / (1 - overlap + shape) if shape else 0
-    assert number(ciou, a, b) == pytest.approx(overlap - distance - weight * shape, abs=1e-3)
+    return 4 / math.pi**2 * (angles[0] - angles[1]) ** 2
+
+
+@pytest.mark.parametrize("name", BOX_LOSSES)
+@given(pairs=st.lists(st.tuples(boxes, boxes), min_size=1, max_size=6))
+@settings(max_examples=40, deadline=None)
+def test_a_box_loss_against_shapely(name, pairs):
+    truth, found = (np.array(of, "float32") for of in zip(*pairs, strict=True))
+    expected = np.mean([by_shapely(name, *pair) for pair in pairs])
+    tolerance = 1e-3 if name == "ciou" else 1e-4
+    assert float(box_loss(name)(truth, found)) == pytest.approx(expected, abs=tolerance)
+
+
+@given(boxes, boxes)
+@settings(max_examples=40, deadline=None)
+def test_the_metric_is_the_score_of_an_evaluation(a, b):
+    assert number(iou, a, b) == pytest.approx(scored_iou(a, b)[0], abs=1e-4)
+
+
+def slope(name, truth, found):
+    """The gradient of a loss by the four edges of one predicted box."""
+    import tensorflow as tf
+
+    found = tf.Variable([found], dtype=tf.float32)
+    with tf.GradientTape() as tape:
+        loss = box_loss(name)(tf.constant([truth], tf.float32), found)
+    return tape.gradient(loss, found).numpy()[0]
+
+
+@pytest.mark.parametrize("name", BOX_LOSSES)
+def test_slopes_are_those_of_small_steps(name):
+    truth, found = [0.2, 0.3, 0.6, 0.7], [0.1, 0.35, 0.55, 0.9]
+    step, expected = 1e-6, []
+    for edge in range(4):
+        by = np.eye(4)[edge] * step
+        # The weight is held, as in the paper.
+        ends = (by_shapely(name, truth, list(found + end), weigh_at=found) for end in (by, -by))
+        expected.append((next(ends) - next(ends)) / (2 * step))
+    np.testing.assert_allclose(slope(name, truth, found), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", BOX_LOSSES)
+@pytest.mark.parametrize(
+    "found",
+    [
+        [0.2, 0.3, 0.6, 0.7],  # the truth itself
+        [0.6, 0.3, 0.9, 0.7],  # touching it
+        [0.8, 0.8, 0.9, 0.9],  # apart
+        [0.4, 0.5, 0.4, 0.5],  # a point
+        [0.0, 0.0, 1.0, 1.0],  # everything
+    ],
+)
+def test_a_training_survives_any_box(name, found):
+    truth = [0.2, 0.3, 0.6, 0.7]
+    assert np.isfinite(number(box_loss(name), truth, found))
+    assert np.isfinite(slope(name, truth, found)).all()
 
 
 @pytest.mark.parametrize("name", BOX_LOSSES)
