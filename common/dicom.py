@@ -38,7 +38,7 @@ _HEADER_TAGS = [
     *("PatientAge", "ViewPosition", "SeriesDescription"),
 ]
 # Group 0028 is how pixels are to be shown, and no more.
-_PIXEL_TAGS = [
+PIXEL_TAGS = [
     *(tag for tag in DicomDictionary if tag >> 16 == 0x0028),
     *("ImagerPixelSpacing", "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData"),
 ]
@@ -127,7 +127,7 @@ def read_radiograph(path: Path) -> Radiograph:
     path = Path(path)
     jpeg = None
     with quiet(), named(path, "its header can't be read"):
-        dataset = parse(path, _PIXEL_TAGS)
+        dataset = parse(path, PIXEL_TAGS)
         check(path, dataset)
         syntax = dataset.file_meta.TransferSyntaxUID
         if syntax == uid.JPEGBaseline8Bit and dataset.SamplesPerPixel == 1:

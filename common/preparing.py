@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from common.artefacts import ROOT, sha256, write_csv
+from common.duplicates import dealt_together, find_duplicates
 from common.errors import UserError
 from common.settings import Project, SharedPrepare
 from common.splits import TEST, VALIDATION, leak_of_image_split, split_by_patient
@@ -88,14 +89,26 @@ def usable(cases: pd.DataFrame, source: Path) -> pd.DataFrame:
     return left
 
 
+def duplicates(cases: pd.DataFrame, source: Path, settings: SharedPrepare) -> pd.Series:
+    """The column ``duplicate_of``: the first case with exactly the same pixels.
+
+    It is "" for that first case, for a film that no other equals, and for what is left out.
+    """
+    left = cases[cases["left_out"] == ""]
+    return find_duplicates(left, source, settings.workers).reindex(cases.index, fill_value="")
+
+
 def split(
     cases: pd.DataFrame, strata: pd.Series, settings: SharedPrepare, all_test: bool
 ) -> pd.Series | str:
-    """The split of every case, by patient; ``test`` for all where ``all_test`` is set."""
+    """The split of every case, by patient; ``test`` for all where ``all_test`` is set.
+
+    Where ``cases`` have ``duplicate_of``, patients who share a film are dealt as one.
+    """
     if all_test:
         return TEST
     return split_by_patient(
-        cases["patient"],
+        dealt_together(cases) if "duplicate_of" in cases else cases["patient"],
         strata,
         settings.validation_share,
         settings.test_share,
@@ -211,6 +224,28 @@ def print_splits(cases: pd.DataFrame, groups: Mapping[str, str], settings: Share
             f"  No patient is on two sides. A split by image would have put the patient of "
             f"{leak:.0%} of the test images into training."
         )
+
+
+def print_duplicates(cases: pd.DataFrame, truth: str, columns: Sequence[str]) -> None:
+    """Print how many films equal another, and what that says of patients and labels.
+
+    Args:
+        cases: All cases, with ``duplicate_of``.
+        truth: What a case is labelled with, in a word.
+        columns: The columns that hold it.
+    """
+    films = cases[cases["duplicate_of"] != ""]
+    if films.empty:
+        return
+    originals = cases.set_index("case").loc[films["duplicate_of"]]
+    across = films["patient"].to_numpy() != originals["patient"].to_numpy()
+    differ = (films[columns].to_numpy() != originals[columns].to_numpy()).any(axis=1)
+    said = "1 film equals another" if len(films) == 1 else f"{len(films)} films equal another"
+    if across.any():
+        said += f", {across.sum()} across patients (dealt together)"
+    if differ.any():
+        said += f", {differ.sum()} with another {truth}"
+    print(f"  exact duplicates: {said}; duplicate_of in cases.csv names them")
 
 
 def print_disk(

@@ -11,7 +11,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -34,6 +33,7 @@ from common.artefacts import (
 )
 from common.backend import start_tensorflow
 from common.errors import UserError
+from common.processes import end_with_parent
 
 Features = Mapping[str, Any]
 """Name to bytes, str, int, float, or an array of floats or ints."""
@@ -195,11 +195,11 @@ class Prepared:
         """Every case: ``case``, ``patient``, ``split``, ``left_out`` and what the project adds."""
         path = self.folder / "cases.csv"
         try:
-            text = ("case", "patient", "split", "left_out", "view", "sex")
+            text = ("case", "patient", "split", "left_out", "view", "sex", "duplicate_of")
             # A case may be called NA.
             return pd.read_csv(
                 path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=["", "nan"]
-            ).fillna(dict.fromkeys(("left_out", "view", "sex", "split"), ""))
+            ).fillna(dict.fromkeys(text[2:], ""))
         except (OSError, ValueError):
             raise UserError(
                 f"{path}: cannot be read; prepare again with prepare_data.py --overwrite"
@@ -267,7 +267,7 @@ def _ahead(
     """
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
-        workers or os.cpu_count(), mp_context=spawn, initializer=_end_with_parent
+        workers or os.cpu_count(), mp_context=spawn, initializer=end_with_parent
     ) as pool:
         waiting: deque[tuple[Any, list[Future[Any]] | None]] = deque()
         for shard in [*plan, None, None]:
@@ -283,17 +283,6 @@ def _ahead(
             if waiting and (len(waiting) > 2 or shard is None):
                 done, calls = waiting.popleft()
                 yield done, None if calls is None else (r for c in calls for r in c.result())
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _decode_some(

@@ -19,22 +19,17 @@ from __future__ import annotations
 
 import csv
 import math
-import multiprocessing
 import os
 import re
-import sys
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from common.dicom import Header, read_header
 from common.errors import UserError
+from common.processes import each
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +43,7 @@ IMAGE_FOLDERS = ("stage_2_train_images", "images")
 MOST_BYTES = 200
 """Of an id, in UTF-8: a file's name has at most 255 bytes."""
 
-_POOL_FROM = 5000  # headers, half a millisecond each; a process takes a second or two to start
+_POOL_FROM = 5000  # headers, half a millisecond each
 _UNKNOWN = Header(0, 0, "", "", "", math.nan, None)
 _COMMON = ["case", "path", "patient"]
 _DESCRIBED = ["view", "sex", "age_years", "rows", "columns", "row_mm", "column_mm"]
@@ -258,16 +253,7 @@ def _described(
 
 def _headers(files: list[Path]) -> list[Header | str]:
     """Every file's header, or why it can't be read, in the order of ``files``."""
-    bar = {"total": len(files), "desc": "headers", "unit": "file", "delay": 2, "file": sys.stdout}
-    if len(files) < _POOL_FROM or os.cpu_count() == 1:
-        return list(tqdm(map(_header_or_reason, files), **bar))
-    # Not forked: the caller may hold TensorFlow's threads.
-    context = multiprocessing.get_context("spawn")
-    try:
-        with ProcessPoolExecutor(mp_context=context) as pool:
-            return list(tqdm(pool.map(_header_or_reason, files, chunksize=64), **bar))
-    except BrokenProcessPool:  # a caller that can't be started again, such as a notebook
-        return list(tqdm(map(_header_or_reason, files), **bar))
+    return each(_header_or_reason, files, _POOL_FROM, desc="headers", unit="file")
 
 
 def _header_or_reason(path: Path) -> Header | str:

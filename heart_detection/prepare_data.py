@@ -47,7 +47,12 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
     source = preparing.find_source(PROJECT, settings)
     folder = settings.prepared or PROJECT.prepared(source.synthetic)
     with only_one(folder):
-        decides = {**preparing.settings_of_data(settings), "all_test": all_test}
+        decides = {
+            **preparing.settings_of_data(settings),
+            "all_test": all_test,
+            # No setting: with it, data that was dealt without regard to them has another key.
+            "duplicates": "dealt together",
+        }
         key = records.source_key(source.folder, decides)
         if not records.begin(folder, key, settings.overwrite):
             print(f"\n{folder}: is prepared already, nothing to do")
@@ -56,9 +61,10 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         # -- Index: which cases there are, whose they are, and where the heart is.
         cases = index_heart(source.folder, settings.patients)
         cases["split"] = ""
+        cases["duplicate_of"] = preparing.duplicates(cases, source.folder, settings)
         left = preparing.usable(cases, source.folder)
 
-        # -- Split: by patient, before anything is augmented.
+        # -- Split: by patient, those who share a film as one, before anything is augmented.
         cases.loc[left.index, "split"] = preparing.split(left, left["view"], settings, all_test)
         left = cases.loc[left.index]
 
@@ -75,6 +81,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         # -- Tell: tables, counts, the disk that was saved, how the copies look.
         preparing.write_cases(folder, cases)
         preparing.print_splits(cases, {}, settings)
+        preparing.print_duplicates(cases, "box", BOX)
         if cases.attrs.get("images_without_box"):
             print(f"  {cases.attrs['images_without_box']} images have no box and are no cases")
         sheet = [_draw_copies(folder, jobs, decode, source.synthetic)] if copies else []

@@ -46,7 +46,12 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
     source = preparing.find_source(PROJECT, settings)
     folder = settings.prepared or PROJECT.prepared(source.synthetic)
     with only_one(folder):
-        decides = {**preparing.settings_of_data(settings), "all_test": all_test}
+        decides = {
+            **preparing.settings_of_data(settings),
+            "all_test": all_test,
+            # No setting: with it, data that was dealt without regard to them has another key.
+            "duplicates": "dealt together",
+        }
         key = records.source_key(source.folder, decides)
         if not records.begin(folder, key, settings.overwrite):
             print(f"\n{folder}: is prepared already, nothing to do")
@@ -55,9 +60,10 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         # -- Index: which cases there are, and whose they are.
         cases = index_pneumonia(source.folder, settings.patients)
         cases["split"] = ""
+        cases["duplicate_of"] = preparing.duplicates(cases, source.folder, settings)
         left = preparing.usable(cases, source.folder)
 
-        # -- Split: by patient, before anything is augmented.
+        # -- Split: by patient, those who share a film as one, before anything is augmented.
         strata = left["label"].astype(str) + left["view"]
         cases.loc[left.index, "split"] = preparing.split(left, strata, settings, all_test)
         left = cases.loc[left.index]
@@ -78,6 +84,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         _write_images(folder, source.folder, jobs, unreadable)
         groups = {"positive": "label == 1", "negative": "label == 0"}
         preparing.print_splits(cases, groups, settings)
+        preparing.print_duplicates(cases, "label", ["label"])
         if copies:
             made = sum(1 for job in jobs if job["copy"])
             print(f"  Augmentor: {copies} copies of each positive that trains, {made} in all")
