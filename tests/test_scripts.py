@@ -107,6 +107,66 @@ def test_heart_scores_are_those_of_its_predictions(whole):
     assert (once.prepared / "augmented_samples.png").is_file()
 
 
+def test_heart_scores_tell_edges_views_and_sexes_apart(whole):
+    once = whole("heart_detection")
+    with open(once.prepared / "cases.csv") as file:
+        cases = {row["case"]: row for row in csv.DictReader(file)}
+    of_case = [cases[row["case"]] for row in once.predictions]
+    for edge, name, size in (
+        ("x0", "left", "column_mm"), ("y0", "top", "row_mm"),
+        ("x1", "right", "column_mm"), ("y1", "bottom", "row_mm"),
+    ):  # fmt: skip
+        off = np.array([float(row[edge]) - float(row[f"true_{edge}"]) for row in once.predictions])
+        mm = off * [float(case[size]) for case in of_case]
+        for unit, errors in (("px", off), ("mm", mm)):
+            bias, error = once.metrics[f"edge_bias_{unit}"], once.metrics[f"edge_error_{unit}"]
+            assert bias[name] == pytest.approx(errors.mean(), abs=0.02)
+            assert error[name] == pytest.approx(np.abs(errors).mean(), abs=0.02)
+    ious = np.array([float(row["iou"]) for row in once.predictions])
+    for group in ("view", "sex"):
+        names = np.array([case[group] for case in of_case])
+        assert set(once.metrics[f"per_{group}"]) == set(names) - {""}
+        for name, scores in once.metrics[f"per_{group}"].items():
+            assert scores["n"] == (names == name).sum()
+            assert scores["iou"]["mean"] == pytest.approx(ious[names == name].mean(), abs=1e-3)
+            assert re.search(rf"\n  {name} +{scores['n']} ", once.said["evaluate"])
+
+
+def test_heart_scores_are_printed_beside_the_mean_boxs(whole):
+    once = whole("heart_detection")
+    baseline = once.metrics["baselines"]["mean_box"]
+    for name, scores in (("mean", "ci95"), ("median", "median_ci95")):
+        line = next(x for x in once.said["evaluate"].splitlines() if f"  {name} IoU" in x)
+        expected = [
+            f"{iou[name]:.3f} [{iou[scores][0]:.3f}, {iou[scores][1]:.3f}]"
+            for iou in (once.metrics["iou"], baseline["iou"])
+        ]
+        assert re.findall(r"\d\.\d+ \[[^]]+\]", line) == expected
+    precision = once.metrics["average_precision"]["0.5:0.95"]
+    assert re.search(rf"AP at 0\.5:0\.95 +{precision:.3f} ", once.said["evaluate"])
+    # The lines of the article come before all other scores.
+    said = once.said["evaluate"]
+    assert said.index("iou < threshold(0.5)") < said.index("mean IoU")
+    assert (once.evaluation / "iou_histogram.png").is_file()
+
+
+def test_heart_boxes_are_averaged_with_the_mirrored_films_where_asked(whole):
+    once = whole("heart_detection")
+    run(
+        "heart_detection", "evaluate", "--run", once.run, "--flip", "--name", "flipped",
+        "--pictures", 1,
+    )  # fmt: skip
+    folder = once.run / "evaluation/flipped"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["flip"] is True and once.metrics["flip"] is False
+    assert metrics["n"] == once.metrics["n"]
+    assert metrics["baselines"] == once.metrics["baselines"]
+    with open(folder / "predictions.csv") as file:
+        flipped = list(csv.DictReader(file))
+    assert [row["case"] for row in flipped] == [row["case"] for row in once.predictions]
+    assert [row["x0"] for row in flipped] != [row["x0"] for row in once.predictions]
+
+
 def test_heart_truth_is_the_box_of_the_csv(whole):
     once = whole("heart_detection")
     with open(once.sample / "rsna_heart_detection.csv") as file:

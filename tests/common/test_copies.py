@@ -4,6 +4,8 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from common.copies import augmentor_copy, imgaug_copy
 from tests.common.drawing import rectangle, seen_box
@@ -76,6 +78,25 @@ def test_boxes_of_copies_differ_in_place_and_size():
     boxes = np.array([imgaug_copy(IMAGE, BOX, seed)[1] for seed in range(12)])
     assert np.ptp(boxes[:, 0]) > 0.03 and np.ptp(boxes[:, 1]) > 0.03
     assert np.ptp(boxes[:, 2] - boxes[:, 0]) > 0.02
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.tuples(*[st.floats(0.0, 0.9)] * 4))
+def test_a_copys_box_is_in_the_image_and_as_large_as_the_scale_allows(seed, numbers):
+    (x0, x1), (y0, y1) = sorted(numbers[:2]), sorted(numbers[2:])
+    box = np.array([x0, y0, x1 + 0.1, y1 + 0.1])
+    made = imgaug_copy(IMAGE, box, seed)
+    if made is None:
+        return
+    moved = made[1]
+    assert moved.min() >= 0 and moved.max() <= 1
+    change = (moved[2:] - moved[:2]) / (box[2:] - box[:2])
+    # One scale for both axes, 0.9 to 1.1.
+    assert change[0] == pytest.approx(change[1], rel=1e-3)
+    assert 0.9 - 1e-3 <= change[0] <= 1.1 + 1e-3
+    # Undone, it is the box again: scaled about the middle, then shifted by up to 0.06.
+    middles = (moved[:2] + moved[2:]) / 2 - 0.5, (box[:2] + box[2:]) / 2 - 0.5
+    assert np.abs(middles[0] - change[0] * middles[1]).max() <= 0.06 + 1 / 64
 
 
 def test_a_box_that_left_the_image_gives_no_copy():
