@@ -7,9 +7,12 @@ same formula of our own elsewhere. Both give the same map (tests/common/test_exp
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from common.scores.intervals import ci95_of_mean
 
 if TYPE_CHECKING:
     import keras
@@ -91,34 +94,101 @@ def _scaled(one: np.ndarray, side: tuple[int, ...]) -> np.ndarray:
     return scaled / greatest if greatest > 0 else scaled
 
 
-def pointing_game(maps: np.ndarray, boxes: list[np.ndarray]) -> dict[str, float | int | None]:
+def randomised(model: keras.Model, seed: int = 0) -> keras.Model:
+    """The same network with its weights drawn anew, each in the spread that it has.
+
+    A map that does not change with it shows the image's edges and not what was learned
+    (Adebayo et al. 2018, "Sanity Checks for Saliency Maps", arXiv:1810.03292).
+    """
+    import keras
+
+    copy = keras.models.clone_model(model)
+    draws = np.random.default_rng(seed)
+    copy.set_weights(
+        [
+            # A batch variance stays what it is: it cannot be negative.
+            weight if weight.ndim < 2 else draws.permutation(weight.ravel()).reshape(weight.shape)
+            for weight in model.get_weights()
+        ]
+    )
+    return copy
+
+
+def likeness(maps: np.ndarray, others: np.ndarray) -> float | None:
+    """The mean rank correlation of two sets of maps (cases, side, side), -1 to 1.
+
+    Spearman's, over the pixels of each case; cases with a map of one value do not count, and
+    None is the likeness of none.
+    """
+    from scipy.stats import spearmanr
+
+    found = [
+        float(spearmanr(one, other, axis=None).statistic)
+        for one, other in zip(maps, others, strict=True)
+        if np.ptp(one) > 0 and np.ptp(other) > 0
+    ]
+    return float(np.mean(found)) if found else None
+
+
+def centred_blob(side: int) -> np.ndarray:
+    """A map (side, side), 0 to 1, that only knows that films are centred: a Gaussian.
+
+    Its standard deviation is a quarter of the side.
+    """
+    away = ((np.arange(side) + 0.5) / side - 0.5) / 0.25
+    bell = np.exp(-(away**2) / 2)
+    return np.outer(bell, bell)
+
+
+def pointing_game(
+    maps: np.ndarray, boxes: list[np.ndarray], patients: Sequence[str], seed: int = 0
+) -> dict[str, Any]:
     """Whether a map's peak lies in a radiologist's box (Zhang et al. 2016, arXiv:1608.00507).
 
     Args:
         maps: (cases, side, side), from `gradcam`.
         boxes: For each case its boxes (n, 4), (x0, y0, x1, y1) in fractions of the side; cases
             with none do not count.
+        patients: The patient of each case, for the interval.
+        seed: Of the bootstrap.
 
     Returns:
-        ``pointing_game``: share of the cases whose peak is inside a box; ``chance``: the mean
-        share of the image that boxes cover, which a random peak would score; ``weight_inside``:
-        the mean share of a map's weight inside; ``n`` cases. None where n is 0.
+        ``pointing_game``: share of the cases whose peak is inside a box, and its ``ci95``;
+        ``chance``: the mean share of the image that boxes cover, which a random peak would score,
+        and a map without form would have inside; ``weight_inside``: the mean share of a map's
+        weight inside; ``centred_blob``: both of `centred_blob`; ``n`` cases. None where n is 0.
     """
-    hits, chances, inside = [], [], []
-    for one, of_case in zip(maps, boxes, strict=True):
+    hits, chances, inside, blob_hits, blob_inside, known = [], [], [], [], [], []
+    for one, of_case, patient in zip(maps, boxes, patients, strict=True):
         if not len(of_case):
             continue
+        known.append(patient)
         covered = boxes_mask(of_case, one.shape[0])
         peak = np.unravel_index(np.argmax(one), one.shape)
         hits.append(bool(covered[peak]) and one.max() > 0)
         chances.append(covered.mean())
         inside.append((one * covered).sum() / one.sum() if one.sum() > 0 else 0.0)
+        blob = centred_blob(one.shape[0])
+        blob_hits.append(covered[np.unravel_index(np.argmax(blob), blob.shape)])
+        blob_inside.append((blob * covered).sum() / blob.sum())
     if not hits:
-        return {"pointing_game": None, "chance": None, "weight_inside": None, "n": 0}
+        return {
+            "pointing_game": None,
+            "ci95": None,
+            "chance": None,
+            "weight_inside": None,
+            "centred_blob": None,
+            "n": 0,
+        }
     return {
         "pointing_game": float(np.mean(hits)),
+        "ci95": ci95_of_mean(hits, known, seed),
         "chance": float(np.mean(chances)),
         "weight_inside": float(np.mean(inside)),
+        "centred_blob": {
+            "pointing_game": float(np.mean(blob_hits)),
+            "weight_inside": float(np.mean(blob_inside)),
+        },
         "n": len(hits),
     }
 

@@ -161,18 +161,20 @@ def box_picture(
 
 def film_sheet(
     path: Path,
-    images: Sequence[np.ndarray],
+    images: Sequence[np.ndarray | None],
     boxes: Sequence[np.ndarray],
     titles: Sequence[str],
     synthetic: bool,
     columns: int = 4,
 ) -> Path:
-    """Films on a sheet, each with its boxes (n, 4) in its own pixels, in blue."""
+    """Films on a sheet, each with its boxes (n, 4) in its own pixels, in blue; None is a gap."""
     rows = -(-len(images) // columns)
     figure, axes = new_figure(columns, rows, 2.2, 2.4)
     for one in axes.flat:
         one.set_axis_off()
     for one, image, of_image, title in zip(axes.flat, images, boxes, titles, strict=False):
+        if image is None:
+            continue
         draw_film(one, image, title)
         for box in of_image:
             draw_box(one, box, TRUTH)
@@ -208,9 +210,23 @@ def confusion_picture(
 
 
 def curves_picture(
-    path: Path, labels: np.ndarray, scores: np.ndarray, threshold: float, synthetic: bool
+    path: Path,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    calibrated: np.ndarray,
+    threshold: float,
+    synthetic: bool,
 ) -> Path:
-    """ROC, precision-recall and reliability of a classifier, each beside doing nothing clever."""
+    """ROC, precision-recall and reliability of a classifier, each beside doing nothing clever.
+
+    Args:
+        path: Where the PNG goes.
+        labels: (n,) 0 or 1, both there.
+        scores: (n,) probabilities.
+        calibrated: (n,) the same after temperature scaling.
+        threshold: Marked on the ROC curve.
+        synthetic: Whether the data was made up.
+    """
     from sklearn.calibration import calibration_curve
     from sklearn.metrics import precision_recall_curve, roc_curve
 
@@ -232,8 +248,12 @@ def curves_picture(
     recall.plot(sensitivity, precision, color=PREDICTION, label="model")
     recall.axhline(labels.mean(), ls=":", color=GREY, label="share of positives")
     recall.set(xlabel="recall", ylabel="precision", ylim=(0, 1.02))
-    observed, said = calibration_curve(labels, scores, n_bins=10)
-    reliability.plot(said, observed, "o-", color=PREDICTION, label="model")
+    for of, colour, style, name in (
+        (scores, PREDICTION, "o-", "model"),
+        (calibrated, TRUTH, "s--", "after temperature"),
+    ):
+        observed, said = calibration_curve(labels, of, n_bins=10)
+        reliability.plot(said, observed, style, color=colour, label=name)
     reliability.plot([0, 1], [0, 1], ":", color=GREY, label="perfect")
     reliability.set(xlabel="predicted probability", ylabel="observed share", ylim=(0, 1.02))
     for one in axes[0]:

@@ -8,12 +8,13 @@ in one file, ``checkpoint.npz``, that is replaced in one step. Order and augment
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,41 @@ def steps_in_epoch(samples: int, settings: SharedTrain) -> tuple[int, int]:
     return samples // batch_size, batch_size
 
 
+def fit_in_stages(
+    run: Path, build: Callable[[str], keras.Model], head: Collection[str], **options: Any
+) -> State:
+    """Train the head first, where ``--head-epochs`` asks for it, then everything.
+
+    The head learns on a frozen backbone, whose batch statistics stay those of its starting
+    weights: the large steps of a new head would otherwise destroy what the backbone knows. Its
+    best epoch, kept in ``run/head``, is where the second stage starts.
+
+    Args:
+        run: The folder to write to.
+        build: Makes the model with the starting weights of a name (`SharedTrain.weights`).
+        head: The names of the layers that learn in the first stage.
+        options: The further arguments of `fit`.
+    """
+    settings: SharedTrain = options["settings"]
+    if not settings.head_epochs:
+        return fit(run, lambda: build(settings.weights), **options)
+
+    def build_frozen() -> keras.Model:
+        model = build(settings.weights)
+        for layer in model.layers:
+            layer.trainable = layer.name in head
+        return model
+
+    print("  the head alone:", flush=True)
+    (run / "head").mkdir(exist_ok=True)
+    alone = dataclasses.replace(
+        settings, epochs=settings.head_epochs, learning_rate=settings.head_learning_rate
+    )
+    fit(run / "head", build_frozen, **{**options, "settings": alone})
+    print("  everything:", flush=True)
+    return fit(run, lambda: build(str(run / "head")), **options)
+
+
 def fit(
     run: Path,
     build: Callable[[], keras.Model],
@@ -90,6 +126,7 @@ def fit(
     validation: tf.data.Dataset,
     steps: int,
     settings: SharedTrain,
+    class_weight: Mapping[int, float] | None = None,
 ) -> State:
     """Train a model, or go on with a training that did not end.
 
@@ -105,7 +142,8 @@ def fit(
         training: The first epoch, from 0, to the batches from there on, ``steps`` an epoch.
         validation: Batches.
         steps: Steps in an epoch.
-        settings: Epochs, learning rate, patience.
+        settings: Epochs, learning rate, patience, averaging.
+        class_weight: How much a case of each class counts in the loss; 1 if not given.
 
     Returns:
         The state at the end.
@@ -119,7 +157,12 @@ def fit(
     keras.utils.set_random_seed(settings.seed)
     with _on_all_gpus():
         model = build()
-        model.compile(keras.optimizers.Adam(_schedule(settings, steps)), loss=loss, metrics=metrics)
+        optimizer = keras.optimizers.Adam(
+            _schedule(settings, steps),
+            use_ema=settings.averaging > 0,
+            ema_momentum=settings.averaging,
+        )
+        model.compile(optimizer, loss=loss, metrics=metrics)
         model.optimizer.build(model.trainable_variables)
     state = _restore(run / "checkpoint.npz", model)
     # The second is a training that was killed after its last epoch, before it could say so.
@@ -135,6 +178,7 @@ def fit(
         initial_epoch=state.epoch,
         epochs=settings.epochs,
         callbacks=_callbacks(run, model, state, settings, steps),
+        class_weight=class_weight,
         shuffle=False,
         verbose=0,
     )
@@ -219,7 +263,7 @@ def _callbacks(
                 # Without optimizer and loss the file is a third, and loads where no class of
                 # this repository is known.
                 bare = keras.Model(model.input, model.output, name=model.name)
-                with whole_file(run / "model.keras") as beside:
+                with _averaged(model), whole_file(run / "model.keras") as beside:
                     bare.save(beside)
             write_csv(run / "history.csv", state.history[0], state.history)
             if time.monotonic() - self.kept > SECONDS_BETWEEN_CHECKPOINTS:
@@ -232,8 +276,18 @@ def _callbacks(
                 flush=True,
             )
 
+    class Averaged(keras.callbacks.Callback):
+        """Validates the average of the weights instead of the last step's."""
+
+        def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
+            self.average = _averaged(model)
+            self.average.__enter__()
+
+        def on_test_end(self, logs: Mapping[str, float] | None = None) -> None:
+            self.average.__exit__(None, None, None)
+
     board = keras.callbacks.TensorBoard(str(run / "tensorboard"), write_graph=False)
-    return [board, stopping, Keeper()]
+    return [Averaged(), board, stopping, Keeper()]
 
 
 def _schedule(settings: SharedTrain, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -275,6 +329,22 @@ def _restore(path: Path, model: keras.Model) -> State:
             f"{path}: is damaged or of another model; remove it to begin this run anew"
         ) from error
     return state
+
+
+@contextlib.contextmanager
+def _averaged(model: keras.Model) -> Iterator[None]:
+    """The running average in place of the weights, where the optimizer keeps one."""
+    optimizer = model.optimizer
+    if not optimizer.use_ema:
+        yield
+        return
+    of_last_step = [np.asarray(variable) for variable in model.trainable_variables]
+    optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.trainable_variables, of_last_step, strict=True):
+            variable.assign(value)
 
 
 def _variables(model: keras.Model) -> list[Any]:

@@ -86,6 +86,26 @@ def training_batches(
     return every.prefetch(tf.data.AUTOTUNE)
 
 
+def repeated(
+    records: tf.data.Dataset, times: Callable[[Any], tf.Tensor], seed: tf.Tensor
+) -> tf.data.Dataset:
+    """Every record as often as asked; of a fraction, the seed draws who comes once more.
+
+    Args:
+        records: Records.
+        times: A record to a () float32, 0 or more.
+        seed: () int64; the same seed and records give the same.
+    """
+    import tensorflow as tf
+
+    def copies(number: tf.Tensor, record: Any) -> tf.data.Dataset:
+        drawn = tf.random.stateless_uniform((), tf.stack([seed, number]))
+        count = tf.floor(times(record) + drawn)
+        return tf.data.Dataset.from_tensors(record).repeat(tf.cast(count, tf.int64))
+
+    return records.enumerate().flat_map(copies)
+
+
 def radiographs(
     prepared: Prepared, splits: Sequence[str], side: int, target: str, numbers: int
 ) -> tf.data.Dataset:
@@ -118,10 +138,15 @@ def radiographs(
 
 
 def stored_films(
-    prepared: Prepared, splits: Sequence[str], target: str, numbers: int, cases: Sequence[str]
+    prepared: Prepared,
+    splits: Sequence[str],
+    target: str,
+    numbers: int,
+    cases: Sequence[str],
+    side: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """Some cases' images as they are stored, (side, side) uint8, by case."""
-    side = prepared.manifest["settings"]["image_size"]
+    """Some cases' images, (side, side) uint8, by case; as they are stored if no side is given."""
+    side = side or prepared.manifest["settings"]["image_size"]
     wanted = {case.encode() for case in cases}
     return {
         record["case"].decode(): record["image"][..., 0]

@@ -61,14 +61,14 @@ class SharedPrepare(Shared):
     def __post_init__(self) -> None:
         """Refuse shares and folds that leave nothing to train on."""
         for name in ("validation_share", "test_share"):
-            _require(0 <= getattr(self, name) < 1, name, "0 or more and below 1", self)
-        _require(
+            require(0 <= getattr(self, name) < 1, name, "0 or more and below 1", self)
+        require(
             self.validation_share + self.test_share < 1,
             "validation_share",
             "such that validation and test leave a share for training",
             self,
         )
-        _require(self.folds == 0 or self.folds >= 2, "folds", "0, or 2 and more", self)
+        require(self.folds == 0 or self.folds >= 2, "folds", "0, or 2 and more", self)
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,14 @@ class SharedTrain(Shared):
     """Side of the model's input in pixels. 0: the side that was prepared."""
     weights: str = "none"
     """Where the weights start: imagenet, none, a .keras or .weights.h5 file, or a run's folder."""
+    head_epochs: int = 0
+    """Epochs before all others in which only the head learns: the backbone is frozen and keeps its
+    batch statistics. For starts with --weights; 0: everything learns from the first step."""
+    head_learning_rate: float = 1e-3
+    """The highest learning rate of those epochs."""
+    averaging: float = 0.0
+    """Momentum, 0 to below 1, of a running average of the weights over the steps; the average is
+    what is validated and kept. 0: the weights of the last step."""
     fold: int = 0
     """With a set prepared in folds: the fold that validates, from 0."""
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16", "onednn_bfloat16"] = (
@@ -105,11 +113,14 @@ class SharedTrain(Shared):
     def __post_init__(self) -> None:
         """Refuse numbers that no training can use."""
         for name in ("epochs", "batch_size", "patience"):
-            _require(getattr(self, name) >= 1, name, "1 or more", self)
-        _require(self.learning_rate > 0, "learning_rate", "above 0", self)
-        _require(0 <= self.warmup_share < 1, "warmup_share", "0 or more and below 1", self)
-        _require(self.fold >= 0, "fold", "0 or more", self)
-        _require(
+            require(getattr(self, name) >= 1, name, "1 or more", self)
+        require(self.learning_rate > 0, "learning_rate", "above 0", self)
+        require(self.head_learning_rate > 0, "head_learning_rate", "above 0", self)
+        require(0 <= self.head_epochs <= self.epochs, "head_epochs", "0 to --epochs", self)
+        require(0 <= self.averaging < 1, "averaging", "0 or more and below 1", self)
+        require(0 <= self.warmup_share < 1, "warmup_share", "0 or more and below 1", self)
+        require(self.fold >= 0, "fold", "0 or more", self)
+        require(
             self.image_size == 0 or self.image_size >= 32, "image_size", "0, or 32 and more", self
         )
 
@@ -135,9 +146,9 @@ class SharedEvaluate(Shared):
 
     def __post_init__(self) -> None:
         """Refuse numbers that no evaluation can use, and a name that is no folder name."""
-        _require(self.pictures >= 0, "pictures", "0 or more", self)
-        _require(self.batch_size >= 1, "batch_size", "1 or more", self)
-        _require(
+        require(self.pictures >= 0, "pictures", "0 or more", self)
+        require(self.batch_size >= 1, "batch_size", "1 or more", self)
+        require(
             not self.name
             or (re.fullmatch(r"[\w.-]{1,100}", self.name) is not None and set(self.name) != {"."}),
             "name",
@@ -330,7 +341,8 @@ def show(title: str, settings: Shared) -> None:
         print(f"  {name:<{width}}  {'' if value is None else value}")
 
 
-def _require(condition: bool, name: str, wanted: str, settings: Shared) -> None:
+def require(condition: bool, name: str, wanted: str, settings: Shared) -> None:
+    """Refuse a setting's value, with its flag and what it must be, as a `UserError`."""
     if not condition:
         flag = "--" + name.replace("_", "-")
         raise UserError(f"{flag} must be {wanted}. Received: {getattr(settings, name)}")

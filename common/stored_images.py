@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-def stored_image(path: Path, side: int) -> bytes:
+def stored_image(path: Path, side: int, stretch: bool = False) -> bytes:
     """A DICOM file as it is stored.
 
     Args:
         path: A radiograph.
         side: Side of the square in pixels.
+        stretch: Whether a film's proportions are given up to fill the square.
 
     Returns:
         JPEG Baseline or PNG bytes of (side, side) uint8.
@@ -37,7 +38,7 @@ def stored_image(path: Path, side: int) -> bytes:
     radiograph = read_radiograph(path)
     if radiograph.jpeg is not None and radiograph.pixels.shape == (side, side):
         return radiograph.jpeg
-    return png(Letterbox(*radiograph.pixels.shape, side).into_square(radiograph.pixels))
+    return png(Letterbox(*radiograph.pixels.shape, side, stretch).into_square(radiograph.pixels))
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from common.settings import Preset, Project, SharedEvaluate, SharedPrepare, SharedTrain
+from common.settings import Preset, Project, SharedEvaluate, SharedPrepare, SharedTrain, require
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,9 @@ class PrepareSettings(SharedPrepare):
     patient has several. Default: nih_patients.csv in the source folder, else the PatientID."""
     image_size: int = 224
     """Side of the stored square in pixels; proportions are kept, the rest is black."""
+    proportions: Literal["pad", "stretch"] = "pad"
+    """How a film becomes a square: pad keeps its proportions and fills up with black, stretch
+    does not keep them."""
     copies: int = -1
     """Augmentor's copies of each positive of the training split. -1: as many as bring the
     positives nearest to the number of negatives, at most 3."""
@@ -27,6 +30,15 @@ class PrepareSettings(SharedPrepare):
 class TrainSettings(SharedTrain):
     """What train.py takes."""
 
+    standardise: bool = True
+    """Bring every film to mean 0 and one spread inside the model, so that exposure and contrast do
+    not count. Off: subtract ImageNet's means, as its weights want."""
+    loss: Literal["crossentropy", "focal"] = "crossentropy"
+    """What is minimised: the cross-entropy, or the focal loss (Lin et al. 2017, gamma 2), in which
+    cases that are clear already count little."""
+    balance: Literal["none", "weights", "oversampling"] = "none"
+    """What is done, beside Augmentor's copies, where one label is rare: nothing; its cases count
+    more in the loss; or they come more often. Either moves all probabilities towards one half."""
     label_smoothing: float = 0.0
     """Moves the labels from 0 and 1 towards 0.5 by half of this share."""
     rotation_degrees: float = 5.0
@@ -43,9 +55,21 @@ class TrainSettings(SharedTrain):
 class EvaluateSettings(SharedEvaluate):
     """What evaluate.py takes."""
 
-    threshold: Literal["run", "0.5"] = "run"
-    """Where the decision is made: run, the threshold that train.py found on the validation
-    split (Youden), or 0.5."""
+    sensitivity: float = 0.0
+    """The decision's threshold: the highest that finds at least this share of the validation
+    split's positives. 0: the one with the most sensitivity + specificity there (Youden)."""
+    threshold: float = 0.0
+    """A threshold of your own, 0 to 1. 0: from the validation split."""
+    flip: bool = False
+    """Average the probabilities of the film and of its mirror image, for the threshold too."""
+    gradcam_layer: str = "conv5_block3_out"
+    """The convolutional layer that Grad-CAM looks at; conv4_block6_out has twice the resolution."""
+
+    def __post_init__(self) -> None:
+        """Refuse shares outside 0 to 1."""
+        super().__post_init__()
+        for name in ("sensitivity", "threshold"):
+            require(0 <= getattr(self, name) <= 1, name, "0 to 1", self)
 
 
 DEMO = Preset(
@@ -59,14 +83,31 @@ DEMO = Preset(
 CPU = Preset(
     about="real data on two cores, from scratch. python train.py --preset cpu",
     prepare=PrepareSettings(image_size=224),
-    train=TrainSettings(epochs=12, batch_size=16, image_size=96, learning_rate=1e-3),
+    train=TrainSettings(
+        epochs=20,
+        batch_size=16,
+        image_size=96,
+        learning_rate=1e-3,
+        label_smoothing=0.1,
+        rotation_degrees=8.0,
+        scale=0.2,
+        shift=0.1,
+        contrast=0.3,
+    ),
     evaluate=EvaluateSettings(),
 )
 
 GPU = Preset(
     about="what one would run on a card, from ImageNet. python train.py --preset gpu",
     prepare=PrepareSettings(image_size=224),
-    train=TrainSettings(epochs=30, batch_size=64, learning_rate=1e-4, weights="imagenet"),
+    train=TrainSettings(
+        epochs=30,
+        batch_size=64,
+        learning_rate=1e-4,
+        weights="imagenet",
+        head_epochs=3,
+        standardise=False,
+    ),
     evaluate=EvaluateSettings(),
 )
 

@@ -1,9 +1,9 @@
 """Score a pneumonia run on cases that it never saw, and show where it looked.
 
 Reads a run that ended. Writes evaluation/test/ in it (or evaluation/NAME/ for --source, where
-every case is a test case): metrics.json, predictions.csv, confusion_matrix.png, curves.png and
-Grad-CAM pictures. Prints the confusion matrix, the classification report and the scores beside
-their baselines.
+every case is a test case): metrics.json, predictions.csv, confusion_matrix.png, curves.png,
+surest.png (the surest right and wrong cases) and Grad-CAM pictures. Prints the confusion matrix,
+the classification report and the scores beside their baselines.
 
     python evaluate.py --run runs/my-run
     python evaluate.py --run runs/my-run --source another/dataset
@@ -12,14 +12,14 @@ their baselines.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common.errors import run_script
+from common.errors import UserError, run_script
 from common.settings import parse, show
 from pneumonia_classification.config import PROJECT, EvaluateSettings, PrepareSettings
-
-IN_A_GROUP = ("n", "positives", "auroc", "accuracy", "recall", "specificity")
 
 
 def main() -> None:
@@ -34,15 +34,13 @@ def main() -> None:
     name, folder = runs.evaluation_folder(run, settings)
     start_tensorflow()
 
-    import numpy as np
-
-    from common import explain, figures, fitting
+    from common import fitting
     from common.artefacts import only_one, write_csv, write_json
-    from common.models.resnet50 import GRADCAM_LAYER
     from common.pipeline import stored_films
     from common.preparing import print_written
     from common.scores import classification
-    from pneumonia_classification.train import images_and_labels
+    from pneumonia_classification import report
+    from pneumonia_classification.train import predict
 
     with only_one(folder):
         # -- Data: the test split, or every case of another dataset prepared in the same way.
@@ -50,113 +48,150 @@ def main() -> None:
             run, settings, folder, lambda into: _prepare_all(run, settings, into)
         )
         side = run.fitted["image_size"]
-        records = list(images_and_labels(prepared, splits, side).as_numpy_iterator())
-        images = np.stack([record["image"] for record in records])
-        names = [record["case"].decode() for record in records]
-        cases = prepared.cases().set_index("case").loc[names].reset_index()
-        labels = cases["label"].to_numpy(int)
+        decision = _decision(run, settings)
 
         # -- Predict.
+        model = fitting.load_model(run.folder / "model.keras")
+        if settings.gradcam_layer not in [layer.name for layer in model.layers]:
+            raise UserError(
+                f"--gradcam-layer {settings.gradcam_layer}: the model has no such layer; try "
+                "conv5_block3_out or conv4_block6_out"
+            )
+        said = predict(model, prepared, splits, side, settings.batch_size)
+        cases = prepared.cases().set_index("case").loc[said["case"]].reset_index()
+        cases["age"] = age_groups(cases["age_years"])
+        cases["boxes"] = [
+            boxes_in_square(case, prepared, side) for case in cases.to_dict("records")
+        ]
+        cases["probability"] = _probabilities(said, settings)
+        cases["calibrated"] = classification.with_temperature(
+            cases["probability"], decision["temperature"]
+        )
+        cases["predicted"] = (cases["probability"] >= decision["threshold"]).astype(int)
         shown = runs.name_of_data(prepared.manifest, name)
         print(f"\n{shown}: {len(cases)} cases of {cases['patient'].nunique()} patients", flush=True)
-        model = fitting.load_model(run.folder / "model.keras")
-        scores = model.predict(images, settings.batch_size, verbose=0)[:, 0]
-        threshold = run.fitted["threshold"] if settings.threshold == "run" else 0.5
-        decisions = (scores >= threshold).astype(int)
 
         # -- Score, beside what needs no pixel.
-        patients = cases["patient"].to_numpy()
+        scored = [cases[column] for column in ("label", "probability", "patient")]
         metrics = classification.classification_scores(
-            labels, scores, patients, threshold, settings.seed
+            *scored, decision["threshold"], settings.seed
         )
-        metrics["threshold_from"] = run.fitted["threshold_from"]
-        if settings.threshold != "run":
-            metrics["threshold_from"] = "given"
-        metrics["baselines"] = _baselines(run, cases, labels, settings)
-        metrics["per_view"] = {
-            view: {name: by_view[name] for name in IN_A_GROUP}
-            for view in sorted(set(cases["view"]) - {""})
-            for of in [(cases["view"] == view).to_numpy()]
-            for by_view in [
-                classification.classification_scores(
-                    labels[of], scores[of], patients[of], threshold, settings.seed
-                )
-            ]
-        }
+        metrics["threshold_from"] = decision["from"]
+        metrics["calibration"] = classification.calibration(*scored[:2], decision["temperature"])
+        metrics["baselines"] = _baselines(run, cases, settings)
+        for key, column in report.GROUPS.items():
+            metrics[key] = classification.scores_by_group(
+                cases[column], *scored, decision["threshold"], settings.seed
+            )
 
         # -- Explain: the map of every case with a radiologist's box, and of those drawn.
-        boxes = [boxes_in_square(case, side) for case in cases.to_dict("records")]
-        drawn = _to_draw(labels, scores, settings.pictures)
-        looked = sorted({i for i, of in enumerate(boxes) if len(of)} | set(drawn))
-        maps = explain.gradcam(model, images[looked], GRADCAM_LAYER)
-        metrics["gradcam"] = explain.pointing_game(maps, [boxes[i] for i in looked])
+        films_of = partial(stored_films, prepared, splits, "label", 1)
+        drawn = report.to_draw(cases, settings.pictures)
+        looked = sorted({i for i, boxes in enumerate(cases["boxes"]) if len(boxes)} | set(drawn))
+        maps, metrics["gradcam"] = _explain(model, cases.iloc[looked], films_of, side, settings)
 
         # -- Write; pictures of an earlier evaluation would stand among these.
         shutil.rmtree(folder / "gradcam", ignore_errors=True)
-        rows = [
-            {
-                "case": case,
-                "patient": patient,
-                "label": label,
-                "probability": f"{score:.6f}",
-                "predicted": decision,
-            }
-            for case, patient, label, score, decision in zip(
-                names, patients, labels, scores, decisions, strict=True
-            )
-        ]
-        write_csv(folder / "predictions.csv", rows[0], rows)
-        pictures = _draw_scores(folder, run, labels, scores, metrics)
-        films = stored_films(prepared, splits, "label", 1, [names[i] for i in drawn])
+        columns = ["case", "patient", "label", "probability", "calibrated", "predicted"]
+        rows = cases[columns].round({"probability": 6, "calibrated": 6}).to_dict("records")
+        write_csv(folder / "predictions.csv", columns, rows)
+        synthetic = run.config["synthetic"]
         heats = dict(zip(looked, maps, strict=True))
-        for rank, i in enumerate(drawn, start=1):
-            right = "right" if decisions[i] == labels[i] else "WRONG"
-            truth = "pneumonia" if labels[i] else "none"
-            pictures.append(
-                figures.gradcam_picture(
-                    folder / "gradcam" / f"{rank:02d}-{names[i]}.png",
-                    films[names[i]],
-                    heats[i],
-                    boxes[i],
-                    f"{names[i][:36]}\ntruth: {truth}, score {scores[i]:.2f}, {right}",
-                    run.config["synthetic"],
-                )
-            )
+        pictures = [
+            *report.draw_scores(folder, cases, metrics, synthetic),
+            *report.draw_cases(folder, cases, drawn, heats, films_of, synthetic),
+        ]
         write_json(
             folder / "metrics.json",
             runs.metrics_of(run, prepared, cases, name, settings, metrics),
         )
-    _print(metrics, labels, decisions)
+    report.print_scores(cases, metrics)
     print_written([folder / "metrics.json", folder / "predictions.csv", *pictures])
 
 
-def _baselines(run: Any, cases: Any, labels: Any, settings: EvaluateSettings) -> dict[str, Any]:
-    import numpy as np
+def age_groups(years: Any) -> Any:
+    """Ages (n,) in years to "0-17", "18-39", "40-64" and "65+"; "" where there is none."""
+    import pandas as pd
+
+    names = ["0-17", "18-39", "40-64", "65+"]
+    groups = pd.cut(years, [0, 18, 40, 65, 200], right=False, labels=names)
+    return groups.astype(object).where(groups.notna(), "")
+
+
+def _probabilities(said: Any, settings: EvaluateSettings) -> Any:
+    if settings.flip:
+        return ((said["probability"] + said["mirrored"]) / 2).to_numpy()
+    return said["probability"].to_numpy()
+
+
+def _decision(run: Any, settings: EvaluateSettings) -> dict[str, Any]:
+    """What turns a probability into a decision, from the run's validation split alone."""
+    import pandas as pd
 
     from common.scores import classification
 
-    guess = np.full(len(labels), run.fitted["majority"])
+    try:
+        held_out = pd.read_csv(run.folder / "validation.csv")
+        labels, scores = held_out["label"].to_numpy(), _probabilities(held_out, settings)
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(
+            f"{run.folder / 'validation.csv'}: is not there or damaged; train again into another "
+            "folder"
+        ) from error
+    if settings.threshold:
+        threshold, source = settings.threshold, "given"
+    elif len(set(labels)) < 2:
+        threshold, source = 0.5, "0.5, one class"
+    elif settings.sensitivity:
+        threshold = classification.threshold_for_sensitivity(labels, scores, settings.sensitivity)
+        source = f"validation, sensitivity {settings.sensitivity:g}"
+    else:
+        threshold, source = classification.youden_threshold(labels, scores), "validation, Youden"
+    temperature = classification.fit_temperature(labels, scores)
+    return {"threshold": float(threshold), "from": source, "temperature": temperature}
+
+
+def _baselines(run: Any, cases: Any, settings: EvaluateSettings) -> dict[str, Any]:
+    """What always the majority scores, and what view, sex and age do; both fitted in training."""
+    from common.scores import classification
+
     probabilities = classification.predict_metadata(
         run.fitted["metadata"], cases["view"], cases["sex"], cases["age_years"]
     )
     by_metadata = classification.classification_scores(
-        labels, probabilities, cases["patient"].to_numpy(), 0.5, settings.seed
+        cases["label"], probabilities, cases["patient"], 0.5, settings.seed
     )
+    says = run.fitted["majority"]
+    accuracy = float((cases["label"] == says).mean())
     return {
-        "majority": {
-            "says": run.fitted["majority"],
-            "accuracy": float((guess == labels).mean()),
-            "auroc": 0.5,
-        },
+        "majority": {"says": says, "accuracy": accuracy, "auroc": 0.5},
         "metadata": {name: by_metadata[name] for name in ("auroc", "accuracy")},
     }
+
+
+def _explain(
+    model: Any, cases: Any, films_of: Callable[..., Any], side: int, settings: EvaluateSettings
+) -> tuple[Any, dict[str, Any]]:
+    """Grad-CAM of some cases, (cases, side, side), and what it scores against their boxes."""
+    import numpy as np
+
+    from common import explain
+
+    maps = anew = np.zeros((0, side, side), np.float32)
+    if len(cases):
+        films = films_of(list(cases["case"]), side)
+        images = np.stack([films[case] for case in cases["case"]])[..., None]
+        maps = explain.gradcam(model, images, settings.gradcam_layer)
+        anew = explain.gradcam(explain.randomised(model), images, settings.gradcam_layer)
+    game = explain.pointing_game(maps, list(cases["boxes"]), list(cases["patient"]), settings.seed)
+    return maps, {**game, "likeness_to_random_weights": explain.likeness(maps, anew)}
 
 
 def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:
     """Another dataset through the same door, every case a test case."""
     from pneumonia_classification.prepare_data import prepare
 
-    kept = ("image_size", "seed")
+    kept = ("image_size", "proportions", "seed")
     data = {name: run.config["data"]["settings"][name] for name in kept}
     return prepare(
         PrepareSettings(**data, source=settings.source, prepared=into, overwrite=True),
@@ -164,7 +199,7 @@ def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:
     )
 
 
-def boxes_in_square(case: dict[str, Any], side: int) -> Any:
+def boxes_in_square(case: Mapping[str, Any], prepared: Any, side: int) -> Any:
     """A case's opacity boxes (n, 4) in fractions of the square that the model sees."""
     import numpy as np
 
@@ -172,86 +207,9 @@ def boxes_in_square(case: dict[str, Any], side: int) -> Any:
 
     text = case["boxes"] if isinstance(case["boxes"], str) else ""
     boxes = [[float(edge) for edge in box.split()] for box in text.split(";") if box]
-    square = Letterbox(int(case["rows"]), int(case["columns"]), side)
+    stretch = prepared.manifest["settings"]["proportions"] == "stretch"
+    square = Letterbox(int(case["rows"]), int(case["columns"]), side, stretch)
     return square.to_fractions(np.array(boxes).reshape(-1, 4))
-
-
-def _to_draw(labels: Any, scores: Any, count: int) -> list[int]:
-    """The surest right and the surest wrong cases, of both labels in turn."""
-    import numpy as np
-
-    order = np.argsort(scores)
-    groups = [
-        [i for i in order[::-1] if labels[i] == 1],  # found
-        [i for i in order if labels[i] == 1],  # missed
-        [i for i in order[::-1] if labels[i] == 0],  # false alarms
-        [i for i in order if labels[i] == 0],  # cleared
-    ]
-    chosen: list[int] = []
-    for place in range(len(order)):
-        for group in groups:
-            if place < len(group) and len(chosen) < count and group[place] not in chosen:
-                chosen.append(int(group[place]))
-    return chosen
-
-
-def _draw_scores(
-    folder: Path, run: Any, labels: Any, scores: Any, metrics: dict[str, Any]
-) -> list[Path]:
-    from common import figures
-
-    synthetic = run.config["synthetic"]
-    names = ("no pneumonia", "pneumonia")
-    matrix = figures.confusion_picture(
-        folder / "confusion_matrix.png", metrics["confusion_matrix"], names, synthetic
-    )
-    if not 0 < labels.mean() < 1:
-        return [matrix]
-    return [
-        matrix,
-        figures.curves_picture(
-            folder / "curves.png", labels, scores, metrics["threshold"], synthetic
-        ),
-    ]
-
-
-def _print(metrics: dict[str, Any], labels: Any, decisions: Any) -> None:
-    from sklearn.metrics import classification_report
-
-    from common.results import with_interval
-
-    (tn, fp), (fn, tp) = metrics["confusion_matrix"]
-    print("\nconfusion matrix        predicted")
-    print(f"  {'':<20}{'none':>8}{'pneumonia':>12}")
-    print(f"  {'true none':<20}{tn:>8}{fp:>12}")
-    print(f"  {'true pneumonia':<20}{fn:>8}{tp:>12}\n")
-    names = ["no pneumonia", "pneumonia"]
-    print(
-        classification_report(
-            labels, decisions, labels=[0, 1], target_names=names, digits=3, zero_division=0
-        )
-    )
-    baselines = metrics["baselines"]
-    print(f"  {'':<26}{'model':<24}{'metadata':<24}majority")
-    print(
-        f"  {'AUROC':<26}{with_interval(metrics['auroc']):<24}"
-        f"{with_interval(baselines['metadata']['auroc']):<24}0.500"
-    )
-    print(
-        f"  {'accuracy':<26}{metrics['accuracy']:<24.3f}"
-        f"{baselines['metadata']['accuracy']:<24.3f}{baselines['majority']['accuracy']:.3f}"
-    )
-    print(f"  {'average precision':<26}{with_interval(metrics['average_precision'])}")
-    print(f"  {'specificity':<26}{metrics['specificity']:.3f}")
-    print(f"  {'Brier score':<26}{metrics['brier']:.3f}")
-    print(f"  {'calibration error':<26}{metrics['expected_calibration_error']:.3f}")
-    print(f"  threshold {metrics['threshold']:.3f}, from {metrics['threshold_from']}")
-    game = metrics["gradcam"]
-    if game["n"]:
-        print(
-            f"  Grad-CAM's peak in a radiologist's box: {game['pointing_game']:.2f} of {game['n']} "
-            f"cases, chance {game['chance']:.2f}"
-        )
 
 
 if __name__ == "__main__":

@@ -71,7 +71,13 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         # -- Write: the cases, then Augmentor's copies of the positives that may train.
         copies = 0 if all_test else _copies_a_positive(left, settings.copies)
         jobs = preparing.jobs(left, ["label"], copies, settings.seed, of="label == 1")
-        decode = partial(decode_case, source=source.folder, folder=folder, side=settings.image_size)
+        decode = partial(
+            decode_case,
+            source=source.folder,
+            folder=folder,
+            side=settings.image_size,
+            stretch=settings.proportions == "stretch",
+        )
         shards, unreadable = records.write_shards(
             folder, jobs, decode, CASES_A_SHARD, settings.workers
         )
@@ -99,7 +105,9 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
     return folder
 
 
-def decode_case(job: Mapping[str, Any], source: Path, folder: Path, side: int) -> dict[str, Any]:
+def decode_case(
+    job: Mapping[str, Any], source: Path, folder: Path, side: int, stretch: bool
+) -> dict[str, Any]:
     """One job to the features of its record: a case, or Augmentor's copy of one.
 
     Args:
@@ -107,6 +115,7 @@ def decode_case(job: Mapping[str, Any], source: Path, folder: Path, side: int) -
         source: The dataset's folder.
         folder: The prepared folder, where a copy is also kept as a picture.
         side: Side of the stored square in pixels.
+        stretch: Whether a film's proportions are given up to fill it.
 
     Raises:
         UserError: The image cannot be read.
@@ -115,7 +124,7 @@ def decode_case(job: Mapping[str, Any], source: Path, folder: Path, side: int) -
     from common.copies import augmentor_copy
     from common.stored_images import png, stored_image, stored_pixels
 
-    encoded = stored_image(source / job["path"], side)
+    encoded = stored_image(source / job["path"], side, stretch)
     if job["copy"]:
         encoded = png(augmentor_copy(stored_pixels(encoded), job["seed"]))
         write_bytes(folder / _copy_path(job), encoded)

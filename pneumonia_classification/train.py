@@ -1,9 +1,10 @@
 """Train a ResNet50 to tell pneumonia on a chest radiograph.
 
 Reads what prepare_data.py wrote (and prepares first where nothing is prepared). Writes
-config.json, history.csv, tensorboard/, model.keras (the best epoch by val_loss) and fitted.json
-(the threshold from the validation split, the baselines from the training split). A training
-that was stopped goes on with the same command.
+config.json, history.csv, tensorboard/, model.keras (the best epoch by val_loss), validation.csv
+(what it says of the validation split, from which evaluate.py takes threshold and temperature) and
+fitted.json (the baselines, from the training split). A training that was stopped goes on with the
+same command.
 
     python train.py --preset cpu --prepared data/prepared/pneumonia --run runs/my-run
 """
@@ -25,7 +26,7 @@ def main() -> None:
     show("Train a ResNet50 to classify pneumonia", settings)
 
     from common import fitting, runs
-    from common.artefacts import only_one, write_json
+    from common.artefacts import only_one, write_csv, write_json
     from common.backend import start_tensorflow
     from common.preparing import copies_of, print_written
     from common.splits import training_splits
@@ -33,6 +34,9 @@ def main() -> None:
     prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
     run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow()
+
+    from common.models.resnet50 import HEAD_LAYERS, build_resnet50
+
     with only_one(run):
         if not runs.begin_run(run, settings, prepared):
             print(f"\n{run}: this run has ended already, nothing to do")
@@ -52,9 +56,12 @@ def main() -> None:
         )
 
         # -- Fit.
-        state = fitting.fit(
+        state = fitting.fit_in_stages(
             run,
-            build=lambda: _build(side, settings),
+            build=lambda weights: build_resnet50(
+                side, weights=weights, standardise=settings.standardise
+            ),
+            head=HEAD_LAYERS,
             loss=_loss(settings),
             metrics=_metrics(),
             training=lambda first_epoch: training_data(
@@ -65,14 +72,18 @@ def main() -> None:
             .map(lambda batch: (batch["image"], batch["label"])),
             steps=steps,
             settings=settings,
+            class_weight=_class_weight(*_of_each_label(prepared, train), settings),
         )
         print(f"  best epoch {state.best_epoch}, val_loss {state.best:.4f}")
 
-        # -- Constants: threshold from validation, baselines from training, never from test.
+        # -- Constants: from the validation split what decides, from training the baselines.
         model = fitting.load_model(run / "model.keras")
-        fitted = _fit_constants(model, prepared, train, validation, side, batch_size)
-        write_json(run / "fitted.json", {"image_size": side, **fitted})
-    print_written([run / name for name in ("model.keras", "history.csv", "fitted.json")])
+        held_out = predict(model, prepared, validation, side, batch_size)
+        write_csv(run / "validation.csv", held_out.columns, held_out.to_dict("records"))
+        write_json(run / "fitted.json", {"image_size": side, **_baselines(prepared, train)})
+    print_written(
+        [run / name for name in ("model.keras", "history.csv", "validation.csv", "fitted.json")]
+    )
 
 
 def training_data(
@@ -102,6 +113,15 @@ def training_data(
         images = augment.move_images(tf.cast(batch["image"], tf.float32), draws)
         return augment.change_intensities(images, draws), batch["label"]
 
+    to_samples = None
+    if settings.balance == "oversampling":
+        rarity = tf.constant(_rarity(*_of_each_label(prepared, splits)), tf.float32)
+
+        def to_samples(records: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
+            return pipeline.repeated(
+                records, lambda one: rarity[tf.cast(one["label"][0], tf.int32)], seed
+            )
+
     return pipeline.training_batches(
         images_and_labels(prepared, splits, side),
         steps,
@@ -110,6 +130,7 @@ def training_data(
         first_epoch,
         settings.epochs,
         to_inputs,
+        to_samples,
     )
 
 
@@ -120,15 +141,35 @@ def images_and_labels(prepared: Any, splits: list[str], side: int) -> Any:
     return pipeline.radiographs(prepared, splits, side, "label", 1)
 
 
-def _build(side: int, settings: TrainSettings) -> Any:
-    from common.models.resnet50 import build_resnet50
+def predict(model: Any, prepared: Any, splits: list[str], side: int, batch_size: int) -> Any:
+    """What a model says of every case of some splits, in their order.
 
-    return build_resnet50(side, weights=settings.weights)
+    Returns:
+        A table of ``case``, ``label``, ``probability``, and ``mirrored``: the probability of the
+        film's mirror image.
+    """
+    import numpy as np
+    import pandas as pd
+
+    parts = []
+    for batch in images_and_labels(prepared, splits, side).batch(batch_size).as_numpy_iterator():
+        images = batch["image"]
+        parts.append(
+            {
+                "case": [case.decode() for case in batch["case"]],
+                "label": batch["label"][:, 0].astype(int),
+                "probability": model.predict_on_batch(images)[:, 0].astype(float),
+                "mirrored": model.predict_on_batch(images[:, :, ::-1])[:, 0].astype(float),
+            }
+        )
+    return pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
 def _loss(settings: TrainSettings) -> Any:
     import keras
 
+    if settings.loss == "focal":
+        return keras.losses.BinaryFocalCrossentropy(label_smoothing=settings.label_smoothing)
     return keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing)
 
 
@@ -138,22 +179,35 @@ def _metrics() -> list[Any]:
     return [keras.metrics.AUC(name="auroc"), keras.metrics.BinaryAccuracy(name="accuracy")]
 
 
-def _fit_constants(
-    model: Any, prepared: Any, train: list[str], validation: list[str], side: int, batch_size: int
-) -> dict[str, Any]:
-    import numpy as np
+def _of_each_label(prepared: Any, splits: list[str]) -> tuple[int, int]:
+    """The records of some splits that are negative and positive, Augmentor's copies among them."""
+    from common.preparing import is_copies
 
-    from common.scores.classification import fit_metadata, youden_threshold
+    labels = prepared.cases().query("split in @splits")["label"]
+    copies = prepared.count([split for split in splits if is_copies(split)])
+    positives = int(labels.sum()) + copies
+    return len(labels) + copies - positives, positives
 
-    held_out = images_and_labels(prepared, validation, side).batch(batch_size)
-    labels = np.concatenate([batch["label"] for batch in held_out.as_numpy_iterator()])[:, 0]
-    scores = model.predict(held_out.map(lambda batch: batch["image"]), verbose=0)[:, 0]
-    threshold = youden_threshold(labels, scores)
-    cases = prepared.cases()
-    known = cases[cases["split"].isin(train)]
+
+def _rarity(negatives: int, positives: int) -> tuple[float, float]:
+    """How often a record of each label must come for both to come as often."""
+    most = max(negatives, positives)
+    return most / max(negatives, 1), most / max(positives, 1)
+
+
+def _class_weight(negatives: int, positives: int, settings: TrainSettings) -> Any:
+    """scikit-learn's "balanced": the weights' mean over the records is 1."""
+    if settings.balance != "weights":
+        return None
+    half = (negatives + positives) / 2
+    return {0: half / max(negatives, 1), 1: half / max(positives, 1)}
+
+
+def _baselines(prepared: Any, train: list[str]) -> dict[str, Any]:
+    from common.scores.classification import fit_metadata
+
+    known = prepared.cases().query("split in @train")
     return {
-        "threshold": float(threshold),
-        "threshold_from": "validation, Youden" if 0 < labels.mean() < 1 else "0.5, one class",
         "majority": int(known["label"].mean() >= 0.5),
         "metadata": fit_metadata(known["view"], known["sex"], known["age_years"], known["label"]),
     }

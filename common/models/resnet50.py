@@ -21,6 +21,8 @@ HEAD_LAYERS = ("head_conv", "head_bn", "predictions", "box_centre_size")
 # The means of ImageNet as keras.applications.resnet.preprocess_input subtracts them: of
 # blue, green and red, in that order.
 _IMAGENET_MEANS = (103.939, 116.779, 123.68)
+# Its images' standard deviation, about, in grey levels.
+_IMAGENET_SPREAD = 58.0
 
 
 def build_resnet50(
@@ -31,6 +33,7 @@ def build_resnet50(
     batch_norm_momentum: float = 0.9,
     dropout: float = 0.0,
     pooling: str = "average",
+    standardise: bool = True,
     name: str = "resnet50",
 ) -> keras.Model:
     """A ResNet50 that takes a grey image as it is stored and gives ``outputs`` numbers.
@@ -46,6 +49,9 @@ def build_resnet50(
         dropout: Share of the pooled features dropped in training, in [0, 1).
         pooling: "average" as in the paper, which forgets where a feature was; "flatten"
             keeps the place of 32 features.
+        standardise: Whether every image is brought to mean 0 and one spread, so that exposure
+            and contrast do not count; else ImageNet's means are subtracted, as its weights
+            were trained.
         name: Of the model.
 
     Returns:
@@ -61,7 +67,7 @@ def build_resnet50(
         >>> model.output_shape
         (None, 1)
     """
-    image, features = _features(image_size, batch_norm_momentum, dropout, pooling)
+    image, features = _features(image_size, batch_norm_momentum, dropout, pooling, standardise)
     if outputs < 1:
         raise ValueError(f"outputs must be 1 or more. Received: {outputs}")
     predictions = layers.Dense(outputs, activation, dtype="float32", name="predictions")(features)
@@ -74,6 +80,7 @@ def build_box_resnet50(
     batch_norm_momentum: float = 0.9,
     dropout: float = 0.0,
     pooling: str = "flatten",
+    standardise: bool = True,
     name: str = "box_resnet50",
 ) -> keras.Model:
     """A ResNet50 that gives the corners of one box.
@@ -89,6 +96,7 @@ def build_box_resnet50(
         batch_norm_momentum: As in `build_resnet50`.
         dropout: As in `build_resnet50`.
         pooling: As in `build_resnet50`; an average alone says little about a place.
+        standardise: As in `build_resnet50`.
         name: Of the model.
 
     Returns:
@@ -99,7 +107,7 @@ def build_box_resnet50(
         ValueError: An argument is out of its range.
         UserError: The starting weights are not there or do not fit.
     """
-    image, features = _features(image_size, batch_norm_momentum, dropout, pooling)
+    image, features = _features(image_size, batch_norm_momentum, dropout, pooling, standardise)
     box = layers.Dense(4, "sigmoid", dtype="float32", name="box_centre_size")(features)
     centre, size = box[:, :2], box[:, 2:]
     corners = ops.concatenate([centre - 0.5 * size, centre + 0.5 * size], axis=-1)
@@ -108,7 +116,7 @@ def build_box_resnet50(
 
 
 def _features(
-    image_size: int, batch_norm_momentum: float, dropout: float, pooling: str
+    image_size: int, batch_norm_momentum: float, dropout: float, pooling: str, standardise: bool
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """The input and the pooled features, (batch, 2048) or (batch, places * 32)."""
     if image_size < 32:
@@ -121,11 +129,20 @@ def _features(
         raise ValueError(f"pooling must be 'average' or 'flatten'. Received: {pooling!r}")
 
     image = keras.Input((image_size, image_size, 1), name="image")
-    # Under mixed precision half floats would round the pixels after the subtraction.
-    x = layers.Concatenate(dtype="float32", name="grey_to_three")([image, image, image])
-    x = layers.Rescaling(
-        1.0, [-mean for mean in _IMAGENET_MEANS], dtype="float32", name="subtract_means"
-    )(x)
+    # In float32: under mixed precision half floats would round the pixels.
+    if standardise:
+        # A blank image has no spread: one grey level, squared, stands in for it.
+        x = layers.LayerNormalization(
+            axis=(1, 2, 3), epsilon=1.0, center=False, scale=False, dtype="float32",
+            name="standardise",
+        )(image)  # fmt: skip
+        x = layers.Rescaling(_IMAGENET_SPREAD, dtype="float32", name="as_spread_as_imagenet")(x)
+        x = layers.Concatenate(dtype="float32", name="grey_to_three")([x, x, x])
+    else:
+        x = layers.Concatenate(dtype="float32", name="grey_to_three")([image, image, image])
+        x = layers.Rescaling(
+            1.0, [-mean for mean in _IMAGENET_MEANS], dtype="float32", name="subtract_means"
+        )(x)
     backbone = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x)
     _set_momentum(backbone, batch_norm_momentum)
 

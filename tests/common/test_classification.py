@@ -16,14 +16,18 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from common.scores.classification import (
     brier,
+    calibration,
     classification_scores,
     confusion,
     expected_calibration_error,
     fit_metadata,
+    fit_temperature,
     predict_metadata,
     ranking_scores,
+    scores_by_group,
     sensitivity_at_specificity,
     threshold_for_sensitivity,
+    with_temperature,
     youden_threshold,
 )
 
@@ -197,3 +201,69 @@ def test_the_metadata_baseline_takes_what_it_has_not_seen():
 def test_the_metadata_baseline_of_one_class_is_near_its_share():
     model = fit_metadata(["PA"] * 8, [""] * 8, [np.nan] * 8, [0] * 8)
     np.testing.assert_allclose(predict_metadata(model, ["PA"], [""], [40.0]), 0.1)
+
+
+# ---- Temperature
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_the_temperature_is_found_again(temperature):
+    rng = np.random.default_rng(4)
+    logits = rng.normal(scale=2, size=40_000)
+    labels = (rng.random(logits.size) < 1 / (1 + np.exp(-logits))).astype(int)
+    too_sure = 1 / (1 + np.exp(-logits * temperature))
+    assert fit_temperature(labels, too_sure) == pytest.approx(temperature, rel=0.05)
+
+
+def test_the_temperature_makes_the_crossentropy_least():
+    labels, scores = cases(decimals=6)
+    found = fit_temperature(labels, scores)
+    losses = [
+        metrics.log_loss(labels, with_temperature(scores, found * factor))
+        for factor in (0.9, 0.99, 1.0, 1.01, 1.1)
+    ]
+    assert int(np.argmin(losses)) == 2
+
+
+def test_a_temperature_by_hand():
+    # The logit of 0.8 is ln 4; half of it is ln 2, the logit of two thirds.
+    np.testing.assert_allclose(with_temperature([0.8, 0.5], 2.0), [2 / 3, 0.5])
+    np.testing.assert_allclose(with_temperature([0.8, 0.1], 1.0), [0.8, 0.1])
+
+
+def test_a_temperature_changes_no_ranking_and_keeps_extremes_finite():
+    scores = np.array([0.0, 1e-9, 0.2, 0.7, 1.0])
+    after = with_temperature(scores, 3.0)
+    assert (np.diff(after) >= 0).all() and (after > 0).all() and (after < 1).all()
+    assert fit_temperature([1, 1], [0.2, 0.9]) == 1.0
+    assert 0.05 <= fit_temperature([0, 1], [0.0, 1.0]) <= 20
+
+
+def test_calibration_before_and_after():
+    labels, scores = cases()
+    found = calibration(labels, scores, 2.0)
+    after = with_temperature(scores, 2.0)
+    assert found == {
+        "temperature": 2.0,
+        "brier_before": brier(labels, scores),
+        "brier_after": pytest.approx(metrics.brier_score_loss(labels, after)),
+        "expected_calibration_error_before": expected_calibration_error(labels, scores),
+        "expected_calibration_error_after": expected_calibration_error(labels, after),
+    }
+
+
+def test_scores_of_groups_are_those_of_their_cases():
+    labels, scores = cases()
+    groups = np.array(["PA", "AP", ""])[np.arange(len(labels)) % 3]
+    patients = np.arange(len(labels)) // 2
+    found = scores_by_group(groups, labels, scores, patients, 0.5, seed=1)
+    assert list(found) == ["AP", "PA"]
+    for group, of in found.items():
+        mine = groups == group
+        assert of["n"] == mine.sum()
+        assert of["auroc"]["value"] == pytest.approx(
+            metrics.roc_auc_score(labels[mine], scores[mine])
+        )
+        assert of["recall"] == pytest.approx(
+            metrics.recall_score(labels[mine], scores[mine] >= 0.5)
+        )

@@ -7,7 +7,15 @@ from keras import layers
 from PIL import Image
 
 from common import explain
-from common.explain import boxes_mask, gradcam, own_maps, pointing_game
+from common.explain import (
+    boxes_mask,
+    centred_blob,
+    gradcam,
+    likeness,
+    own_maps,
+    pointing_game,
+    randomised,
+)
 from common.models.resnet50 import GRADCAM_LAYER, build_resnet50
 from tests.common.fixtures import soft_image
 from tests.common.model_checks import dtype_policy
@@ -95,7 +103,13 @@ def peak_at(row, column):
 def test_pointing_game_by_hand():
     maps = np.stack([peak_at(1, 1), peak_at(2, 1), peak_at(0, 0), np.zeros((4, 4))])
     two = np.array([[0.0, 0.5, 0.5, 1.0], [0.5, 0.5, 1.0, 1.0]])
-    found = pointing_game(maps, [BOX, two, np.zeros((0, 4)), BOX])
+    found = pointing_game(maps, [BOX, two, np.zeros((0, 4)), BOX], list("abcd"))
+    low, high = found.pop("ci95")
+    assert 0 <= low < 2 / 3 < high <= 1
+    blob = found.pop("centred_blob")
+    # The first of four equal middle pixels, (1, 1), is in the quarter and not in the lower half.
+    assert blob["pointing_game"] == pytest.approx(2 / 3)
+    assert blob["weight_inside"] == pytest.approx((0.25 + 0.5 + 0.25) / 3)
     assert found == {
         # Inside, inside, does not count, and an empty map that points nowhere.
         "pointing_game": pytest.approx(2 / 3),
@@ -106,8 +120,51 @@ def test_pointing_game_by_hand():
 
 
 def test_pointing_game_without_a_box():
-    found = pointing_game(np.ones((1, 4, 4)), [np.zeros((0, 4))])
-    assert found == {"pointing_game": None, "chance": None, "weight_inside": None, "n": 0}
+    found = pointing_game(np.ones((1, 4, 4)), [np.zeros((0, 4))], ["a"])
+    assert found.pop("n") == 0
+    assert set(found.values()) == {None}
+    assert set(found) == {"pointing_game", "ci95", "chance", "weight_inside", "centred_blob"}
+
+
+def test_the_centred_blob_is_a_gaussian_of_a_quarter_of_the_side():
+    blob = centred_blob(101)
+    assert blob[50, 50] == 1 and blob.argmax() == 50 * 101 + 50
+    # Two standard deviations to the side, at the film's edge.
+    assert blob[50, 0] == pytest.approx(np.exp(-2), rel=0.05)
+    np.testing.assert_allclose(blob, blob[::-1].T)
+
+
+def test_the_map_changes_when_the_weights_are_drawn_anew():
+    keras.utils.set_random_seed(0)
+    model = build_resnet50(SIDE, weights="none")
+    for layer in model.layers:
+        if layer.name.endswith("_3_bn"):  # A residual branch that starts closed says nothing.
+            layer.gamma.assign(np.ones_like(layer.gamma))
+    images = np.stack([soft_image(SIDE, SIDE), soft_image(SIDE, SIDE).T]).astype(np.float32)
+    before = [weight.copy() for weight in model.get_weights()]
+    anew = randomised(model)
+    for mine, others, then in zip(model.get_weights(), anew.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(mine, then)
+        if mine.ndim > 1:
+            # Drawn from the same spread, in another order.
+            assert (mine != others).any()
+            np.testing.assert_array_equal(np.sort(mine, None), np.sort(others, None))
+    layer = "conv4_block6_out"
+    maps = gradcam(model, images[..., None], layer)
+    assert likeness(maps, maps) == pytest.approx(1)
+    assert likeness(maps, gradcam(anew, images[..., None], layer)) < 0.9
+    np.testing.assert_array_equal(
+        gradcam(anew, images[..., None], layer),
+        gradcam(randomised(model), images[..., None], layer),
+    )
+
+
+def test_likeness_by_hand():
+    one = np.arange(9.0).reshape(1, 3, 3)
+    assert likeness(one, one**2) == pytest.approx(1)
+    assert likeness(one, -one) == pytest.approx(-1)
+    # A map of one value ranks nothing.
+    assert likeness(one, np.ones((1, 3, 3))) is None
 
 
 def test_boxes_mask_by_hand():

@@ -147,7 +147,9 @@ PICTURES = {
     ),
     "sheet": lambda path, s: figures.film_sheet(path, [BLACK], [np.zeros((0, 4))], ["t"], s),
     "confusion": lambda path, s: figures.confusion_picture(path, [[5, 1], [0, 0]], ["a", "b"], s),
-    "curves": lambda path, s: figures.curves_picture(path, *labels_and_scores(), 0.4, s),
+    "curves": lambda path, s: figures.curves_picture(
+        path, *labels_and_scores(), labels_and_scores()[1] ** 2, 0.4, s
+    ),
     "histogram": lambda path, s: figures.histogram_picture(
         path, np.array([0.1, 0.5]), np.array([0.2, 0.3]), "IoU", s
     ),

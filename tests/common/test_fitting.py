@@ -14,7 +14,7 @@ import tensorflow as tf
 from common import fitting
 from common.artefacts import ROOT
 from common.errors import UserError
-from tests.common.fit_run import build, fit, points, settings
+from tests.common.fit_run import build, fit, points, settings, training
 from tests.common.fixtures import names
 
 
@@ -176,6 +176,113 @@ def test_killed_between_its_last_epoch_and_its_end_a_run_does_not_go_on(
     again = fit(tmp_path, patient, sign=-1.0)
     assert again.ended and again.epoch == state.epoch
     assert_same(tmp_path, run)
+
+
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory):
+    """A run that keeps a running average of its weights."""
+    run = tmp_path_factory.mktemp("averaged")
+    return run, fit(run, settings(averaging=0.8))
+
+
+def test_the_average_of_the_weights_is_what_is_validated_and_kept(averaged, unbroken):
+    run, state = averaged
+    # The weights of the last step are those of the run without an average; what is kept is not.
+    assert [row["loss"] for row in history(run)] == [row["loss"] for row in history(unbroken[0])]
+    kept, other = weights(run), weights(unbroken[0])
+    assert any(not np.array_equal(mine, its) for mine, its in zip(kept, other, strict=True))
+    x, y = points(1.0, 12, 1)
+    said = fitting.load_model(run / "model.keras").predict(x, verbose=0)
+    assert np.mean((said - y) ** 2) == pytest.approx(state.best, rel=1e-4)
+
+
+def test_the_average_is_that_of_the_formula(tmp_path):
+    fit(tmp_path, settings(averaging=0.8, epochs=2))
+    with np.load(tmp_path / "checkpoint.npz") as saved:
+        arrays = [saved[name] for name in saved.files if name != "state"]
+    # Where the training ended the weights are the average: the optimizer's last arrays are it.
+    hidden = arrays[0]
+    assert sum(np.array_equal(hidden, other) for other in arrays[1:]) == 1
+
+
+def test_an_averaging_run_that_was_broken_off_ends_as_an_unbroken_one(averaged, tmp_path):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        fit(tmp_path, settings(averaging=0.8), fault_in=2)
+    fit(tmp_path, settings(averaging=0.8))
+    assert_same(tmp_path, averaged[0])
+
+
+def staged(run, head_epochs=2, fault_in=None):
+    """A training whose layer "out" learns first, from weights made on the spot."""
+    start = build()
+    for layer in start.layers:
+        layer.set_weights([value + 0.25 for value in layer.get_weights()])
+    seen = []
+
+    def build_from(name):
+        model = build()
+        if name == "none":
+            model.set_weights(start.get_weights())
+        else:
+            model.load_weights(Path(name) / "model.keras")
+        seen.append(name)
+        return model
+
+    given = settings(head_epochs=head_epochs, head_learning_rate=0.02)
+    fitting.set_precision("float32")
+    held_out = tf.data.Dataset.from_tensor_slices(points(1.0, 12, 1)).batch(4)
+    fitting.fit_in_stages(
+        run, build_from, ("out",), loss="mse", metrics=["mae"],
+        training=training(given, fault_in), validation=held_out, steps=6, settings=given,
+    )  # fmt: skip
+    return start, seen
+
+
+def test_the_head_learns_first_on_a_frozen_backbone(tmp_path):
+    keras.utils.set_random_seed(3)
+    start, seen = staged(tmp_path)
+    assert seen == ["none", str(tmp_path / "head")]
+    head = fitting.load_model(tmp_path / "head" / "model.keras")
+    for layer in start.layers:
+        before, after = layer.get_weights(), head.get_layer(layer.name).get_weights()
+        same = [np.array_equal(*pair) for pair in zip(before, after, strict=True)]
+        # The moving mean and variance of "norm" are among its weights.
+        assert all(same) != (layer.name == "out") or not before, layer.name
+    both = fitting.load_model(tmp_path / "model.keras")
+    assert not np.array_equal(both.get_layer("hidden").kernel, head.get_layer("hidden").kernel)
+    assert len(history(tmp_path / "head")) == 2 and len(history(tmp_path)) == 5
+
+
+@pytest.mark.parametrize("fault_in", [1, 3])
+def test_stages_that_were_broken_off_end_as_unbroken_ones(tmp_path, fault_in):
+    for name, fault in (("whole", None), ("broken", fault_in)):
+        keras.utils.set_random_seed(3)
+        (tmp_path / name).mkdir()
+        if fault is not None:
+            with pytest.raises(tf.errors.InvalidArgumentError):
+                staged(tmp_path / name, fault_in=fault)
+            keras.utils.set_random_seed(3)
+        staged(tmp_path / name)
+    assert_same(tmp_path / "broken", tmp_path / "whole")
+    assert_same(tmp_path / "broken" / "head", tmp_path / "whole" / "head")
+
+
+def test_without_head_epochs_there_is_one_stage(tmp_path):
+    _, seen = staged(tmp_path, head_epochs=0)
+    assert seen == ["none"] and not (tmp_path / "head").exists()
+
+
+def test_a_class_that_weighs_nothing_is_not_learned(tmp_path):
+    image = keras.Input((3,))
+    model = keras.Model(image, keras.layers.Dense(1, "sigmoid", kernel_initializer="zeros")(image))
+    x, y = np.eye(3, dtype=np.float32)[[0, 1]], np.array([[0.0], [1.0]], np.float32)
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(2)
+    fitting.fit(
+        tmp_path, lambda: model, "binary_crossentropy", [], lambda first: data.repeat(), data,
+        steps=2, settings=settings(epochs=1), class_weight={0: 1.0, 1: 0.0},
+    )  # fmt: skip
+    of_zero, of_one, _ = model.layers[-1].kernel.numpy()[:, 0]
+    assert of_zero < 0 and of_one == 0
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_best(tmp_path):

@@ -11,10 +11,13 @@ from tests.common.drawing import rectangle, seen_box
 LETTERBOXES = st.builds(
     Letterbox, st.integers(1, 4000), st.integers(1, 4000), st.sampled_from([32, 96, 224, 1024])
 )
+STRETCHED = st.builds(
+    Letterbox, st.integers(1, 4000), st.integers(1, 4000), st.sampled_from([32, 96]), st.just(True)
+)
 BOXES = st.tuples(*[st.floats(-100, 5000)] * 4).map(np.array)
 
 
-@given(LETTERBOXES, BOXES)
+@given(LETTERBOXES | STRETCHED, BOXES)
 def test_boxes_go_to_the_square_and_back(letterbox, box):
     there = letterbox.to_fractions(box)
     np.testing.assert_allclose(letterbox.to_pixels(there), box, atol=1e-6)
@@ -71,6 +74,20 @@ def test_a_rectangle_is_seen_where_its_box_went(data, rows, columns, side):
     assert square.shape == (side, side) and square.dtype == np.uint8
     expected = letterbox.to_fractions([x0, y0, x1, y1]) * side
     assert np.abs(seen_box(square) - expected).max() <= 1
+
+
+@given(STRETCHED)
+def test_a_stretched_image_fills_the_square(letterbox):
+    whole = letterbox.to_fractions([0, 0, letterbox.columns, letterbox.rows])
+    np.testing.assert_allclose(whole, [0, 0, 1, 1], atol=1e-9)
+
+
+def test_a_stretched_image_by_hand():
+    wide = np.zeros((10, 20), np.uint8)
+    wide[:, 10:] = 200
+    square = Letterbox(10, 20, 20, stretch=True).into_square(wide)
+    assert square.shape == (20, 20)
+    assert (square[:, :9] == 0).all() and (square[:, 11:] == 200).all()
 
 
 def test_around_the_image_it_is_black():

@@ -55,6 +55,23 @@ def test_more_steps_than_records_repeat_them_evenly():
     assert sorted(found) == sorted([*range(COUNT)] * 2)
 
 
+def test_repeated_records_come_as_often_as_asked():
+    records = tf.data.Dataset.range(400)
+
+    def often(epoch):
+        given = pipeline.repeated(
+            records, lambda one: tf.where(one < 200, 1.0, 2.5), tf.constant(epoch, tf.int64)
+        )
+        return np.bincount(list(given.as_numpy_iterator()), minlength=400)
+
+    one, other = often(1), often(2)
+    for found in (one, other):
+        assert (found[:200] == 1).all() and set(found[200:]) == {2, 3}
+        assert found[200:].mean() == pytest.approx(2.5, abs=0.15)
+    assert (one != other).any()
+    np.testing.assert_array_equal(often(1), one)
+
+
 def test_another_seed_gives_another_order_and_other_draws():
     one, other = batches(seed=5), batches(seed=6)
     assert one[0] != other[0]

@@ -66,15 +66,29 @@ def test_box_resnet50_is_a_sound_model(tmp_path, batch):
     (tmp_path / "saved.keras").unlink()
 
 
-def test_preprocessing_is_that_of_keras_applications(trained, batch):
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_preprocessing_is_that_of_keras_applications(batch, policy):
     grey = batch + np.float32(0.3)
     expected = keras.applications.resnet.preprocess_input(np.repeat(grey, 3, axis=-1))
-    inside = keras.Model(trained.input, trained.get_layer("subtract_means").output)
-    np.testing.assert_array_equal(output(inside, grey), expected)
-    with dtype_policy("mixed_bfloat16"):
-        model = build_resnet50(SIZE, weights="none")
+    with dtype_policy(policy):
+        model = build_resnet50(SIZE, weights="none", standardise=False)
         inside = keras.Model(model.input, model.get_layer("subtract_means").output)
         np.testing.assert_array_equal(output(inside, grey), expected)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_exposure_and_contrast_do_not_count(batch, policy):
+    with dtype_policy(policy):
+        model = build_resnet50(SIZE, weights="none")
+        inside = keras.Model(model.input, model.get_layer("grey_to_three").output)
+        found = output(inside, batch)
+        other = output(inside, batch * np.float32(0.5) + np.float32(31))
+    assert found.shape == (*batch.shape[:3], 3)
+    np.testing.assert_allclose(found.mean((1, 2, 3)), 0, atol=1e-3)
+    np.testing.assert_allclose(found.std((1, 2, 3)), 58, rtol=1e-3)
+    np.testing.assert_allclose(other, found, atol=0.05)
+    blank = np.full_like(batch, 77)
+    np.testing.assert_array_equal(output(inside, blank), 0)
 
 
 def test_bytes_and_floats_are_the_same_image(trained, batch):
