@@ -1,13 +1,18 @@
 """The results of finished runs as one table, with the paths of their pictures.
 
-python -m common.results runs
+Runs that trained on the folds of one cross-validation are summed up too: the mean over the
+finished folds and its standard deviation.
+
+    python -m common.results runs
 """
 
 from __future__ import annotations
 
 import os
+import statistics
 import sys
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,24 +36,62 @@ def main() -> None:
     if not found:
         raise UserError(f"{folder}: holds no metrics.json; run evaluate.py first")
     head = ("project", "data", "cases", "score", "model [95 % interval]", "baseline")
-    rows = [head]
+    rows, folds = [head], defaultdict(dict)
     for path in found:
         try:
-            rows += _rows(read_json(path))
+            metrics = read_json(path)
+            rows += _rows(metrics)
+            of = metrics["folds"]
+            if of["of"]:
+                folds[metrics["project"], metrics["split"], of["of"], of["data"]][of["fold"]] = (
+                    metrics
+                )
         except (KeyError, TypeError, AttributeError):
             raise UserError(f"{path}: was not written by evaluate.py; move it away") from None
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    print()
-    for row in rows:
-        print(
-            "  "
-            + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
+    _print_table(rows)
+    for (project, split, count, _), by_fold in folds.items():
+        done = ", ".join(str(fold) for fold in sorted(by_fold))
+        print(f"\n{project}, {split}: folds {done} of {count}")
+        _print_table(_over_folds([by_fold[fold] for fold in sorted(by_fold)]))
     print("\npictures:")
     for path in found:
         for picture in sorted(path.parent.rglob("*")):
             if picture.suffix in (".png", ".gif"):
                 print(f"  {os.path.relpath(picture)}")
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    print()
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print(f"  {'  '.join(cells).rstrip()}")
+
+
+def _over_folds(of_folds: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """The mean of every main score over folds, its standard deviation, and every fold's."""
+    rows = [("score", "mean", "deviation", "each fold")]
+    for name in _main_scores(of_folds[0]):
+        values = [_main_scores(metrics).get(name) for metrics in of_folds]
+        known = [value for value in values if value is not None]
+        mean = f"{statistics.mean(known):.3f}" if known else "-"
+        deviation = f"{statistics.stdev(known):.3f}" if len(known) > 1 else "-"
+        each = " ".join("-" if value is None else f"{value:.3f}" for value in values)
+        rows.append((name, mean, deviation, each))
+    return rows
+
+
+def _main_scores(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    if "auroc" in metrics:
+        return {
+            "AUROC": metrics["auroc"]["value"],
+            "average precision": metrics["average_precision"]["value"],
+            **{name: metrics[name] for name in ("accuracy", "recall", "specificity", "brier")},
+        }
+    if "iou" in metrics:
+        over = {f"IoU over {at}": n / metrics["n"] for at, n in metrics["iou_above"].items()}
+        return {"mean IoU": metrics["iou"]["mean"], **over}
+    return {f"Dice, {name}": model["dice"]["mean"] for name, model in metrics["models"].items()}
 
 
 def _rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:

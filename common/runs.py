@@ -201,6 +201,11 @@ def metrics_of(
         "split": name,
         "n_patients": int(cases["patient"].nunique()),
         "seed": settings.seed,
+        "folds": {
+            "of": run.config["data"]["settings"]["folds"],
+            "fold": run.config["settings"]["fold"],
+            "data": run.config["data"]["key"],
+        },
         **metrics,
         "versions": versions(),
         "created": now(),

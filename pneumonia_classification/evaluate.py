@@ -77,6 +77,7 @@ def main() -> None:
             *scored, decision["threshold"], settings.seed
         )
         metrics["threshold_from"] = decision["from"]
+        metrics["flip"] = settings.flip
         metrics["calibration"] = classification.calibration(*scored[:2], decision["temperature"])
         metrics["baselines"] = _baselines(run, cases, settings)
         for key, column in report.GROUPS.items():

@@ -10,6 +10,7 @@ from common.errors import UserError
 METRICS = {
     "pneumonia": {
         "project": "pneumonia_classification", "synthetic": True, "split": "test", "n": 40,
+        "folds": {"of": 0, "fold": 0, "data": "a"},
         "auroc": {"value": 0.8714, "ci95": [0.8, 0.93]}, "accuracy": 0.75,
         "baselines": {
             "majority": {"accuracy": 0.6}, "metadata": {"auroc": {"value": 0.61, "ci95": None}},
@@ -17,11 +18,13 @@ METRICS = {
     },
     "heart": {
         "project": "heart_detection", "synthetic": False, "split": "clinic", "n": 20,
+        "folds": {"of": 0, "fold": 0, "data": "b"},
         "iou": {"mean": 0.8, "ci95": [0.75, 0.85]}, "iou_above": {"0.5": 19},
         "baselines": {"mean_box": {"iou_mean": 0.6, "iou_above": {"0.5": 12}}},
     },
     "atrium": {
         "project": "atrium_segmentation", "synthetic": False, "split": "test", "cases": [{}, {}],
+        "folds": {"of": 0, "fold": 0, "data": "c"},
         "models": {
             "unet": {"dice": {"mean": 0.9, "ci95": [0.88, 0.92]}},
             "fcn8": {"dice": {"mean": 0.7, "ci95": None}},
@@ -91,3 +94,22 @@ def test_nothing_to_show(tmp_path, monkeypatch):
 )
 def test_a_score_with_its_interval(score, shown):
     assert results.with_interval(score) == shown
+
+
+def test_finished_folds_are_summed_up(tmp_path, monkeypatch, capsys):
+    for fold, iou in ((0, 0.7), (2, 0.8), (1, 0.9)):
+        folder = tmp_path / f"run-{fold}" / "evaluation" / "validation"
+        folder.mkdir(parents=True)
+        of = {"split": "validation", "folds": {"of": 5, "fold": fold, "data": "b"}}
+        scores = {"iou": {"mean": iou, "ci95": None}, "iou_above": {"0.5": 10 + fold}}
+        (folder / "metrics.json").write_text(json.dumps({**METRICS["heart"], **of, **scores}))
+    monkeypatch.setattr("sys.argv", ["results", str(tmp_path)])
+    results.main()
+    said = capsys.readouterr().out
+    assert "heart_detection, validation: folds 0, 1, 2 of 5\n" in said
+    table = said.split("of 5")[1].split("pictures:")[0]
+    rows = [line.split("  ") for line in table.splitlines() if line]
+    assert [[cell.strip() for cell in row if cell] for row in rows[1:]] == [
+        ["mean IoU", "0.800", "0.100", "0.700 0.900 0.800"],
+        ["IoU over 0.5", "0.550", "0.050", "0.500 0.550 0.600"],
+    ]

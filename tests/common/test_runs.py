@@ -49,7 +49,7 @@ def prepared_in(folder, key="k", splits=("train", "validation", "test"), project
     shards = {split: [{"file": split, "records": 1, "bytes": 0}] for split in splits}
     content = {
         "project": project, "dataset": "rsna", "synthetic": False, "key": key,
-        "settings": {"image_size": 64}, "shards": shards,
+        "settings": {"image_size": 64, "folds": 0}, "shards": shards,
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(content))
     return Prepared(folder, content)
@@ -78,7 +78,7 @@ def test_a_run_says_what_it_was_begun_with(run, prepared):
     config = json.loads((run / "config.json").read_text())
     assert config["project"] == "heart_detection" and config["synthetic"] is False
     assert config["settings"]["epochs"] == 30 and config["settings"]["widths"] == [8, 16]
-    assert config["data"] == {"key": "k", "settings": {"image_size": 64}}
+    assert config["data"] == {"key": "k", "settings": {"image_size": 64, "folds": 0}}
     assert config["prepared"] == str(prepared.folder.resolve())
     assert {"versions", "created"} <= set(config)
 
@@ -266,10 +266,11 @@ def test_metrics_begin_alike_in_all_projects(opened, prepared):
     cases = pd.DataFrame({"patient": ["a", "a", "b"]})
     found = runs.metrics_of(opened, prepared, cases, "test", SharedEvaluate(seed=3), {"n": 3})
     assert list(found) == [
-        "project", "dataset", "synthetic", "split", "n_patients", "seed", "n", "versions",
+        "project", "dataset", "synthetic", "split", "n_patients", "seed", "folds", "n", "versions",
         "created",
     ]  # fmt: skip
     assert (found["n_patients"], found["seed"], found["synthetic"]) == (2, 3, False)
+    assert found["folds"] == {"of": 0, "fold": 0, "data": "k"}
     made_up = replace(prepared, manifest={**prepared.manifest, "synthetic": True})
     found = runs.metrics_of(opened, made_up, cases, "test", SharedEvaluate(), {})
     assert found["synthetic"] is True

@@ -1,0 +1,257 @@
+"""What the pneumonia project's settings change, and that its numbers are those of its files."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from tests.scripts import TINY, TINY_DATA, refused, run
+
+PROJECT = "pneumonia_classification"
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def column(rows, name):
+    return np.array([float(row[name]) for row in rows])
+
+
+def evaluated(once, name, *arguments):
+    run(PROJECT, "evaluate", "--run", once.run, "--name", name, "--pictures", 0, *arguments)
+    return json.loads((once.run / "evaluation" / name / "metrics.json").read_text())
+
+
+# ---- Scores
+
+
+def test_the_threshold_and_the_temperature_come_from_validation_alone(whole):
+    from scipy.optimize import minimize_scalar
+    from sklearn.metrics import log_loss, roc_curve
+
+    once = whole(PROJECT)
+    held_out = rows_of(once.run / "validation.csv")
+    splits = {case["case"]: case["split"] for case in rows_of(once.prepared / "cases.csv")}
+    assert {splits[row["case"]] for row in held_out} == {"validation"}
+    assert len(held_out) == sum(split == "validation" for split in splits.values())
+
+    labels, scores = column(held_out, "label"), column(held_out, "probability")
+    false_rate, true_rate, _ = roc_curve(labels, scores)
+    said = scores >= once.metrics["threshold"]
+    youden = said[labels == 1].mean() - said[labels == 0].mean()
+    assert youden == pytest.approx((true_rate - false_rate).max())
+
+    logits = np.log(scores / (1 - scores))
+
+    def loss(log_temperature):
+        return log_loss(labels, 1 / (1 + np.exp(-logits / np.exp(log_temperature))))
+
+    found = once.metrics["calibration"]["temperature"]
+    best = minimize_scalar(loss, bounds=np.log([0.05, 20])).fun
+    assert loss(np.log(found)) == pytest.approx(best, abs=1e-4)
+
+    tested = once.predictions
+    logits = np.log(column(tested, "probability") / (1 - column(tested, "probability")))
+    calibrated = 1 / (1 + np.exp(-logits / found))
+    np.testing.assert_allclose(column(tested, "calibrated"), calibrated, atol=2e-5)
+    after = np.mean((calibrated - column(tested, "label")) ** 2)
+    assert once.metrics["calibration"]["brier_after"] == pytest.approx(after, abs=1e-4)
+
+
+def test_a_wanted_sensitivity_is_reached_where_it_was_asked_for(whole):
+    once = whole(PROJECT)
+    metrics = evaluated(once, "sensitive", "--split", "validation", "--sensitivity", 0.95)
+    assert metrics["recall"] >= 0.95
+    assert metrics["threshold_from"] == "validation, sensitivity 0.95"
+    given = evaluated(once, "given", "--threshold", 0.9)
+    assert (given["threshold"], given["threshold_from"]) == (0.9, "given")
+    assert "--sensitivity" in refused(PROJECT, "evaluate", "--run", once.run, "--sensitivity", 2)
+    layer = refused(PROJECT, "evaluate", "--run", once.run, "--gradcam-layer", "last")
+    assert "conv5_block3_out" in layer
+
+
+def test_groups_are_those_of_the_header(whole):
+    from sklearn.metrics import roc_auc_score
+
+    once = whole(PROJECT)
+    cases = {case["case"]: case for case in rows_of(once.prepared / "cases.csv")}
+    ages = np.array([float(cases[row["case"]]["age_years"]) for row in once.predictions])
+    sexes = np.array([cases[row["case"]]["sex"] for row in once.predictions])
+    labels, scores = column(once.predictions, "label"), column(once.predictions, "probability")
+    assert set(once.metrics["per_sex"]) == set(sexes)
+    for groups, of in (
+        (once.metrics["per_sex"], {sex: sexes == sex for sex in set(sexes)}),
+        (once.metrics["per_age"], {"18-39": (ages >= 18) & (ages < 40), "65+": ages >= 65}),
+    ):
+        for name, mine in of.items():
+            if not mine.any():
+                assert name not in groups
+                continue
+            assert groups[name]["n"] == mine.sum()
+            if 0 < labels[mine].mean() < 1:
+                expected = roc_auc_score(labels[mine], scores[mine])
+                assert groups[name]["auroc"]["value"] == pytest.approx(expected, abs=1e-4)
+    assert sum(group["n"] for group in once.metrics["per_age"].values()) == len(ages)
+
+
+def test_the_mirror_image_is_averaged_where_asked(whole):
+    once = whole(PROJECT)
+    metrics = evaluated(once, "flipped", "--split", "validation", "--flip")
+    held_out = {row["case"]: row for row in rows_of(once.run / "validation.csv")}
+    assert metrics["flip"] is True and once.metrics["flip"] is False
+    different = 0
+    for row in rows_of(once.run / "evaluation/flipped/predictions.csv"):
+        of = held_out[row["case"]]
+        mean = (float(of["probability"]) + float(of["mirrored"])) / 2
+        assert float(row["probability"]) == pytest.approx(mean, abs=2e-5)
+        different += of["probability"] != of["mirrored"]
+    assert different > 0
+
+
+def test_the_map_is_held_against_chance_and_against_random_weights(whole):
+    once = whole(PROJECT)
+    game = once.metrics["gradcam"]
+    assert 0 < game["chance"] < 0.5
+    assert set(game["centred_blob"]) == {"pointing_game", "weight_inside"}
+    assert game["likeness_to_random_weights"] is None or game["likeness_to_random_weights"] < 0.95
+    assert (once.evaluation / "surest.png").is_file()
+
+
+def test_a_run_whose_validation_is_gone_says_so(whole, tmp_path):
+    import shutil
+
+    shutil.copytree(whole(PROJECT).run, tmp_path / "run")
+    (tmp_path / "run" / "validation.csv").write_text("case,label\na,1\n")
+    assert "validation.csv" in refused(PROJECT, "evaluate", "--run", tmp_path / "run")
+
+
+# ---- Training
+
+
+@pytest.fixture
+def training(whole):
+    """What a training would be given, from settings."""
+    from common.records import open_prepared
+    from pneumonia_classification.config import TrainSettings
+    from pneumonia_classification.train import training_data
+
+    prepared = open_prepared(whole(PROJECT).prepared, PROJECT)
+
+    def batches(steps=40, **given):
+        settings = TrainSettings(epochs=1, batch_size=8, image_size=32, **given)
+        data = training_data(prepared, ["train"], 32, steps, 8, 0, settings)
+        return [(images, labels) for images, labels in data.as_numpy_iterator()]
+
+    return prepared, batches
+
+
+def test_oversampling_brings_both_labels_as_often(training):
+    prepared, batches = training
+    share = prepared.cases().query("split == 'train'")["label"].mean()
+    labels = np.concatenate([labels for _, labels in batches(balance="oversampling")])
+    as_they_are = np.concatenate([labels for _, labels in batches()])
+    assert as_they_are.mean() == pytest.approx(share, abs=0.05)
+    assert abs(share - 0.5) > 0.1
+    assert labels.mean() == pytest.approx(0.5, abs=0.07)
+
+
+def test_class_weights_are_scikit_learns(training):
+    from sklearn.utils.class_weight import compute_class_weight
+
+    from pneumonia_classification.config import TrainSettings
+    from pneumonia_classification.train import _class_weight, _of_each_label
+
+    prepared, _ = training
+    copies = prepared.count(["train-copies"])
+    labels = prepared.cases().query("split == 'train'")["label"].astype(int)
+    labels = np.concatenate([labels, np.ones(copies, int)])
+    counts = _of_each_label(prepared, ["train", "train-copies"])
+    assert counts == (sum(labels == 0), sum(labels == 1)) and copies > 0
+    found = _class_weight(*counts, TrainSettings(balance="weights"))
+    expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=labels)
+    np.testing.assert_allclose([found[0], found[1]], expected)
+    assert _class_weight(*counts, TrainSettings()) is None
+
+
+def test_the_focal_loss_is_that_of_the_paper():
+    from pneumonia_classification.config import TrainSettings
+    from pneumonia_classification.train import _loss
+
+    labels, said = np.array([[1.0], [0.0]]), np.array([[0.7], [0.4]])
+    expected = np.mean([0.3**2 * -np.log(0.7), 0.4**2 * -np.log(0.6)])
+    found = float(_loss(TrainSettings(loss="focal"))(labels, said))
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_run_that_starts_from_another_trains_its_head_first(whole, tmp_path):
+    import keras
+
+    once = whole(PROJECT)
+    said = run(
+        PROJECT, "train", "--preset", "cpu", "--prepared", once.prepared, "--run",
+        tmp_path / "run", "--epochs", 1, "--head-epochs", 1, "--balance", "weights",
+        "--averaging", 0.9, "--precision", "float32", "--weights", once.run, *TINY[PROJECT],
+    )  # fmt: skip
+    assert said.index("the head alone:") < said.index("everything:")
+    start, head, end = (
+        keras.saving.load_model(folder / "model.keras", compile=False)
+        for folder in (once.run, tmp_path / "run" / "head", tmp_path / "run")
+    )
+    for layer in start.layers:
+        mine = head.get_layer(layer.name).get_weights()
+        same = [np.array_equal(*pair) for pair in zip(layer.get_weights(), mine, strict=True)]
+        # Batch statistics too: they are among a layer's weights.
+        assert all(same) if layer.name != "predictions" else not any(same), layer.name
+    conv = "conv1_conv"
+    assert not np.array_equal(end.get_layer(conv).kernel, head.get_layer(conv).kernel)
+
+
+@pytest.mark.slow
+def test_folds_are_kept_trained_and_summed_up(whole, tmp_path):
+    once = whole(PROJECT)
+    run(
+        PROJECT, "prepare_data", "--source", once.sample, "--prepared", tmp_path / "folds",
+        "--folds", 3, "--test-share", 0.2, *TINY_DATA[PROJECT],
+    )  # fmt: skip
+    cases = rows_of(tmp_path / "folds" / "cases.csv")
+    assert {case["split"] for case in cases} == {"fold-0", "fold-1", "fold-2", "test"}
+    for fold in (0, 2):
+        folder = tmp_path / "cv" / str(fold)
+        run(
+            PROJECT, "train", "--preset", "cpu", "--prepared", tmp_path / "folds", "--run", folder,
+            "--fold", fold, "--epochs", 1, "--precision", "float32", *TINY[PROJECT],
+        )  # fmt: skip
+        run(PROJECT, "evaluate", "--run", folder, "--split", "validation", "--pictures", 0)
+        tested = {row["case"] for row in rows_of(folder / "evaluation/validation/predictions.csv")}
+        assert tested == {case["case"] for case in cases if case["split"] == f"fold-{fold}"}
+    import subprocess
+    import sys
+
+    from tests.scripts import ROOT
+
+    said = subprocess.run(
+        [sys.executable, "-m", "common.results", str(tmp_path / "cv")],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "validation: folds 0, 2 of 3" in said
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_metrics_twice(whole, tmp_path):
+    once = whole(PROJECT)
+    found = []
+    for name in ("one", "other"):
+        run(
+            PROJECT, "train", "--preset", "cpu", "--prepared", once.prepared, "--run",
+            tmp_path / name, "--epochs", 2, *TINY[PROJECT],
+        )  # fmt: skip
+        run(PROJECT, "evaluate", "--run", tmp_path / name, "--pictures", 0)
+        metrics = json.loads((tmp_path / name / "evaluation/test/metrics.json").read_text())
+        assert metrics.pop("created")
+        found.append(metrics)
+    assert found[0] == found[1]
