@@ -14,7 +14,7 @@ import math
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,6 +127,7 @@ def fit(
     steps: int,
     settings: SharedTrain,
     class_weight: Mapping[int, float] | None = None,
+    loss_weights: Sequence[float] | None = None,
 ) -> State:
     """Train a model, or go on with a training that did not end.
 
@@ -136,14 +137,16 @@ def fit(
 
     Args:
         run: The folder to write to.
-        build: Makes the model with its starting weights.
-        loss: Keras loss.
-        metrics: Keras metrics.
+        build: Makes the model with its starting weights. Of several outputs the first is what
+            the model is for and what is kept; others help it to learn.
+        loss: Keras loss, or one for each output.
+        metrics: Keras metrics, or some for each output.
         training: The first epoch, from 0, to the batches from there on, ``steps`` an epoch.
         validation: Batches.
         steps: Steps in an epoch.
         settings: Epochs, learning rate, patience, averaging.
         class_weight: How much a case of each class counts in the loss; 1 if not given.
+        loss_weights: How much each output's loss counts; 1 if not given.
 
     Returns:
         The state at the end.
@@ -162,7 +165,7 @@ def fit(
             use_ema=settings.averaging > 0,
             ema_momentum=settings.averaging,
         )
-        model.compile(optimizer, loss=loss, metrics=metrics)
+        model.compile(optimizer, loss=loss, metrics=metrics, loss_weights=loss_weights)
         model.optimizer.build(model.trainable_variables)
     state = _restore(run / "checkpoint.npz", model)
     # The second is a training that was killed after its last epoch, before it could say so.
@@ -262,7 +265,7 @@ def _callbacks(
                 state.best, state.best_epoch = row["val_loss"], epoch + 1
                 # Without optimizer and loss the file is a third, and loads where no class of
                 # this repository is known.
-                bare = keras.Model(model.input, model.output, name=model.name)
+                bare = keras.Model(model.input, model.outputs[0], name=model.name)
                 with _averaged(model), whole_file(run / "model.keras") as beside:
                     bare.save(beside)
             write_csv(run / "history.csv", state.history[0], state.history)

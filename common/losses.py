@@ -121,6 +121,31 @@ class BoxOverlap(keras.losses.Loss):
         return {**super().get_config(), "kind": self.kind}
 
 
+@keras.saving.register_keras_serializable("common")
+class InsideRegion(keras.losses.Loss):
+    """How much of what speaks for the label lies outside the region that was marked for it.
+
+    Minus the logarithm of the share, of a softmax over the places of an image, that lies inside:
+    right for the right reasons (Ross et al. 2017, arXiv:1703.03717). Only places are compared, so
+    it does not say how likely the label is. An image without a region says nothing.
+
+    It takes the region, (batch, height, width, 1), 0..1, the share of each place that is inside,
+    and the probabilities of the places, of the same shape.
+    """
+
+    def __init__(self, name="inside_region", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def call(self, y_true, y_pred):
+        count = y_pred.shape[1] * y_pred.shape[2]
+        region = ops.reshape(ops.cast(y_true, "float32"), (-1, count))
+        said = ops.clip(ops.reshape(y_pred, (-1, count)), _EPSILON, 1 - _EPSILON)
+        shares = ops.softmax(ops.log(said) - ops.log(1 - said), axis=-1)
+        inside = ops.sum(shares * region, axis=-1)
+        marked = ops.cast(ops.any(region > 0, axis=-1), "float32")
+        return -marked * ops.log(inside + _EPSILON)
+
+
 def iou(y_true, y_pred):
     """Intersection over union, in 0..1: two times (batch, 4) to (batch,).
 

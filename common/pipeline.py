@@ -107,7 +107,12 @@ def repeated(
 
 
 def radiographs(
-    prepared: Prepared, splits: Sequence[str], side: int, target: str, numbers: int
+    prepared: Prepared,
+    splits: Sequence[str],
+    side: int,
+    target: str,
+    numbers: int,
+    with_region: bool = False,
 ) -> tf.data.Dataset:
     """The radiographs of some splits, in order.
 
@@ -117,9 +122,11 @@ def radiographs(
         side: Side of the images wanted, in pixels.
         target: The target's feature.
         numbers: How many numbers it has.
+        with_region: Whether the boxes stored as ``boxes``, in fractions of the side, are drawn.
 
     Returns:
-        ``image`` (side, side, 1) uint8, ``case`` () string, and the target (numbers,) float32.
+        ``image`` (side, side, 1) uint8, ``case`` () string, and the target (numbers,) float32;
+        ``region`` (side, side, 1) uint8, 255 where a box is, if asked for.
     """
     import tensorflow as tf
 
@@ -130,11 +137,27 @@ def radiographs(
         target: tf.io.FixedLenFeature((numbers,), tf.float32),
     }
 
+    if with_region:
+        features["boxes"] = tf.io.FixedLenSequenceFeature((4,), tf.float32, allow_missing=True)
+
     def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
         example = tf.io.parse_single_example(record, features)
+        if with_region:
+            example["region"] = _drawn(example.pop("boxes"), side)
         return {**example, "image": decode_image(example["image"], stored_side, side)}
 
     return decoded(prepared, splits, decode)
+
+
+def _drawn(boxes: tf.Tensor, side: int) -> tf.Tensor:
+    """The pixels (side, side, 1) whose centres lie in any of the boxes (n, 4): 255, else 0."""
+    import tensorflow as tf
+
+    centres = (tf.range(side, dtype=tf.float32) + 0.5) / side
+    columns = (centres >= boxes[:, 0:1]) & (centres < boxes[:, 2:3])
+    rows = (centres >= boxes[:, 1:2]) & (centres < boxes[:, 3:4])
+    inside = tf.reduce_any(rows[:, :, None] & columns[:, None, :], 0)
+    return tf.cast(inside, tf.uint8)[..., None] * 255
 
 
 def stored_films(

@@ -39,6 +39,9 @@ class TrainSettings(SharedTrain):
     balance: Literal["none", "weights", "oversampling"] = "none"
     """What is done, beside Augmentor's copies, where one label is rare: nothing; its cases count
     more in the loss; or they come more often. Either moves all probabilities towards one half."""
+    box_weight: float = 0.0
+    """Weight of a second loss where a positive has radiologist's boxes: what speaks for pneumonia
+    should lie inside them. 0: the labels alone."""
     label_smoothing: float = 0.0
     """Moves the labels from 0 and 1 towards 0.5 by half of this share."""
     rotation_degrees: float = 5.0
@@ -49,6 +52,17 @@ class TrainSettings(SharedTrain):
     """Online augmentation: shift along each axis, as a share of the side."""
     contrast: float = 0.2
     """Online augmentation: contrast and brightness, as a share."""
+
+    def __post_init__(self) -> None:
+        """Refuse weights that no training can use."""
+        super().__post_init__()
+        require(self.box_weight >= 0, "box_weight", "0 or more", self)
+        require(
+            not (self.box_weight and self.balance == "weights"),
+            "balance",
+            "none or oversampling beside --box-weight",
+            self,
+        )
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,8 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
 
         # -- Write: the cases, then Augmentor's copies of the positives that may train.
         copies = 0 if all_test else _copies_a_positive(left, settings.copies)
-        jobs = preparing.jobs(left, ["label"], copies, settings.seed, of="label == 1")
+        of_case = ["label", "boxes", "rows", "columns"]
+        jobs = preparing.jobs(left, of_case, copies, settings.seed, of="label == 1")
         decode = partial(
             decode_case,
             source=source.folder,
@@ -120,15 +121,22 @@ def decode_case(
     Raises:
         UserError: The image cannot be read.
     """
+    import numpy as np
+
     from common.artefacts import write_bytes
     from common.copies import augmentor_copy
+    from common.letterbox import Letterbox
     from common.stored_images import png, stored_image, stored_pixels
 
     encoded = stored_image(source / job["path"], side, stretch)
+    square = Letterbox(int(job["rows"]), int(job["columns"]), side, stretch)
+    boxes = square.to_fractions(np.array(job["boxes"]).reshape(-1, 4))
     if job["copy"]:
+        # Augmentor moves the film and tells nobody where to.
+        boxes = boxes[:0]
         encoded = png(augmentor_copy(stored_pixels(encoded), job["seed"]))
         write_bytes(folder / _copy_path(job), encoded)
-    return {"image": encoded, "label": float(job["label"]), "case": job["case"]}
+    return {"image": encoded, "label": float(job["label"]), "case": job["case"], "boxes": boxes}
 
 
 def boxes_as_text(boxes: list[tuple[float, float, float, float]]) -> str:

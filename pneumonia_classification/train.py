@@ -35,7 +35,7 @@ def main() -> None:
     run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow()
 
-    from common.models.resnet50 import HEAD_LAYERS, build_resnet50
+    from common.models.resnet50 import HEAD_LAYERS
 
     with only_one(run):
         if not runs.begin_run(run, settings, prepared):
@@ -58,18 +58,13 @@ def main() -> None:
         # -- Fit.
         state = fitting.fit_in_stages(
             run,
-            build=lambda weights: build_resnet50(
-                side, weights=weights, standardise=settings.standardise
-            ),
+            build=lambda weights: _build(side, weights, settings),
             head=HEAD_LAYERS,
-            loss=_loss(settings),
-            metrics=_metrics(),
+            **_losses(settings),
             training=lambda first_epoch: training_data(
                 prepared, train, side, steps, batch_size, first_epoch, settings
             ),
-            validation=images_and_labels(prepared, validation, side)
-            .batch(batch_size)
-            .map(lambda batch: (batch["image"], batch["label"])),
+            validation=validation_data(prepared, validation, side, batch_size, settings),
             steps=steps,
             settings=settings,
             class_weight=_class_weight(*_of_each_label(prepared, train), settings),
@@ -95,7 +90,11 @@ def training_data(
     first_epoch: int,
     settings: TrainSettings,
 ) -> Any:
-    """Shuffled, augmented batches: images (batch, side, side, 1) in 0..255, labels (batch, 1)."""
+    """Shuffled, augmented batches: images (batch, side, side, 1) in 0..255, labels (batch, 1).
+
+    With ``box_weight`` the targets are the labels and the share of every place of the last
+    features that lies in a radiologist's box, (batch, places, places, 1).
+    """
     import tensorflow as tf
 
     from common import augment, pipeline
@@ -108,10 +107,15 @@ def training_data(
         brightness=settings.contrast / 2,
     )
 
-    def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, Any]:
         draws = augment.draw(ranges, batch_size, seed)
-        images = augment.move_images(tf.cast(batch["image"], tf.float32), draws)
-        return augment.change_intensities(images, draws), batch["label"]
+        moved = {
+            name: augment.move_images(tf.cast(batch[name], tf.float32), draws)
+            for name in ("image", "region")
+            if name in batch
+        }
+        images = augment.change_intensities(moved["image"], draws)
+        return images, _targets({**batch, **moved}, side)
 
     to_samples = None
     if settings.balance == "oversampling":
@@ -123,7 +127,7 @@ def training_data(
             )
 
     return pipeline.training_batches(
-        images_and_labels(prepared, splits, side),
+        images_and_labels(prepared, splits, side, settings.box_weight > 0),
         steps,
         batch_size,
         settings.seed,
@@ -134,11 +138,24 @@ def training_data(
     )
 
 
-def images_and_labels(prepared: Any, splits: list[str], side: int) -> Any:
-    """Every record once, in order: ``image`` (side, side, 1) 0..255, ``label`` (1,), ``case``."""
+def validation_data(
+    prepared: Any, splits: list[str], side: int, batch_size: int, settings: TrainSettings
+) -> Any:
+    """Batches as `training_data` gives them, in order and as they are."""
+    records = images_and_labels(prepared, splits, side, settings.box_weight > 0)
+    return records.batch(batch_size).map(lambda batch: (batch["image"], _targets(batch, side)))
+
+
+def images_and_labels(
+    prepared: Any, splits: list[str], side: int, with_region: bool = False
+) -> Any:
+    """Every record once, in order: ``image`` (side, side, 1) 0..255, ``label`` (1,), ``case``.
+
+    And, if asked for, ``region``: 255 where a radiologist's box is, in the image's shape.
+    """
     from common import pipeline
 
-    return pipeline.radiographs(prepared, splits, side, "label", 1)
+    return pipeline.radiographs(prepared, splits, side, "label", 1, with_region)
 
 
 def predict(model: Any, prepared: Any, splits: list[str], side: int, batch_size: int) -> Any:
@@ -165,18 +182,41 @@ def predict(model: Any, prepared: Any, splits: list[str], side: int, batch_size:
     return pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
-def _loss(settings: TrainSettings) -> Any:
+def _targets(batch: Any, side: int) -> Any:
+    import tensorflow as tf
+
+    if "region" not in batch:
+        return batch["label"]
+    places = -(-side // 32)
+    inside = tf.cast(batch["region"], tf.float32) / 255
+    return batch["label"], tf.image.resize(inside, (places, places), "area")
+
+
+def _build(side: int, weights: str, settings: TrainSettings) -> Any:
+    from common.models.resnet50 import build_resnet50, with_places
+
+    model = build_resnet50(side, weights=weights, standardise=settings.standardise)
+    return with_places(model) if settings.box_weight else model
+
+
+def _losses(settings: TrainSettings) -> dict[str, Any]:
     import keras
 
-    if settings.loss == "focal":
-        return keras.losses.BinaryFocalCrossentropy(label_smoothing=settings.label_smoothing)
-    return keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing)
+    from common.losses import InsideRegion
 
-
-def _metrics() -> list[Any]:
-    import keras
-
-    return [keras.metrics.AUC(name="auroc"), keras.metrics.BinaryAccuracy(name="accuracy")]
+    kinds = {
+        "crossentropy": keras.losses.BinaryCrossentropy,
+        "focal": keras.losses.BinaryFocalCrossentropy,
+    }
+    loss = kinds[settings.loss](label_smoothing=settings.label_smoothing)
+    metrics = [keras.metrics.AUC(name="auroc"), keras.metrics.BinaryAccuracy(name="accuracy")]
+    if not settings.box_weight:
+        return {"loss": loss, "metrics": metrics}
+    return {
+        "loss": [loss, InsideRegion()],
+        "metrics": [metrics, []],
+        "loss_weights": [1.0, settings.box_weight],
+    }
 
 
 def _of_each_label(prepared: Any, splits: list[str]) -> tuple[int, int]:

@@ -180,12 +180,33 @@ def test_class_weights_are_scikit_learns(training):
 
 def test_the_focal_loss_is_that_of_the_paper():
     from pneumonia_classification.config import TrainSettings
-    from pneumonia_classification.train import _loss
+    from pneumonia_classification.train import _losses
 
     labels, said = np.array([[1.0], [0.0]]), np.array([[0.7], [0.4]])
     expected = np.mean([0.3**2 * -np.log(0.7), 0.4**2 * -np.log(0.6)])
-    found = float(_loss(TrainSettings(loss="focal"))(labels, said))
+    found = float(_losses(TrainSettings(loss="focal"))["loss"](labels, said))
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_radiologists_boxes_move_with_their_films(training):
+    from common.letterbox import Letterbox
+
+    prepared, batches = training
+    cases = prepared.cases().query("split == 'train' and boxes != ''")
+    assert len(cases) > 3
+    shares = []
+    for case in cases.dropna(subset="boxes").to_dict("records"):
+        boxes = np.array([box.split() for box in case["boxes"].split(";")], float)
+        square = Letterbox(int(case["rows"]), int(case["columns"]), 32).to_fractions(boxes)
+        shares.append(np.prod(square[:, 2:] - square[:, :2], axis=1).sum())
+    still = {"rotation_degrees": 0.0, "scale": 0.0, "shift": 0.0, "contrast": 0.0}
+    for given, slack in ((still, 0.1), ({"scale": 0.0}, 0.15)):
+        seen = []
+        for _, (labels, region) in batches(box_weight=1.0, **given):
+            assert region.shape == (8, 1, 1, 1) and region.min() >= 0 and region.max() <= 1
+            assert (region[labels[:, 0] == 0] == 0).all()
+            seen += list(region[:, 0, 0, 0][region[:, 0, 0, 0] > 0])
+        assert np.mean(seen) == pytest.approx(np.mean(shares), rel=slack)
 
 
 def test_a_run_that_starts_from_another_trains_its_head_first(whole, tmp_path):
@@ -194,7 +215,7 @@ def test_a_run_that_starts_from_another_trains_its_head_first(whole, tmp_path):
     once = whole(PROJECT)
     said = run(
         PROJECT, "train", "--preset", "cpu", "--prepared", once.prepared, "--run",
-        tmp_path / "run", "--epochs", 1, "--head-epochs", 1, "--balance", "weights",
+        tmp_path / "run", "--epochs", 1, "--head-epochs", 1, "--box-weight", 0.5,
         "--averaging", 0.9, "--precision", "float32", "--weights", once.run, *TINY[PROJECT],
     )  # fmt: skip
     assert said.index("the head alone:") < said.index("everything:")

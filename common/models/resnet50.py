@@ -74,6 +74,24 @@ def build_resnet50(
     return _finish(keras.Model(image, predictions, name=name), weights)
 
 
+def with_places(model: keras.Model) -> keras.Model:
+    """A classifier with a second output: what each place of its last features says alone.
+
+    The head is asked at every place, before the average over places. The image's logit is the
+    mean of the places' logits, and Grad-CAM of the layer is, up to a factor, their map (Zhou et
+    al. 2016, "Learning Deep Features for Discriminative Localization", arXiv:1512.04150).
+
+    Args:
+        model: From `build_resnet50` with average pooling and a sigmoid.
+
+    Returns:
+        A model of the same layers and weights, to [(batch, outputs), (batch, height, width,
+        outputs)], both in 0..1; height and width are a 32nd of the image's, rounded up.
+    """
+    places = model.get_layer("predictions")(model.get_layer(GRADCAM_LAYER).output)
+    return keras.Model(model.input, [model.output, places], name=model.name)
+
+
 def build_box_resnet50(
     image_size: int,
     weights: str = "imagenet",

@@ -16,6 +16,7 @@ from common.models.resnet50 import (
     HEAD_LAYERS,
     build_box_resnet50,
     build_resnet50,
+    with_places,
 )
 from common.models.starting_weights import take_weights
 from tests.common.model_checks import check_model, dtype_policy, output, shake
@@ -269,3 +270,24 @@ def test_a_weights_file_may_not_point_at_another_file(small, tmp_path):
 def test_a_bad_argument_is_repeated(argument, value):
     with pytest.raises(ValueError, match=f"{argument} must be .* Received: '?{value}"):
         build_resnet50(**{"image_size": SIZE, "weights": "none", argument: value})
+
+
+def test_the_places_average_to_what_the_classifier_says(batch, tmp_path):
+    model = build_resnet50(64, weights="none")
+    model.get_layer("predictions").bias.assign([0.3])
+    for layer in model.layers:  # Open the residual branches, so that places differ.
+        if layer.name.endswith("_3_bn"):
+            layer.gamma.assign(np.ones_like(layer.gamma))
+    both = with_places(model)
+    images = np.random.default_rng(0).uniform(0, 255, (3, 64, 64, 1)).astype("float32")
+    said, places = (np.asarray(one, float) for one in both(images))
+    assert places.shape == (3, 2, 2, 1)
+    logits = np.log(places / (1 - places))
+    assert np.ptp(logits) > 1e-3
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits.mean((1, 2)))), said, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(said, output(model, images), rtol=1e-5)
+    # What is kept is the classifier alone.
+    keras.Model(both.input, both.outputs[0]).save(tmp_path / "model.keras")
+    kept = keras.models.load_model(tmp_path / "model.keras")
+    assert len(kept.outputs) == 1 and len(kept.weights) == len(model.weights)
+    np.testing.assert_allclose(output(kept, images), said, rtol=1e-5)
