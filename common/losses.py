@@ -130,7 +130,7 @@ class InsideRegion(keras.losses.Loss):
     it does not say how likely the label is. An image without a region says nothing.
 
     It takes the region, (batch, height, width, 1), 0..1, the share of each place that is inside,
-    and the probabilities of the places, of the same shape.
+    and the logits of the places, of the same shape.
     """
 
     def __init__(self, name="inside_region", **kwargs):
@@ -139,8 +139,7 @@ class InsideRegion(keras.losses.Loss):
     def call(self, y_true, y_pred):
         count = y_pred.shape[1] * y_pred.shape[2]
         region = ops.reshape(ops.cast(y_true, "float32"), (-1, count))
-        said = ops.clip(ops.reshape(y_pred, (-1, count)), _EPSILON, 1 - _EPSILON)
-        shares = ops.softmax(ops.log(said) - ops.log(1 - said), axis=-1)
+        shares = ops.softmax(ops.reshape(y_pred, (-1, count)), axis=-1)
         inside = ops.sum(shares * region, axis=-1)
         marked = ops.cast(ops.any(region > 0, axis=-1), "float32")
         return -marked * ops.log(inside + _EPSILON)

@@ -70,7 +70,9 @@ def build_resnet50(
     image, features = _features(image_size, batch_norm_momentum, dropout, pooling, standardise)
     if outputs < 1:
         raise ValueError(f"outputs must be 1 or more. Received: {outputs}")
-    predictions = layers.Dense(outputs, activation, dtype="float32", name="predictions")(features)
+    predictions = layers.Dense(outputs, dtype="float32", name="predictions")(features)
+    if activation is not None:
+        predictions = layers.Activation(activation, dtype="float32", name=activation)(predictions)
     return _finish(keras.Model(image, predictions, name=name), weights)
 
 
@@ -82,11 +84,12 @@ def with_places(model: keras.Model) -> keras.Model:
     al. 2016, "Learning Deep Features for Discriminative Localization", arXiv:1512.04150).
 
     Args:
-        model: From `build_resnet50` with average pooling and a sigmoid.
+        model: From `build_resnet50` with average pooling.
 
     Returns:
-        A model of the same layers and weights, to [(batch, outputs), (batch, height, width,
-        outputs)], both in 0..1; height and width are a 32nd of the image's, rounded up.
+        A model of the same layers and weights, to what it gave, (batch, outputs), and the logits
+        of the places, (batch, height, width, outputs); height and width are a 32nd of the
+        image's, rounded up.
     """
     places = model.get_layer("predictions")(model.get_layer(GRADCAM_LAYER).output)
     return keras.Model(model.input, [model.output, places], name=model.name)
