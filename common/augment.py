@@ -88,6 +88,27 @@ def draw(ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor) -> Draws:
     }
 
 
+def fixed_moves(shift: float, scale: float) -> list[tuple[Draws, Draws]]:
+    """Small moves that are always the same, each with its inverse, to average predictions over.
+
+    Args:
+        shift: Along each axis to either side, as a share of the side.
+        scale: Zoom out and in, as a share.
+
+    Returns:
+        Six pairs of ``linear`` and ``shift`` as `draw` has them, for a batch of any size.
+    """
+    import tensorflow as tf
+
+    def move(zoom: float, x: float, y: float) -> Draws:
+        linear = tf.constant([[[zoom, 0.0], [0.0, zoom]]], tf.float32)
+        return {"linear": linear, "shift": tf.constant([[x, y]], tf.float32)}
+
+    moves = [(1.0, shift, 0.0), (1.0, -shift, 0.0), (1.0, 0.0, shift), (1.0, 0.0, -shift)]
+    moves += [(1 + scale, 0.0, 0.0), (1 / (1 + scale), 0.0, 0.0)]
+    return [(move(z, x, y), move(1 / z, -x / z, -y / z)) for z, x, y in moves]
+
+
 def keep_inside(draws: Draws, boxes: tf.Tensor) -> Draws:
     """Change the shifts just so much that every moved box stays in its image.
 

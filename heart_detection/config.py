@@ -27,6 +27,9 @@ class PrepareSettings(SharedPrepare):
 class TrainSettings(SharedTrain):
     """What train.py takes."""
 
+    standardise: bool = True
+    """Bring every film to mean 0 and one spread inside the model, so that exposure and contrast do
+    not count. Off: subtract ImageNet's means, as its weights want."""
     loss: Literal["mse", "l1", "iou", "giou", "ciou", "iou+l1"] = "iou+l1"
     """What is made small: mean squared or absolute error of the corners, 1 - IoU, or IoU and
     absolute error together."""
@@ -57,6 +60,9 @@ class EvaluateSettings(SharedEvaluate):
     """Test-time averaging: the mean of the film's box and the mirrored film's, mirrored back. For
     a network that was trained with --flip; one that never saw a heart on the right may box the
     mirrored film badly and lose by it."""
+    moves: bool = False
+    """Test-time averaging: the mean of the boxes of the film and of six copies of it, shifted by
+    3 % or scaled by 5 %, each brought back."""
 
 
 DEMO = Preset(
@@ -77,7 +83,13 @@ GPU = Preset(
     about="what one would run on a card, from ImageNet. python train.py --preset gpu",
     prepare=PrepareSettings(image_size=224, copies=4),
     train=TrainSettings(
-        epochs=100, batch_size=32, learning_rate=2e-4, weights="imagenet", patience=30
+        epochs=100,
+        batch_size=32,
+        learning_rate=2e-4,
+        weights="imagenet",
+        patience=30,
+        head_epochs=5,
+        standardise=False,
     ),
     evaluate=EvaluateSettings(),
 )

@@ -61,7 +61,7 @@ def main() -> None:
         shown = runs.name_of_data(prepared.manifest, name)
         print(f"\n{shown}: {len(cases)} cases of {cases['patient'].nunique()} patients", flush=True)
         model = fitting.load_model(run.folder / "model.keras")
-        fractions = predict_boxes(model, images, settings.batch_size, settings.flip)
+        fractions = predict_boxes(model, images, settings.batch_size, settings.flip, settings.moves)
         stored_side = prepared.manifest["settings"]["image_size"]
         squares = [
             Letterbox(rows, columns, stored_side)
@@ -76,6 +76,7 @@ def main() -> None:
         patients = cases["patient"].to_numpy()
         metrics = {
             "flip": settings.flip,
+            "moves": settings.moves,
             **box_scores(truth, predicted, patients, mean_box, spacing_mm, settings.seed),
         }
         for group in ("view", "sex"):
@@ -134,7 +135,7 @@ def main() -> None:
     print_written([folder / "metrics.json", folder / "predictions.csv", *pictures])
 
 
-def predict_boxes(model: Any, images: Any, batch_size: int, flip: bool) -> Any:
+def predict_boxes(model: Any, images: Any, batch_size: int, flip: bool, moves: bool) -> Any:
     """The model's boxes (n, 4), (x0, y0, x1, y1) in fractions of the side.
 
     Args:
@@ -142,14 +143,23 @@ def predict_boxes(model: Any, images: Any, batch_size: int, flip: bool) -> Any:
         images: (n, side, side, 1) 0..255.
         batch_size: Images at once.
         flip: Take the mean with the boxes of the mirrored images, mirrored back.
+        moves: Take the mean with the boxes of moved images, moved back.
     """
-    boxes = model.predict(images, batch_size, verbose=0)
-    if flip:
-        from common.letterbox import mirrored
+    import numpy as np
 
-        of_mirrored = model.predict(images[:, :, ::-1], batch_size, verbose=0)
-        boxes = (boxes + mirrored(of_mirrored)) / 2
-    return boxes
+    from common import augment
+    from common.letterbox import mirrored
+
+    def predict(shown: Any) -> Any:
+        return model.predict(shown, batch_size, verbose=0)
+
+    found = [predict(images)]
+    for there, back in augment.fixed_moves(shift=0.03, scale=0.05) if moves else []:
+        of_moved = predict(augment.move_images(images.astype(np.float32), there).numpy())
+        found.append(augment.move_boxes(of_moved, back).numpy())
+    if flip:
+        found += [mirrored(predict(images[:, :, ::-1]))] * len(found)
+    return np.mean(found, axis=0)
 
 
 def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:

@@ -34,6 +34,9 @@ def main() -> None:
     prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
     run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow()
+
+    from common.models.resnet50 import HEAD_LAYERS
+
     with only_one(run):
         if not runs.begin_run(run, settings, prepared):
             print(f"\n{run}: this run has ended already, nothing to do")
@@ -53,9 +56,10 @@ def main() -> None:
         )
 
         # -- Fit.
-        state = fitting.fit(
+        state = fitting.fit_in_stages(
             run,
-            build=lambda: _build(side, settings),
+            build=lambda weights: _build(side, weights, settings),
+            head=HEAD_LAYERS,
             loss=_loss(settings),
             metrics=_metrics(),
             training=lambda first_epoch: training_data(
@@ -130,10 +134,12 @@ def images_and_boxes(prepared: Any, splits: list[str], side: int) -> Any:
     return pipeline.radiographs(prepared, splits, side, "box", 4)
 
 
-def _build(side: int, settings: TrainSettings) -> Any:
+def _build(side: int, weights: str, settings: TrainSettings) -> Any:
     from common.models.resnet50 import build_box_resnet50
 
-    return build_box_resnet50(side, weights=settings.weights, pooling=settings.pooling)
+    return build_box_resnet50(
+        side, weights=weights, pooling=settings.pooling, standardise=settings.standardise
+    )
 
 
 def _loss(settings: TrainSettings) -> Any:

@@ -72,7 +72,9 @@ def build_resnet50(
         raise ValueError(f"outputs must be 1 or more. Received: {outputs}")
     predictions = layers.Dense(outputs, dtype="float32", name="predictions")(features)
     if activation is not None:
-        predictions = layers.Activation(activation, dtype="float32", name=activation)(predictions)
+        predictions = layers.Activation(activation, dtype="float32", name="probability")(
+            predictions
+        )
     return _finish(keras.Model(image, predictions, name=name), weights)
 
 

@@ -316,3 +316,17 @@ def test_noise_has_the_width_asked_for():
     images = batch_of(np.full((SIDE, SIDE), 128.0))
     changed = augment.change_intensities(images, draw(Ranges(noise=0.1))).numpy()
     assert (changed - 128).std() == pytest.approx(25.5, rel=0.05)
+
+
+def test_a_fixed_move_and_its_way_back():
+    boxes = np.array([[0.2, 0.3, 0.5, 0.9], [0.0, 0.0, 1.0, 1.0]], np.float32)
+    moves = augment.fixed_moves(shift=0.1, scale=0.25)
+    ends = []
+    for there, back in moves:
+        moved = augment.move_boxes(boxes, there)
+        np.testing.assert_allclose(augment.move_boxes(moved, back), boxes, atol=1e-6)
+        ends.append(tuple(np.round(np.asarray(moved[1], float), 3).tolist()))
+    assert set(ends) == {
+        (0.1, 0.0, 1.1, 1.0), (-0.1, 0.0, 0.9, 1.0), (0.0, 0.1, 1.0, 1.1), (0.0, -0.1, 1.0, 0.9),
+        (-0.125, -0.125, 1.125, 1.125), (0.1, 0.1, 0.9, 0.9),
+    }  # fmt: skip
