@@ -147,7 +147,9 @@ def index_heart(source: Path, patients: Path | None = None, label: str = "heart"
             others.append(row["label"])
     if others and not boxes:
         labels = _named_columns(sorted(set(others)))
-        raise UserError(f"{file}: no box is labelled {label!r}; choose among its labels: {labels}")
+        raise UserError(
+            f"{file}: no box is labelled {label!r}; choose with --label among its labels: {labels}"
+        )
     cases = _described(source, images, set(boxes) | set(reasons), reasons, patients)
     findings = _findings(source, {})
     for case in cases:

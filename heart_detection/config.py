@@ -16,6 +16,8 @@ class PrepareSettings(SharedPrepare):
     patients: Path | None = None
     """A CSV of patientId and patient, since the challenge's PatientID names an image and one
     patient has several. Default: nih_patients.csv in the source folder, else the PatientID."""
+    label: str = "heart"
+    """Where the CSV has a label column, the boxes to take."""
     image_size: int = 224
     """Side of the stored square in pixels; proportions are kept, the rest is black."""
     copies: int = 2

@@ -166,7 +166,7 @@ def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:
     """Another dataset through the same door, every case a test case."""
     from heart_detection.prepare_data import prepare
 
-    kept = ("image_size", "seed")
+    kept = ("image_size", "label", "seed")
     data = {name: run.config["data"]["settings"][name] for name in kept}
     return prepare(
         PrepareSettings(**data, source=settings.source, prepared=into, overwrite=True),

@@ -59,7 +59,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
             return folder
 
         # -- Index: which cases there are, whose they are, and where the heart is.
-        cases = index_heart(source.folder, settings.patients)
+        cases = index_heart(source.folder, settings.patients, settings.label)
         cases["split"] = ""
         cases["duplicate_of"] = preparing.duplicates(cases, source.folder, settings)
         left = preparing.usable(cases, source.folder)
@@ -84,6 +84,9 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         preparing.print_duplicates(cases, "box", BOX)
         if cases.attrs.get("images_without_box"):
             print(f"  {cases.attrs['images_without_box']} images have no box and are no cases")
+        if cases.attrs.get("boxes_of_other_labels"):
+            others = cases.attrs["boxes_of_other_labels"]
+            print(f"  {others} boxes have another label than {settings.label!r} and are left")
         sheet = [_draw_copies(folder, jobs, decode, source.synthetic)] if copies else []
         disk = preparing.print_disk(source.folder, list(left["path"]), shards)
         records.finish(
