@@ -250,7 +250,7 @@ def curves_picture(
     recall.set(xlabel="recall", ylabel="precision", ylim=(0, 1.02))
     for of, colour, style, name in (
         (scores, PREDICTION, "o-", "model"),
-        (calibrated, TRUTH, "s--", "after temperature"),
+        (calibrated, INK, "s--", "after temperature"),
     ):
         observed, said = calibration_curve(labels, of, n_bins=10)
         reliability.plot(said, observed, style, color=colour, label=name)
