@@ -22,9 +22,15 @@ def column(rows, name):
     return np.array([float(row[name]) for row in rows])
 
 
-def evaluated(once, name, *arguments):
-    run(PROJECT, "evaluate", "--run", once.run, "--name", name, "--pictures", 0, *arguments)
-    return json.loads((once.run / "evaluation" / name / "metrics.json").read_text())
+@pytest.fixture(scope="module")
+def sensitive(whole):
+    """The validation split scored with its mirror images, for a sensitivity of 95 %."""
+    folder = whole(PROJECT).run / "evaluation" / "sensitive"
+    run(
+        PROJECT, "evaluate", "--run", whole(PROJECT).run, "--name", folder.name, "--pictures", 0,
+        "--split", "validation", "--sensitivity", 0.95, "--flip",
+    )  # fmt: skip
+    return json.loads((folder / "metrics.json").read_text()), rows_of(folder / "predictions.csv")
 
 
 # ---- Scores
@@ -63,16 +69,23 @@ def test_the_threshold_and_the_temperature_come_from_validation_alone(whole):
     assert once.metrics["calibration"]["brier_after"] == pytest.approx(after, abs=1e-4)
 
 
-def test_a_wanted_sensitivity_is_reached_where_it_was_asked_for(whole):
-    once = whole(PROJECT)
-    metrics = evaluated(once, "sensitive", "--split", "validation", "--sensitivity", 0.95)
+def test_a_wanted_sensitivity_is_reached_where_it_was_asked_for(whole, sensitive):
+    metrics, _ = sensitive
     assert metrics["recall"] >= 0.95
     assert metrics["threshold_from"] == "validation, sensitivity 0.95"
-    given = evaluated(once, "given", "--threshold", 0.9)
-    assert (given["threshold"], given["threshold_from"]) == (0.9, "given")
-    assert "--sensitivity" in refused(PROJECT, "evaluate", "--run", once.run, "--sensitivity", 2)
-    layer = refused(PROJECT, "evaluate", "--run", once.run, "--gradcam-layer", "last")
-    assert "conv5_block3_out" in layer
+    line = refused(PROJECT, "evaluate", "--run", whole(PROJECT).run, "--sensitivity", 2)
+    assert "--sensitivity" in line
+
+
+def test_a_threshold_of_ones_own_decides(whole):
+    from common.runs import open_run
+    from pneumonia_classification.config import PROJECT as SETTINGS
+    from pneumonia_classification.config import EvaluateSettings
+    from pneumonia_classification.evaluate import _decision
+
+    settings = EvaluateSettings(run=whole(PROJECT).run, threshold=0.9)
+    found = _decision(open_run(SETTINGS, settings), settings)
+    assert (found["threshold"], found["from"]) == (0.9, "given")
 
 
 def test_groups_are_those_of_the_header(whole):
@@ -99,13 +112,12 @@ def test_groups_are_those_of_the_header(whole):
     assert sum(group["n"] for group in once.metrics["per_age"].values()) == len(ages)
 
 
-def test_the_mirror_image_is_averaged_where_asked(whole):
-    once = whole(PROJECT)
-    metrics = evaluated(once, "flipped", "--split", "validation", "--flip")
+def test_the_mirror_image_is_averaged_where_asked(whole, sensitive):
+    once, (metrics, rows) = whole(PROJECT), sensitive
     held_out = {row["case"]: row for row in rows_of(once.run / "validation.csv")}
     assert metrics["flip"] is True and once.metrics["flip"] is False
     different = 0
-    for row in rows_of(once.run / "evaluation/flipped/predictions.csv"):
+    for row in rows:
         of = held_out[row["case"]]
         mean = (float(of["probability"]) + float(of["mirrored"])) / 2
         assert float(row["probability"]) == pytest.approx(mean, abs=2e-5)
@@ -122,9 +134,12 @@ def test_the_map_is_held_against_chance_and_against_random_weights(whole):
     assert (once.evaluation / "surest.png").is_file()
 
 
-def test_a_run_whose_validation_is_gone_says_so(whole, tmp_path):
+@pytest.mark.slow
+def test_what_an_evaluation_lacks_is_named(whole, tmp_path):
     import shutil
 
+    layer = refused(PROJECT, "evaluate", "--run", whole(PROJECT).run, "--gradcam-layer", "last")
+    assert "conv5_block3_out" in layer
     shutil.copytree(whole(PROJECT).run, tmp_path / "run")
     (tmp_path / "run" / "validation.csv").write_text("case,label\na,1\n")
     assert "validation.csv" in refused(PROJECT, "evaluate", "--run", tmp_path / "run")
