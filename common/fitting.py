@@ -126,7 +126,6 @@ def fit(
     validation: tf.data.Dataset,
     steps: int,
     settings: SharedTrain,
-    class_weight: Mapping[int, float] | None = None,
     loss_weights: Sequence[float] | None = None,
 ) -> State:
     """Train a model, or go on with a training that did not end.
@@ -141,11 +140,11 @@ def fit(
             the model is for and what is kept; others help it to learn.
         loss: Keras loss, or one for each output.
         metrics: Keras metrics, or some for each output.
-        training: The first epoch, from 0, to the batches from there on, ``steps`` an epoch.
+        training: The first epoch, from 0, to the batches from there on, ``steps`` an epoch:
+            inputs, targets and, if samples differ in weight, their weights.
         validation: Batches.
         steps: Steps in an epoch.
         settings: Epochs, learning rate, patience, averaging.
-        class_weight: How much a case of each class counts in the loss; 1 if not given.
         loss_weights: How much each output's loss counts; 1 if not given.
 
     Returns:
@@ -181,7 +180,6 @@ def fit(
         initial_epoch=state.epoch,
         epochs=settings.epochs,
         callbacks=_callbacks(run, model, state, settings, steps),
-        class_weight=class_weight,
         shuffle=False,
         verbose=0,
     )

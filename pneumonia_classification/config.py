@@ -41,7 +41,7 @@ class TrainSettings(SharedTrain):
     more in the loss; or they come more often. Either moves all probabilities towards one half."""
     box_weight: float = 0.0
     """Weight of a second loss where a positive has radiologist's boxes: what speaks for pneumonia
-    should lie inside them. 0: the labels alone."""
+    should lie inside them. 0: the labels alone, as it is where there are no boxes."""
     label_smoothing: float = 0.0
     """Moves the labels from 0 and 1 towards 0.5 by half of this share."""
     rotation_degrees: float = 5.0
@@ -57,12 +57,6 @@ class TrainSettings(SharedTrain):
         """Refuse weights that no training can use."""
         super().__post_init__()
         require(self.box_weight >= 0, "box_weight", "0 or more", self)
-        require(
-            not (self.box_weight and self.balance == "weights"),
-            "balance",
-            "none or oversampling beside --box-weight",
-            self,
-        )
 
 
 @dataclass(frozen=True)
@@ -107,6 +101,7 @@ CPU = Preset(
         scale=0.2,
         shift=0.1,
         contrast=0.3,
+        box_weight=0.3,
     ),
     evaluate=EvaluateSettings(),
 )
@@ -121,6 +116,7 @@ GPU = Preset(
         weights="imagenet",
         head_epochs=3,
         standardise=False,
+        box_weight=0.3,
     ),
     evaluate=EvaluateSettings(),
 )

@@ -67,7 +67,6 @@ def main() -> None:
             validation=validation_data(prepared, validation, side, batch_size, settings),
             steps=steps,
             settings=settings,
-            class_weight=_class_weight(*_of_each_label(prepared, train), settings),
         )
         print(f"  best epoch {state.best_epoch}, val_loss {state.best:.4f}")
 
@@ -93,7 +92,8 @@ def training_data(
     """Shuffled, augmented batches: images (batch, side, side, 1) in 0..255, labels (batch, 1).
 
     With ``box_weight`` the targets are the labels and the share of every place of the last
-    features that lies in a radiologist's box, (batch, places, places, 1).
+    features that lies in a radiologist's box, (batch, places, places, 1). With class weights the
+    weights of the samples, (batch, 1), come third.
     """
     import tensorflow as tf
 
@@ -107,7 +107,12 @@ def training_data(
         brightness=settings.contrast / 2,
     )
 
-    def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    of_label = _of_each_label(prepared, splits)
+    # By label, 0 and 1.
+    rarity = tf.constant([max(of_label) / max(one, 1) for one in of_label], tf.float32)
+    balanced = tf.constant([sum(of_label) / 2 / max(one, 1) for one in of_label], tf.float32)
+
+    def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[Any, ...]:
         draws = augment.draw(ranges, batch_size, seed)
         moved = {
             name: augment.move_images(tf.cast(batch[name], tf.float32), draws)
@@ -115,16 +120,16 @@ def training_data(
             if name in batch
         }
         images = augment.change_intensities(moved["image"], draws)
-        return images, _targets({**batch, **moved}, side)
+        targets = _targets({**batch, **moved}, side)
+        if settings.balance != "weights":
+            return images, targets
+        weights = tf.gather(balanced, tf.cast(batch["label"], tf.int32))
+        return images, targets, (weights, tf.ones_like(weights)) if settings.box_weight else weights
 
-    to_samples = None
-    if settings.balance == "oversampling":
-        rarity = tf.constant(_rarity(*_of_each_label(prepared, splits)), tf.float32)
-
-        def to_samples(records: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
-            return pipeline.repeated(
-                records, lambda one: rarity[tf.cast(one["label"][0], tf.int32)], seed
-            )
+    def oversampled(records: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
+        return pipeline.repeated(
+            records, lambda one: rarity[tf.cast(one["label"][0], tf.int32)], seed
+        )
 
     return pipeline.training_batches(
         images_and_labels(prepared, splits, side, settings.box_weight > 0),
@@ -134,7 +139,7 @@ def training_data(
         first_epoch,
         settings.epochs,
         to_inputs,
-        to_samples,
+        oversampled if settings.balance == "oversampling" else None,
     )
 
 
@@ -227,20 +232,6 @@ def _of_each_label(prepared: Any, splits: list[str]) -> tuple[int, int]:
     copies = prepared.count([split for split in splits if is_copies(split)])
     positives = int(labels.sum()) + copies
     return len(labels) + copies - positives, positives
-
-
-def _rarity(negatives: int, positives: int) -> tuple[float, float]:
-    """How often a record of each label must come for both to come as often."""
-    most = max(negatives, positives)
-    return most / max(negatives, 1), most / max(positives, 1)
-
-
-def _class_weight(negatives: int, positives: int, settings: TrainSettings) -> Any:
-    """scikit-learn's "balanced": the weights' mean over the records is 1."""
-    if settings.balance != "weights":
-        return None
-    half = (negatives + positives) / 2
-    return {0: half / max(negatives, 1), 1: half / max(positives, 1)}
 
 
 def _baselines(prepared: Any, train: list[str]) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def training(whole):
     def batches(steps=40, **given):
         settings = TrainSettings(epochs=1, batch_size=8, image_size=32, **given)
         data = training_data(prepared, ["train"], 32, steps, 8, 0, settings)
-        return [(images, labels) for images, labels in data.as_numpy_iterator()]
+        return list(data.as_numpy_iterator())
 
     return prepared, batches
 
@@ -175,22 +175,28 @@ def test_oversampling_brings_both_labels_as_often(training):
     assert labels.mean() == pytest.approx(0.5, abs=0.07)
 
 
-def test_class_weights_are_scikit_learns(training):
+@pytest.mark.parametrize("box_weight", [0.0, 0.5])
+def test_class_weights_are_scikit_learns(training, box_weight):
     from sklearn.utils.class_weight import compute_class_weight
 
-    from pneumonia_classification.config import TrainSettings
-    from pneumonia_classification.train import _class_weight, _of_each_label
+    prepared, batches = training
+    labels = prepared.cases().query("split == 'train'")["label"].astype(int).to_numpy()
+    expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=labels)
+    for _, targets, weights in batches(steps=3, balance="weights", box_weight=box_weight):
+        if box_weight:
+            targets, (weights, of_boxes) = targets[0], weights
+            assert (of_boxes == 1).all()
+        np.testing.assert_allclose(weights, expected[targets.astype(int)], rtol=1e-6)
+
+
+def test_augmentors_copies_count_as_positives(training):
+    from pneumonia_classification.train import _of_each_label
 
     prepared, _ = training
-    copies = prepared.count(["train-copies"])
     labels = prepared.cases().query("split == 'train'")["label"].astype(int)
-    labels = np.concatenate([labels, np.ones(copies, int)])
-    counts = _of_each_label(prepared, ["train", "train-copies"])
-    assert counts == (sum(labels == 0), sum(labels == 1)) and copies > 0
-    found = _class_weight(*counts, TrainSettings(balance="weights"))
-    expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=labels)
-    np.testing.assert_allclose([found[0], found[1]], expected)
-    assert _class_weight(*counts, TrainSettings()) is None
+    copies = prepared.count(["train-copies"])
+    found = _of_each_label(prepared, ["train", "train-copies"])
+    assert found == (sum(labels == 0), sum(labels == 1) + copies) and copies > 0
 
 
 def test_the_focal_loss_is_that_of_the_paper():
