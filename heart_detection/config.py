@@ -35,8 +35,9 @@ class TrainSettings(SharedTrain):
     loss: Literal["mse", "l1", "iou", "giou", "ciou", "iou+l1"] = "iou+l1"
     """What is made small: mean squared or absolute error of the corners, 1 - IoU, or IoU and
     absolute error together."""
-    pooling: Literal["average", "flatten"] = "flatten"
-    """The head: average forgets where a feature is, flatten keeps it."""
+    pooling: Literal["average", "flatten", "extremes"] = "extremes"
+    """The head: average forgets where a feature is, flatten keeps it, extremes draws a map for
+    each edge of the box and takes its mean place."""
     rotation_degrees: float = 5.0
     """Online augmentation: rotation to either side, in degrees; the box turns as the ellipse
     in it."""

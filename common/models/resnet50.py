@@ -8,6 +8,7 @@ model within the model, so that Grad-CAM finds them by name.
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from common.models.starting_weights import imagenet_file, take_weights
@@ -15,8 +16,14 @@ from common.models.starting_weights import imagenet_file, take_weights
 GRADCAM_LAYER = "conv5_block3_out"
 """The last convolutional activation: what Grad-CAM looks at."""
 
-HEAD_LAYERS = ("head_conv", "head_bn", "predictions", "box_centre_size")
-"""The layers with weights that come after `GRADCAM_LAYER`."""
+PYRAMID = {"conv3_block4_out": 8, "conv4_block6_out": 16, GRADCAM_LAYER: 32}
+"""The last layers of three sizes, and how many pixels of the image a place of each stands for."""
+
+HEAD_LAYERS = (
+    *("head_conv", "head_bn", "predictions", "box_centre_size", "extreme_points"),
+    *(f"head_{kind}_{of}" for of in (8, 16, 32, "all") for kind in ("conv", "bn")),
+)
+"""The layers with weights that stand beside or after the backbone."""
 
 # The means of ImageNet as keras.applications.resnet.preprocess_input subtracts them: of
 # blue, green and red, in that order.
@@ -113,12 +120,19 @@ def build_box_resnet50(
     never be inverted or empty, and since width and height are below 1 at most one of two
     opposite edges is cut: whatever the network says, a gradient is left to mend it.
 
+    With pooling "extremes" the box is found as its four extreme points are (Zhou et al. 2019,
+    "Bottom-up Object Detection by Grouping Extreme and Center Points", arXiv:1901.08043): a map
+    for each edge, over places of 8 pixels, whose softmax has its mean where the edge is (Sun et
+    al. 2018, "Integral Human Pose Regression", arXiv:1711.08229). Features of three sizes go into
+    the maps (Lin et al. 2017, "Feature Pyramid Networks", arXiv:1612.03144).
+
     Args:
         image_size: Height and width of the image in pixels, 32 or more.
         weights: As in `build_resnet50`; the run of a classifier fits.
         batch_norm_momentum: As in `build_resnet50`.
         dropout: As in `build_resnet50`.
-        pooling: As in `build_resnet50`; an average alone says little about a place.
+        pooling: As in `build_resnet50`, where an average alone says little about a place; or
+            "extremes".
         standardise: As in `build_resnet50`.
         name: Of the model.
 
@@ -130,6 +144,10 @@ def build_box_resnet50(
         ValueError: An argument is out of its range.
         UserError: The starting weights are not there or do not fit.
     """
+    if pooling == "extremes":
+        image, backbone = _backbone(image_size, batch_norm_momentum, standardise)
+        corners = _extreme_points(backbone, batch_norm_momentum, dropout)
+        return _finish(keras.Model(image, corners, name=name), weights)
     image, features = _features(image_size, batch_norm_momentum, dropout, pooling, standardise)
     box = layers.Dense(4, "sigmoid", dtype="float32", name="box_centre_size")(features)
     centre, size = box[:, :2], box[:, 2:]
@@ -142,14 +160,63 @@ def _features(
     image_size: int, batch_norm_momentum: float, dropout: float, pooling: str, standardise: bool
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """The input and the pooled features, (batch, 2048) or (batch, places * 32)."""
+    if pooling not in ("average", "flatten"):
+        raise ValueError(f"pooling must be 'average' or 'flatten'. Received: {pooling!r}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1). Received: {dropout}")
+    image, backbone = _backbone(image_size, batch_norm_momentum, standardise)
+    x = backbone.get_layer(GRADCAM_LAYER).output
+    if pooling == "average":
+        x = layers.GlobalAveragePooling2D(name="pool")(x)
+    else:
+        x = layers.Conv2D(32, 1, use_bias=False, name="head_conv")(x)
+        x = layers.BatchNormalization(momentum=batch_norm_momentum, name="head_bn")(x)
+        x = layers.Activation("relu", name="head_relu")(x)
+        x = layers.Flatten(name="flatten")(x)
+    if dropout:
+        x = layers.Dropout(dropout, name="head_dropout")(x)
+    return image, x
+
+
+def _extreme_points(backbone: keras.Model, momentum: float, dropout: float) -> keras.KerasTensor:
+    """The corners (batch, 4) of a box, each edge the mean place of a map of its own."""
+
+    def mixed(x: keras.KerasTensor, size: int, of: int | str) -> keras.KerasTensor:
+        x = layers.Conv2D(64, size, padding="same", use_bias=False, name=f"head_conv_{of}")(x)
+        return layers.BatchNormalization(momentum=momentum, name=f"head_bn_{of}")(x)
+
+    both = None
+    for name, pixels in reversed(PYRAMID.items()):
+        x = mixed(backbone.get_layer(name).output, 1, pixels)
+        if both is not None:
+            rows, columns = x.shape[1:3]
+            # keras.layers.Resizing would bring its own training=True to the layers after it.
+            larger = ops.image.resize(both, (rows, columns), interpolation="bilinear")
+            x = layers.Add(name=f"head_add_{pixels}")([x, larger])
+        both = layers.Activation("relu", name=f"head_relu_{pixels}")(x)
+    x = layers.Activation("relu", name="head_relu_all")(mixed(both, 3, "all"))
+    if dropout:
+        x = layers.Dropout(dropout, name="head_dropout")(x)
+    maps = layers.Conv2D(4, 1, dtype="float32", name="extreme_points")(x)
+    rows, columns = maps.shape[1:3]
+    shares = ops.softmax(ops.reshape(maps, (-1, rows * columns, 4)), axis=1)
+    down, across = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
+    places = np.stack([across, down, across, down], axis=-1).reshape(1, -1, 4)
+    edges = ops.sum(shares * places.astype("float32"), axis=1)
+    first, last = edges[:, :2], edges[:, 2:]
+    # In whichever order the maps have them; a thousandth of the side keeps an area.
+    middle, half = 0.5 * (first + last), 0.5 * ops.abs(last - first) + 5e-4
+    return ops.clip(ops.concatenate([middle - half, middle + half], axis=-1), 0.0, 1.0)
+
+
+def _backbone(
+    image_size: int, batch_norm_momentum: float, standardise: bool
+) -> tuple[keras.KerasTensor, keras.Model]:
+    """The input, and the layers up to `GRADCAM_LAYER`."""
     if image_size < 32:
         raise ValueError(f"image_size must be 32 or more. Received: {image_size}")
     if not 0 <= batch_norm_momentum < 1:
         raise ValueError(f"batch_norm_momentum must be in [0, 1). Received: {batch_norm_momentum}")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be in [0, 1). Received: {dropout}")
-    if pooling not in ("average", "flatten"):
-        raise ValueError(f"pooling must be 'average' or 'flatten'. Received: {pooling!r}")
 
     image = keras.Input((image_size, image_size, 1), name="image")
     # In float32: under mixed precision half floats would round the pixels.
@@ -168,18 +235,7 @@ def _features(
         )(x)
     backbone = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x)
     _set_momentum(backbone, batch_norm_momentum)
-
-    x = backbone.get_layer(GRADCAM_LAYER).output
-    if pooling == "average":
-        x = layers.GlobalAveragePooling2D(name="pool")(x)
-    else:
-        x = layers.Conv2D(32, 1, use_bias=False, name="head_conv")(x)
-        x = layers.BatchNormalization(momentum=batch_norm_momentum, name="head_bn")(x)
-        x = layers.Activation("relu", name="head_relu")(x)
-        x = layers.Flatten(name="flatten")(x)
-    if dropout:
-        x = layers.Dropout(dropout, name="head_dropout")(x)
-    return image, x
+    return image, backbone
 
 
 def _set_momentum(backbone: keras.Model, momentum: float) -> None:
