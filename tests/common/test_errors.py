@@ -8,7 +8,7 @@ import pytest
 
 from common.artefacts import ROOT
 
-BEFORE = "import errno, time; from common.errors import UserError, run_script\n"
+BEFORE = "import errno, signal, time; from common.errors import UserError, run_script\n"
 WAIT = "def main():\n    print('ready')\n    time.sleep(60)\nrun_script(main)"
 
 
@@ -61,7 +61,8 @@ def test_a_defect_has_its_traceback(fault):
     ],
 )
 def test_a_signal(signal_sent, status, said):
-    process = start(WAIT)
+    # A shell starts what runs in its background deaf to Ctrl-C, and so would these tests be.
+    process = start("signal.signal(signal.SIGINT, signal.default_int_handler)\n" + WAIT)
     # Read through a pipe, and yet there before the script ends.
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal_sent)
