@@ -197,15 +197,24 @@ def _extreme_points(backbone: keras.Model, momentum: float, dropout: float) -> k
     x = layers.Activation("relu", name="head_relu_all")(mixed(both, 3, "all"))
     if dropout:
         x = layers.Dropout(dropout, name="head_dropout")(x)
-    maps = layers.Conv2D(4, 1, dtype="float32", name="extreme_points")(x)
+    # Small weights, so that a softmax starts even: one that starts on a place hardly leaves it.
+    maps = layers.Conv2D(
+        4,
+        1,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        dtype="float32",
+        name="extreme_points",
+    )(x)
     rows, columns = maps.shape[1:3]
     shares = ops.softmax(ops.reshape(maps, (-1, rows * columns, 4)), axis=1)
     down, across = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
     places = np.stack([across, down, across, down], axis=-1).reshape(1, -1, 4)
     edges = ops.sum(shares * places.astype("float32"), axis=1)
     first, last = edges[:, :2], edges[:, 2:]
-    # In whichever order the maps have them; a thousandth of the side keeps an area.
-    middle, half = 0.5 * (first + last), 0.5 * ops.abs(last - first) + 5e-4
+    # A softplus, sharp beside any box worth drawing, leaves a gradient where the maps have the edges
+    # in the wrong order; a thousandth of the side keeps an area.
+    middle = 0.5 * (first + last)
+    half = 0.5 * ops.softplus((last - first) * 50.0) / 50.0 + 5e-4
     return ops.clip(ops.concatenate([middle - half, middle + half], axis=-1), 0.0, 1.0)
 
 

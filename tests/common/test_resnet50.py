@@ -310,10 +310,9 @@ def test_each_edge_is_the_mean_place_of_its_map():
     after = keras.Model(maps.output, model.output)
     expected = np.array([1, 2, 6, 6.5]) / 7
     np.testing.assert_allclose(output(after, drawn)[0], expected, atol=1e-3)
-    # Edges in the other order are the same box.
-    np.testing.assert_allclose(
-        output(after, drawn[..., [2, 3, 0, 1]]), output(after, drawn), atol=1e-6
-    )
+    # Edges in the wrong order make a box of nearly nothing, and a gradient still.
+    wrong = output(after, drawn[..., [2, 3, 0, 1]])[0]
+    assert (wrong[2:] > wrong[:2]).all() and (wrong[2:] - wrong[:2] < 0.01).all()
 
 
 @pytest.mark.parametrize("side", [33, 100, 128])
