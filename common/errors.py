@@ -7,6 +7,7 @@ traceback); 1 a defect of ours (a traceback); 130 stopped by Ctrl-C, 143 by SIGT
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -42,6 +43,10 @@ def run_script(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         _leave(str(error))
+    except BrokenPipeError:
+        # Whoever read what is printed, such as head, has read enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
     except OSError as error:
         if error.errno not in _MENDS:
             raise

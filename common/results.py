@@ -41,7 +41,7 @@ def main() -> None:
         try:
             metrics = read_json(path)
             rows += _rows(metrics)
-            of = metrics["folds"]
+            of = metrics.get("folds", {"of": 0})
             if of["of"]:
                 folds[metrics["project"], metrics["split"], of["of"], of["data"]][of["fold"]] = (
                     metrics

@@ -69,3 +69,12 @@ def test_a_signal(signal_sent, status, said):
     _, err = process.communicate(timeout=60)
     assert process.returncode == status
     assert err.strip() == said
+
+
+def test_a_reader_that_has_read_enough():
+    lines = "def main():\n    for number in range(100_000): print(number)\nrun_script(main)"
+    process = start(lines)
+    assert process.stdout.readline() == "0\n"
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=60) == 141
