@@ -211,7 +211,7 @@ def _extreme_points(backbone: keras.Model, momentum: float, dropout: float) -> k
     places = np.stack([across, down, across, down], axis=-1).reshape(1, -1, 4)
     edges = ops.sum(shares * places.astype("float32"), axis=1)
     first, last = edges[:, :2], edges[:, 2:]
-    # A softplus, sharp beside any box worth drawing, leaves a gradient where the maps have the edges
+    # A softplus, sharp beside any box worth drawing, leaves a gradient where the maps have edges
     # in the wrong order; a thousandth of the side keeps an area.
     middle = 0.5 * (first + last)
     half = 0.5 * ops.softplus((last - first) * 50.0) / 50.0 + 5e-4
