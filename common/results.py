@@ -85,13 +85,18 @@ def _main_scores(metrics: Mapping[str, Any]) -> dict[str, float | None]:
     if "auroc" in metrics:
         return {
             "AUROC": metrics["auroc"]["value"],
+            "AUROC of view, sex and age": metrics["baselines"]["metadata"]["auroc"]["value"],
             "average precision": metrics["average_precision"]["value"],
             **{name: metrics[name] for name in ("accuracy", "recall", "specificity", "brier")},
+            "pointing game": metrics["gradcam"]["pointing_game"],
+            "its chance": metrics["gradcam"]["chance"],
         }
     if "iou" in metrics:
         over = {f"IoU over {at}": n / metrics["n"] for at, n in metrics["iou_above"].items()}
-        return {"mean IoU": metrics["iou"]["mean"], **over}
-    return {f"Dice, {name}": model["dice"]["mean"] for name, model in metrics["models"].items()}
+        mean_box = metrics["baselines"]["mean_box"]["iou_mean"]
+        return {"mean IoU": metrics["iou"]["mean"], "mean IoU of the mean box": mean_box, **over}
+    dice = {f"Dice, {name}": model["dice"]["mean"] for name, model in metrics["models"].items()}
+    return {**dice, "Dice of the mean shape": metrics["baselines"]["mean_shape"]["dice"]}
 
 
 def _rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:

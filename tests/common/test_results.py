@@ -96,6 +96,36 @@ def test_a_score_with_its_interval(score, shown):
     assert results.with_interval(score) == shown
 
 
+@pytest.mark.parametrize("name", ["pneumonia", "atrium"])
+def test_folds_of_every_project_are_summed_up(tmp_path, monkeypatch, capsys, name):
+    of = {
+        "average_precision": {"value": 0.5}, "recall": 0.7, "specificity": None, "brier": 0.2,
+        "gradcam": {"pointing_game": None, "chance": None},
+    }  # fmt: skip
+    for fold in (0, 1):
+        folder = tmp_path / f"run-{fold}" / "evaluation" / "test"
+        folder.mkdir(parents=True)
+        folds = {"folds": {"of": 2, "fold": fold, "data": "b"}}
+        (folder / "metrics.json").write_text(json.dumps({**METRICS[name], **of, **folds}))
+    monkeypatch.setattr("sys.argv", ["results", str(tmp_path)])
+    results.main()
+    said = capsys.readouterr().out.split("folds 0, 1 of 2")[1].split("pictures:")[0]
+    rows = [[cell.strip() for cell in line.split("  ") if cell] for line in said.splitlines()]
+    expected = {
+        "pneumonia": [
+            ["AUROC", "0.871", "0.000", "0.871 0.871"],
+            ["AUROC of view, sex and age", "0.610", "0.000", "0.610 0.610"],
+            ["specificity", "-", "-", "- -"],
+            ["pointing game", "-", "-", "- -"],
+        ],
+        "atrium": [
+            ["Dice, unet", "0.900", "0.000", "0.900 0.900"],
+            ["Dice of the mean shape", "0.300", "0.000", "0.300 0.300"],
+        ],
+    }
+    assert all(row in rows for row in expected[name])
+
+
 def test_finished_folds_are_summed_up(tmp_path, monkeypatch, capsys):
     for fold, iou in ((0, 0.7), (2, 0.8), (1, 0.9)):
         folder = tmp_path / f"run-{fold}" / "evaluation" / "validation"
@@ -111,5 +141,6 @@ def test_finished_folds_are_summed_up(tmp_path, monkeypatch, capsys):
     rows = [line.split("  ") for line in table.splitlines() if line]
     assert [[cell.strip() for cell in row if cell] for row in rows[1:]] == [
         ["mean IoU", "0.800", "0.100", "0.700 0.900 0.800"],
+        ["mean IoU of the mean box", "0.600", "0.000", "0.600 0.600 0.600"],
         ["IoU over 0.5", "0.550", "0.050", "0.500 0.550 0.600"],
     ]
