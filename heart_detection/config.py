@@ -63,7 +63,7 @@ class EvaluateSettings(SharedEvaluate):
     """Test-time averaging: the mean of the film's box and the mirrored film's, mirrored back. For
     a network that was trained with --flip; one that never saw a heart on the right may box the
     mirrored film badly and lose by it."""
-    moves: bool = False
+    moves: bool = True
     """Test-time averaging: the mean of the boxes of the film and of six copies of it, shifted by
     3 % or scaled by 5 %, each brought back."""
 
