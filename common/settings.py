@@ -95,8 +95,7 @@ class SharedTrain(Shared):
     weights: str = "none"
     """Where the weights start: imagenet, none, a .keras or .weights.h5 file, or a run's folder."""
     head_epochs: int = 0
-    """Epochs before all others in which only the head learns: the backbone is frozen and keeps its
-    batch statistics. For starts with --weights; 0: everything learns from the first step."""
+    """Epochs in which the head alone learns first, on a frozen backbone."""
     head_learning_rate: float = 1e-3
     """The highest learning rate of those epochs."""
     averaging: float = 0.0

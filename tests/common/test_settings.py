@@ -161,7 +161,7 @@ def test_what_cannot_be_taken_is_one_line(project, arguments, said, capsys):
     message = str(caught.value)
     assert said in message and message.endswith("; --help shows every setting")
     assert "\n" not in message and not set("╭╮╰╯│─") & set(message)
-    assert len(message) < 400
+    assert len(message) < 250
     assert capsys.readouterr() == ("", "")
 
 
