@@ -20,6 +20,9 @@ from common.settings import parse, show
 
 VOLUMES_A_SHARD = 8
 
+FORMAT = 2
+"""Of the records; another number makes older ones be prepared anew."""
+
 
 def main() -> None:
     """The script."""
@@ -44,7 +47,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
     source = preparing.find_source(PROJECT, settings)
     folder = settings.prepared or PROJECT.prepared(source.synthetic)
     with only_one(folder):
-        decides = {**preparing.settings_of_data(settings), "all_test": all_test}
+        decides = {**preparing.settings_of_data(settings), "all_test": all_test, "format": FORMAT}
         key = records.source_key(source.folder, decides)
         if not records.begin(folder, key, settings.overwrite):
             print(f"\n{folder}: is prepared already, nothing to do")
@@ -98,7 +101,8 @@ def decode_case(
 
     Arrays are zlib-compressed uint8 in the order (z, y, x), so that a slice is contiguous.
     ``image`` and ``mask`` lie on the working grid; ``grid_image`` and ``grid_mask`` on the
-    volume's own, canonical. A training volume is never scored whole and has none of the latter.
+    volume's own, canonical, and ``grid_header`` says how its file lies (`nifti.Volume`). A training
+    volume is never scored whole and has none of the latter.
 
     Args:
         job: A row of the table of cases.
@@ -130,8 +134,10 @@ def decode_case(
         "grid_affine": volume.affine.astype("<f8").tobytes(),
         "grid_image": b"",
         "grid_mask": b"",
+        "grid_header": b"",
     }
     if job["split"] != TRAIN:
+        features["grid_header"] = volume.grid_header
         features["grid_image"] = packed(to_bytes(volume.voxels, low, high))
         features["grid_mask"] = packed(mask)
     return features

@@ -28,7 +28,7 @@ from common.grids import resample, to_grid
 
 __all__ = [
     "Grid", "Volume", "read_mask", "read_volume", "resample_mask", "resample_volume", "to_grid",
-    "to_original", "write_mask",
+    "write_mask",
 ]  # fmt: skip
 
 MOST_VOXELS = 1 << 28
@@ -67,7 +67,8 @@ class Volume:
         spacing_mm: Distance of voxels along x, y, z.
         original: The input's own grid.
         orientation: ``(3, 2)``, nibabel's orientation of the input's axes.
-        header: The input's header: only its grid is written again.
+        grid_header: What a NIfTI header says of the input's grid and nothing else, as its bytes: for
+            `write_mask`, also where the input is not at hand.
     """
 
     voxels: np.ndarray
@@ -75,7 +76,7 @@ class Volume:
     spacing_mm: tuple[float, float, float]
     original: Grid
     orientation: np.ndarray
-    header: nib.Nifti1Header
+    grid_header: bytes
 
 
 def read_volume(path: Path) -> Volume:
@@ -108,7 +109,7 @@ def read_volume(path: Path) -> Volume:
         spacing_mm=_spacing_mm(affine),
         original=grid,
         orientation=orientation,
-        header=header,
+        grid_header=_grid_header(header, grid.shape),
     )
 
 
@@ -199,43 +200,49 @@ def resample_mask(
     return result, _affine_at(volume, shape)
 
 
-def to_original(values_canonical: np.ndarray, volume: Volume) -> np.ndarray:
-    """Turn a canonical array, ``volume.voxels.shape``, to the input's own order of axes."""
-    if values_canonical.shape != volume.voxels.shape:
-        raise ValueError(
-            f"the array must be on the volume's grid {volume.voxels.shape}. "
-            f"Received: {values_canonical.shape}"
-        )
-    back = _inverse(volume.orientation)
-    return np.ascontiguousarray(orientations.apply_orientation(values_canonical, back))
-
-
-def write_mask(path: Path, mask_canonical: np.ndarray, volume: Volume) -> None:
+def write_mask(path: Path, mask_canonical: np.ndarray, grid_header: bytes) -> None:
     """Write a mask in the input's own grid: its order of axes, affine, sform and qform codes.
 
     Nothing else of the input's header is written: no description, no file name, no extension.
 
     Args:
         path: Ends in `.nii` or `.nii.gz`; written whole or not at all, the same bytes each time.
-        mask_canonical: ``volume.voxels.shape``, 0 to 255.
-        volume: The volume that `read_volume` gave.
+        mask_canonical: 0 to 255, of the volume's canonical shape.
+        grid_header: `Volume.grid_header` of the volume.
 
     Raises:
         UserError: The suffix is another one.
+        ValueError: The mask has another shape than the volume.
     """
     path = Path(path)
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         raise UserError(f"{path}: a mask is written as .nii or .nii.gz; name it so")
-    mask = to_original(np.asarray(mask_canonical).astype(np.uint8), volume)
-    two = isinstance(volume.header, nib.Nifti2Header)
-    image = (nib.Nifti2Image if two else nib.Nifti1Image)(mask, None)
-    for name in _GRID_FIELDS:
-        image.header[name] = volume.header[name]
-    image.header["pixdim"][:4] = volume.header["pixdim"][:4]
+    two = len(grid_header) == nib.Nifti2Header.template_dtype.itemsize
+    header = (nib.Nifti2Header if two else nib.Nifti1Header)(grid_header)
+    orientation = orientations.io_orientation(header.get_best_affine())
+    back = _inverse(orientation)
+    mask = orientations.apply_orientation(np.asarray(mask_canonical).astype(np.uint8), back)
+    if mask.shape != header.get_data_shape():
+        raise ValueError(
+            f"the mask must have the volume's shape, {header.get_data_shape()} in the order of its "
+            f"file. Received: {mask.shape}"
+        )
+    # Without the affine nibabel takes the codes and the two forms from the header as they are.
+    image = (nib.Nifti2Image if two else nib.Nifti1Image)(np.ascontiguousarray(mask), None, header)
     content = image.to_bytes()
     if path.name.lower().endswith(".gz"):
         content = gzip.compress(content, mtime=0)
     write_bytes(path, content)
+
+
+def _grid_header(header: nib.Nifti1Header, shape: tuple[int, int, int]) -> bytes:
+    clean = (nib.Nifti2Header if isinstance(header, nib.Nifti2Header) else nib.Nifti1Header)()
+    clean.set_data_dtype(np.uint8)
+    clean.set_data_shape(shape)
+    for name in _GRID_FIELDS:
+        clean[name] = header[name]
+    clean["pixdim"][:4] = header["pixdim"][:4]
+    return clean.binaryblock
 
 
 # ---- Reading
