@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from common.errors import UserError
-from common.settings import Preset, Project, SharedEvaluate, SharedPrepare, SharedTrain
+from common.settings import (
+    Preset,
+    Project,
+    SharedEvaluate,
+    SharedPrepare,
+    SharedTrain,
+    require,
+)
 
 STRIDE = 32
 """FCN-8 halves a slice five times, so both sides of what it sees are multiples of 32."""
@@ -23,8 +30,7 @@ class PrepareSettings(SharedPrepare):
     def __post_init__(self) -> None:
         """Refuse a spacing below 0."""
         super().__post_init__()
-        if min(self.spacing_mm) < 0:
-            raise UserError(f"--spacing-mm must be 0 or more. Received: {self.spacing_mm}")
+        require(min(self.spacing_mm) >= 0, "spacing_mm", "0 or more", self)
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,9 @@ class TrainSettings(SharedTrain):
     """How often U-Net halves a slice, up to 5."""
     fcn8_width: int = 16
     """Channels of FCN-8's first block; VGG16 has 64."""
+    deep_supervision: int = 0
+    """How many of U-Net's coarser levels are asked for a mask too while it learns, each counting
+    half of the finer one."""
     neighbours: int = 1
     """Slices below and above that are seen as channels beside a slice."""
     loss: Literal["crossentropy", "focal", "dice", "dice+crossentropy"] = "crossentropy"
@@ -55,30 +64,44 @@ class TrainSettings(SharedTrain):
     """Online augmentation: contrast and gamma, as a share; brightness half of it."""
     noise: float = 0.02
     """Online augmentation: standard deviation of noise, as a share of the value range."""
+    flip: bool = False
+    """Online augmentation: mirror half of the slices left to right; needed for evaluate.py
+    --flip."""
+    elastic: float = 0.0
+    """Online augmentation: standard deviation of the shifts of a smooth field, as a share of the
+    side; 0.02 is much."""
+    bias_field: float = 0.0
+    """Online augmentation: standard deviation of the logarithm of a smooth field that slices are
+    multiplied by, as the sensitivity of MRI coils; 0.3 is much."""
 
     def __post_init__(self) -> None:
         """Refuse what no slice can be cut to."""
         super().__post_init__()
-        if self.image_size % STRIDE:
-            raise UserError(
-                f"--image-size must be a multiple of {STRIDE}. Received: {self.image_size}"
-            )
-        if not self.models:
-            raise UserError("--models must name unet, fcn8 or both")
-        if not 0 <= self.empty_share <= 1:
-            raise UserError(f"--empty-share must be 0 to 1. Received: {self.empty_share}")
-        if not 1 <= self.unet_depth <= 5:
-            raise UserError(f"--unet-depth must be 1 to 5. Received: {self.unet_depth}")
+        multiple = f"a multiple of {STRIDE}"
+        require(self.image_size % STRIDE == 0, "image_size", multiple, self)
+        require(len(self.models) > 0, "models", "unet, fcn8 or both", self)
+        require(0 <= self.empty_share <= 1, "empty_share", "0 to 1", self)
+        require(1 <= self.unet_depth <= 5, "unet_depth", "1 to 5", self)
+        below = f"0 or more and below --unet-depth, {self.unet_depth}"
+        require(0 <= self.deep_supervision < self.unet_depth, "deep_supervision", below, self)
+        for name in ("neighbours", "elastic", "bias_field"):
+            require(getattr(self, name) >= 0, name, "0 or more", self)
 
 
 @dataclass(frozen=True)
 class EvaluateSettings(SharedEvaluate):
     """What evaluate.py takes."""
 
+    ensemble: tuple[Path, ...] = ()
+    """Further runs whose probabilities are averaged with those of --run, network by network: the
+    other folds of a cross-validation."""
     pictures: int = 4
     """The most cases that are drawn: the worst, the best, and some between."""
     largest_component: bool = True
     """Keep only the largest connected part of a prediction: there is one left atrium."""
+    flip: bool = False
+    """Test-time averaging: the mean of the slices' probabilities and the mirrored slices',
+    mirrored back. For networks that were trained with --flip."""
 
 
 DEMO = Preset(

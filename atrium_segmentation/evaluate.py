@@ -1,29 +1,30 @@
 """Score the networks of an atrium run, a whole volume at a time, and show their masks.
 
 Reads a run that ended. Writes evaluation/test/ in it (or evaluation/NAME/ for --source, where
-every case is a test case): metrics.json, predictions.csv (a row a volume and network) and for
-some cases two GIFs: CASE-truth.gif, and CASE-models.gif with FCN-8 left and U-Net right. Every
-score is taken at the volume's own spacing, beside that of the mean training shape.
+every case is a test case): metrics.json, predictions.csv (a row a volume, network and label),
+masks/CASE-NETWORK.nii.gz in the grid of the case's own file, and for some cases two GIFs, the
+truth and FCN-8 beside U-Net, and a picture of the three orthogonal views. Every score is taken at
+the volume's own spacing, beside that of the mean training shape.
 
     python evaluate.py --run runs/my-run
     python evaluate.py --run runs/my-run --source another/dataset
+    python evaluate.py --run runs/fold-0 --ensemble runs/fold-1 runs/fold-2
 """
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from atrium_segmentation import report
 from atrium_segmentation.config import PROJECT, STRIDE, EvaluateSettings, PrepareSettings
 from common.errors import UserError, run_script
 from common.settings import parse, show
-
-TITLES = {"fcn8": "FCN-8", "unet": "U-Net"}
-"""The networks in the order in which they are shown, from left to right."""
 
 
 def main() -> None:
@@ -41,10 +42,9 @@ def main() -> None:
     import numpy as np
     from tqdm import tqdm
 
-    from common import fitting
     from common.artefacts import only_one, write_csv, write_json
+    from common.nifti import write_mask
     from common.preparing import print_written
-    from common.scores.volumes import volume_scores
 
     with only_one(folder):
         # -- Data: the test split, or every case of another dataset prepared in the same way.
@@ -52,61 +52,103 @@ def main() -> None:
             run, settings, folder, lambda into: _prepare_all(run, settings, into)
         )
         _refuse_other_labels(run, prepared)
+        members = [run, *_further_runs(run, settings)]
         cases = prepared.cases()
         cases = cases[cases["split"].isin(splits)]
         shown = runs.name_of_data(prepared.manifest, name)
         print(f"\n{shown}: {len(cases)} cases of {cases['patient'].nunique()} patients", flush=True)
 
-        # -- Predict and score every volume, one at a time.
-        models = {
-            network: fitting.load_model(run.folder / network / "model.keras")
-            for network in TITLES
-            if network in run.fitted["models"]
-        }
-        mean_shape = np.load(run.folder / "mean_shape.npz")["mean"]
+        # -- Predict and score every volume, one at a time; masks of an earlier evaluation would
+        # stand among these.
+        networks = open_networks(members)
+        mean_shapes = _mean_shapes(run)
+        values = np.array([int(value) for value in run.fitted["labels"]], np.uint8)
+        labels = list(run.fitted["labels"].values())[1:]
         patients = cases.set_index("case")["patient"]
-        rows, of_cases, seconds = [], [], dict.fromkeys(models, 0.0)
+        shutil.rmtree(folder / "masks", ignore_errors=True)
+        scored, seconds = [], dict.fromkeys(networks, 0.0)
         for volume in tqdm(
             whole_volumes(prepared, splits), total=len(cases), unit="volume", file=sys.stdout
         ):
-            truth, case = volume["mask"] > 0, volume["case"]
-            row: dict[str, Any] = {"case": case, "patient": patients[case]}
-            for network, model in models.items():
+            case, found = volume["case"], {"mean_shape": mean_shapes(volume["mask"].shape)}
+            for network, models in networks.items():
                 began = time.monotonic()
-                mask = segment(model, volume, run.fitted["neighbours"], settings)
+                found[network] = segment(models, volume, settings)
                 seconds[network] += time.monotonic() - began
-                row[network] = volume_scores(truth, mask > 0, volume["spacing_mm"])
-                rows.append(
-                    {"case": case, "patient": patients[case], "model": network, **row[network]}
-                )
-            row["mean_shape"] = _mean_shape_dice(mean_shape, run, truth)
-            of_cases.append(row)
+                path = folder / "masks" / f"{case}-{network}.nii.gz"
+                write_mask(path, values[found[network]], volume["grid_header"])
+            scores = {what: _scores(volume, mask, labels) for what, mask in found.items()}
+            scored.append({"case": case, "patient": patients[case], **scores})
 
-        # -- Write; pictures of an earlier evaluation would stand among these.
-        shutil.rmtree(folder / "gifs", ignore_errors=True)
+        # -- Write.
         metrics = {
-            "n": len(of_cases),
+            "n": len(scored),
+            "labels": labels,
+            "flip": settings.flip,
+            "largest_component": settings.largest_component,
+            "ensemble": len(members),
             "models": {
                 network: {
-                    **_summary([row[network] for row in of_cases], patients, of_cases, settings),
-                    "parameters": run.fitted["models"][network]["parameters"],
-                    "seconds_per_volume": seconds[network] / len(of_cases),
+                    **_summary(network, scored, labels, settings.seed),
+                    **_training(members, network),
+                    "seconds_per_volume": seconds[network] / len(scored),
                 }
-                for network in models
+                for network in networks
             },
-            "baselines": {
-                "mean_shape": {"dice": float(np.mean([row["mean_shape"] for row in of_cases]))}
-            },
-            "cases": of_cases,
+            "baselines": {"mean_shape": _summary("mean_shape", scored, labels, settings.seed)},
+            "cases": scored,
         }
+        if len(networks) == 2:
+            less = [row["unet"]["dice"] - row["fcn8"]["dice"] for row in scored]
+            metrics["unet_minus_fcn8"] = _mean_and_interval(less, scored, settings.seed)
+        rows = [
+            {
+                "case": row["case"],
+                "patient": row["patient"],
+                "model": network,
+                "label": label,
+                **row[network]["per_label"][label],
+            }
+            for row in scored
+            for network in networks
+            for label in labels
+        ]
         write_csv(folder / "predictions.csv", rows[0], rows)
-        pictures = _draw(folder, run, prepared, splits, models, of_cases, settings)
+        pictures = report.draw(
+            folder,
+            scored,
+            whole_volumes(prepared, splits),
+            settings.pictures,
+            run.config["synthetic"],
+        )
         write_json(
             folder / "metrics.json",
             runs.metrics_of(run, prepared, cases, name, settings, metrics),
         )
-    _print(metrics)
-    print_written([folder / "metrics.json", folder / "predictions.csv", *pictures])
+    report.print_scores(metrics)
+    print_written(
+        [folder / "metrics.json", folder / "predictions.csv", folder / "masks", *pictures]
+    )
+
+
+def open_networks(members: Sequence[Any]) -> dict[str, list[tuple[Any, int]]]:
+    """The networks that all of some runs have, as they are shown from left to right.
+
+    Returns:
+        By name, each run's model and how many neighbouring slices it sees.
+    """
+    from common import fitting
+
+    names = [name for name in report.TITLES if all(name in m.fitted["models"] for m in members)]
+    if not names:
+        raise UserError("the runs of --ensemble have no network in common; train the same --models")
+    return {
+        name: [
+            (fitting.load_model(one.folder / name / "model.keras"), one.fitted["neighbours"])
+            for one in members
+        ]
+        for name in names
+    }
 
 
 def whole_volumes(prepared: Any, splits: list[str]) -> Iterator[dict[str, Any]]:
@@ -114,8 +156,8 @@ def whole_volumes(prepared: Any, splits: list[str]) -> Iterator[dict[str, Any]]:
 
     Yields:
         ``case``; ``working`` (z, y, x) and ``working_affine``, what the networks see; ``image``
-        and ``mask`` (x, y, z) uint8 on the volume's own grid, canonical, with ``affine`` and
-        ``spacing_mm``.
+        and ``mask`` (x, y, z) uint8 on the volume's own grid, canonical, with ``affine``,
+        ``spacing_mm`` and ``grid_header`` (`nifti.Volume`). A mask counts the labels from 0.
     """
     import zlib
 
@@ -140,25 +182,55 @@ def whole_volumes(prepared: Any, splits: list[str]) -> Iterator[dict[str, Any]]:
             "image": array(feature["grid_image"], feature["grid_shape"]).T,
             "mask": array(feature["grid_mask"], feature["grid_shape"]).T,
             "affine": grid_affine,
+            "grid_header": feature["grid_header"].bytes_list.value[0],
             "spacing_mm": np.linalg.norm(grid_affine[:3, :3], axis=0),
         }
 
 
-def segment(model: Any, volume: dict[str, Any], neighbours: int, settings: EvaluateSettings) -> Any:
-    """A network's mask of a whole volume, on the volume's own grid.
+def segment(
+    members: Sequence[tuple[Any, int]], volume: dict[str, Any], settings: EvaluateSettings
+) -> Any:
+    """The mask of a whole volume, on the volume's own grid.
 
-    Slices are padded to multiples of 32, seen in batches, and the probabilities, not the masks,
-    are brought to the volume's own grid.
+    The probabilities of all members are averaged, and they, not masks, are brought to the
+    volume's own grid.
+
+    Args:
+        members: Networks, with how many neighbouring slices each sees.
+        volume: Of `whole_volumes`.
+        settings: Flip and largest component.
 
     Returns:
-        (x, y, z) uint8: the label of every voxel.
+        (x, y, z) uint8: the label of every voxel, counted from 0.
     """
     import numpy as np
 
     from common.nifti import to_grid
     from common.scores.volumes import largest_component
 
-    working = volume["working"]
+    said = np.mean(
+        [_said(model, volume["working"], beside, settings) for model, beside in members], axis=0
+    )
+    shape, affine = volume["mask"].shape, volume["affine"]
+    on_grid = [
+        to_grid(said[..., channel].T, volume["working_affine"], shape, affine)
+        for channel in range(said.shape[-1])
+    ]
+    if len(on_grid) == 1:
+        labels = (on_grid[0] >= 0.5).astype(np.uint8)
+    else:
+        labels = np.argmax(on_grid, 0).astype(np.uint8)
+    if settings.largest_component:
+        for label in range(1, labels.max() + 1):
+            part = labels == label
+            labels[part & ~largest_component(part)] = 0
+    return labels
+
+
+def _said(model: Any, working: Any, neighbours: int, settings: EvaluateSettings) -> Any:
+    """A network's probabilities (z, y, x, channels) of a working volume (z, y, x)."""
+    import numpy as np
+
     count, height, width = working.shape
     rows, columns = (-(-side // STRIDE) * STRIDE - side for side in (height, width))
     top, left = rows // 2, columns // 2
@@ -167,54 +239,106 @@ def segment(model: Any, volume: dict[str, Any], neighbours: int, settings: Evalu
     which = np.clip(np.arange(count)[:, None] + offsets, 0, count - 1)
     slices = np.moveaxis(padded[which], 1, -1).astype(np.float32)
     said = model.predict(slices, settings.batch_size, verbose=0)
-    said = said[:, top : top + height, left : left + width]
-    on_grid = np.stack(
-        [
-            to_grid(
-                said[..., label].T, volume["working_affine"], volume["mask"].shape, volume["affine"]
-            )
-            for label in range(said.shape[-1])
-        ],
-        -1,
-    )
-    if on_grid.shape[-1] == 1:
-        labels = (on_grid[..., 0] >= 0.5).astype(np.uint8)
-    else:
-        labels = np.argmax(on_grid, -1).astype(np.uint8)
-    if settings.largest_component:
-        labels *= largest_component(labels > 0)
-    return labels
+    if settings.flip:
+        of_mirrored = model.predict(slices[:, :, ::-1], settings.batch_size, verbose=0)
+        said = (said + of_mirrored[:, :, ::-1]) / 2
+    return said[:, top : top + height, left : left + width]
+
+
+def _scores(volume: dict[str, Any], mask: Any, labels: Sequence[str]) -> dict[str, Any]:
+    """Every score of a mask: its mean over labels, and each label's own."""
+    from common.scores.volumes import volume_scores
+
+    per_label = {
+        label: volume_scores(volume["mask"] == value, mask == value, volume["spacing_mm"])
+        for value, label in enumerate(labels, start=1)
+    }
+    of_each = list(per_label.values())
+    mean = {name: sum(of[name] for of in of_each) / len(of_each) for name in of_each[0]}
+    return {**mean, "per_label": per_label}
 
 
 def _summary(
-    scores: list[dict[str, float]], patients: Any, rows: list[dict[str, Any]], settings: Any
+    what: str, scored: list[dict[str, Any]], labels: Sequence[str], seed: int
+) -> dict[str, Any]:
+    """Every score of a network or baseline over cases, with its interval over patients."""
+
+    def over_cases(scores: list[dict[str, Any]]) -> dict[str, Any]:
+        summed = {
+            name: _mean_and_interval([of[name] for of in scores], scored, seed)
+            for name in ("dice", "jaccard", "hd95_mm", "assd_mm")
+        }
+        summed["dice"]["min"] = min(of["dice"] for of in scores)
+        errors = [abs(of["predicted_ml"] - of["truth_ml"]) for of in scores]
+        return {**summed, "volume_error_ml": _mean_and_interval(errors, scored, seed)}
+
+    of_cases = [row[what] for row in scored]
+    per_label = {
+        label: over_cases([scores["per_label"][label] for scores in of_cases]) for label in labels
+    }
+    return {**over_cases(of_cases), "per_label": per_label}
+
+
+def _mean_and_interval(
+    values: list[float], scored: list[dict[str, Any]], seed: int
 ) -> dict[str, Any]:
     import numpy as np
 
     from common.scores.intervals import ci95_of_mean
 
-    def of(name: str) -> np.ndarray:
-        return np.array([score[name] for score in scores], float)
+    owners = [row["patient"] for row in scored]
+    return {"mean": float(np.mean(values)), "ci95": ci95_of_mean(values, owners, seed)}
 
-    owners = [patients[row["case"]] for row in rows]
+
+def _training(members: Sequence[Any], network: str) -> dict[str, Any]:
+    """What a network took, all members of an ensemble together."""
+    of = [one.fitted["models"][network] for one in members]
+    peaks = [one["peak_memory_mib"] for one in of if one["peak_memory_mib"]]
     return {
-        "dice": {
-            "mean": float(of("dice").mean()),
-            "min": float(of("dice").min()),
-            "ci95": ci95_of_mean(of("dice"), owners, settings.seed),
-        },
-        **{name: {"mean": float(of(name).mean())} for name in ("jaccard", "hd95_mm", "assd_mm")},
-        "volume_error_ml": {"mean": float(np.abs(of("predicted_ml") - of("truth_ml")).mean())},
+        "parameters": sum(one["parameters"] for one in of),
+        "training_minutes": sum(one["seconds"] for one in of) / 60,
+        "training_peak_memory_mib": max(peaks, default=None),
     }
 
 
-def _mean_shape_dice(mean_shape: Any, run: Any, truth: Any) -> float:
-    """The Dice of the mean training shape stretched over a volume's extent."""
-    from common.grids import resample
-    from common.scores.volumes import dice
+def _mean_shapes(run: Any) -> Any:
+    """A function of a volume's shape (x, y, z) to the mean training shapes over it, labels."""
+    import numpy as np
 
-    stretched = resample(mean_shape.T, truth.shape)
-    return dice(truth, stretched >= run.fitted["mean_shape_threshold"])
+    from common.grids import resample
+
+    means = np.load(run.folder / "mean_shape.npz")["means"]
+    thresholds = run.fitted["mean_shape_thresholds"]
+
+    def over(shape: tuple[int, int, int]) -> Any:
+        mask = np.zeros(shape, np.uint8)
+        for label, (mean, threshold) in enumerate(zip(means, thresholds, strict=True), start=1):
+            mask[resample(mean.T, shape) >= threshold] = label
+        return mask
+
+    return over
+
+
+def _further_runs(run: Any, settings: EvaluateSettings) -> list[Any]:
+    """The runs of --ensemble, none of which may have learned from what is scored."""
+    from common import runs
+
+    members = []
+    for folder in settings.ensemble:
+        member = runs.open_run(PROJECT, dataclasses.replace(settings, run=folder))
+        if member.config["data"]["key"] != run.config["data"]["key"]:
+            raise UserError(
+                f"{folder}: was trained on other data than {run.folder}, perhaps on what is to be "
+                "scored; give runs of one prepared set"
+            )
+        fold, of_run = (one.config["settings"]["fold"] for one in (member, run))
+        if settings.split == "validation" and fold != of_run:
+            raise UserError(
+                f"{folder}: was trained on the validation split of {run.folder}; score the test "
+                "split"
+            )
+        members.append(member)
+    return members
 
 
 def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:
@@ -236,87 +360,11 @@ def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:
 
 def _refuse_other_labels(run: Any, prepared: Any) -> None:
     labels, trained = prepared.manifest["labels"], run.fitted["labels"]
-    if len(labels) != len(trained):
+    if set(labels) != set(trained):
         raise UserError(
-            f"{prepared.manifest['source']}: has {len(labels)} labels, and the run was trained "
-            f"on {len(trained)}; give a dataset with the same labels"
+            f"{prepared.manifest['source']}: has the labels {', '.join(labels)}, and the run was "
+            f"trained on {', '.join(trained)}; give a dataset with the same labels"
         )
-
-
-def _draw(
-    folder: Path,
-    run: Any,
-    prepared: Any,
-    splits: list[str],
-    models: dict[str, Any],
-    of_cases: list[dict[str, Any]],
-    settings: EvaluateSettings,
-) -> list[Path]:
-    """GIFs of the worst case, the best, and some between, named after their rank."""
-    import numpy as np
-    from tqdm import tqdm
-
-    from common.gifs import Panel, write_gif
-
-    best_model = list(models)[-1]
-    order = np.argsort([row[best_model]["dice"] for row in of_cases])
-    places = np.unique(np.linspace(0, len(order) - 1, settings.pictures).round().astype(int))
-    drawn = {of_cases[order[place]]["case"]: place for place in places[: settings.pictures]}
-    scores = {row["case"]: row for row in of_cases}
-    synthetic, written = run.config["synthetic"], []
-    shown = (one for one in whole_volumes(prepared, splits) if one["case"] in drawn)
-    for volume in tqdm(shown, total=len(drawn), unit="GIFs", file=sys.stdout):
-        case = volume["case"]
-        stem = folder / "gifs" / f"{drawn[case] + 1:02d}-{case}"
-        truth = Panel("truth", truth=volume["mask"] > 0)
-        predicted = [
-            Panel(
-                f"{TITLES[network]}, Dice {scores[case][network]['dice']:.3f}",
-                truth=volume["mask"] > 0,
-                prediction=segment(model, volume, run.fitted["neighbours"], settings) > 0,
-            )
-            for network, model in models.items()
-        ]
-        pictures = {
-            "truth": ([truth], case),
-            "models": (predicted, f"{case}  blue: truth, red: prediction"),
-        }
-        for which, (panels, caption) in pictures.items():
-            path = stem.with_name(f"{stem.name}-{which}.gif")
-            written.append(
-                write_gif(path, volume["image"], volume["spacing_mm"], panels, caption, synthetic)
-            )
-    return written
-
-
-def _print(metrics: dict[str, Any]) -> None:
-    from common.results import with_interval
-
-    models = metrics["models"]
-    print(f"\n  {'':<26}" + "".join(f"{TITLES[name]:<24}" for name in models) + "mean shape")
-    baseline = metrics["baselines"]["mean_shape"]["dice"]
-    dices = "".join(f"{with_interval(model['dice'], 'mean'):<24}" for model in models.values())
-    print(f"  {'Dice':<26}{dices}{baseline:.3f}")
-
-    def line(title: str, name: str, key: str = "mean", digits: int = 3) -> None:
-        cells = "".join(f"{model[name][key]:<24.{digits}f}" for model in models.values())
-        print(f"  {title:<26}{cells}")
-
-    line("lowest Dice of a case", "dice", "min")
-    line("Jaccard", "jaccard")
-    line("HD95, mm", "hd95_mm", digits=2)
-    line("mean surface distance, mm", "assd_mm", digits=2)
-    line("volume error, ml", "volume_error_ml", digits=1)
-    for title, name in (("parameters", "parameters"), ("seconds a volume", "seconds_per_volume")):
-        cells = "".join(
-            f"{model[name]:<24,}" if name == "parameters" else f"{model[name]:<24.2f}"
-            for model in models.values()
-        )
-        print(f"  {title:<26}{cells}")
-    first = next(iter(models))
-    worst = sorted(metrics["cases"], key=lambda row: row[first]["dice"])[:3]
-    named = ", ".join(f"{row['case']} {row[first]['dice']:.3f}" for row in worst)
-    print(f"  worst cases of {TITLES[first]}: {named}")
 
 
 if __name__ == "__main__":

@@ -100,7 +100,8 @@ def decode_case(
     """One volume to the features of its record.
 
     Arrays are zlib-compressed uint8 in the order (z, y, x), so that a slice is contiguous.
-    ``image`` and ``mask`` lie on the working grid; ``grid_image`` and ``grid_mask`` on the
+    A mask counts the labels from 0, in the order of their values. ``image`` and ``mask`` lie on the
+    working grid; ``grid_image`` and ``grid_mask`` on the
     volume's own, canonical, and ``grid_header`` says how its file lies (`nifti.Volume`). A training
     volume is never scored whole and has none of the latter.
 
@@ -120,6 +121,7 @@ def decode_case(
 
     volume = read_volume(source / job["path"])
     mask = read_mask(source / job["mask_path"], volume, labels)
+    mask = np.searchsorted(sorted(labels), mask).astype(np.uint8)
     spacing = tuple(w or own for w, own in zip(spacing_mm, volume.spacing_mm, strict=True))
     image, affine = resample_volume(volume, spacing)
     working_mask, _ = resample_mask(mask, volume, spacing)

@@ -2,8 +2,8 @@
 
 Reads what prepare_data.py wrote (and prepares first where nothing is prepared). Writes
 config.json, for each network a folder with history.csv, tensorboard/ and model.keras (the best
-epoch by val_loss), mean_shape.npz (the baseline) and fitted.json. A training that was stopped
-goes on with the same command.
+epoch by val_loss), mean_shape.npz (the baseline) and fitted.json (what each network took). A
+training that was stopped goes on with the same command.
 
     python train.py --preset cpu --prepared data/prepared/atrium --run runs/my-run
     python train.py --models unet
@@ -30,7 +30,7 @@ def main() -> None:
     settings = parse(PROJECT, "train", __doc__)
     show("Train networks to segment the left atrium", settings)
 
-    from common import fitting, runs
+    from common import fitting, memory, runs
     from common.artefacts import only_one, write_json
     from common.backend import start_tensorflow
     from common.preparing import print_written
@@ -46,9 +46,10 @@ def main() -> None:
 
         # -- Data: slices of the training volumes, and of the validation volumes.
         train, validation = training_splits(prepared.splits, settings.fold)
-        side = settings.image_size or _side_of(prepared, train)
+        shapes = [volume["mask"].shape for volume in volumes(prepared, train).as_numpy_iterator()]
+        side = settings.image_size or side_of(shapes)
         classes = classes_of(prepared)
-        count = _count_slices(prepared, train)
+        count = sum(shape[0] for shape in shapes)
         steps, batch_size = fitting.steps_in_epoch(count, settings)
         precision = fitting.set_precision(settings.precision)
         print(
@@ -66,30 +67,38 @@ def main() -> None:
         }
         for name in settings.models:
             model = build(name, classes, settings)
-            print(f"\n{name}: {model.count_params():,} parameters", flush=True)
+            outputs, parameters = len(model.outputs), model.count_params()
+            print(f"\n{name}: {parameters:,} parameters", flush=True)
             (run / name).mkdir(exist_ok=True)
+            memory.begin_peak()
             state = fitting.fit(
                 run / name,
                 build=partial(build, name, classes, settings),
-                loss=_loss(settings, classes),
-                metrics=_metrics(classes),
-                training=lambda first_epoch: training_data(
-                    prepared, train, side, steps, batch_size, first_epoch, settings
+                training=partial(
+                    training_data, prepared, train, side, steps, batch_size, settings, outputs
                 ),
-                validation=validation_data(prepared, validation, side, batch_size, settings),
+                validation=validation_data(
+                    prepared, validation, side, batch_size, settings, outputs
+                ),
                 steps=steps,
                 settings=settings,
+                **_losses(settings, classes, outputs),
             )
+            seconds = sum(row["seconds"] for row in state.history)
             fitted["models"][name] = {
-                "parameters": model.count_params(),
+                "parameters": parameters,
                 "best_epoch": state.best_epoch,
                 "val_loss": state.best,
-                "seconds": round(sum(row["seconds"] for row in state.history), 1),
+                "seconds": round(seconds, 1),
+                "peak_memory_mib": memory.peak_mib(),
             }
-            print(f"  best epoch {state.best_epoch}, val_loss {state.best:.4f}")
+            print(
+                f"  best epoch {state.best_epoch}, val_loss {state.best:.4f}; {seconds / 60:.1f} "
+                f"minutes, {fitted['models'][name]['peak_memory_mib'] or '?'} MiB at the peak"
+            )
 
-        # -- Constants: the mean shape of the training masks, cut where it fits them best.
-        fitted["mean_shape_threshold"] = _fit_mean_shape(run, prepared, train)
+        # -- Constants: the mean shape of each label, cut where it fits the training masks best.
+        fitted["mean_shape_thresholds"] = _fit_mean_shapes(run, prepared, train)
         write_json(run / "fitted.json", fitted)
     models = [run / name / "model.keras" for name in settings.models]
     print_written([*models, run / "mean_shape.npz", run / "fitted.json"])
@@ -104,7 +113,13 @@ def build(name: str, classes: int, settings: TrainSettings) -> Any:
 
     channels = 2 * settings.neighbours + 1
     if name == "unet":
-        model = build_unet(channels, classes, settings.unet_width, settings.unet_depth)
+        model = build_unet(
+            channels,
+            classes,
+            settings.unet_width,
+            settings.unet_depth,
+            deep_supervision=settings.deep_supervision,
+        )
     else:
         model = build_fcn8(channels, classes, settings.fcn8_width)
     if settings.weights == "imagenet":
@@ -131,13 +146,14 @@ def training_data(
     side: int,
     steps: int,
     batch_size: int,
-    first_epoch: int,
     settings: TrainSettings,
+    outputs: int,
+    first_epoch: int,
 ) -> Any:
     """Shuffled, augmented batches of slices from all volumes.
 
     Images (batch, side, side, channels) in 0..255 and masks (batch, side, side, 1), moved
-    together.
+    together; the masks once for each output of the network.
     """
     import tensorflow as tf
 
@@ -151,6 +167,9 @@ def training_data(
         brightness=settings.contrast / 2,
         gamma=settings.contrast,
         noise=settings.noise,
+        flip=settings.flip,
+        elastic=settings.elastic,
+        bias=settings.bias_field,
     )
 
     def to_samples(volumes: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
@@ -169,7 +188,7 @@ def training_data(
         draws = augment.draw(ranges, batch_size, seed)
         images = augment.move_images(tf.cast(batch["image"], tf.float32), draws)
         masks = augment.move_images(tf.cast(batch["mask"], tf.float32), draws, nearest=True)
-        return augment.change_intensities(images, draws), masks
+        return augment.change_intensities(images, draws), _for_each(masks, outputs)
 
     return pipeline.training_batches(
         volumes(prepared, splits),
@@ -184,29 +203,41 @@ def training_data(
 
 
 def validation_data(
-    prepared: Any, splits: list[str], side: int, batch_size: int, settings: TrainSettings
+    prepared: Any,
+    splits: list[str],
+    side: int,
+    batch_size: int,
+    settings: TrainSettings,
+    outputs: int,
 ) -> Any:
-    """Every slice of some volumes, cut from the middle, in order."""
+    """Every slice of some volumes, cut from the middle, in order; otherwise as `training_data`."""
     import tensorflow as tf
 
     def slices(volume: dict[str, tf.Tensor]) -> tf.data.Dataset:
         samples = slices_of(volume, settings.neighbours)
         return tf.data.Dataset.from_tensor_slices(_cut(samples, side, None))
 
-    count = _count_slices(prepared, splits)
+    def to_inputs(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, Any]:
+        masks = tf.cast(batch["mask"], tf.float32)
+        return tf.cast(batch["image"], tf.float32), _for_each(masks, outputs)
+
+    records = volumes(prepared, splits)
+    count = sum(len(volume["mask"]) for volume in records.as_numpy_iterator())
     return (
-        volumes(prepared, splits)
-        .flat_map(slices)
+        records.flat_map(slices)
         .apply(tf.data.experimental.assert_cardinality(count))
         .batch(batch_size)
-        .map(lambda one: (tf.cast(one["image"], tf.float32), tf.cast(one["mask"], tf.float32)))
+        .map(to_inputs)
         .cache()
         .prefetch(2)
     )
 
 
 def volumes(prepared: Any, splits: list[str]) -> Any:
-    """The working volumes of some splits: ``image`` and ``mask`` (z, y, x) uint8, ``case``."""
+    """The working volumes of some splits: ``image`` and ``mask`` (z, y, x) uint8, ``case``.
+
+    A mask counts the dataset's labels from 0, in the order of their values.
+    """
     import tensorflow as tf
 
     from common import pipeline
@@ -276,48 +307,50 @@ def _without_some_empty(samples: dict[str, Any], share: float, seed: Any) -> dic
     return {name: tf.boolean_mask(values, full | drawn) for name, values in samples.items()}
 
 
-def _side_of(prepared: Any, splits: list[str]) -> int:
-    """The smallest square that holds the slices of all volumes, a multiple of 32."""
-    longest = max(
-        max(volume["image"].shape[1:]) for volume in volumes(prepared, splits).as_numpy_iterator()
-    )
+def side_of(shapes: Sequence[tuple[int, int, int]]) -> int:
+    """The smallest square that holds the slices of volumes (z, y, x), a multiple of 32."""
+    longest = max(max(shape[1:]) for shape in shapes)
     return -(-longest // STRIDE) * STRIDE
 
 
-def _count_slices(prepared: Any, splits: list[str]) -> int:
-    return sum(len(volume["image"]) for volume in volumes(prepared, splits).as_numpy_iterator())
+def _for_each(masks: Any, outputs: int) -> Any:
+    """The masks, once for each output of a network; a single one as it is."""
+    return masks if outputs == 1 else (masks,) * outputs
 
 
-def _loss(settings: TrainSettings, classes: int) -> Any:
-    from common.losses import segmentation_loss
+def _losses(settings: TrainSettings, classes: int, outputs: int) -> dict[str, Any]:
+    """The loss and the metric; of further outputs the loss, each half of the finer one's."""
+    from common.losses import Dice, segmentation_loss
 
-    return segmentation_loss(settings.loss, classes)
+    loss, metrics = segmentation_loss(settings.loss, classes), [Dice(classes)]
+    if outputs == 1:
+        return {"loss": loss, "metrics": metrics}
+    return {
+        "loss": [loss] * outputs,
+        "metrics": [metrics, *[[]] * (outputs - 1)],
+        "loss_weights": [0.5**level for level in range(outputs)],
+    }
 
 
-def _metrics(classes: int) -> list[Any]:
-    from common.losses import Dice
-
-    return [Dice(classes)]
-
-
-def _fit_mean_shape(run: Path, prepared: Any, splits: Sequence[str]) -> float:
-    """Keep the mean of the training masks over their extents, and the cut with the best Dice."""
+def _fit_mean_shapes(run: Path, prepared: Any, splits: Sequence[str]) -> list[float]:
+    """Keep each label's mean mask over the volumes' extents, and the cuts with the best Dice."""
     import numpy as np
 
     from common.artefacts import whole_file
     from common.grids import resample
     from common.scores.volumes import dice
 
-    masks = [
-        resample(volume["mask"] > 0, MEAN_SHAPE_GRID)
-        for volume in volumes(prepared, list(splits)).as_numpy_iterator()
-    ]
-    mean = np.mean(masks, axis=0)
+    masks = [one["mask"] for one in volumes(prepared, list(splits)).as_numpy_iterator()]
+    means, thresholds = [], []
+    for label in range(1, len(prepared.manifest["labels"])):
+        shares = [resample(mask == label, MEAN_SHAPE_GRID) for mask in masks]
+        means.append(np.mean(shares, axis=0, dtype=np.float32))
+        cuts = np.linspace(0.1, 0.9, 17)
+        scores = [np.mean([dice(one >= 0.5, means[-1] >= cut) for one in shares]) for cut in cuts]
+        thresholds.append(float(cuts[int(np.argmax(scores))]))
     with whole_file(run / "mean_shape.npz") as beside:
-        np.savez_compressed(beside, mean=mean.astype(np.float32))
-    cuts = np.linspace(0.1, 0.9, 17)
-    scores = [np.mean([dice(mask >= 0.5, mean >= cut) for mask in masks]) for cut in cuts]
-    return float(cuts[int(np.argmax(scores))])
+        np.savez_compressed(beside, means=means)
+    return thresholds
 
 
 def _prepare(settings: TrainSettings) -> Path:

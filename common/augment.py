@@ -2,7 +2,8 @@
 
 A draw belongs to (seed, epoch, step) alone and is applied to an image, its box and its mask
 alike, so they stay together, and a run that is resumed sees what an unbroken one would have.
-All geometry is one affine map, so a pixel is interpolated once.
+All geometry is one map, so a pixel is interpolated once: affine, and before it an elastic field
+where one is asked for.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ class Ranges:
         gamma: Exponent, as a share: 0.2 is 1 / 1.2 to 1.2.
         noise: Standard deviation of added Gaussian noise, as a share of the value range.
         flip: Mirror left to right, every other time by chance.
+        elastic: Standard deviation of the shifts of a smooth field of 6 x 6 points, as a share of
+            the side (Simard et al. 2003, coarse to fine as in U-Net's paper). For images and masks;
+            a box can't follow it.
+        bias: Standard deviation of the logarithm of a smooth field of 3 x 3 points that images are
+            multiplied by, as the coil's sensitivity in MRI.
     """
 
     rotation_degrees: float = 0.0
@@ -42,6 +48,8 @@ class Ranges:
     gamma: float = 0.0
     noise: float = 0.0
     flip: bool = False
+    elastic: float = 0.0
+    bias: float = 0.0
 
 
 def draw(ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor) -> Draws:
@@ -55,7 +63,9 @@ def draw(ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor) -> Draws:
     Returns:
         ``linear`` (batch, 2, 2) and ``shift`` (batch, 2): a point p, in fractions of the side
         from the centre, (x, y), goes to ``linear @ p + shift``; and ``brightness``,
-        ``contrast`` and ``gamma`` (batch,), ``noise`` (batch,) and the noise's ``seed``.
+        ``contrast`` and ``gamma`` (batch,), ``noise`` (batch,) and the noise's ``seed``; where they
+        are asked for, ``elastic`` (batch, 6, 6, 2), from where a point is taken, (x, y) in
+        fractions of the side, and ``bias`` (batch, 3, 3, 1).
     """
     import tensorflow as tf
 
@@ -77,7 +87,16 @@ def draw(ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor) -> Draws:
         chance = tf.random.stateless_uniform((batch,), seed + [0, 1 << 41])
         sign = tf.stack([tf.where(chance < 0.5, -1.0, 1.0), tf.ones_like(chance)], -1)
         linear, shift = linear * sign[..., None], shift * sign
+    # Further numbers of their own, likewise.
+    fields = {}
+    if ranges.elastic:
+        normal = tf.random.stateless_normal((batch, 6, 6, 2), seed + [0, 1 << 42])
+        fields["elastic"] = normal * ranges.elastic
+    if ranges.bias:
+        normal = tf.random.stateless_normal((batch, 3, 3, 1), seed + [0, 1 << 43])
+        fields["bias"] = normal * ranges.bias
     return {
+        **fields,
         "linear": linear,
         "shift": shift,
         "brightness": uniform[:, 5] * ranges.brightness,
@@ -136,11 +155,18 @@ def move_images(images: tf.Tensor, draws: Draws, nearest: bool = False) -> tf.Te
     """
     import tensorflow as tf
 
-    side = tf.cast(tf.shape(images)[1], tf.float32)
+    pixels = tf.shape(images)[1]
+    side = tf.cast(pixels, tf.float32)
     # The kernel asks where an output pixel comes from, in pixel centres.
     back = tf.linalg.inv(draws["linear"])
     middle = (side - 1) / 2
     origin = middle - tf.reduce_sum(back * (middle + draws["shift"] * side)[:, None, :], -1)
+    if "elastic" in draws:
+        steps = tf.range(side)
+        at = tf.stack(tf.meshgrid(steps, steps), -1)
+        at += side * tf.image.resize(draws["elastic"], (pixels, pixels), "bicubic")
+        at = tf.einsum("bij,bhwj->bhwi", back, at) + origin[:, None, None, :]
+        return _taken(images, at, nearest)
     zeros = tf.zeros_like(origin[:, :1])
     rows = [back[:, 0], origin[:, :1], back[:, 1], origin[:, 1:], zeros, zeros]
     return tf.raw_ops.ImageProjectiveTransformV3(
@@ -151,6 +177,31 @@ def move_images(images: tf.Tensor, draws: Draws, nearest: bool = False) -> tf.Te
         interpolation="NEAREST" if nearest else "BILINEAR",
         fill_mode="CONSTANT",
     )
+
+
+def _taken(images: tf.Tensor, at: tf.Tensor, nearest: bool) -> tf.Tensor:
+    """Images (batch, h, w, channels) at places (batch, h, w, 2), (x, y); outside is 0."""
+    import tensorflow as tf
+
+    shape = tf.shape(images)
+    width = shape[2] + 2
+    # One pixel of the outside all around, so that there is always a neighbour.
+    padded = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    flat = tf.reshape(padded, (shape[0], -1, shape[3]))
+    last = tf.cast(tf.stack([shape[2], shape[1]]), tf.float32)
+    at = tf.clip_by_value(at, -1.0, last) + 1.0
+    at = tf.round(at) if nearest else at
+    low = tf.minimum(tf.floor(at), last)
+    share = at - low
+    column, row = tf.unstack(tf.cast(low, tf.int32), axis=-1)
+    right, down = share[..., :1], share[..., 1:]
+
+    def neighbour(x: int, y: int) -> tf.Tensor:
+        return tf.gather(flat, (row + y) * width + column + x, batch_dims=1)
+
+    above = neighbour(0, 0) * (1 - right) + neighbour(1, 0) * right
+    below = neighbour(0, 1) * (1 - right) + neighbour(1, 1) * right
+    return above * (1 - down) + below * down
 
 
 def move_boxes(boxes: tf.Tensor, draws: Draws) -> tf.Tensor:
@@ -177,7 +228,7 @@ def move_boxes(boxes: tf.Tensor, draws: Draws) -> tf.Tensor:
 
 
 def change_intensities(images: tf.Tensor, draws: Draws) -> tf.Tensor:
-    """Apply contrast, brightness, gamma and noise.
+    """Apply the bias field, contrast, brightness, gamma and noise.
 
     Args:
         images: (batch, side, side, channels) float32, 0 to 255.
@@ -192,6 +243,9 @@ def change_intensities(images: tf.Tensor, draws: Draws) -> tf.Tensor:
         return draws[name][:, None, None, None]
 
     images = images / 255.0
+    if "bias" in draws:
+        size = tf.shape(images)[1:3]
+        images *= tf.exp(tf.image.resize(draws["bias"], size, "bicubic"))
     mean = tf.reduce_mean(images, (1, 2, 3), keepdims=True)
     images = (images - mean) * each("contrast") + mean + each("brightness")
     images = tf.clip_by_value(images, 0.0, 1.0) ** each("gamma")

@@ -160,6 +160,6 @@ def _labels(content: Any) -> dict[int, str]:
         labels = {int(key): str(name) for key, name in pairs}
     else:
         labels = {int(value): str(name) for name, value in pairs}
-    if not labels or not all(0 <= value <= 255 for value in labels):
+    if 0 not in labels or len(labels) < 2 or not all(0 <= value <= 255 for value in labels):
         raise ValueError
     return dict(sorted(labels.items()))

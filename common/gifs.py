@@ -31,9 +31,9 @@ class Panel:
     """One picture of a frame: a title over the slices, and masks drawn on them.
 
     Attributes:
-        title: Stands over every slice.
-        truth: (x, y, z) mask drawn in blue, or None.
-        prediction: (x, y, z) mask drawn in vermilion, or None.
+        title: Stands over every slice; where both masks are there the slice's Dice follows it.
+        truth: (x, y, z) labels drawn in blue, 0 is background; or None.
+        prediction: (x, y, z) labels drawn in vermilion, or None.
     """
 
     title: str
@@ -109,7 +109,7 @@ def _frame(
 ) -> np.ndarray:
     from PIL import Image, ImageDraw
 
-    film = _radiological(image[:, :, number])
+    film = radiological(image[:, :, number])
     millimetres = film.shape[0] * spacing_mm[1], film.shape[1] * spacing_mm[0]
     scale = PANEL_SIDE / max(millimetres)
     height, width = (round(length * scale) for length in millimetres)
@@ -119,12 +119,23 @@ def _frame(
         left = place * (width + 4)
         tinted = _tinted(film, panel, number, (width, height))
         frame.paste(Image.fromarray(tinted), (left, _TEXT_HEIGHT))
-        draw.text((left + 2, 3), panel.title, fill="#1f2933")
+        title = panel.title
+        if panel.truth is not None and panel.prediction is not None:
+            title += f", here {_dice(panel, number)}"
+        draw.text((left + 2, 3), title, fill="#1f2933")
     words = f"slice {number + 1} of {image.shape[2]}  {caption}"
     draw.text((2, height + _TEXT_HEIGHT + 3), words, fill="#1f2933")
     if synthetic:
         draw.text((frame.width - 66, _TEXT_HEIGHT + 3), "SYNTHETIC", fill="#ffd166")
     return np.asarray(frame)
+
+
+def _dice(panel: Panel, number: int) -> str:
+    """The Dice of all that is not background on a slice; a dash where both are empty."""
+    from common.scores.volumes import dice
+
+    truth, prediction = panel.truth[:, :, number] > 0, panel.prediction[:, :, number] > 0
+    return f"{dice(truth, prediction):.2f}" if truth.any() or prediction.any() else "-"
 
 
 def _tinted(film: np.ndarray, panel: Panel, number: int, size: tuple[int, int]) -> np.ndarray:
@@ -137,16 +148,21 @@ def _tinted(film: np.ndarray, panel: Panel, number: int, size: tuple[int, int]) 
     for mask, colour in ((panel.truth, TRUTH), (panel.prediction, PREDICTION)):
         if mask is None:
             continue
-        area = Image.fromarray(_radiological(mask[:, :, number]).astype(np.uint8) * 255)
-        inside = np.asarray(area.resize(size, Image.Resampling.BILINEAR)) >= 128
+        labels = radiological(mask[:, :, number])
         paint = np.array(ImageColor.getrgb(colour), float)
-        colours[inside] = 0.75 * colours[inside] + 0.25 * paint
-        colours[inside & ~binary_erosion(inside, iterations=2)] = paint
+        for label in np.unique(labels[labels > 0]):
+            area = Image.fromarray((labels == label).astype(np.uint8) * 255)
+            inside = np.asarray(area.resize(size, Image.Resampling.BILINEAR)) >= 128
+            colours[inside] = 0.75 * colours[inside] + 0.25 * paint
+            colours[inside & ~binary_erosion(inside, iterations=2)] = paint
     return np.clip(colours, 0, 255).astype(np.uint8)
 
 
-def _radiological(plane: np.ndarray) -> np.ndarray:
-    """A canonical (x, y) plane as rows and columns: right at the left, front on top."""
+def radiological(plane: np.ndarray) -> np.ndarray:
+    """A canonical plane, (x, y), (x, z) or (y, z), as rows and columns of a picture.
+
+    The patient's right (or front, if x was cut) is at the left, the front (or head) on top.
+    """
     return np.ascontiguousarray(plane.T[::-1, ::-1])
 
 

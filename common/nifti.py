@@ -67,8 +67,8 @@ class Volume:
         spacing_mm: Distance of voxels along x, y, z.
         original: The input's own grid.
         orientation: ``(3, 2)``, nibabel's orientation of the input's axes.
-        grid_header: What a NIfTI header says of the input's grid and nothing else, as its bytes: for
-            `write_mask`, also where the input is not at hand.
+        grid_header: What a NIfTI header says of the input's grid and nothing else, as its bytes:
+            for `write_mask`, also where the input is not at hand.
     """
 
     voxels: np.ndarray

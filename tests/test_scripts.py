@@ -180,32 +180,6 @@ def test_heart_truth_is_the_box_of_the_csv(whole):
         assert float(row["true_y1"]) == pytest.approx(bottom, abs=0.02)
 
 
-def test_atrium_scores_both_networks_on_whole_volumes(whole):
-    once = whole("atrium_segmentation")
-    assert set(once.metrics["models"]) == {"unet", "fcn8"}
-    for name, model in once.metrics["models"].items():
-        rows = [float(row["dice"]) for row in once.predictions if row["model"] == name]
-        assert model["dice"]["mean"] == pytest.approx(np.mean(rows))
-        assert model["dice"]["min"] == pytest.approx(min(rows))
-        assert model["parameters"] > 0
-        assert {"jaccard", "hd95_mm", "assd_mm", "seconds_per_volume"} <= set(model)
-    assert 0 < once.metrics["baselines"]["mean_shape"]["dice"] < 1
-    gifs = sorted(path.name for path in (once.evaluation / "gifs").glob("*.gif"))
-    assert len(gifs) == 4
-    assert all(path.stat().st_size <= 3e6 for path in (once.evaluation / "gifs").glob("*.gif"))
-
-
-def test_atrium_truth_is_the_mask_in_its_file(whole):
-    import nibabel
-
-    once = whole("atrium_segmentation")
-    for row in once.predictions:
-        mask = nibabel.load(once.sample / "labelsTr" / f"{row['case']}.nii.gz")
-        voxel_ml = abs(np.linalg.det(mask.affine[:3, :3])) / 1000
-        truth_ml = np.count_nonzero(np.asarray(mask.dataobj)) * voxel_ml
-        assert float(row["truth_ml"]) == pytest.approx(truth_ml, rel=1e-4)
-
-
 @pytest.mark.parametrize("project", PROJECTS)
 def test_nothing_that_identifies_a_patient_leaves_the_files(whole, project):
     once = whole(project)

@@ -51,10 +51,12 @@ def convolution(
     return layers.Activation("relu", name=f"{name}_relu{number}")(x)
 
 
-def probabilities(logits: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+def probabilities(
+    logits: keras.KerasTensor, classes: int, name: str = "probabilities"
+) -> keras.KerasTensor:
     """A sigmoid for one class, else a softmax; in float32 under mixed precision too."""
     activation = "sigmoid" if classes == 1 else "softmax"
-    return layers.Activation(activation, dtype="float32", name="probabilities")(logits)
+    return layers.Activation(activation, dtype="float32", name=name)(logits)
 
 
 def check_arguments(

@@ -15,6 +15,7 @@ def build_unet(
     depth: int = 4,
     dropout: float = 0.0,
     batch_normalization: bool = True,
+    deep_supervision: int = 0,
     name: str = "unet",
 ) -> keras.Model:
     """A U-Net of any width and depth. With ``width=64, depth=4`` it is the paper's.
@@ -30,11 +31,14 @@ def build_unet(
         depth: How many times the image is halved.
         dropout: Share of the deepest features dropped in training, in [0, 1).
         batch_normalization: Whether every convolution is followed by it.
+        deep_supervision: How many of the coarser levels say their own probabilities too, which
+            brings the loss nearer to them (Lee et al. 2015, arXiv:1409.5185); below ``depth``.
         name: Of the model.
 
     Returns:
         A model from "image", (batch, height, width, channels), float, height and width any
-        multiples of ``2**depth``, to (batch, height, width, classes), float32 in 0..1.
+        multiples of ``2**depth``, to (batch, height, width, classes), float32 in 0..1. With deep
+        supervision to a list of such, the finest first, the others enlarged bilinearly.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -44,6 +48,10 @@ def build_unet(
         (None, None, None, 1)
     """
     check_arguments(channels, classes, width, dropout, depth=depth)
+    if not 0 <= deep_supervision < depth:
+        raise ValueError(
+            f"deep_supervision must be 0 to depth - 1, {depth - 1}. Received: {deep_supervision}"
+        )
     image = keras.Input((None, None, channels), name="image")
     x = image
     skips = []
@@ -54,11 +62,19 @@ def build_unet(
     x = convolutions(x, width * 2**depth, 2, batch_normalization, "bottom")
     if dropout:
         x = layers.Dropout(dropout, name="bottom_dropout")(x)
+    coarser = []
     for level in reversed(range(depth)):
         x = layers.Conv2DTranspose(
             width * 2**level, 2, strides=2, kernel_initializer="he_normal", name=f"up{level}_double"
         )(x)
         x = layers.Concatenate(name=f"up{level}_skip")([skips[level], x])
         x = convolutions(x, width * 2**level, 2, batch_normalization, f"up{level}")
+        if 0 < level <= deep_supervision:
+            score = layers.Conv2D(classes, 1, name=f"up{level}_score")(x)
+            enlarged = layers.UpSampling2D(
+                2**level, interpolation="bilinear", name=f"up{level}_enlarge"
+            )(score)
+            coarser.insert(0, probabilities(enlarged, classes, f"up{level}_probabilities"))
     logits = layers.Conv2D(classes, 1, name="score")(x)
-    return keras.Model(image, probabilities(logits, classes), name=name)
+    finest = probabilities(logits, classes)
+    return keras.Model(image, [finest, *coarser] if coarser else finest, name=name)

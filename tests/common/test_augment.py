@@ -330,3 +330,53 @@ def test_a_fixed_move_and_its_way_back():
         (0.1, 0.0, 1.1, 1.0), (-0.1, 0.0, 0.9, 1.0), (0.0, 0.1, 1.0, 1.1), (0.0, -0.1, 1.0, 0.9),
         (-0.125, -0.125, 1.125, 1.125), (0.1, 0.1, 0.9, 0.9),
     }  # fmt: skip
+
+
+def test_an_elastic_field_of_nothing_is_the_affine_map():
+    image = batch_of(soft_image(SIDE, SIDE))
+    draws = draw(ALL)
+    still = {**draws, "elastic": tf.zeros((BATCH, 6, 6, 2))}
+    expected = augment.move_images(image, draws).numpy()
+    np.testing.assert_allclose(augment.move_images(image, still), expected, atol=0.02)
+
+
+@pytest.mark.parametrize("nearest", [False, True])
+def test_an_elastic_field_takes_pixels_from_where_scipy_does(nearest):
+    from scipy.ndimage import map_coordinates
+
+    image = soft_image(SIDE, SIDE)
+    draws = draw(Ranges(rotation_degrees=20, scale=0.2, shift=0.1, elastic=0.05), batch=1)
+    moved = augment.move_images(batch_of(image, 1), draws, nearest).numpy()[0, ..., 0]
+    field = tf.image.resize(draws["elastic"], (SIDE, SIDE), "bicubic").numpy()[0] * SIDE
+    places = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)), -1) + field - (SIDE - 1) / 2
+    inverse = np.linalg.inv(draws["linear"].numpy()[0])
+    places = (places - draws["shift"].numpy()[0] * SIDE) @ inverse.T + (SIDE - 1) / 2
+    oracle = map_coordinates(
+        image.astype(float), [places[..., 1], places[..., 0]], order=0 if nearest else 1,
+        mode="grid-constant",
+    )  # fmt: skip
+    # Half a pixel is rounded either way.
+    assert (np.abs(moved - oracle) < 0.05).mean() > 0.999
+
+
+def test_an_elastic_field_keeps_image_and_mask_together_and_labels_whole():
+    box = rectangle(SIDE, [30, 36, 66, 60])
+    draws = draw(Ranges(rotation_degrees=20, elastic=0.03))
+    image = augment.move_images(batch_of(box), draws).numpy()
+    mask = augment.move_images(batch_of(box), draws, nearest=True).numpy()
+    assert set(np.unique(mask)) == set(np.unique(box))
+    assert ((image > 128) != (mask > 128)).mean() < 0.01
+    straight = augment.move_images(batch_of(box), draw(Ranges(rotation_degrees=20)), nearest=True)
+    assert (mask != straight).mean() > 0.01
+
+
+def test_fields_are_smooth_and_have_the_width_asked_for():
+    draws = draw(Ranges(elastic=0.03, bias=0.3), batch=400)
+    assert np.std(draws["elastic"]) == pytest.approx(0.03, rel=0.05)
+    assert np.std(draws["bias"]) == pytest.approx(0.3, rel=0.05)
+    grey = tf.fill((400, SIDE, SIDE, 1), 100.0)
+    seen = augment.change_intensities(grey, draws).numpy()
+    assert np.abs(np.diff(seen, axis=1)).max() < 10
+    centre = np.log(seen[:, SIDE // 2, SIDE // 2] / 100)
+    assert np.std(centre) == pytest.approx(0.3, rel=0.15)
+    assert draw(Ranges()).keys().isdisjoint({"elastic", "bias"})

@@ -141,3 +141,30 @@ def test_a_large_volume_is_under_three_megabytes(tmp_path):
     found = written(tmp_path, image, [Panel("a"), Panel("b")])
     assert (tmp_path / "a.gif").stat().st_size <= MOST_BYTES == 3_000_000
     assert 10 <= len(found) < 60
+
+
+def test_the_slices_own_dice_stands_over_it(tmp_path):
+    truth = np.zeros((24, 30, 3), np.uint8)
+    truth[5:15, 5:15, :2] = 1
+    predicted = truth.copy()
+    predicted[5:10, 5:15, 1] = 0
+    panels = [Panel("U-Net, Dice 0.900", truth, predicted), Panel("truth", truth)]
+    found = written(tmp_path, volume((24, 30, 3)), panels)
+    middle = found[0].shape[1] // 2
+    scores = {frame[:TEXT, :middle].tobytes() for frame in found}
+    others = {frame[:TEXT, middle:].tobytes() for frame in found}
+    assert len(scores) == 3 and len(others) == 1
+
+
+def test_every_label_has_a_contour_of_its_own(tmp_path):
+    one = np.zeros((40, 40, 1), np.uint8)
+    one[5:35, 5:35] = 1
+    two = one.copy()
+    two[15:25, 15:25] = 2
+    drawn = [
+        coloured(film(written(tmp_path, volume((40, 40, 1)), [Panel("a", mask)])[0]), TRUTH)
+        for mask in (one, two)
+    ]
+    assert drawn[1].sum() > 1.2 * drawn[0].sum()
+    # Around the inner label, 10 of 40 pixels from the left.
+    assert drawn[1][130, 98:106].any() and not drawn[0][130, 80:180].any()

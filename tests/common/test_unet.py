@@ -46,6 +46,30 @@ def test_the_output_has_the_size_of_the_input_and_is_a_probability():
         np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("classes", [1, 3])
+def test_deep_supervision_adds_coarser_masks_of_full_size(classes):
+    plain = build_unet(classes=classes, width=2, depth=3)
+    model = build_unet(classes=classes, width=2, depth=3, deep_supervision=2)
+    image = np.random.default_rng(1).normal(size=(2, 16, 24, 1)).astype("float32")
+    said = [keras.ops.convert_to_numpy(one) for one in model(image)]
+    assert [one.shape for one in said] == [(2, 16, 24, classes)] * 3
+    assert all(one.min() >= 0 and one.max() <= 1 for one in said)
+    # Each further output is the coarser: enlarged from 2, then 4 pixels.
+    roughness = [np.abs(np.diff(one, n=2, axis=1)).mean() for one in said]
+    assert roughness[0] > roughness[1] > roughness[2]
+    # The first is the plain network's: the same weights say the same.
+    shared = {weight.path: weight for weight in model.weights}
+    for weight in plain.weights:
+        weight.assign(shared[weight.path])
+    np.testing.assert_allclose(output(plain, image), said[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [-1, 3])
+def test_deep_supervision_is_of_coarser_levels(count):
+    with pytest.raises(ValueError, match=f"deep_supervision must be 0 to depth - 1, 2.*{count}"):
+        build_unet(depth=3, deep_supervision=count)
+
+
 def test_the_momentum_of_the_averages_is_saved():
     model = build_unet(width=2, depth=1)
     again = keras.Model.from_config(model.get_config())

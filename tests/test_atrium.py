@@ -1,0 +1,185 @@
+"""The atrium project through its scripts: masks, scores, pictures, several labels, ensembles."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import distance_transform_edt
+
+from common.scores.volumes import volume_scores
+from tests.scripts import TINY, TINY_DATA, refused, run
+
+PROJECT = "atrium_segmentation"
+
+
+@pytest.fixture(scope="module")
+def once(whole):
+    return whole(PROJECT)
+
+
+def the_file(sample, case, folder="labelsTr"):
+    return nibabel.load(sample / folder / f"{case}.nii.gz")
+
+
+def test_both_networks_are_scored_on_whole_volumes(once):
+    assert list(once.metrics["models"]) == ["fcn8", "unet"]
+    for name, model in once.metrics["models"].items():
+        rows = [row for row in once.predictions if row["model"] == name]
+        dices = [float(row["dice"]) for row in rows]
+        assert model["dice"]["mean"] == pytest.approx(np.mean(dices))
+        assert model["dice"]["min"] == pytest.approx(min(dices))
+        errors = [float(row["predicted_ml"]) - float(row["truth_ml"]) for row in rows]
+        assert model["volume_error_ml"]["mean"] == pytest.approx(np.mean(np.abs(errors)))
+        for score in ("dice", "jaccard", "hd95_mm", "assd_mm", "volume_error_ml"):
+            low, high = model[score]["ci95"]
+            assert low <= model[score]["mean"] <= high
+        assert model["parameters"] > 0 and model["training_minutes"] > 0
+    assert 0 < once.metrics["baselines"]["mean_shape"]["dice"]["mean"] < 1
+    less = once.metrics["unet_minus_fcn8"]["mean"]
+    unet, fcn8 = (once.metrics["models"][name]["dice"]["mean"] for name in ("unet", "fcn8"))
+    assert less == pytest.approx(unet - fcn8)
+
+
+def test_the_truth_is_the_mask_in_its_file(once):
+    for row in once.predictions:
+        mask = the_file(once.sample, row["case"])
+        voxel_ml = abs(np.linalg.det(mask.affine[:3, :3])) / 1000
+        truth_ml = np.count_nonzero(np.asarray(mask.dataobj)) * voxel_ml
+        assert float(row["truth_ml"]) == pytest.approx(truth_ml, rel=1e-4)
+
+
+def test_written_masks_lie_on_their_images_and_have_the_scores_that_were_printed(once):
+    for row in once.predictions:
+        image, truth = (the_file(once.sample, row["case"], f) for f in ("imagesTr", "labelsTr"))
+        mask = nibabel.load(once.evaluation / "masks" / f"{row['case']}-{row['model']}.nii.gz")
+        assert mask.shape == image.shape and np.allclose(mask.affine, image.affine)
+        for code in ("qform_code", "sform_code"):
+            assert mask.header[code] == image.header[code]
+        spacing = nibabel.affines.voxel_sizes(image.affine)
+        scores = volume_scores(np.asarray(truth.dataobj), np.asarray(mask.dataobj), spacing)
+        assert float(row["dice"]) == pytest.approx(scores["dice"])
+        assert float(row["hd95_mm"]) == pytest.approx(scores["hd95_mm"])
+
+
+def test_gifs_and_views_are_drawn_of_the_worst_and_the_best(once):
+    gifs = sorted(path.name for path in (once.evaluation / "gifs").glob("*.gif"))
+    views = sorted(path.stem for path in (once.evaluation / "views").glob("*.png"))
+    assert len(views) == 2
+    kinds = ("models", "truth")
+    assert gifs == sorted(f"{view}-{kind}.gif" for view in views for kind in kinds)
+    assert all(path.stat().st_size <= 3e6 for path in (once.evaluation / "gifs").glob("*.gif"))
+    by_dice = sorted(once.metrics["cases"], key=lambda case: case["unet"]["dice"])
+    assert views[0].startswith("01-") and views[0].endswith(by_dice[0]["case"])
+    assert views[-1].endswith(by_dice[-1]["case"])
+
+
+def test_training_says_what_it_took(once):
+    fitted = json.loads((once.run / "fitted.json").read_text())
+    for name in ("unet", "fcn8"):
+        of = fitted["models"][name]
+        assert of["peak_memory_mib"] is None or of["peak_memory_mib"] > 100
+        assert of["seconds"] > 0
+        assert f"{of['parameters']:,} parameters" in once.said["train"]
+    assert "MiB at the peak" in once.said["train"]
+    assert "mean shape" in once.said["evaluate"]
+
+
+@pytest.fixture(scope="module")
+def three_labels(once, tmp_path_factory):
+    """The sample with the outer half of each atrium called 4, as a wall would."""
+    folder = tmp_path_factory.mktemp("three") / "dataset"
+    shutil.copytree(once.sample, folder)
+    for path in (folder / "labelsTr").glob("*.nii.gz"):
+        mask = nibabel.load(path)
+        values = np.asarray(mask.dataobj).astype(np.uint8)
+        depth = distance_transform_edt(values, nibabel.affines.voxel_sizes(mask.affine))
+        values[(values > 0) & (depth <= np.median(depth[values > 0]))] = 4
+        nibabel.save(nibabel.Nifti1Image(values, mask.affine, mask.header), path)
+    about = json.loads((folder / "dataset.json").read_text())
+    about["labels"] = {"0": "background", "1": "blood", "4": "wall"}
+    (folder / "dataset.json").write_text(json.dumps(about))
+    return folder
+
+
+def test_three_labels_are_learned_scored_and_written_with_their_own_values(three_labels, tmp_path):
+    run(PROJECT, "prepare_data", "--preset", "cpu", "--source", three_labels, "--prepared",
+        tmp_path / "prepared", "--validation-share", 0.2, "--test-share", 0.3,
+        "--spacing-mm", 3, 3, 3)  # fmt: skip
+    run(PROJECT, "train", "--preset", "cpu", "--prepared", tmp_path / "prepared", "--run",
+        tmp_path / "run", "--models", "unet", "--epochs", 40, "--patience", 40, "--batch-size", 4,
+        "--precision", "float32", "--image-size", 64, "--unet-width", 8, "--unet-depth", 3,
+        "--learning-rate", 0.003, "--loss", "dice+crossentropy",
+        "--deep-supervision", 1)  # fmt: skip
+    said = run(PROJECT, "evaluate", "--run", tmp_path / "run", "--pictures", 1)
+    evaluation = tmp_path / "run" / "evaluation" / "test"
+    metrics = json.loads((evaluation / "metrics.json").read_text())
+    assert metrics["labels"] == ["blood", "wall"]
+    assert "Dice, blood" in said and "Dice, wall" in said
+    unet = metrics["models"]["unet"]
+    dices = [unet["per_label"][label]["dice"]["mean"] for label in metrics["labels"]]
+    assert unet["dice"]["mean"] == pytest.approx(np.mean(dices))
+    assert min(dices) > 0.6
+    for path in (evaluation / "masks").glob("*-unet.nii.gz"):
+        assert set(np.unique(nibabel.load(path).dataobj)) == {0, 1, 4}
+    with Image.open(next((evaluation / "views").glob("*.png"))) as picture:
+        assert picture.width > picture.height
+
+    # A run of one label can't score it.
+    line = refused(PROJECT, "evaluate", "--run", tmp_path / "run", "--source",
+                   once_more(three_labels, tmp_path))  # fmt: skip
+    assert "has the labels 0, 1, and the run was trained on 0, 1, 4" in line
+
+
+def once_more(dataset, tmp_path):
+    """The same volumes with a dataset.json of one label."""
+    other = tmp_path / "other"
+    shutil.copytree(dataset, other)
+    about = json.loads((other / "dataset.json").read_text())
+    about["labels"] = {"0": "background", "1": "left atrium"}
+    (other / "dataset.json").write_text(json.dumps(about))
+    for path in (other / "labelsTr").glob("*.nii.gz"):
+        mask = nibabel.load(path)
+        values = (np.asarray(mask.dataobj) > 0).astype(np.uint8)
+        nibabel.save(nibabel.Nifti1Image(values, mask.affine, mask.header), path)
+    return other
+
+
+def test_folds_are_averaged(samples, tmp_path):
+    prepared = tmp_path / "prepared"
+    run(PROJECT, "prepare_data", "--preset", "cpu", "--source", samples[PROJECT], "--prepared",
+        prepared, "--folds", 2, "--test-share", 0.3, *TINY_DATA[PROJECT])  # fmt: skip
+    for fold in (0, 1):
+        run(PROJECT, "train", "--preset", "cpu", "--prepared", prepared, "--run",
+            tmp_path / f"fold-{fold}", "--fold", fold, "--epochs", 1, "--models", "unet",
+            "--precision", "float32", *TINY[PROJECT])  # fmt: skip
+    first, second = tmp_path / "fold-0", tmp_path / "fold-1"
+    # Averaged with itself a network says what it says alone.
+    for name, further in (("alone", ()), ("twice", [first]), ("both", [second])):
+        ensemble = ["--ensemble", *further] if further else []
+        run(PROJECT, "evaluate", "--run", first, "--name", name, "--pictures", 0,
+            "--no-largest-component", *ensemble)  # fmt: skip
+    alone, twice, both = (
+        json.loads((first / "evaluation" / name / "metrics.json").read_text())
+        for name in ("alone", "twice", "both")
+    )
+    assert [of["ensemble"] for of in (alone, twice, both)] == [1, 2, 2]
+    assert alone["models"]["unet"]["dice"] == twice["models"]["unet"]["dice"]
+    assert alone["models"]["unet"]["dice"] != both["models"]["unet"]["dice"]
+    refused_line = refused(PROJECT, "evaluate", "--run", first, "--split", "validation",
+                           "--ensemble", second)  # fmt: skip
+    assert "was trained on the validation split of" in refused_line
+
+
+def test_an_ensemble_is_of_one_prepared_set(once, samples, tmp_path):
+    prepared, other = tmp_path / "prepared", tmp_path / "run"
+    run(PROJECT, "prepare_data", "--preset", "cpu", "--source", samples[PROJECT], "--prepared",
+        prepared, "--seed", 5, *TINY_DATA[PROJECT])  # fmt: skip
+    run(PROJECT, "train", "--preset", "cpu", "--prepared", prepared, "--run", other, "--epochs",
+        1, "--models", "unet", "--precision", "float32", *TINY[PROJECT])  # fmt: skip
+    line = refused(PROJECT, "evaluate", "--run", once.run, "--ensemble", other)
+    assert "was trained on other data than" in line
