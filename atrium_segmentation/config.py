@@ -15,6 +15,9 @@ from common.settings import (
     require,
 )
 
+PLANES = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
+"""The order of a volume's axes (z, y, x) in which its first is cut to slices of the plane."""
+
 STRIDE = 32
 """FCN-8 halves a slice five times, so both sides of what it sees are multiples of 32."""
 
@@ -48,6 +51,9 @@ class TrainSettings(SharedTrain):
     deep_supervision: int = 0
     """How many of U-Net's coarser levels are asked for a mask too while it learns, each counting
     half of the finer one."""
+    planes: tuple[Literal["axial", "coronal", "sagittal"], ...] = ("axial",)
+    """The planes in which volumes are cut to slices; one network learns them all, and what it says
+    in each is averaged."""
     neighbours: int = 1
     """Slices below and above that are seen as channels beside a slice."""
     loss: Literal["crossentropy", "focal", "dice", "dice+crossentropy"] = "crossentropy"
@@ -80,6 +86,8 @@ class TrainSettings(SharedTrain):
         multiple = f"a multiple of {STRIDE}"
         require(self.image_size % STRIDE == 0, "image_size", multiple, self)
         require(len(self.models) > 0, "models", "unet, fcn8 or both", self)
+        once = "axial, coronal or sagittal, each once at most"
+        require(0 < len(self.planes) == len(set(self.planes)), "planes", once, self)
         require(0 <= self.empty_share <= 1, "empty_share", "0 to 1", self)
         require(1 <= self.unet_depth <= 5, "unet_depth", "1 to 5", self)
         below = f"0 or more and below --unet-depth, {self.unet_depth}"

@@ -22,7 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from atrium_segmentation import report
-from atrium_segmentation.config import PROJECT, STRIDE, EvaluateSettings, PrepareSettings
+from atrium_segmentation.config import (
+    PLANES,
+    PROJECT,
+    STRIDE,
+    EvaluateSettings,
+    PrepareSettings,
+)
 from common.errors import UserError, run_script
 from common.settings import parse, show
 
@@ -131,11 +137,11 @@ def main() -> None:
     )
 
 
-def open_networks(members: Sequence[Any]) -> dict[str, list[tuple[Any, int]]]:
+def open_networks(members: Sequence[Any]) -> dict[str, list[tuple[Any, dict[str, Any]]]]:
     """The networks that all of some runs have, as they are shown from left to right.
 
     Returns:
-        By name, each run's model and how many neighbouring slices it sees.
+        By name, each run's model and what it was fitted to: ``neighbours``, ``planes``.
     """
     from common import fitting
 
@@ -144,8 +150,7 @@ def open_networks(members: Sequence[Any]) -> dict[str, list[tuple[Any, int]]]:
         raise UserError("the runs of --ensemble have no network in common; train the same --models")
     return {
         name: [
-            (fitting.load_model(one.folder / name / "model.keras"), one.fitted["neighbours"])
-            for one in members
+            (fitting.load_model(one.folder / name / "model.keras"), one.fitted) for one in members
         ]
         for name in names
     }
@@ -188,15 +193,17 @@ def whole_volumes(prepared: Any, splits: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def segment(
-    members: Sequence[tuple[Any, int]], volume: dict[str, Any], settings: EvaluateSettings
+    members: Sequence[tuple[Any, dict[str, Any]]],
+    volume: dict[str, Any],
+    settings: EvaluateSettings,
 ) -> Any:
     """The mask of a whole volume, on the volume's own grid.
 
-    The probabilities of all members are averaged, and they, not masks, are brought to the
-    volume's own grid.
+    The probabilities of all members in all their planes are averaged, and they, not masks, are
+    brought to the volume's own grid.
 
     Args:
-        members: Networks, with how many neighbouring slices each sees.
+        members: Networks, with the neighbours and planes that each was fitted to.
         volume: Of `whole_volumes`.
         settings: Flip and largest component.
 
@@ -209,7 +216,12 @@ def segment(
     from common.scores.volumes import largest_component
 
     said = np.mean(
-        [_said(model, volume["working"], beside, settings) for model, beside in members], axis=0
+        [
+            _said(model, volume["working"], plane, fitted["neighbours"], settings)
+            for model, fitted in members
+            for plane in fitted["planes"]
+        ],
+        axis=0,
     )
     shape, affine = volume["mask"].shape, volume["affine"]
     on_grid = [
@@ -227,22 +239,25 @@ def segment(
     return labels
 
 
-def _said(model: Any, working: Any, neighbours: int, settings: EvaluateSettings) -> Any:
-    """A network's probabilities (z, y, x, channels) of a working volume (z, y, x)."""
+def _said(model: Any, working: Any, plane: str, neighbours: int, settings: EvaluateSettings) -> Any:
+    """A network's probabilities (z, y, x, channels) of a working volume (z, y, x) in a plane."""
     import numpy as np
 
-    count, height, width = working.shape
+    order = PLANES[plane]
+    slices = np.transpose(working, order)
+    count, height, width = slices.shape
     rows, columns = (-(-side // STRIDE) * STRIDE - side for side in (height, width))
     top, left = rows // 2, columns // 2
-    padded = np.pad(working, ((0, 0), (top, rows - top), (left, columns - left)))
+    padded = np.pad(slices, ((0, 0), (top, rows - top), (left, columns - left)))
     offsets = np.arange(-neighbours, neighbours + 1)
     which = np.clip(np.arange(count)[:, None] + offsets, 0, count - 1)
-    slices = np.moveaxis(padded[which], 1, -1).astype(np.float32)
-    said = model.predict(slices, settings.batch_size, verbose=0)
+    shown = np.moveaxis(padded[which], 1, -1).astype(np.float32)
+    said = model.predict(shown, settings.batch_size, verbose=0)
     if settings.flip:
-        of_mirrored = model.predict(slices[:, :, ::-1], settings.batch_size, verbose=0)
+        of_mirrored = model.predict(shown[:, :, ::-1], settings.batch_size, verbose=0)
         said = (said + of_mirrored[:, :, ::-1]) / 2
-    return said[:, top : top + height, left : left + width]
+    said = said[:, top : top + height, left : left + width]
+    return np.transpose(said, (*np.argsort(order), 3))
 
 
 def _scores(volume: dict[str, Any], mask: Any, labels: Sequence[str]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from atrium_segmentation.config import PROJECT, STRIDE, TrainSettings
+from atrium_segmentation.config import PLANES, PROJECT, STRIDE, TrainSettings
 from common.errors import run_script
 from common.settings import parse, show
 
@@ -47,15 +47,16 @@ def main() -> None:
         # -- Data: slices of the training volumes, and of the validation volumes.
         train, validation = training_splits(prepared.splits, settings.fold)
         shapes = [volume["mask"].shape for volume in volumes(prepared, train).as_numpy_iterator()]
-        side = settings.image_size or side_of(shapes)
+        side = settings.image_size or side_of(shapes, settings.planes)
         classes = classes_of(prepared)
-        count = sum(shape[0] for shape in shapes)
+        count = count_of(shapes, settings.planes)
         steps, batch_size = fitting.steps_in_epoch(count, settings)
         precision = fitting.set_precision(settings.precision)
         print(
             f"\n{runs.name_of_data(prepared.manifest)}: {prepared.count(train)} volumes train "
-            f"({count} slices), {prepared.count(validation)} validate, {side} x {side} pixels, "
-            f"{2 * settings.neighbours + 1} slices as channels, {precision}; run folder {run}",
+            f"({count} slices, {' and '.join(settings.planes)}), {prepared.count(validation)} "
+            f"validate, {side} x {side} pixels, {2 * settings.neighbours + 1} slices as channels, "
+            f"{precision}; run folder {run}",
             flush=True,
         )
 
@@ -63,6 +64,7 @@ def main() -> None:
         fitted: dict[str, Any] = {
             "models": {},
             "neighbours": settings.neighbours,
+            "planes": list(settings.planes),
             "labels": prepared.manifest["labels"],
         }
         for name in settings.models:
@@ -174,11 +176,14 @@ def training_data(
 
     def to_samples(volumes: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
         def slices(number: tf.Tensor, volume: dict[str, tf.Tensor]) -> tf.data.Dataset:
-            own = tf.stack([seed, number])
-            samples = slices_of(volume, settings.neighbours)
-            if settings.empty_share < 1:
-                samples = _without_some_empty(samples, settings.empty_share, own)
-            return tf.data.Dataset.from_tensor_slices(_cut(samples, side, own))
+            of_planes = []
+            for place, plane in enumerate(settings.planes):
+                own = tf.stack([seed + (place << 32), number])
+                samples = slices_of(volume, settings.neighbours, plane)
+                if settings.empty_share < 1:
+                    samples = _without_some_empty(samples, settings.empty_share, own)
+                of_planes.append(_cut(samples, side, own))
+            return tf.data.Dataset.from_tensor_slices(_together(of_planes))
 
         return volumes.enumerate().interleave(
             slices, cycle_length=8, block_length=4, num_parallel_calls=2, deterministic=True
@@ -214,15 +219,19 @@ def validation_data(
     import tensorflow as tf
 
     def slices(volume: dict[str, tf.Tensor]) -> tf.data.Dataset:
-        samples = slices_of(volume, settings.neighbours)
-        return tf.data.Dataset.from_tensor_slices(_cut(samples, side, None))
+        of_planes = [
+            _cut(slices_of(volume, settings.neighbours, plane), side, None)
+            for plane in settings.planes
+        ]
+        return tf.data.Dataset.from_tensor_slices(_together(of_planes))
 
     def to_inputs(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, Any]:
         masks = tf.cast(batch["mask"], tf.float32)
         return tf.cast(batch["image"], tf.float32), _for_each(masks, outputs)
 
     records = volumes(prepared, splits)
-    count = sum(len(volume["mask"]) for volume in records.as_numpy_iterator())
+    shapes = [volume["mask"].shape for volume in records.as_numpy_iterator()]
+    count = count_of(shapes, settings.planes)
     return (
         records.flat_map(slices)
         .apply(tf.data.experimental.assert_cardinality(count))
@@ -263,23 +272,31 @@ def volumes(prepared: Any, splits: list[str]) -> Any:
     return pipeline.decoded(prepared, splits, decode)
 
 
-def slices_of(volume: dict[str, Any], neighbours: int) -> dict[str, Any]:
+def slices_of(volume: dict[str, Any], neighbours: int, plane: str = "axial") -> dict[str, Any]:
     """A volume's slices with their neighbours as channels; at an end the end slice repeats.
 
     Args:
         volume: ``image`` and ``mask``, (z, y, x).
         neighbours: Slices below and above.
+        plane: Of `config.PLANES`.
 
     Returns:
-        ``image`` (z, y, x, 2 * neighbours + 1) and ``mask`` (z, y, x, 1).
+        ``image`` (slices, rows, columns, 2 * neighbours + 1) and ``mask`` (slices, rows, columns,
+        1); of an axial slice rows are y and columns x, of a coronal z and x, of a sagittal z and y.
     """
     import tensorflow as tf
 
-    count = tf.shape(volume["image"])[0]
+    image, mask = (tf.transpose(volume[name], PLANES[plane]) for name in ("image", "mask"))
+    count = tf.shape(image)[0]
     offsets = tf.range(-neighbours, neighbours + 1)
     which = tf.clip_by_value(tf.range(count)[:, None] + offsets, 0, count - 1)
-    stacked = tf.transpose(tf.gather(volume["image"], which), (0, 2, 3, 1))
-    return {"image": stacked, "mask": volume["mask"][..., None]}
+    return {"image": tf.transpose(tf.gather(image, which), (0, 2, 3, 1)), "mask": mask[..., None]}
+
+
+def _together(of_planes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    import tensorflow as tf
+
+    return {name: tf.concat([one[name] for one in of_planes], 0) for name in of_planes[0]}
 
 
 def _cut(samples: dict[str, Any], side: int, seed: Any) -> dict[str, Any]:
@@ -307,10 +324,15 @@ def _without_some_empty(samples: dict[str, Any], share: float, seed: Any) -> dic
     return {name: tf.boolean_mask(values, full | drawn) for name, values in samples.items()}
 
 
-def side_of(shapes: Sequence[tuple[int, int, int]]) -> int:
+def side_of(shapes: Sequence[tuple[int, int, int]], planes: Sequence[str]) -> int:
     """The smallest square that holds the slices of volumes (z, y, x), a multiple of 32."""
-    longest = max(max(shape[1:]) for shape in shapes)
+    longest = max(shape[axis] for shape in shapes for plane in planes for axis in PLANES[plane][1:])
     return -(-longest // STRIDE) * STRIDE
+
+
+def count_of(shapes: Sequence[tuple[int, int, int]], planes: Sequence[str]) -> int:
+    """How many slices volumes (z, y, x) have in some planes together."""
+    return sum(shape[PLANES[plane][0]] for shape in shapes for plane in planes)
 
 
 def _for_each(masks: Any, outputs: int) -> Any:

@@ -156,6 +156,7 @@ def test_folds_are_averaged(samples, tmp_path):
     for fold in (0, 1):
         run(PROJECT, "train", "--preset", "cpu", "--prepared", prepared, "--run",
             tmp_path / f"fold-{fold}", "--fold", fold, "--epochs", 1, "--models", "unet",
+            "--planes", "axial", "sagittal", "--bias-field", 0.1, "--elastic", 0.01,
             "--precision", "float32", *TINY[PROJECT])  # fmt: skip
     first, second = tmp_path / "fold-0", tmp_path / "fold-1"
     # Averaged with itself a network says what it says alone.
@@ -183,3 +184,47 @@ def test_an_ensemble_is_of_one_prepared_set(once, samples, tmp_path):
         1, "--models", "unet", "--precision", "float32", *TINY[PROJECT])  # fmt: skip
     line = refused(PROJECT, "evaluate", "--run", once.run, "--ensemble", other)
     assert "was trained on other data than" in line
+
+
+# ---- Planes
+
+
+def test_slices_of_every_plane_are_those_of_the_volume():
+    from atrium_segmentation.train import slices_of
+
+    image = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+    volume = {"image": image, "mask": image + 100}
+    for plane, take in {
+        "axial": lambda of, number: of[number],
+        "coronal": lambda of, number: of[:, number],
+        "sagittal": lambda of, number: of[:, :, number],
+    }.items():
+        found = {name: of.numpy() for name, of in slices_of(volume, 1, plane).items()}
+        count = len(found["image"])
+        assert count == {"axial": 2, "coronal": 3, "sagittal": 4}[plane]
+        for number in range(count):
+            for channel, offset in enumerate((-1, 0, 1)):
+                beside = min(max(number + offset, 0), count - 1)
+                assert np.array_equal(found["image"][number, ..., channel], take(image, beside))
+            assert np.array_equal(found["mask"][number, ..., 0], take(image, number) + 100)
+
+
+def test_what_is_said_in_a_plane_comes_back_to_its_voxels():
+    import keras
+
+    from atrium_segmentation.config import PLANES, EvaluateSettings
+    from atrium_segmentation.evaluate import segment
+
+    # A network that says what it sees in the middle one of its slices.
+    seen = keras.Input((None, None, 3))
+    tell = keras.layers.Conv2D(1, 1, use_bias=False)
+    model = keras.Model(seen, tell(seen))
+    tell.set_weights([np.array([0.0, 1.0, 0.0]).reshape(1, 1, 3, 1)])
+    working = np.random.default_rng(0).integers(0, 2, (5, 37, 40), np.uint8)
+    volume = {"working": working, "mask": np.zeros((40, 37, 5), np.uint8)}
+    volume["affine"] = volume["working_affine"] = np.eye(4)
+    for planes in (*([plane] for plane in PLANES), list(PLANES)):
+        for flip in (False, True):
+            settings = EvaluateSettings(flip=flip, largest_component=False)
+            members = [(model, {"neighbours": 1, "planes": planes})]
+            assert np.array_equal(segment(members, volume, settings), working.T)
