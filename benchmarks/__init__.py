@@ -1,0 +1,1 @@
+"""What is timed, each beside a named alternative in the same run."""
