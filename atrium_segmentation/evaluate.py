@@ -17,18 +17,12 @@ import dataclasses
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from atrium_segmentation import report
-from atrium_segmentation.config import (
-    PLANES,
-    PROJECT,
-    STRIDE,
-    EvaluateSettings,
-    PrepareSettings,
-)
+from atrium_segmentation.config import PROJECT, EvaluateSettings, PrepareSettings
 from common.errors import UserError, run_script
 from common.settings import parse, show
 
@@ -48,6 +42,8 @@ def main() -> None:
     import numpy as np
     from tqdm import tqdm
 
+    from atrium_segmentation.networks import open_networks, segment
+    from atrium_segmentation.slices import whole_volumes
     from common.artefacts import only_one, write_csv, write_json
     from common.nifti import write_mask
     from common.preparing import print_written
@@ -87,6 +83,7 @@ def main() -> None:
             scored.append({"case": case, "patient": patients[case], **scores})
 
         # -- Write.
+        mean_shape = _summary("mean_shape", scored, labels, settings.seed)
         metrics = {
             "n": len(scored),
             "labels": labels,
@@ -101,7 +98,7 @@ def main() -> None:
                 }
                 for network in networks
             },
-            "baselines": {"mean_shape": _summary("mean_shape", scored, labels, settings.seed)},
+            "baselines": {"mean_shape": {"dice": mean_shape["dice"]["mean"], "scores": mean_shape}},
             "cases": scored,
         }
         if len(networks) == 2:
@@ -135,129 +132,6 @@ def main() -> None:
     print_written(
         [folder / "metrics.json", folder / "predictions.csv", folder / "masks", *pictures]
     )
-
-
-def open_networks(members: Sequence[Any]) -> dict[str, list[tuple[Any, dict[str, Any]]]]:
-    """The networks that all of some runs have, as they are shown from left to right.
-
-    Returns:
-        By name, each run's model and what it was fitted to: ``neighbours``, ``planes``.
-    """
-    from common import fitting
-
-    names = [name for name in report.TITLES if all(name in m.fitted["models"] for m in members)]
-    if not names:
-        raise UserError("the runs of --ensemble have no network in common; train the same --models")
-    return {
-        name: [
-            (fitting.load_model(one.folder / name / "model.keras"), one.fitted) for one in members
-        ]
-        for name in names
-    }
-
-
-def whole_volumes(prepared: Any, splits: list[str]) -> Iterator[dict[str, Any]]:
-    """The volumes of some splits, one at a time, in order.
-
-    Yields:
-        ``case``; ``working`` (z, y, x) and ``working_affine``, what the networks see; ``image``
-        and ``mask`` (x, y, z) uint8 on the volume's own grid, canonical, with ``affine``,
-        ``spacing_mm`` and ``grid_header`` (`nifti.Volume`). A mask counts the labels from 0.
-    """
-    import zlib
-
-    import numpy as np
-    import tensorflow as tf
-
-    def array(feature: Any, shape: Any) -> np.ndarray:
-        values = np.frombuffer(zlib.decompress(feature.bytes_list.value[0]), np.uint8)
-        return values.reshape(shape.int64_list.value)
-
-    def affine(feature: Any) -> np.ndarray:
-        return np.frombuffer(feature.bytes_list.value[0], "<f8").reshape(4, 4)
-
-    files = [str(file) for file in prepared.shards(splits)]
-    for record in tf.data.TFRecordDataset(files).as_numpy_iterator():
-        feature = tf.train.Example.FromString(record).features.feature
-        grid_affine = affine(feature["grid_affine"])
-        yield {
-            "case": feature["case"].bytes_list.value[0].decode(),
-            "working": array(feature["image"], feature["shape"]),
-            "working_affine": affine(feature["affine"]),
-            "image": array(feature["grid_image"], feature["grid_shape"]).T,
-            "mask": array(feature["grid_mask"], feature["grid_shape"]).T,
-            "affine": grid_affine,
-            "grid_header": feature["grid_header"].bytes_list.value[0],
-            "spacing_mm": np.linalg.norm(grid_affine[:3, :3], axis=0),
-        }
-
-
-def segment(
-    members: Sequence[tuple[Any, dict[str, Any]]],
-    volume: dict[str, Any],
-    settings: EvaluateSettings,
-) -> Any:
-    """The mask of a whole volume, on the volume's own grid.
-
-    The probabilities of all members in all their planes are averaged, and they, not masks, are
-    brought to the volume's own grid.
-
-    Args:
-        members: Networks, with the neighbours and planes that each was fitted to.
-        volume: Of `whole_volumes`.
-        settings: Flip and largest component.
-
-    Returns:
-        (x, y, z) uint8: the label of every voxel, counted from 0.
-    """
-    import numpy as np
-
-    from common.nifti import to_grid
-    from common.scores.volumes import largest_component
-
-    said = np.mean(
-        [
-            _said(model, volume["working"], plane, fitted["neighbours"], settings)
-            for model, fitted in members
-            for plane in fitted["planes"]
-        ],
-        axis=0,
-    )
-    shape, affine = volume["mask"].shape, volume["affine"]
-    on_grid = [
-        to_grid(said[..., channel].T, volume["working_affine"], shape, affine)
-        for channel in range(said.shape[-1])
-    ]
-    if len(on_grid) == 1:
-        labels = (on_grid[0] >= 0.5).astype(np.uint8)
-    else:
-        labels = np.argmax(on_grid, 0).astype(np.uint8)
-    if settings.largest_component:
-        for label in range(1, labels.max() + 1):
-            part = labels == label
-            labels[part & ~largest_component(part)] = 0
-    return labels
-
-
-def _said(model: Any, working: Any, plane: str, neighbours: int, settings: EvaluateSettings) -> Any:
-    """A network's probabilities (z, y, x, channels) of a working volume (z, y, x) in a plane."""
-    import numpy as np
-
-    order = PLANES[plane]
-    slices = np.transpose(working, order)
-    count, height, width = slices.shape
-    rows, columns = (-(-side // STRIDE) * STRIDE - side for side in (height, width))
-    top, left = rows // 2, columns // 2
-    padded = np.pad(slices, ((0, 0), (top, rows - top), (left, columns - left)))
-    offsets = np.arange(-neighbours, neighbours + 1)
-    which = np.clip(np.arange(count)[:, None] + offsets, 0, count - 1)
-    shown = np.moveaxis(padded[which], 1, -1).astype(np.float32)
-    said = model.predict(shown, settings.batch_size, verbose=0)
-    if settings.flip:
-        of_mirrored = model.predict(shown[:, :, ::-1], settings.batch_size, verbose=0)
-        said = (said + of_mirrored[:, :, ::-1]) / 2
-    said = said[:, top : top + height, left : left + width]
-    return np.transpose(said, (*np.argsort(order), 3))
 
 
 def _scores(volume: dict[str, Any], mask: Any, labels: Sequence[str]) -> dict[str, Any]:

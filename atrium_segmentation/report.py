@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-TITLES = {"fcn8": "FCN-8", "unet": "U-Net"}
-"""The networks in the order in which they are shown, from left to right."""
+from atrium_segmentation.networks import TITLES
 
 ROWS = (
     ("Dice", "dice", 3),
@@ -24,7 +23,7 @@ ROWS = (
 def print_scores(metrics: dict[str, Any]) -> None:
     """Every score of the networks beside the mean shape's, and the worst cases by name."""
     models = metrics["models"]
-    columns = [*models.values(), metrics["baselines"]["mean_shape"]]
+    columns = [*models.values(), metrics["baselines"]["mean_shape"]["scores"]]
 
     def line(title: str, cells: Sequence[str]) -> None:
         print(f"  {title:<27}{''.join(f'{cell:<23}' for cell in cells)}".rstrip())
@@ -73,7 +72,7 @@ def draw(
     Args:
         folder: The evaluation's.
         cases: The rows of metrics.json, a case each.
-        volumes: The volumes of all cases, as `evaluate.whole_volumes` yields them.
+        volumes: The volumes of all cases, as `slices.whole_volumes` yields them.
         pictures: How many cases at most.
         synthetic: Whether the data was made up.
     """

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common import memory
 from common.artefacts import whole_file, write_csv
 from common.backend import start_tensorflow
 from common.errors import UserError
@@ -43,6 +44,7 @@ class State:
         best: The lowest ``val_loss``.
         best_epoch: Its epoch, from 1.
         ended: Whether the training is over.
+        peak_memory_mib: The most memory that was held at once, if the system says (`memory`).
     """
 
     epoch: int = 0
@@ -50,6 +52,7 @@ class State:
     best: float = math.inf
     best_epoch: int = 0
     ended: bool = False
+    peak_memory_mib: int | None = None
 
 
 def set_precision(wanted: str) -> str:
@@ -157,6 +160,7 @@ def fit(
 
     start_tensorflow()
     keras.utils.set_random_seed(settings.seed)
+    memory.begin_peak()
     with _on_all_gpus():
         model = build()
         optimizer = keras.optimizers.Adam(
@@ -307,6 +311,7 @@ def _schedule(settings: SharedTrain, steps: int) -> keras.optimizers.schedules.L
 
 def _save(path: Path, model: keras.Model, state: State) -> None:
     """Everything in one file, so that it is replaced in one step."""
+    state.peak_memory_mib = max(state.peak_memory_mib or 0, memory.peak_mib() or 0) or None
     variables = _variables(model)
     arrays = {f"v{number}": np.asarray(v) for number, v in enumerate(variables)}
     about = np.frombuffer(json.dumps(vars(state)).encode(), np.uint8)

@@ -1,0 +1,129 @@
+"""The two networks: built, opened, and asked for the mask of a whole volume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from atrium_segmentation.config import PLANES, STRIDE, EvaluateSettings, TrainSettings
+from common.errors import UserError
+
+TITLES = {"fcn8": "FCN-8", "unet": "U-Net"}
+"""The networks in the order in which they are shown, from left to right."""
+
+
+def build(name: str, classes: int, settings: TrainSettings) -> Any:
+    """A network with its starting weights: slices (batch, h, w, channels) to probabilities."""
+    from common.models.fcn8 import build_fcn8
+    from common.models.starting_weights import take_weights
+    from common.models.unet import build_unet
+
+    channels = 2 * settings.neighbours + 1
+    if name == "unet":
+        model = build_unet(
+            channels,
+            classes,
+            settings.unet_width,
+            settings.unet_depth,
+            deep_supervision=settings.deep_supervision,
+        )
+    else:
+        model = build_fcn8(channels, classes, settings.fcn8_width)
+    if settings.weights == "imagenet":
+        raise UserError(
+            "--weights imagenet: U-Net and FCN-8 have no ImageNet file here; give none, a file "
+            "or a run's folder"
+        )
+    if settings.weights != "none":
+        start = Path(settings.weights)
+        own = start / name if (start / name).is_dir() else start
+        take_weights(model, str(own), head=())
+    return model
+
+
+def open_networks(members: Sequence[Any]) -> dict[str, list[tuple[Any, dict[str, Any]]]]:
+    """The networks that all of some runs have, as they are shown from left to right.
+
+    Returns:
+        By name, each run's model and what it was fitted to: ``neighbours``, ``planes``.
+    """
+    from common import fitting
+
+    names = [name for name in TITLES if all(name in m.fitted["models"] for m in members)]
+    if not names:
+        raise UserError("the runs of --ensemble have no network in common; train the same --models")
+    return {
+        name: [
+            (fitting.load_model(one.folder / name / "model.keras"), one.fitted) for one in members
+        ]
+        for name in names
+    }
+
+
+def segment(
+    members: Sequence[tuple[Any, dict[str, Any]]],
+    volume: dict[str, Any],
+    settings: EvaluateSettings,
+) -> Any:
+    """The mask of a whole volume, on the volume's own grid.
+
+    The probabilities of all members in all their planes are averaged, and they, not masks, are
+    brought to the volume's own grid.
+
+    Args:
+        members: Networks, with the neighbours and planes that each was fitted to.
+        volume: Of `whole_volumes`.
+        settings: Flip and largest component.
+
+    Returns:
+        (x, y, z) uint8: the label of every voxel, counted from 0.
+    """
+    import numpy as np
+
+    from common.nifti import to_grid
+    from common.scores.volumes import largest_component
+
+    said = np.mean(
+        [
+            _said(model, volume["working"], plane, fitted["neighbours"], settings)
+            for model, fitted in members
+            for plane in fitted["planes"]
+        ],
+        axis=0,
+    )
+    shape, affine = volume["mask"].shape, volume["affine"]
+    on_grid = [
+        to_grid(said[..., channel].T, volume["working_affine"], shape, affine)
+        for channel in range(said.shape[-1])
+    ]
+    if len(on_grid) == 1:
+        labels = (on_grid[0] >= 0.5).astype(np.uint8)
+    else:
+        labels = np.argmax(on_grid, 0).astype(np.uint8)
+    if settings.largest_component:
+        for label in range(1, labels.max() + 1):
+            part = labels == label
+            labels[part & ~largest_component(part)] = 0
+    return labels
+
+
+def _said(model: Any, working: Any, plane: str, neighbours: int, settings: EvaluateSettings) -> Any:
+    """A network's probabilities (z, y, x, channels) of a working volume (z, y, x) in a plane."""
+    import numpy as np
+
+    order = PLANES[plane]
+    slices = np.transpose(working, order)
+    count, height, width = slices.shape
+    rows, columns = (-(-side // STRIDE) * STRIDE - side for side in (height, width))
+    top, left = rows // 2, columns // 2
+    padded = np.pad(slices, ((0, 0), (top, rows - top), (left, columns - left)))
+    offsets = np.arange(-neighbours, neighbours + 1)
+    which = np.clip(np.arange(count)[:, None] + offsets, 0, count - 1)
+    shown = np.moveaxis(padded[which], 1, -1).astype(np.float32)
+    said = model.predict(shown, settings.batch_size, verbose=0)
+    if settings.flip:
+        of_mirrored = model.predict(shown[:, :, ::-1], settings.batch_size, verbose=0)
+        said = (said + of_mirrored[:, :, ::-1]) / 2
+    said = said[:, top : top + height, left : left + width]
+    return np.transpose(said, (*np.argsort(order), 3))

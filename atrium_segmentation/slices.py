@@ -1,0 +1,248 @@
+"""Volumes from their records, and the slices that the networks see.
+
+A working volume is (z, y, x), from the feet to the head, the back to the front, left to right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from atrium_segmentation.config import PLANES, STRIDE, TrainSettings
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def volumes(prepared: Any, splits: list[str]) -> Any:
+    """The working volumes of some splits: ``image`` and ``mask`` (z, y, x) uint8, ``case``.
+
+    A mask counts the dataset's labels from 0, in the order of their values.
+    """
+    import tensorflow as tf
+
+    from common import pipeline
+
+    features = {
+        "case": tf.io.FixedLenFeature((), tf.string),
+        "image": tf.io.FixedLenFeature((), tf.string),
+        "mask": tf.io.FixedLenFeature((), tf.string),
+        "shape": tf.io.FixedLenFeature((3,), tf.int64),
+    }
+
+    def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
+        example = tf.io.parse_single_example(record, features)
+        unpacked = {
+            name: tf.reshape(
+                tf.io.decode_raw(tf.io.decode_compressed(example[name], "ZLIB"), tf.uint8),
+                example["shape"],
+            )
+            for name in ("image", "mask")
+        }
+        return {"case": example["case"], **unpacked}
+
+    return pipeline.decoded(prepared, splits, decode)
+
+
+def whole_volumes(prepared: Any, splits: list[str]) -> Iterator[dict[str, Any]]:
+    """The volumes of some splits, one at a time, in order.
+
+    Yields:
+        ``case``; ``working`` (z, y, x) and ``working_affine``, what the networks see; ``image``
+        and ``mask`` (x, y, z) uint8 on the volume's own grid, canonical, with ``affine``,
+        ``spacing_mm`` and ``grid_header`` (`nifti.Volume`). A mask counts the labels from 0.
+    """
+    import zlib
+
+    import numpy as np
+    import tensorflow as tf
+
+    def array(feature: Any, shape: Any) -> np.ndarray:
+        values = np.frombuffer(zlib.decompress(feature.bytes_list.value[0]), np.uint8)
+        return values.reshape(shape.int64_list.value)
+
+    def affine(feature: Any) -> np.ndarray:
+        return np.frombuffer(feature.bytes_list.value[0], "<f8").reshape(4, 4)
+
+    files = [str(file) for file in prepared.shards(splits)]
+    for record in tf.data.TFRecordDataset(files).as_numpy_iterator():
+        feature = tf.train.Example.FromString(record).features.feature
+        grid_affine = affine(feature["grid_affine"])
+        yield {
+            "case": feature["case"].bytes_list.value[0].decode(),
+            "working": array(feature["image"], feature["shape"]),
+            "working_affine": affine(feature["affine"]),
+            "image": array(feature["grid_image"], feature["grid_shape"]).T,
+            "mask": array(feature["grid_mask"], feature["grid_shape"]).T,
+            "affine": grid_affine,
+            "grid_header": feature["grid_header"].bytes_list.value[0],
+            "spacing_mm": np.linalg.norm(grid_affine[:3, :3], axis=0),
+        }
+
+
+def side_of(shapes: Sequence[tuple[int, int, int]], planes: Sequence[str]) -> int:
+    """The smallest square that holds the slices of volumes (z, y, x), a multiple of 32."""
+    longest = max(shape[axis] for shape in shapes for plane in planes for axis in PLANES[plane][1:])
+    return -(-longest // STRIDE) * STRIDE
+
+
+def count_of(shapes: Sequence[tuple[int, int, int]], planes: Sequence[str]) -> int:
+    """How many slices volumes (z, y, x) have in some planes together."""
+    return sum(shape[PLANES[plane][0]] for shape in shapes for plane in planes)
+
+
+def training_data(
+    prepared: Any,
+    splits: list[str],
+    side: int,
+    steps: int,
+    batch_size: int,
+    settings: TrainSettings,
+    outputs: int,
+    first_epoch: int,
+) -> Any:
+    """Shuffled, augmented batches of slices from all volumes.
+
+    Images (batch, side, side, channels) in 0..255 and masks (batch, side, side, 1), moved
+    together; the masks once for each output of the network.
+    """
+    import tensorflow as tf
+
+    from common import augment, pipeline
+
+    ranges = augment.Ranges(
+        rotation_degrees=settings.rotation_degrees,
+        scale=settings.scale,
+        shift=settings.shift,
+        contrast=settings.contrast,
+        brightness=settings.contrast / 2,
+        gamma=settings.contrast,
+        noise=settings.noise,
+        flip=settings.flip,
+        elastic=settings.elastic,
+        bias=settings.bias_field,
+    )
+
+    def to_samples(volumes: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
+        def slices(number: tf.Tensor, volume: dict[str, tf.Tensor]) -> tf.data.Dataset:
+            of_planes = []
+            for place, plane in enumerate(settings.planes):
+                own = tf.stack([seed + (place << 32), number])
+                samples = slices_of(volume, settings.neighbours, plane)
+                if settings.empty_share < 1:
+                    samples = _without_some_empty(samples, settings.empty_share, own)
+                of_planes.append(_cut(samples, side, own))
+            return tf.data.Dataset.from_tensor_slices(_together(of_planes))
+
+        return volumes.enumerate().interleave(
+            slices, cycle_length=8, block_length=4, num_parallel_calls=2, deterministic=True
+        )
+
+    def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        draws = augment.draw(ranges, batch_size, seed)
+        images = augment.move_images(tf.cast(batch["image"], tf.float32), draws)
+        masks = augment.move_images(tf.cast(batch["mask"], tf.float32), draws, nearest=True)
+        return augment.change_intensities(images, draws), _for_each(masks, outputs)
+
+    return pipeline.training_batches(
+        volumes(prepared, splits),
+        steps,
+        batch_size,
+        settings.seed,
+        first_epoch,
+        settings.epochs,
+        to_inputs,
+        to_samples,
+    )
+
+
+def validation_data(
+    prepared: Any,
+    splits: list[str],
+    side: int,
+    batch_size: int,
+    settings: TrainSettings,
+    outputs: int,
+) -> Any:
+    """Every slice of some volumes, cut from the middle, in order; otherwise as `training_data`."""
+    import tensorflow as tf
+
+    def slices(volume: dict[str, tf.Tensor]) -> tf.data.Dataset:
+        of_planes = [
+            _cut(slices_of(volume, settings.neighbours, plane), side, None)
+            for plane in settings.planes
+        ]
+        return tf.data.Dataset.from_tensor_slices(_together(of_planes))
+
+    def to_inputs(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, Any]:
+        masks = tf.cast(batch["mask"], tf.float32)
+        return tf.cast(batch["image"], tf.float32), _for_each(masks, outputs)
+
+    records = volumes(prepared, splits)
+    shapes = [volume["mask"].shape for volume in records.as_numpy_iterator()]
+    count = count_of(shapes, settings.planes)
+    return (
+        records.flat_map(slices)
+        .apply(tf.data.experimental.assert_cardinality(count))
+        .batch(batch_size)
+        .map(to_inputs)
+        .cache()
+        .prefetch(2)
+    )
+
+
+def slices_of(volume: dict[str, Any], neighbours: int, plane: str = "axial") -> dict[str, Any]:
+    """A volume's slices with their neighbours as channels; at an end the end slice repeats.
+
+    Args:
+        volume: ``image`` and ``mask``, (z, y, x).
+        neighbours: Slices below and above.
+        plane: Of `config.PLANES`.
+
+    Returns:
+        ``image`` (slices, rows, columns, 2 * neighbours + 1) and ``mask`` (slices, rows, columns,
+        1); of an axial slice rows are y and columns x, of a coronal z and x, of a sagittal z and y.
+    """
+    import tensorflow as tf
+
+    image, mask = (tf.transpose(volume[name], PLANES[plane]) for name in ("image", "mask"))
+    count = tf.shape(image)[0]
+    offsets = tf.range(-neighbours, neighbours + 1)
+    which = tf.clip_by_value(tf.range(count)[:, None] + offsets, 0, count - 1)
+    return {"image": tf.transpose(tf.gather(image, which), (0, 2, 3, 1)), "mask": mask[..., None]}
+
+
+def _cut(samples: dict[str, Any], side: int, seed: Any) -> dict[str, Any]:
+    """Slices cut or padded with 0 to a square: at a place drawn for the volume, else the middle."""
+    import tensorflow as tf
+
+    both = tf.concat([samples["image"], samples["mask"]], -1)
+    height, width = tf.shape(both)[1], tf.shape(both)[2]
+    both = tf.image.resize_with_crop_or_pad(both, tf.maximum(height, side), tf.maximum(width, side))
+    if seed is None:
+        both = tf.image.resize_with_crop_or_pad(both, side, side)
+    else:
+        size = (tf.shape(both)[0], side, side, tf.shape(both)[3])
+        both = tf.image.stateless_random_crop(both, size, seed)
+    channels = samples["image"].shape[-1]
+    both = tf.ensure_shape(both, (None, side, side, channels + 1))
+    return {"image": both[..., :channels], "mask": both[..., channels:]}
+
+
+def _together(of_planes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    import tensorflow as tf
+
+    return {name: tf.concat([one[name] for one in of_planes], 0) for name in of_planes[0]}
+
+
+def _without_some_empty(samples: dict[str, Any], share: float, seed: Any) -> dict[str, Any]:
+    import tensorflow as tf
+
+    full = tf.reduce_any(samples["mask"] > 0, (1, 2, 3))
+    drawn = tf.random.stateless_uniform(tf.shape(full), seed) < share
+    return {name: tf.boolean_mask(values, full | drawn) for name, values in samples.items()}
+
+
+def _for_each(masks: Any, outputs: int) -> Any:
+    """The masks, once for each output of a network; a single one as it is."""
+    return masks if outputs == 1 else (masks,) * outputs
