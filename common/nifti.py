@@ -62,6 +62,7 @@ class Volume:
     """A volume in canonical order, and the way back to the input's own.
 
     Attributes:
+        path: The file.
         voxels: ``(x, y, z)`` float32, RAS+ as the module says, scaled by scl_slope and scl_inter.
         affine: ``(4, 4)``, canonical indices to mm.
         spacing_mm: Distance of voxels along x, y, z.
@@ -71,6 +72,7 @@ class Volume:
             for `write_mask`, also where the input is not at hand.
     """
 
+    path: Path
     voxels: np.ndarray
     affine: np.ndarray
     spacing_mm: tuple[float, float, float]
@@ -104,6 +106,7 @@ def read_volume(path: Path) -> Volume:
     orientation = orientations.io_orientation(grid.affine)
     affine = grid.affine @ orientations.inv_ornt_aff(orientation, grid.shape)
     return Volume(
+        path=path,
         voxels=np.ascontiguousarray(orientations.apply_orientation(voxels, orientation)),
         affine=affine,
         spacing_mm=_spacing_mm(affine),
@@ -316,7 +319,7 @@ def _check_affine(path: Path, affine: np.ndarray) -> None:
 
 def _check_same_grid(path: Path, grid: Grid, like: Volume) -> None:
     image = Grid(like.voxels.shape, like.affine)
-    named = f"{path}: does not lie on its image's grid"
+    named = f"{path}: does not lie on the grid of {like.path}"
     if tuple(grid.shape) != tuple(image.shape):
         raise UserError(f"{named}: shape {tuple(grid.shape)}, not {tuple(image.shape)}")
     if _apart(grid.affine, image) <= GRID_TOLERANCE:
