@@ -136,17 +136,23 @@ CPU = Preset(
 )
 
 GPU = Preset(
-    about="what one would run on a card, at full resolution. python train.py --preset gpu",
-    prepare=PrepareSettings(spacing_mm=(0.0, 0.0, 0.0)),
+    about="what one would run on a card: full resolution, wider, five folds that evaluate.py "
+    "averages with --ensemble. python train.py --preset gpu --fold 0",
+    prepare=PrepareSettings(spacing_mm=(0.0, 0.0, 0.0), folds=5),
     train=TrainSettings(
-        epochs=60,
+        epochs=30,
         batch_size=32,
         image_size=192,
         learning_rate=1e-3,
         patience=15,
+        averaging=0.999,
         unet_width=48,
         unet_depth=5,
         fcn8_width=64,
+        planes=("axial", "coronal", "sagittal"),
+        neighbours=2,
+        loss="dice+crossentropy",
+        deep_supervision=2,
     ),
     evaluate=EvaluateSettings(),
 )
