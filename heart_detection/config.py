@@ -78,7 +78,14 @@ DEMO = Preset(
 CPU = Preset(
     about="real data on two cores, from scratch. python train.py --preset cpu",
     prepare=PrepareSettings(image_size=224),
-    train=TrainSettings(epochs=30, batch_size=16, image_size=128, learning_rate=1e-3, patience=30),
+    train=TrainSettings(
+        epochs=45,
+        batch_size=16,
+        image_size=128,
+        learning_rate=1e-3,
+        patience=30,
+        averaging=0.99,
+    ),
     evaluate=EvaluateSettings(),
 )
 
