@@ -185,8 +185,8 @@ def validation_data(
         records.flat_map(slices)
         .apply(tf.data.experimental.assert_cardinality(count))
         .batch(batch_size)
-        .map(to_inputs)
         .cache()
+        .map(to_inputs)
         .prefetch(2)
     )
 
