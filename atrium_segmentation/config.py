@@ -131,7 +131,16 @@ DEMO = Preset(
 CPU = Preset(
     about="real data on two cores, from scratch. python train.py --preset cpu",
     prepare=PrepareSettings(spacing_mm=(1.25, 1.25, 1.25)),
-    train=TrainSettings(epochs=10, batch_size=16, image_size=96, learning_rate=2e-3),
+    train=TrainSettings(
+        epochs=24,
+        batch_size=16,
+        image_size=96,
+        learning_rate=2e-3,
+        patience=24,
+        averaging=0.99,
+        neighbours=2,
+        loss="dice+crossentropy",
+    ),
     evaluate=EvaluateSettings(),
 )
 
@@ -149,7 +158,6 @@ GPU = Preset(
         unet_width=48,
         unet_depth=5,
         fcn8_width=64,
-        planes=("axial", "coronal", "sagittal"),
         neighbours=2,
         loss="dice+crossentropy",
         deep_supervision=2,
