@@ -19,5 +19,5 @@ def test_the_peak_is_that_since_the_beginning():
     after = memory.peak_mib()
     memory.begin_peak()
     assert 280 < during - before < 340
-    assert after == during
+    assert abs(after - during) < 20
     assert memory.peak_mib() < during - 250
