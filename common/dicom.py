@@ -37,6 +37,13 @@ _HEADER_TAGS = [
     *("Rows", "Columns", "PixelSpacing", "ImagerPixelSpacing", "PatientID", "PatientSex"),
     *("PatientAge", "ViewPosition", "SeriesDescription"),
 ]
+# What reads more, and is not installed with this repository: libjpeg is under the GPL. python-gdcm,
+# which reads much of this too, ends the process on some damaged files.
+_FURTHER_DECODERS = {
+    **dict.fromkeys(uid.JPEGLSTransferSyntaxes, "pyjpegls"),
+    **dict.fromkeys(uid.JPEG2000TransferSyntaxes, "pylibjpeg pylibjpeg-openjpeg"),
+    **dict.fromkeys(uid.JPEGTransferSyntaxes[1:], "pylibjpeg pylibjpeg-libjpeg"),
+}
 # Group 0028 is how pixels are to be shown, and no more.
 PIXEL_TAGS = [
     *(tag for tag in DicomDictionary if tag >> 16 == 0x0028),
@@ -132,11 +139,16 @@ def read_radiograph(path: Path) -> Radiograph:
         syntax = dataset.file_meta.TransferSyntaxUID
         if syntax == uid.JPEGBaseline8Bit and dataset.SamplesPerPixel == 1:
             jpeg = bare_jpeg(get_frame(dataset.PixelData, 0, number_of_frames=1))
-        ready = get_decoder(syntax).is_available
-        name = syntax.name
+        name, further = syntax.name, _FURTHER_DECODERS.get(syntax)
+        try:
+            ready = get_decoder(syntax).is_available
+        except NotImplementedError:
+            raise UserError(f"{path}: pydicom has no decoder for {name}; convert it") from None
     if not ready:
-        raise UserError(f"{path}: no installed decoder reads {name}: pip install python-gdcm")
-    problem = f"its pixels ({name}) can't be decoded, unless by: pip install python-gdcm"
+        raise UserError(f"{path}: no installed decoder reads {name}: pip install {further}")
+    problem = f"its pixels ({name}) can't be decoded"
+    if further:
+        problem += f", unless by: pip install {further}"
     if jpeg is not None:
         # By Pillow, whatever else is installed: pylibjpeg differs by one in 3 % of the pixels;
         # TensorFlow's decoder (dct_method="INTEGER_ACCURATE") agrees with Pillow.

@@ -125,6 +125,8 @@ def check(path: Path, dataset: Dataset) -> None:
     if syntax not in uid.AllTransferSyntaxes:
         raise UserError(f"{path}: its transfer syntax is not one of the standard; convert it")
     if not syntax.is_encapsulated:
+        if dataset.get("HighBit", dataset.BitsStored - 1) != dataset.BitsStored - 1:
+            raise UserError(f"{path}: its HighBit is not legal (PS3.5 8.1.1); convert it")
         held, needed = len(dataset.PixelData), get_expected_length(dataset)
         if held < needed:
             raise UserError(
@@ -137,9 +139,24 @@ def check(path: Path, dataset: Dataset) -> None:
     try:
         size = Image.open(BytesIO(frame), formats=("JPEG", "JPEG2000")).size
     except Exception:
-        return  # not a format of Pillow's: the decoder will say
+        # Not a format of Pillow's: JPEG-LS or Lossless, or the decoder will say.
+        size = _size_in_jpeg(frame) or (columns, rows)
     if size != (columns, rows):
         raise UserError(f"{declared}, the image in it has {size[1]} x {size[0]}; fetch it again")
+
+
+_FRAME_HEADERS = (0xC0, 0xC1, 0xC2, 0xC3, 0xF7)
+
+
+def _size_in_jpeg(frame: bytes) -> tuple[int, int] | None:
+    """Columns and rows that a JPEG's or JPEG-LS's frame header says (T.81 B.2.2, T.87 C.2.2)."""
+    at = 2
+    while frame[at : at + 1] == b"\xff" and at + 9 <= len(frame):
+        if frame[at + 1] in _FRAME_HEADERS:
+            rows, columns = (int.from_bytes(frame[at + i : at + i + 2], "big") for i in (5, 7))
+            return columns, rows
+        at += 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
+    return None
 
 
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")

@@ -351,6 +351,8 @@ def _named(path: Path) -> Iterator[None]:
         raise
     except PermissionError:
         raise UserError(f"{path}: may not be read; change its permissions") from None
+    except FileNotFoundError:
+        raise UserError(f"{path}: its .img or .hdr is not beside it; fetch both") from None
     except (EOFError, OSError, zlib.error):
         raise UserError(f"{path}: cut short or damaged; fetch it again") from None
     except Exception as error:
