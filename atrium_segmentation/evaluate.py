@@ -14,7 +14,6 @@ the volume's own spacing, beside that of the mean training shape.
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -44,11 +43,11 @@ def main() -> None:
 
     from atrium_segmentation.networks import open_networks, segment
     from atrium_segmentation.slices import whole_volumes
-    from common.artefacts import only_one, write_csv, write_json
+    from common.artefacts import write_csv, write_json
     from common.nifti import write_mask
     from common.preparing import print_written
 
-    with only_one(folder):
+    with runs.new_evaluation(folder, "masks", "gifs", "views") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
         prepared, splits = runs.evaluation_data(
             run, settings, folder, lambda into: _prepare_all(run, settings, into)
@@ -60,14 +59,12 @@ def main() -> None:
         shown = runs.name_of_data(prepared.manifest, name)
         print(f"\n{shown}: {len(cases)} cases of {cases['patient'].nunique()} patients", flush=True)
 
-        # -- Predict and score every volume, one at a time; masks of an earlier evaluation would
-        # stand among these.
+        # -- Predict and score every volume, one at a time.
         networks = open_networks(members)
         mean_shapes = _mean_shapes(run)
         values = np.array([int(value) for value in run.fitted["labels"]], np.uint8)
         labels = list(run.fitted["labels"].values())[1:]
         patients = cases.set_index("case")["patient"]
-        shutil.rmtree(folder / "masks", ignore_errors=True)
         scored, seconds = [], dict.fromkeys(networks, 0.0)
         for volume in tqdm(
             whole_volumes(prepared, splits), total=len(cases), unit="volume", file=sys.stdout
@@ -77,7 +74,7 @@ def main() -> None:
                 began = time.monotonic()
                 found[network] = segment(models, volume, settings)
                 seconds[network] += time.monotonic() - began
-                path = folder / "masks" / f"{case}-{network}.nii.gz"
+                path = new / "masks" / f"{case}-{network}.nii.gz"
                 write_mask(path, values[found[network]], volume["grid_header"])
             scores = {what: _scores(volume, mask, labels) for what, mask in found.items()}
             scored.append({"case": case, "patient": patients[case], **scores})
@@ -116,22 +113,21 @@ def main() -> None:
             for network in networks
             for label in labels
         ]
-        write_csv(folder / "predictions.csv", rows[0], rows)
+        write_csv(new / "predictions.csv", rows[0], rows)
         pictures = report.draw(
-            folder,
+            new,
             scored,
             whole_volumes(prepared, splits),
             settings.pictures,
             run.config["synthetic"],
         )
         write_json(
-            folder / "metrics.json",
+            new / "metrics.json",
             runs.metrics_of(run, prepared, cases, name, settings, metrics),
         )
     report.print_scores(metrics)
-    print_written(
-        [folder / "metrics.json", folder / "predictions.csv", folder / "masks", *pictures]
-    )
+    written = [new / "metrics.json", new / "predictions.csv", new / "masks", *pictures]
+    print_written([folder / path.relative_to(new) for path in written])
 
 
 def _scores(volume: dict[str, Any], mask: Any, labels: Sequence[str]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,8 +65,7 @@ def draw(
     """The worst case, the best, and some between, named after their rank.
 
     Of each a GIF of the truth and one of the networks' masks, read from ``masks/``, and a picture
-    of the three orthogonal views. Pictures of an earlier evaluation would stand among these, so
-    they are removed.
+    of the three orthogonal views.
 
     Args:
         folder: The evaluation's.
@@ -83,8 +81,6 @@ def draw(
     from common.nifti import read_volume
     from common.views import views_picture
 
-    for name in ("gifs", "views"):
-        shutil.rmtree(folder / name, ignore_errors=True)
     networks = [name for name in TITLES if name in cases[0]]
     order = np.argsort([row[networks[-1]]["dice"] for row in cases])
     places = np.unique(np.linspace(0, len(order) - 1, pictures).round().astype(int))

@@ -99,7 +99,6 @@ def training_data(
     batch_size: int,
     settings: TrainSettings,
     outputs: int,
-    first_epoch: int,
 ) -> Any:
     """Shuffled, augmented batches of slices from all volumes.
 
@@ -132,7 +131,9 @@ def training_data(
                 if settings.empty_share < 1:
                     samples = _without_some_empty(samples, settings.empty_share, own)
                 of_planes.append(_cut(samples, side, own))
-            return tf.data.Dataset.from_tensor_slices(_together(of_planes))
+            samples = _together(of_planes)
+            samples["case"] = tf.repeat(volume["case"], tf.shape(samples["mask"])[0])
+            return tf.data.Dataset.from_tensor_slices(samples)
 
         return volumes.enumerate().interleave(
             slices, cycle_length=8, block_length=4, num_parallel_calls=2, deterministic=True
@@ -144,12 +145,11 @@ def training_data(
         masks = augment.move_images(tf.cast(batch["mask"], tf.float32), draws, nearest=True)
         return augment.change_intensities(images, draws), _for_each(masks, outputs)
 
-    return pipeline.training_batches(
+    return pipeline.Training(
         volumes(prepared, splits),
         steps,
         batch_size,
         settings.seed,
-        first_epoch,
         settings.epochs,
         to_inputs,
         to_samples,

@@ -33,7 +33,7 @@ def main() -> None:
     from atrium_segmentation import slices
     from atrium_segmentation.networks import build
     from common import fitting, runs
-    from common.artefacts import only_one, write_json
+    from common.artefacts import only_one
     from common.backend import start_tensorflow
     from common.preparing import print_written
     from common.splits import training_splits
@@ -79,20 +79,12 @@ def main() -> None:
             state = fitting.fit(
                 run / name,
                 build=partial(build, name, classes, settings),
-                training=partial(
-                    slices.training_data,
-                    prepared,
-                    train,
-                    side,
-                    steps,
-                    batch_size,
-                    settings,
-                    outputs,
+                training=slices.training_data(
+                    prepared, train, side, steps, batch_size, settings, outputs
                 ),
                 validation=slices.validation_data(
                     prepared, validation, side, batch_size, settings, outputs
                 ),
-                steps=steps,
                 settings=settings,
                 **_losses(settings, classes, outputs),
             )
@@ -111,9 +103,9 @@ def main() -> None:
 
         # -- Constants: the mean shape of each label, cut where it fits the training masks best.
         fitted["mean_shape_thresholds"] = _fit_mean_shapes(run, prepared, train)
-        write_json(run / "fitted.json", fitted)
-    models = [run / name / "model.keras" for name in settings.models]
-    print_written([*models, run / "mean_shape.npz", run / "fitted.json"])
+        kept = [*(f"{name}/model.keras" for name in settings.models), "mean_shape.npz"]
+        runs.end_run(run, fitted, kept)
+    print_written([run / name for name in (*kept, "fitted.json")])
 
 
 def _classes_of(prepared: Any) -> int:

@@ -10,18 +10,22 @@ import csv
 import hashlib
 import json
 import os
+import re
+import socket
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError
+from common.errors import UserError, disk_fault
 
 ROOT = Path(__file__).resolve().parent.parent
 """The repository: the folder of README.md."""
 
+_PART = re.compile(r"\..*\.\d+\.part(\..+)?")
 _REPORTED_PACKAGES = ("tensorflow", "keras", "numpy", "pydicom", "nibabel", "scikit-learn")
 
 
@@ -37,6 +41,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     Yields:
         A path in the same folder. If the block raises, what was written there is removed
         and ``path`` stays as it was.
+
+    Raises:
+        OSError: The disk failed, whatever the writer calls it; the error names ``path``.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,8 +54,39 @@ def whole_file(path: Path) -> Iterator[Path]:
         with open(beside, "rb") as written:
             os.fsync(written.fileno())
         os.replace(beside, path)
+        sync_folder(path.parent)
+    except Exception as error:
+        code = disk_fault(error)
+        if code is None:
+            raise
+        raise OSError(code, os.strerror(code), str(path)) from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries: a rename outlives a power cut only when these are on the disk."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        # Some network file systems can't, and need not.
+        with suppress(OSError):
+            os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what killed writers left beside; a subfolder with a lock is another script's."""
+    for entry in list(Path(folder).iterdir()):
+        if _PART.fullmatch(entry.name):
+            entry.unlink(missing_ok=True)
+        elif entry.is_dir() and not entry.is_symlink() and not (entry / ".lock").exists():
+            remove_parts(entry)
+
+
+def entries(folder: Path) -> list[str]:
+    """The names in a folder that somebody put there: none that is hidden, as our own lock is."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -95,27 +133,56 @@ def only_one(folder: Path) -> Iterator[None]:
         folder: The folder to hold; it is made.
 
     Raises:
-        UserError: Another process holds it; the message names the process.
+        UserError: Another process holds it; the message names process, host and start.
     """
-    import fcntl
-
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file, and a folder is wanted; choose another place")
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
+    started = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    try:
+        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+    try:
+        if not _take(lock):
+            holder = os.pread(lock, 1000, 0).decode(errors="replace") or "another process"
             raise UserError(
-                f"{folder}: process {lock.read().strip() or 'unknown'} is writing here; wait "
-                "until it ends, or choose another folder"
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+                f"{folder}: {holder} is writing here; wait until it ends, or choose another folder"
+            )
+        try:
+            os.truncate(lock, 0)
+            os.write(
+                lock,
+                f"process {os.getpid()} on {socket.gethostname()}, started {started},".encode(),
+            )
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(folder)) from error
         yield
+    finally:
+        os.close(lock)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process holds a folder (`only_one`)."""
+    try:
+        lock = os.open(Path(folder) / ".lock", os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not _take(lock)
+    finally:
+        os.close(lock)
+
+
+def _take(lock: int) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def sha256(path: Path) -> str:
@@ -147,17 +214,22 @@ def versions() -> dict[str, str]:
 
 
 def _commit() -> str:
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=10,
+    """The commit that the repository stands at, ``-dirty`` if changed; ``unknown`` if no clone."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=10, check=True
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return described.stdout.strip()
+        return done.stdout.strip()
+
+    try:
+        # An unpacked copy may lie in another repository, whose commit says nothing of this one.
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT:
+            return "unknown"
+        changed = "-dirty" if git("status", "--porcelain", "--untracked-files=no") else ""
+        return git("rev-parse", "HEAD") + changed
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
 
 
 def _plain(content: Any) -> Any:

@@ -10,7 +10,10 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 
 class UserError(Exception):
@@ -20,13 +23,66 @@ class UserError(Exception):
     """
 
 
+class Stopped(BaseException):
+    """Ctrl-C or SIGTERM asked the script to leave; `run_script` says how to go on.
+
+    Attributes:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class Held:
+    """Signals that ask to stop, held back until what is at work has been saved.
+
+    Attributes:
+        asked: The signal that came, 0 if none did.
+    """
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def note(self, number: int, _: FrameType | None = None) -> None:
+        """Take note of a signal; the second one is not held."""
+        if self.asked:
+            raise Stopped(number)
+        self.asked = number
+        # Not printed: the signal may have come while something was.
+        os.write(2, b"\nstopping after this step; once more to leave at once\n")
+
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 _MENDS = {
     errno.ENOSPC: "no space is left on the device: free some and start the same command again",
     errno.EDQUOT: "the disk quota is used up: free some and start the same command again",
+    errno.EFBIG: "no file may be so large here (ulimit -f, or the file system): choose another "
+    "folder, or raise the limit, and start the same command again",
     errno.EACCES: "permission is denied: choose a folder that you may write to",
     errno.EPERM: "the operation is not permitted: choose a folder that you may write to",
     errno.EROFS: "the file system is read-only: choose a folder that you may write to",
+    errno.EIO: "the disk could not be read or written: check it, then start the same command again",
 }
+
+
+def disk_fault(error: BaseException) -> int | None:
+    """The errno of a fault of the disk that the user can mend, None for any other error.
+
+    TensorFlow and HDF5 tell of it in types of their own, with the system's words in the message.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno if error.errno in _MENDS else None
+    return next((code for code in _MENDS if os.strerror(code) in str(error)), None)
+
+
+@contextmanager
+def held_signals() -> Iterator[Held]:
+    """Hold back Ctrl-C and SIGTERM; whoever is at work looks at `Held.asked` and saves first."""
+    held = Held()
+    with _handled_by(held.note):
+        yield held
 
 
 def run_script(main: Callable[[], None]) -> None:
@@ -36,31 +92,48 @@ def run_script(main: Callable[[], None]) -> None:
         main: The script's story; takes nothing, returns nothing, raises `UserError`
             for what the user can mend.
     """
-    signal.signal(signal.SIGTERM, _stop_by_sigterm)
     # A log that is read through a pipe shows every line when it is written.
     sys.stdout.reconfigure(line_buffering=True)
     try:
-        main()
+        with _handled_by(_stop):
+            main()
     except UserError as error:
         _leave(str(error))
     except BrokenPipeError:
         # Whoever read what is printed, such as head, has read enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
-    except OSError as error:
-        if error.errno not in _MENDS:
+    except Exception as error:
+        code = disk_fault(error)
+        if code is None:
             raise
-        _leave(f"{error.filename or 'a file'}: {_MENDS[error.errno]}")
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        raise SystemExit(130) from None
+        _leave(f"{getattr(error, 'filename', None) or 'a file'}: {_MENDS[code]}")
+    except Stopped as stopped:
+        by = "" if stopped.number == signal.SIGINT else " by SIGTERM"
+        print(f"\nstopped{by}; the same command goes on from here", file=sys.stderr)
+        raise SystemExit(128 + stopped.number) from None
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Give the signals that ask to stop to a handler, but for those that are ignored."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in _STOPPING:
+            # A shell starts what runs in its background deaf to Ctrl-C.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    raise Stopped(number)
 
 
 def _leave(message: str) -> None:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(2) from None
-
-
-def _stop_by_sigterm(*_: object) -> None:
-    print("\nstopped by SIGTERM; the same command goes on from here", file=sys.stderr)
-    raise SystemExit(143)

@@ -1,58 +1,36 @@
 """Compile, fit, stop, keep the best, and go on after a kill: what the three projects share.
 
-The whole state of a training (weights, optimizer, random streams, history, EarlyStopping) lies
-in one file, ``checkpoint.npz``, that is replaced in one step. Order and augmentation depend on
-(seed, epoch) alone (`common.pipeline`), so a training that goes on ends as an unbroken one.
+Order and augmentation depend on (seed, epoch) alone (`common.pipeline`), the rest lies in the
+checkpoint (`common.checkpoints`), so a training that goes on ends as an unbroken one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import math
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common import memory
+from common import checkpoints, memory
 from common.artefacts import whole_file, write_csv
 from common.backend import start_tensorflow
-from common.errors import UserError
+from common.checkpoints import State
+from common.errors import Held, Stopped, UserError, held_signals
+from common.pipeline import Training
 from common.settings import SharedTrain, gpu_is_there
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-SECONDS_BETWEEN_CHECKPOINTS = 30
-
-
-@dataclass
-class State:
-    """Where a training stands after an epoch.
-
-    Attributes:
-        epoch: Epochs done.
-        history: One row an epoch: ``epoch``, ``seconds``, ``learning_rate``, losses, metrics.
-        best: The lowest ``val_loss``.
-        best_epoch: Its epoch, from 1.
-        ended: Whether the training is over.
-        peak_memory_mib: The most memory that was held at once, if the system says (`memory`).
-    """
-
-    epoch: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-    best: float = math.inf
-    best_epoch: int = 0
-    ended: bool = False
-    peak_memory_mib: int | None = None
+_SHARE_OF_SAVING = 1 / 20
+"""The most of a training's time that goes into its checkpoints."""
 
 
 def set_precision(wanted: str) -> str:
@@ -125,9 +103,8 @@ def fit(
     build: Callable[[], keras.Model],
     loss: Any,
     metrics: list[Any],
-    training: Callable[[int], tf.data.Dataset],
+    training: Training,
     validation: tf.data.Dataset,
-    steps: int,
     settings: SharedTrain,
     loss_weights: Sequence[float] | None = None,
 ) -> State:
@@ -135,7 +112,8 @@ def fit(
 
     Adam with warm-up and cosine decay; EarlyStopping on ``val_loss``; all visible GPUs of the
     machine. Writes into ``run``: ``model.keras`` (the best epoch), ``history.csv``,
-    ``tensorboard/`` and ``checkpoint.npz``.
+    ``tensorboard/`` and ``checkpoint.npz``. Ctrl-C and SIGTERM save after the present step, in a
+    validation after the epoch.
 
     Args:
         run: The folder to write to.
@@ -143,10 +121,8 @@ def fit(
             the model is for and what is kept; others help it to learn.
         loss: Keras loss, or one for each output.
         metrics: Keras metrics, or some for each output.
-        training: The first epoch, from 0, to the batches from there on, ``steps`` an epoch:
-            inputs, targets and, if samples differ in weight, their weights.
-        validation: Batches.
-        steps: Steps in an epoch.
+        training: Of inputs, targets and, if samples differ in weight, their weights.
+        validation: Batches of the same.
         settings: Epochs, learning rate, patience, averaging.
         loss_weights: How much each output's loss counts; 1 if not given.
 
@@ -154,7 +130,8 @@ def fit(
         The state at the end.
 
     Raises:
-        UserError: A loss became NaN or infinite.
+        UserError: A loss became NaN or infinite; the message names the cases of the batch.
+        Stopped: Ctrl-C or SIGTERM; all is saved.
     """
     import keras
 
@@ -164,32 +141,55 @@ def fit(
     with _on_all_gpus():
         model = build()
         optimizer = keras.optimizers.Adam(
-            _schedule(settings, steps),
+            _schedule(settings, training.steps),
             use_ema=settings.averaging > 0,
             ema_momentum=settings.averaging,
         )
         model.compile(optimizer, loss=loss, metrics=metrics, loss_weights=loss_weights)
         model.optimizer.build(model.trainable_variables)
-    state = _restore(run / "checkpoint.npz", model)
+    checkpoint = run / "checkpoint.npz"
+    state, sums = checkpoints.restore(checkpoint, model)
     # The second is a training that was killed after its last epoch, before it could say so.
-    if state.ended or state.epoch - state.best_epoch >= settings.patience:
+    if state.ended or _is_patience_over(state, settings):
         state.ended = True
         return state
-    if state.epoch:
-        print(f"  goes on after epoch {state.epoch}", flush=True)
+    if state.epoch or state.step:
+        step = f"step {state.step} of epoch {state.epoch + 1}"
+        print(f"  goes on after {step if state.step else f'epoch {state.epoch}'}", flush=True)
+    with held_signals() as held:
+        # Keras knows epochs of one length: what is left of one that was broken off is fitted by
+        # itself, and read again, since Keras overwrites weights with their average at its end.
+        if state.step:
+            _fit_on(run, model, training, validation, settings, state, held, sums)
+            state, _ = checkpoints.restore(checkpoint, model)
+        if not _is_patience_over(state, settings):
+            _fit_on(run, model, training, validation, settings, state, held)
+        state.ended = True
+        checkpoints.save(checkpoint, model, state)
+    return state
+
+
+def _fit_on(
+    run: Path,
+    model: keras.Model,
+    training: Training,
+    validation: tf.data.Dataset,
+    settings: SharedTrain,
+    state: State,
+    held: Held,
+    sums: Sequence[np.ndarray] = (),
+) -> None:
+    """Fit what is left of the epoch that ``state`` stands in, or all epochs from its next on."""
     model.fit(
-        training(state.epoch),
+        training.batches(state.epoch, state.step),
         validation_data=validation,
-        steps_per_epoch=steps,
+        steps_per_epoch=training.steps - state.step,
         initial_epoch=state.epoch,
-        epochs=settings.epochs,
-        callbacks=_callbacks(run, model, state, settings, steps),
+        epochs=state.epoch + 1 if state.step else settings.epochs,
+        callbacks=_callbacks(run, model, training, settings, state, held, sums),
         shuffle=False,
         verbose=0,
     )
-    state.ended = True
-    _save(run / "checkpoint.npz", model, state)
-    return state
 
 
 def load_model(path: Path) -> keras.Model:
@@ -213,26 +213,38 @@ def load_model(path: Path) -> keras.Model:
 
 
 def _callbacks(
-    run: Path, model: keras.Model, state: State, settings: SharedTrain, steps: int
+    run: Path,
+    model: keras.Model,
+    training: Training,
+    settings: SharedTrain,
+    state: State,
+    held: Held,
+    sums: Sequence[np.ndarray],
 ) -> list[keras.callbacks.Callback]:
     import keras
     from tqdm import tqdm
 
     stopping = keras.callbacks.EarlyStopping(monitor="val_loss", patience=settings.patience)
+    is_rest = state.step > 0
 
     class Keeper(keras.callbacks.Callback):
-        """Prints and keeps every epoch; the last callback, so that the others have spoken."""
+        """Prints and keeps what is done; the last callback, so that the others have spoken."""
 
         def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
             if state.epoch:
                 stopping.best = state.best
                 stopping.wait = state.epoch - state.best_epoch
-            self.kept = time.monotonic()
+            self.due = time.monotonic() + settings.checkpoint_seconds
 
         def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-            self.began = time.monotonic()
+            if is_rest:
+                # Keras has set them to nothing.
+                for variable, value in zip(model.metrics_variables, sums, strict=True):
+                    variable.assign(value)
+            self.began = time.monotonic() - state.seconds
             self.bar = tqdm(
-                total=steps,
+                total=training.steps,
+                initial=state.step,
                 unit="step",
                 desc=f"  epoch {epoch + 1}",
                 leave=False,
@@ -241,19 +253,23 @@ def _callbacks(
                 disable=None,
             )
 
-        def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        def on_train_batch_end(self, batch: int, logs: Mapping[str, float]) -> None:
             self.bar.update()
+            if not math.isfinite(logs["loss"]):
+                self.refuse(f"step {state.step + 1}, on {_named(training, state)}")
+            state.step += 1
+            # What comes after an epoch's last step is that epoch's end.
+            if state.step < training.steps:
+                state.seconds = time.monotonic() - self.began
+                self.keep()
 
-        def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
             self.bar.close()
-            row = {name: float(value) for name, value in (logs or {}).items()}
+            row = {name: float(value) for name, value in logs.items()}
             if not all(map(math.isfinite, row.values())):
-                raise UserError(
-                    f"epoch {epoch + 1}: a loss became NaN or infinite; start a new run with a "
-                    "lower --learning-rate"
-                )
+                self.refuse("the validation")
             seconds = time.monotonic() - self.began
-            state.epoch = epoch + 1
+            state.epoch, state.step, state.seconds = epoch + 1, 0, 0.0
             state.history.append(
                 {
                     "epoch": epoch + 1,
@@ -271,14 +287,34 @@ def _callbacks(
                 with _averaged(model), whole_file(run / "model.keras") as beside:
                     bare.save(beside)
             write_csv(run / "history.csv", state.history[0], state.history)
-            if time.monotonic() - self.kept > SECONDS_BETWEEN_CHECKPOINTS:
-                _save(run / "checkpoint.npz", model, state)
-                self.kept = time.monotonic()
             shown = "  ".join(f"{name} {value:.4g}" for name, value in row.items())
             print(
                 f"  epoch {epoch + 1:>3}/{settings.epochs}  {seconds:5.1f} s  {shown}"
                 f"{'  *' if better else ''}",
                 flush=True,
+            )
+            self.keep(now=is_rest)
+
+        def keep(self, now: bool = False) -> None:
+            """Write a checkpoint, if it is time for one; leave, if a signal asked to."""
+            begin = time.monotonic()
+            if not (now or held.asked or begin >= self.due):
+                return
+            checkpoints.save(run / "checkpoint.npz", model, state)
+            took = (time.monotonic() - begin) / _SHARE_OF_SAVING
+            wait = settings.checkpoint_seconds and max(settings.checkpoint_seconds, took)
+            self.due = time.monotonic() + wait
+            if held.asked:
+                self.bar.close()
+                print(f"  saved after step {state.step} of epoch {state.epoch + 1}", flush=True)
+                raise Stopped(held.asked)
+
+        def refuse(self, where: str) -> None:
+            self.bar.close()
+            raise UserError(
+                f"epoch {state.epoch + 1}: a loss became NaN or infinite in {where}; the best "
+                f"epoch is in {run / 'model.keras'}, the last good step in checkpoint.npz beside "
+                "it: start a new run with a lower --learning-rate, or without what is wrong there"
             )
 
     class Averaged(keras.callbacks.Callback):
@@ -309,32 +345,14 @@ def _schedule(settings: SharedTrain, steps: int) -> keras.optimizers.schedules.L
     )
 
 
-def _save(path: Path, model: keras.Model, state: State) -> None:
-    """Everything in one file, so that it is replaced in one step."""
-    state.peak_memory_mib = max(state.peak_memory_mib or 0, memory.peak_mib() or 0) or None
-    variables = _variables(model)
-    arrays = {f"v{number}": np.asarray(v) for number, v in enumerate(variables)}
-    about = np.frombuffer(json.dumps(vars(state)).encode(), np.uint8)
-    with whole_file(path) as beside:
-        np.savez(beside, state=about, **arrays)
+def _is_patience_over(state: State, settings: SharedTrain) -> bool:
+    return state.epoch - state.best_epoch >= settings.patience
 
 
-def _restore(path: Path, model: keras.Model) -> State:
-    if not path.exists():
-        return State()
-    variables = _variables(model)
-    try:
-        with np.load(path, allow_pickle=False) as saved:
-            state = State(**json.loads(bytes(saved["state"])))
-            if len(saved.files) != len(variables) + 1:
-                raise ValueError("another model")
-            for number, variable in enumerate(variables):
-                variable.assign(saved[f"v{number}"])
-    except (ValueError, KeyError, OSError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path}: is damaged or of another model; remove it to begin this run anew"
-        ) from error
-    return state
+def _named(training: Training, state: State) -> str:
+    """The cases of the batch that follows what is done."""
+    cases = training.cases(state.epoch, state.step)
+    return f"the case{'s' if len(cases) > 1 else ''} {', '.join(cases)}"
 
 
 @contextlib.contextmanager
@@ -351,12 +369,6 @@ def _averaged(model: keras.Model) -> Iterator[None]:
     finally:
         for variable, value in zip(model.trainable_variables, of_last_step, strict=True):
             variable.assign(value)
-
-
-def _variables(model: keras.Model) -> list[Any]:
-    """Weights, batch statistics, random streams and the optimizer's moments and counter."""
-    seeds = [v for v in model.variables if all(v is not w for w in model.weights)]
-    return [*model.weights, *seeds, *model.optimizer.variables]
 
 
 def _on_all_gpus() -> contextlib.AbstractContextManager:

@@ -1,12 +1,13 @@
 """TFRecord shards to batches, with tf.data.
 
 The order and the augmentation of an epoch depend on (seed, epoch) alone: training can start
-at any epoch and see what an unbroken run would have seen there.
+at any step of any epoch and see what an unbroken run would have seen there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,44 +47,66 @@ def decoded(
     return records.cache() if small else records
 
 
-def training_batches(
-    records: tf.data.Dataset,
-    steps: int,
-    batch_size: int,
-    seed: int,
-    first_epoch: int,
-    epochs: int,
-    to_inputs: Callable[[Any, tf.Tensor], Any],
-    to_samples: Callable[[tf.data.Dataset, tf.Tensor], tf.data.Dataset] | None = None,
-) -> tf.data.Dataset:
-    """Shuffled batches of all epochs from ``first_epoch`` on, one after the other.
+@dataclass(frozen=True)
+class Training:
+    """What a training sees: shuffled, augmented batches, alike wherever it starts.
 
-    Args:
+    Attributes:
         records: Decoded records.
         steps: Batches in an epoch; exactly so many are given.
         batch_size: Samples in a batch.
         seed: With the epoch, decides order and augmentation.
-        first_epoch: The epoch to start at, from 0.
         epochs: The epoch to end before.
         to_inputs: A batch of samples and a (2,) int64 seed to ``(images, targets)``: decodes,
             augments.
         to_samples: Records of an epoch and its seed to samples, where one record holds many.
     """
-    import tensorflow as tf
 
-    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = epoch + seed * 1_000_003
-        samples = records.shuffle(_SHUFFLED, seed=order)
-        if to_samples is not None:
-            samples = to_samples(samples, order).shuffle(_SHUFFLED, seed=order + 1)
-        batches = samples.repeat().batch(batch_size, drop_remainder=True).take(steps)
-        return batches.enumerate().map(
-            lambda step, batch: to_inputs(batch, tf.stack([order, step])),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
+    records: tf.data.Dataset
+    steps: int
+    batch_size: int
+    seed: int
+    epochs: int
+    to_inputs: Callable[[Any, tf.Tensor], Any]
+    to_samples: Callable[[tf.data.Dataset, tf.Tensor], tf.data.Dataset] | None = None
 
-    every = tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch)
-    return every.prefetch(tf.data.AUTOTUNE)
+    def batches(self, epoch: int = 0, step: int = 0) -> tf.data.Dataset:
+        """All batches from a step of an epoch on, both from 0, one epoch after the other."""
+        import tensorflow as tf
+
+        def of_epoch(number: tf.Tensor) -> tf.data.Dataset:
+            skipped = tf.where(number == epoch, tf.constant(step, tf.int64), 0)
+            return (
+                self._samples(number)
+                .enumerate()
+                .skip(skipped)
+                .map(
+                    lambda place, batch: self.to_inputs(
+                        batch, tf.stack([self._order(number), place])
+                    ),
+                    num_parallel_calls=tf.data.AUTOTUNE,
+                )
+            )
+
+        every = tf.data.Dataset.range(epoch, self.epochs).flat_map(of_epoch)
+        return every.prefetch(tf.data.AUTOTUNE)
+
+    def cases(self, epoch: int, step: int) -> list[str]:
+        """The cases in one batch, each once; of samples that have a ``case``."""
+        batch = next(self._samples(epoch).skip(step).take(1).as_numpy_iterator())
+        return [case.decode() for case in dict.fromkeys(batch["case"])]
+
+    def _samples(self, epoch: Any) -> tf.data.Dataset:
+        order = self._order(epoch)
+        samples = self.records.shuffle(_SHUFFLED, seed=order)
+        if self.to_samples is not None:
+            samples = self.to_samples(samples, order).shuffle(_SHUFFLED, seed=order + 1)
+        return samples.repeat().batch(self.batch_size, drop_remainder=True).take(self.steps)
+
+    def _order(self, epoch: Any) -> tf.Tensor:
+        import tensorflow as tf
+
+        return tf.cast(epoch, tf.int64) + self.seed * 1_000_003
 
 
 def repeated(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
+
+from common.errors import UserError
 
 _CHUNK = 16
 
@@ -36,19 +40,65 @@ def each(
         The results, in the order of ``items``.
     """
     bar = {"total": len(items), "delay": 2, "file": sys.stdout, **bar}
-    workers = workers or os.cpu_count() or 1
-    if len(items) < pool_from or workers == 1:
+    workers = min(workers or _cores(), len(items))
+    if len(items) < pool_from or workers <= 1:
         return list(tqdm(map(function, items), **bar))
+    chunk = max(1, min(_CHUNK, len(items) // (4 * workers)))
+    with pool(workers) as processes:
+        try:
+            return list(tqdm(processes.map(function, items, chunksize=chunk), **bar))
+        except BrokenProcessPool:  # a caller that can't be started again, such as a notebook
+            pass
+    return list(tqdm(map(function, items), **bar))
+
+
+@contextmanager
+def pool(workers: int = 0) -> Iterator[ProcessPoolExecutor]:
+    """Processes that end with this one, also where it is killed, and when the block raises.
+
+    Args:
+        workers: How many; 0 is one a core.
+
+    Raises:
+        UserError: One of them was killed.
+    """
     # Not forked: the caller may hold TensorFlow's threads.
     spawn = multiprocessing.get_context("spawn")
+    executor = _Pool(workers or _cores(), spawn, initializer=_end_with_parent)
     try:
-        with ProcessPoolExecutor(workers, spawn, initializer=end_with_parent) as pool:
-            return list(tqdm(pool.map(function, items, chunksize=_CHUNK), **bar))
-    except BrokenProcessPool:  # a caller that can't be started again, such as a notebook
-        return list(tqdm(map(function, items), **bar))
+        yield executor
+    except BaseException as error:
+        executor.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.kill()
+        if isinstance(error, BrokenProcessPool):
+            raise UserError(
+                "a process that worked for this one was killed, perhaps for its memory: start the "
+                "same command again, it goes on from here; fewer --workers take less memory"
+            ) from None
+        raise
+    executor.shutdown()
 
 
-def end_with_parent() -> None:
+class _Pool(ProcessPoolExecutor):
+    """Its processes do not hear Ctrl-C, which a terminal sends to all of them."""
+
+    def submit(self, *arguments: Any, **options: Any) -> Future[Any]:
+        # A process inherits what is blocked where it is started, which is in here.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(*arguments, **options)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+
+
+def _end_with_parent() -> None:
     """Initialise a worker: one whose parent was killed would wait for work for ever."""
     parent = multiprocessing.parent_process()
 

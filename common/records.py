@@ -8,12 +8,12 @@ on the number of processes or on where an earlier try was killed.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
+import hashlib
+import json
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,8 +24,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from common.artefacts import (
+    entries,
     key_of,
     read_json,
+    remove_parts,
     sha256,
     versions,
     whole_file,
@@ -33,7 +35,7 @@ from common.artefacts import (
 )
 from common.backend import start_tensorflow
 from common.errors import UserError
-from common.processes import end_with_parent
+from common.processes import pool
 
 Features = Mapping[str, Any]
 """Name to bytes, str, int, float, or an array of floats or ints."""
@@ -43,6 +45,7 @@ Case = Mapping[str, Any]
 
 _CASES_A_CALL = 8
 _UNFINISHED = "unfinished.json"
+_MEND = "start the same prepare_data.py again, which writes anew what is damaged and no more"
 
 
 def source_key(source: Path, settings: Mapping[str, Any]) -> str:
@@ -62,10 +65,13 @@ def source_key(source: Path, settings: Mapping[str, Any]) -> str:
 def begin(folder: Path, key: str, overwrite: bool) -> bool:
     """Make a folder ready to be prepared in.
 
+    Of a finished folder every file is held against the manifest; where some are missing, cut or
+    altered, only these are to be written again.
+
     Args:
         folder: The prepared folder, which may exist.
         key: From `source_key`.
-        overwrite: Whether data of another key, or what is damaged, may be replaced.
+        overwrite: Whether data of another key may be replaced.
 
     Returns:
         False where it already holds what this key gives: there is nothing to do.
@@ -74,9 +80,8 @@ def begin(folder: Path, key: str, overwrite: bool) -> bool:
         UserError: The folder holds something else, and ``overwrite`` is not set.
     """
     manifest, unfinished = folder / "manifest.json", folder / _UNFINISHED
-    others = [path.name for path in folder.iterdir() if path.name != ".lock"]
     there = manifest if manifest.exists() else unfinished if unfinished.exists() else None
-    if there is None and others:
+    if there is None and entries(folder):
         raise UserError(
             f"{folder}: is not empty and was not made by prepare_data.py; choose another --prepared"
         )
@@ -88,11 +93,15 @@ def begin(folder: Path, key: str, overwrite: bool) -> bool:
             f"{folder}: was prepared with other settings or from other files; choose another "
             "--prepared, or replace it with --overwrite"
         )
-    if same and there is manifest and not (overwrite and _is_damaged(folder)):
-        return False
-    if there is manifest or not same:
+    if same and there is manifest:
+        if not (damaged := _damaged(folder)):
+            return False
+        print(f"\n{folder}: damaged, and written again: {', '.join(damaged)}", flush=True)
+        _keep_whole(folder, damaged)
+    elif not same:
         for made in (*folder.glob("records/*"), *folder.glob("augmented/*")):
             made.unlink()
+    remove_parts(folder)
     write_json(unfinished, {"key": key})
     # Last, so that the folder can be told from a foreign one wherever this is broken off.
     manifest.unlink(missing_ok=True)
@@ -117,8 +126,8 @@ def write_shards(
         workers: Processes; 0 is one a core.
 
     Returns:
-        The shards by split, each ``{file, records, bytes, sha256}``; and the reason for each
-        case that was left out, by case.
+        The shards by split, each ``{file, records, bytes, sha256, left_out}``; and the reason
+        for each case that was left out, by case.
     """
     records = folder / "records"
     records.mkdir(exist_ok=True)
@@ -127,11 +136,11 @@ def write_shards(
     left_out: dict[str, str] = {}
     with tqdm(total=len(cases), unit="case", desc="decode and write", file=sys.stdout) as progress:
         for (split, name, members), decoded in _ahead(plan, decode, records, workers):
-            path, notes = records / name, records / f"{name}.json"
+            path = records / name
             if decoded is not None:
-                _write_shard(path, notes, members, decoded)
-            shard = read_json(notes)
-            left_out |= shard.pop("left_out")
+                _write_shard(path, members, decoded)
+            shard = read_json(_notes(path))
+            left_out |= shard["left_out"]
             shards.setdefault(split, []).append(shard)
             progress.update(len(members))
     return shards, left_out
@@ -139,12 +148,16 @@ def write_shards(
 
 def finish(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest, which makes the folder whole, and remove what only a restart needs."""
+    tables = [{"file": path.name, **_measured(path)} for path in sorted(folder.glob("*.csv"))]
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    write_json(folder / "manifest.json", {**manifest, "versions": versions(), "created": created})
+    write_json(
+        folder / "manifest.json",
+        {**manifest, "tables": tables, "versions": versions(), "created": created},
+    )
     (folder / _UNFINISHED).unlink(missing_ok=True)
-    # Notes, and what killed writers left beside.
-    for rest in (*folder.glob("records/*.json"), *folder.glob("records/.*")):
-        rest.unlink()
+    for note in folder.glob("records/*.json"):
+        note.unlink()
+    remove_parts(folder)
 
 
 @dataclass(frozen=True)
@@ -158,6 +171,12 @@ class Prepared:
 
     folder: Path
     manifest: Mapping[str, Any]
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the data: of the names and hashes of all shards."""
+        shards = [(shard["file"], shard["sha256"]) for shard in _all_shards(self.manifest)]
+        return hashlib.sha256(json.dumps(sorted(shards)).encode()).hexdigest()
 
     @property
     def splits(self) -> list[str]:
@@ -178,22 +197,16 @@ class Prepared:
         """
         found = []
         for shard in (s for split in splits for s in self.manifest["shards"].get(split, [])):
-            path = self.folder / "records" / shard["file"]
-            if not path.exists():
-                fault = "is missing"
-            elif path.stat().st_size != shard["bytes"]:
-                fault = f"has {path.stat().st_size} bytes, not {shard['bytes']}"
-            elif sha256(path) != shard["sha256"]:
-                fault = "was altered: its SHA-256 is not the manifest's"
-            else:
-                found.append(path)
-                continue
-            raise UserError(f"{path}: {fault}; prepare again with prepare_data.py --overwrite")
+            found.append(self.folder / "records" / shard["file"])
+            _refuse(found[-1], _fault(found[-1], shard))
         return found
 
     def cases(self) -> pd.DataFrame:
         """Every case: ``case``, ``patient``, ``split``, ``left_out`` and what the project adds."""
         path = self.folder / "cases.csv"
+        for table in self.manifest.get("tables", []):
+            if table["file"] == path.name:
+                _refuse(path, _fault(path, table))
         try:
             text = ("case", "patient", "split", "left_out", "view", "sex", "duplicate_of")
             # A case may be called NA.
@@ -201,9 +214,7 @@ class Prepared:
                 path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=["", "nan"]
             ).fillna(dict.fromkeys(text[2:], ""))
         except (OSError, ValueError):
-            raise UserError(
-                f"{path}: cannot be read; prepare again with prepare_data.py --overwrite"
-            ) from None
+            raise UserError(f"{path}: cannot be read; {_MEND}") from None
 
 
 def open_prepared(folder: Path, project: str) -> Prepared:
@@ -235,14 +246,50 @@ def _key_in(path: Path) -> str:
     return content.get("key", "") if isinstance(content, dict) else ""
 
 
-def _is_damaged(folder: Path) -> bool:
-    try:
-        prepared = Prepared(folder, read_json(folder / "manifest.json"))
-        prepared.cases()
-        prepared.shards(prepared.splits)
-    except UserError:
-        return True
-    return False
+def _measured(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+def _fault(path: Path, expected: Mapping[str, Any]) -> str:
+    """What is wrong with a file, held against its size and SHA-256; "" if nothing is."""
+    if not path.is_file():
+        return "is missing"
+    if path.stat().st_size != expected["bytes"]:
+        return f"has {path.stat().st_size} bytes, not {expected['bytes']}"
+    return "" if sha256(path) == expected["sha256"] else "was altered: its SHA-256 is another"
+
+
+def _refuse(path: Path, fault: str) -> None:
+    if fault:
+        raise UserError(f"{path}: {fault}; {_MEND}")
+
+
+def _damaged(folder: Path) -> list[str]:
+    """The files, from ``folder``, that are not what the manifest says."""
+    manifest = read_json(folder / "manifest.json")
+    shards = [{**shard, "file": f"records/{shard['file']}"} for shard in _all_shards(manifest)]
+    # Data of an older version of this repository has no tables in its manifest.
+    files = [*shards, *manifest.get("tables", [])]
+    return [file["file"] for file in files if _fault(folder / file["file"], file)]
+
+
+def _keep_whole(folder: Path, damaged: Sequence[str]) -> None:
+    """Leave a finished folder as a try that was broken off once all but these were written."""
+    for shard in _all_shards(read_json(folder / "manifest.json")):
+        path = folder / "records" / shard["file"]
+        if f"records/{shard['file']}" not in damaged and "left_out" in shard:
+            write_json(_notes(path), shard)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _all_shards(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [shard for of in manifest["shards"].values() for shard in of]
+
+
+def _notes(path: Path) -> Path:
+    """Where a shard's entry of the manifest is kept until there is one."""
+    return path.with_name(f"{path.name}.json")
 
 
 def _plan(cases: Sequence[Case], cases_a_shard: int) -> Iterator[tuple[str, str, list[Case]]]:
@@ -265,18 +312,15 @@ def _ahead(
 
     A shard that an earlier try finished is given as None.
     """
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        workers or os.cpu_count(), mp_context=spawn, initializer=end_with_parent
-    ) as pool:
+    with pool(workers) as processes:
         waiting: deque[tuple[Any, list[Future[Any]] | None]] = deque()
         for shard in [*plan, None, None]:
-            if shard is not None and (records / f"{shard[1]}.json").exists():
+            if shard is not None and _notes(records / shard[1]).exists():
                 waiting.append((shard, None))
             elif shard is not None:
                 members = shard[2]
                 calls = [
-                    pool.submit(_decode_some, decode, members[start : start + _CASES_A_CALL])
+                    processes.submit(_decode_some, decode, members[start : start + _CASES_A_CALL])
                     for start in range(0, len(members), _CASES_A_CALL)
                 ]
                 waiting.append((shard, calls))
@@ -297,7 +341,7 @@ def _decode_some(
     return [one(case) for case in cases]
 
 
-def _write_shard(path: Path, notes: Path, members: list[Case], decoded: Iterator[Any]) -> None:
+def _write_shard(path: Path, members: list[Case], decoded: Iterator[Any]) -> None:
     start_tensorflow()
     import tensorflow as tf
 
@@ -311,16 +355,8 @@ def _write_shard(path: Path, notes: Path, members: list[Case], decoded: Iterator
                 continue
             writer.write(_example(features))
             count += 1
-    write_json(
-        notes,
-        {
-            "file": path.name,
-            "records": count,
-            "bytes": path.stat().st_size,
-            "sha256": sha256(path),
-            "left_out": left_out,
-        },
-    )
+    about = {"file": path.name, "records": count, **_measured(path), "left_out": left_out}
+    write_json(_notes(path), about)
 
 
 def _example(features: Features) -> bytes:

@@ -101,6 +101,9 @@ class SharedTrain(Shared):
     averaging: float = 0.0
     """Momentum, 0 to below 1, of a running average of the weights over the steps; the average is
     what is validated and kept. 0: the weights of the last step."""
+    checkpoint_seconds: float = 30.0
+    """Seconds of work that a kill may cost at most, or 20 times what saving takes, where that is
+    more. 0: save after every step."""
     fold: int = 0
     """With a set prepared in folds: the fold that validates, from 0."""
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16", "onednn_bfloat16"] = (
@@ -118,7 +121,8 @@ class SharedTrain(Shared):
         require(0 <= self.head_epochs <= self.epochs, "head_epochs", "0 to --epochs", self)
         require(0 <= self.averaging < 1, "averaging", "0 or more and below 1", self)
         require(0 <= self.warmup_share < 1, "warmup_share", "0 or more and below 1", self)
-        require(self.fold >= 0, "fold", "0 or more", self)
+        for name in ("fold", "checkpoint_seconds"):
+            require(getattr(self, name) >= 0, name, "0 or more", self)
         require(
             self.image_size == 0 or self.image_size >= 32, "image_size", "0, or 32 and more", self
         )

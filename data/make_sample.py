@@ -11,16 +11,21 @@ from __future__ import annotations
 import argparse
 import gzip
 import io
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
-from common.artefacts import ROOT, key_of, read_json, write_bytes, write_json
+from common.artefacts import (
+    ROOT,
+    key_of,
+    only_one,
+    read_json,
+    remove_parts,
+    write_bytes,
+    write_json,
+)
 from common.errors import UserError, run_script
+from common.processes import each
 
 VERSION = 4
 """Raised when the generator draws something else, so that an older sample is made again."""
@@ -28,6 +33,7 @@ DEFAULT_FOLDER = ROOT / "data" / "synthetic"
 CHEST = "SYNTHETIC-rsna"
 ATRIUM = "SYNTHETIC-Task02_Heart"
 MARKER = "SYNTHETIC.json"
+_SHOWN = {"unit": "case", "mininterval": 0.5}
 
 
 def make_sample(
@@ -36,7 +42,7 @@ def make_sample(
     chest_images: int = 400,
     atrium_volumes: int = 16,
     parts: Sequence[str] = ("chest", "atrium"),
-    workers: int | None = None,
+    workers: int = 0,
 ) -> dict[str, Path]:
     """Make the sample, or return at once where it is complete.
 
@@ -46,7 +52,7 @@ def make_sample(
         chest_images: Number of chest radiographs.
         atrium_volumes: Number of MRI volumes.
         parts: Which of ``chest`` and ``atrium`` to make.
-        workers: Number of processes; by default one for each processor.
+        workers: Number of processes; 0 is one for each processor.
 
     Returns:
         The folder of each part: ``{"chest": ..., "atrium": ...}``.
@@ -70,11 +76,14 @@ def make_sample(
         marker["key"] = key_of(marker)
         if _complete(made[part], marker["key"]):
             continue
-        (made[part] / MARKER).unlink(missing_ok=True)
-        for half_written in made[part].glob(".*.part*"):
-            half_written.unlink()
-        maker(made[part], seed, count, workers)
-        write_json(made[part] / MARKER, marker)
+        # The lock lies beside, for its time would be among those of the dataset's files.
+        with only_one(Path(folder)):
+            if _complete(made[part], marker["key"]):
+                continue
+            (made[part] / MARKER).unlink(missing_ok=True)
+            remove_parts(made[part])
+            maker(made[part], seed, count, workers)
+            write_json(made[part] / MARKER, marker)
     return made
 
 
@@ -85,24 +94,33 @@ def _complete(folder: Path, key: str) -> bool:
         return False
 
 
-def _make_chest(folder: Path, seed: int, count: int, workers: int | None) -> None:
+def _make_chest(folder: Path, seed: int, count: int, workers: int) -> None:
     from data.chest_dataset import IMAGES, plan_cases, write_case, write_tables
 
     cases = plan_cases(seed, count)
     _remove_others(folder / IMAGES, {f"{case.image_id}.dcm" for case in cases})
-    drawn = _each(partial(write_case, folder=folder), cases, workers, "SYNTHETIC chest films")
+    drawn = each(
+        partial(write_case, folder=folder),
+        cases,
+        2,
+        workers,
+        desc="SYNTHETIC chest films",
+        **_SHOWN,
+    )
     write_tables(cases, drawn, folder)
 
 
-def _make_atrium(folder: Path, seed: int, count: int, workers: int | None) -> None:
+def _make_atrium(folder: Path, seed: int, count: int, workers: int) -> None:
     names = [f"la_{number + 1:03d}.nii.gz" for number in range(count)]
     for part in ("imagesTr", "labelsTr"):
         _remove_others(folder / part, set(names))
-    _each(
+    each(
         partial(_write_volume, folder=folder, seed=seed),
         list(enumerate(names)),
+        2,
         workers,
-        "SYNTHETIC atrium volumes",
+        desc="SYNTHETIC atrium volumes",
+        **_SHOWN,
     )
     write_json(
         folder / "dataset.json",
@@ -153,27 +171,6 @@ def _remove_others(folder: Path, names: set[str]) -> None:
                 path.unlink()
 
 
-def _each(
-    work: Callable[[Any], Any], cases: Sequence[Any], workers: int | None, what: str
-) -> list[Any]:
-    """Do the work on every case in several processes, in order, showing progress."""
-    from tqdm import tqdm
-
-    workers = min(workers or _processors(), len(cases))
-    shown = partial(tqdm, total=len(cases), desc=what, unit="case", mininterval=0.5)
-    if workers == 1:
-        return [work(case) for case in shown(cases)]
-    # Spawned, since a forked copy of a process with threads (TensorFlow) may hang.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return list(shown(pool.map(work, cases, chunksize=max(1, min(8, len(cases) // workers)))))
-
-
-def _processors() -> int:
-    return (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    )
-
-
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -195,8 +192,8 @@ def main() -> None:
     parser.add_argument(
         "--workers",
         type=int,
-        default=None,
-        help="number of processes; None is one for each processor",
+        default=0,
+        help="number of processes; 0 is one for each processor",
     )
     given = parser.parse_args()
     print("SYNTHETIC sample: computed images, taken of nobody")

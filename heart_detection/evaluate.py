@@ -13,7 +13,6 @@ training split, which looks at no image, and the scores of each view and sex.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -39,14 +38,14 @@ def main() -> None:
     import numpy as np
 
     from common import figures, fitting
-    from common.artefacts import only_one, write_csv, write_json
+    from common.artefacts import write_csv, write_json
     from common.letterbox import Letterbox
     from common.pipeline import stored_films
     from common.preparing import print_written
     from common.scores.boxes import box_scores, iou, scores_by_group
     from heart_detection.train import images_and_boxes
 
-    with only_one(folder):
+    with runs.new_evaluation(folder, "boxes") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
         prepared, splits = runs.evaluation_data(
             run, settings, folder, lambda into: _prepare_all(run, settings, into)
@@ -84,8 +83,7 @@ def main() -> None:
                 cases[group], truth, predicted, patients, mean_box, settings.seed
             )
 
-        # -- Write; pictures of an earlier evaluation would stand among these.
-        shutil.rmtree(folder / "boxes", ignore_errors=True)
+        # -- Write.
         ious = iou(truth, predicted)
         rows = [
             {
@@ -99,11 +97,11 @@ def main() -> None:
                 names, patients, truth, predicted, ious, strict=True
             )
         ]
-        write_csv(folder / "predictions.csv", rows[0], rows)
+        write_csv(new / "predictions.csv", rows[0], rows)
         synthetic = run.config["synthetic"]
         pictures = [
             figures.histogram_picture(
-                folder / "iou_histogram.png",
+                new / "iou_histogram.png",
                 ious,
                 iou(truth, mean_box),
                 "IoU with the true box; the baseline is the mean box of training",
@@ -119,7 +117,7 @@ def main() -> None:
             scale = np.tile([square.width / square.columns, square.height / square.rows], 2)
             pictures.append(
                 figures.box_picture(
-                    folder / "boxes" / f"{rank:02d}-{names[i]}.png",
+                    new / "boxes" / f"{rank:02d}-{names[i]}.png",
                     film,
                     truth[i] * scale,
                     predicted[i] * scale,
@@ -128,11 +126,12 @@ def main() -> None:
                 )
             )
         write_json(
-            folder / "metrics.json",
+            new / "metrics.json",
             runs.metrics_of(run, prepared, cases, name, settings, metrics),
         )
     _print(metrics)
-    print_written([folder / "metrics.json", folder / "predictions.csv", *pictures])
+    written = [new / "metrics.json", new / "predictions.csv", *pictures]
+    print_written([folder / path.relative_to(new) for path in written])
 
 
 def predict_boxes(model: Any, images: Any, batch_size: int, flip: bool, moves: bool) -> Any:

@@ -26,7 +26,7 @@ def main() -> None:
     show("Train a ResNet50 to detect the heart", settings)
 
     from common import fitting, runs
-    from common.artefacts import only_one, write_json
+    from common.artefacts import only_one
     from common.backend import start_tensorflow
     from common.preparing import copies_of, print_written
     from common.splits import training_splits
@@ -62,13 +62,10 @@ def main() -> None:
             head=HEAD_LAYERS,
             loss=_loss(settings),
             metrics=_metrics(),
-            training=lambda first_epoch: training_data(
-                prepared, with_copies, side, steps, batch_size, first_epoch, settings
-            ),
+            training=training_data(prepared, with_copies, side, steps, batch_size, settings),
             validation=images_and_boxes(prepared, validation, side)
             .batch(batch_size)
             .map(lambda batch: (batch["image"], batch["box"])),
-            steps=steps,
             settings=settings,
         )
         print(f"  best epoch {state.best_epoch}, val_loss {state.best:.4f}")
@@ -76,7 +73,7 @@ def main() -> None:
         # -- Constants: the mean box of the training split, in fractions of the square.
         boxes = [one["box"] for one in images_and_boxes(prepared, train, side).as_numpy_iterator()]
         mean_box = [float(edge) for edge in sum(boxes) / len(boxes)]
-        write_json(run / "fitted.json", {"image_size": side, "mean_box": mean_box})
+        runs.end_run(run, {"image_size": side, "mean_box": mean_box}, ["model.keras"])
     print_written([run / name for name in ("model.keras", "history.csv", "fitted.json")])
 
 
@@ -86,7 +83,6 @@ def training_data(
     side: int,
     steps: int,
     batch_size: int,
-    first_epoch: int,
     settings: TrainSettings,
 ) -> Any:
     """Shuffled, augmented batches.
@@ -116,12 +112,11 @@ def training_data(
         images = augment.change_intensities(images, draws)
         return images, augment.move_boxes(batch["box"], draws)
 
-    return pipeline.training_batches(
+    return pipeline.Training(
         images_and_boxes(prepared, splits, side),
         steps,
         batch_size,
         settings.seed,
-        first_epoch,
         settings.epochs,
         to_inputs,
     )

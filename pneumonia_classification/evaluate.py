@@ -11,7 +11,6 @@ the classification report and the scores beside their baselines.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -35,14 +34,14 @@ def main() -> None:
     start_tensorflow()
 
     from common import fitting
-    from common.artefacts import only_one, write_csv, write_json
+    from common.artefacts import write_csv, write_json
     from common.pipeline import stored_films
     from common.preparing import print_written
     from common.scores import classification
     from pneumonia_classification import report
     from pneumonia_classification.train import predict
 
-    with only_one(folder):
+    with runs.new_evaluation(folder, "gradcam", "surest.png") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
         prepared, splits = runs.evaluation_data(
             run, settings, folder, lambda into: _prepare_all(run, settings, into)
@@ -91,23 +90,23 @@ def main() -> None:
         looked = sorted({i for i, boxes in enumerate(cases["boxes"]) if len(boxes)} | set(drawn))
         maps, metrics["gradcam"] = _explain(model, cases.iloc[looked], films_of, side, settings)
 
-        # -- Write; pictures of an earlier evaluation would stand among these.
-        shutil.rmtree(folder / "gradcam", ignore_errors=True)
+        # -- Write.
         columns = ["case", "patient", "label", "probability", "calibrated", "predicted"]
         rows = cases[columns].round({"probability": 6, "calibrated": 6}).to_dict("records")
-        write_csv(folder / "predictions.csv", columns, rows)
+        write_csv(new / "predictions.csv", columns, rows)
         synthetic = run.config["synthetic"]
         heats = dict(zip(looked, maps, strict=True))
         pictures = [
-            *report.draw_scores(folder, cases, metrics, synthetic),
-            *report.draw_cases(folder, cases, drawn, heats, films_of, synthetic),
+            *report.draw_scores(new, cases, metrics, synthetic),
+            *report.draw_cases(new, cases, drawn, heats, films_of, synthetic),
         ]
         write_json(
-            folder / "metrics.json",
+            new / "metrics.json",
             runs.metrics_of(run, prepared, cases, name, settings, metrics),
         )
     report.print_scores(cases, metrics)
-    print_written([folder / "metrics.json", folder / "predictions.csv", *pictures])
+    written = [new / "metrics.json", new / "predictions.csv", *pictures]
+    print_written([folder / path.relative_to(new) for path in written])
 
 
 def age_groups(years: Any) -> Any:

@@ -26,7 +26,7 @@ def main() -> None:
     show("Train a ResNet50 to classify pneumonia", settings)
 
     from common import fitting, runs
-    from common.artefacts import only_one, write_csv, write_json
+    from common.artefacts import only_one, write_csv
     from common.backend import start_tensorflow
     from common.preparing import copies_of, print_written
     from common.splits import training_splits
@@ -61,11 +61,8 @@ def main() -> None:
             build=lambda weights: _build(side, weights, settings),
             head=HEAD_LAYERS,
             **_losses(settings),
-            training=lambda first_epoch: training_data(
-                prepared, train, side, steps, batch_size, first_epoch, settings
-            ),
+            training=training_data(prepared, train, side, steps, batch_size, settings),
             validation=validation_data(prepared, validation, side, batch_size, settings),
-            steps=steps,
             settings=settings,
         )
         print(f"  best epoch {state.best_epoch}, val_loss {state.best:.4f}")
@@ -74,7 +71,8 @@ def main() -> None:
         model = fitting.load_model(run / "model.keras")
         held_out = predict(model, prepared, validation, side, batch_size)
         write_csv(run / "validation.csv", held_out.columns, held_out.to_dict("records"))
-        write_json(run / "fitted.json", {"image_size": side, **_baselines(prepared, train)})
+        fitted = {"image_size": side, **_baselines(prepared, train)}
+        runs.end_run(run, fitted, ["model.keras", "validation.csv"])
     print_written(
         [run / name for name in ("model.keras", "history.csv", "validation.csv", "fitted.json")]
     )
@@ -86,7 +84,6 @@ def training_data(
     side: int,
     steps: int,
     batch_size: int,
-    first_epoch: int,
     settings: TrainSettings,
 ) -> Any:
     """Shuffled, augmented batches: images (batch, side, side, 1) in 0..255, labels (batch, 1).
@@ -131,12 +128,11 @@ def training_data(
             records, lambda one: rarity[tf.cast(one["label"][0], tf.int32)], seed
         )
 
-    return pipeline.training_batches(
+    return pipeline.Training(
         images_and_labels(prepared, splits, side, settings.box_weight > 0),
         steps,
         batch_size,
         settings.seed,
-        first_epoch,
         settings.epochs,
         to_inputs,
         oversampled if settings.balance == "oversampling" else None,

@@ -159,7 +159,7 @@ def training(whole):
 
     def batches(steps=40, **given):
         settings = TrainSettings(epochs=1, batch_size=8, image_size=32, **given)
-        data = training_data(prepared, ["train"], 32, steps, 8, 0, settings)
+        data = training_data(prepared, ["train"], 32, steps, 8, settings).batches()
         return list(data.as_numpy_iterator())
 
     return prepared, batches

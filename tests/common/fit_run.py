@@ -19,6 +19,14 @@ def build():
     return keras.Model(image, layers.Dense(1, name="out")(x))
 
 
+def named(data):
+    """Points and numbers, each of them a case."""
+    import tensorflow as tf
+
+    cases = tf.data.Dataset.range(24).map(lambda number: tf.strings.format("c{}", number))
+    return tf.data.Dataset.zip(data, cases).map(lambda xy, case: {"xy": xy, "case": case})
+
+
 def points(sign=1.0, count=24, seed=0):
     """Points (count, 3) and a number that a network can learn from them."""
     x = np.random.default_rng(seed).normal(size=(count, 3)).astype(np.float32)
@@ -32,7 +40,7 @@ def training(settings, fault_in=None, kind="error", pause=0.0):
     from common import pipeline
 
     def give(batch, seed):
-        x, y = batch
+        x, y = batch["xy"]
         epoch = seed[0] - settings.seed * 1_000_003
         if kind == "nan":
             y = tf.where(epoch == (-1 if fault_in is None else fault_in), np.nan, y)
@@ -44,10 +52,8 @@ def training(settings, fault_in=None, kind="error", pause=0.0):
             x.set_shape((None, 3))
         return x, y
 
-    data = tf.data.Dataset.from_tensor_slices(points())
-    return lambda first: pipeline.training_batches(
-        data, 6, 4, settings.seed, first, settings.epochs, give
-    )
+    data = named(tf.data.Dataset.from_tensor_slices(points()))
+    return pipeline.Training(data, 6, 4, settings.seed, settings.epochs, give)
 
 
 def fit(run, settings, sign=1.0, **options):
@@ -60,18 +66,16 @@ def fit(run, settings, sign=1.0, **options):
     held_out = tf.data.Dataset.from_tensor_slices(points(sign, 12, 1)).batch(4)
     run.mkdir(exist_ok=True)
     return fitting.fit(
-        run, build, "mse", ["mae"], training(settings, **options), held_out, 6, settings
+        run, build, "mse", ["mae"], training(settings, **options), held_out, settings
     )
 
 
 def settings(**given):
     from common.settings import SharedTrain
 
-    return SharedTrain(**{"epochs": 5, "batch_size": 4, "learning_rate": 0.05, **given})
+    usual = {"epochs": 5, "batch_size": 4, "learning_rate": 0.05, "checkpoint_seconds": 0.0}
+    return SharedTrain(**{**usual, **given})
 
 
 if __name__ == "__main__":
-    from common import fitting
-
-    fitting.SECONDS_BETWEEN_CHECKPOINTS = -1
     fit(Path(sys.argv[1]), settings(), pause=float(sys.argv[2]))

@@ -11,17 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import fitting
+from common import checkpoints, fitting, pipeline
 from common.artefacts import ROOT
 from common.errors import UserError
 from tests.common.fit_run import build, fit, points, settings, training
 from tests.common.fixtures import names
-
-
-@pytest.fixture(autouse=True)
-def every_epoch(monkeypatch):
-    """A checkpoint after every epoch, not every half minute."""
-    monkeypatch.setattr(fitting, "SECONDS_BETWEEN_CHECKPOINTS", -1)
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +95,9 @@ def test_a_run_that_was_broken_off_ends_as_an_unbroken_one(unbroken, tmp_path, e
     assert_same(tmp_path, unbroken[0])
 
 
-def test_a_run_without_a_checkpoint_yet_begins_anew(unbroken, tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "SECONDS_BETWEEN_CHECKPOINTS", 1e9)
+def test_a_run_without_a_checkpoint_yet_begins_anew(unbroken, tmp_path):
     with pytest.raises(tf.errors.InvalidArgumentError):
-        fit(tmp_path, settings(), fault_in=3)
+        fit(tmp_path, settings(checkpoint_seconds=1e9), fault_in=3)
     assert not (tmp_path / "checkpoint.npz").exists()
     fit(tmp_path, settings())
     assert_same(tmp_path, unbroken[0])
@@ -162,7 +155,7 @@ def test_killed_between_its_last_epoch_and_its_end_a_run_does_not_go_on(
     impatient, tmp_path, monkeypatch
 ):
     run, patient, state = impatient
-    save = fitting._save
+    save = checkpoints.save
 
     def killed(path, model, state):
         if state.ended:
@@ -170,7 +163,7 @@ def test_killed_between_its_last_epoch_and_its_end_a_run_does_not_go_on(
         save(path, model, state)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fitting, "_save", killed)
+        patch.setattr(checkpoints, "save", killed)
         with pytest.raises(KeyboardInterrupt):
             fit(tmp_path, patient, sign=-1.0)
     again = fit(tmp_path, patient, sign=-1.0)
@@ -233,7 +226,7 @@ def staged(run, head_epochs=2, fault_in=None):
     held_out = tf.data.Dataset.from_tensor_slices(points(1.0, 12, 1)).batch(4)
     fitting.fit_in_stages(
         run, build_from, ("out",), loss="mse", metrics=["mae"],
-        training=training(given, fault_in), validation=held_out, steps=6, settings=given,
+        training=training(given, fault_in), validation=held_out, settings=given,
     )  # fmt: skip
     return start, seen
 
@@ -278,8 +271,9 @@ def test_a_sample_that_weighs_nothing_is_not_learned(tmp_path):
     x, y = np.eye(3, dtype=np.float32)[[0, 1]], np.array([[0.0], [1.0]], np.float32)
     data = tf.data.Dataset.from_tensor_slices((x, y, [[1.0], [0.0]])).batch(2)
     fitting.fit(
-        tmp_path, lambda: model, "binary_crossentropy", [], lambda first: data.repeat(), data,
-        steps=2, settings=settings(epochs=1),
+        tmp_path, lambda: model, "binary_crossentropy", [],
+        pipeline.Training(data.unbatch(), 2, 2, 0, 1, lambda batch, _: batch), data,
+        settings=settings(epochs=1),
     )  # fmt: skip
     of_zero, of_one, _ = model.layers[-1].kernel.numpy()[:, 0]
     assert of_zero < 0 and of_one == 0

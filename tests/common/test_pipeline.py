@@ -12,12 +12,14 @@ COUNT = 24
 BATCH = 4
 
 
-def batches(first_epoch=0, epochs=3, steps=COUNT // BATCH, seed=5, count=COUNT, **options):
+def batches(
+    first_epoch=0, epochs=3, first_step=0, steps=COUNT // BATCH, seed=5, count=COUNT, **options
+):
     """What each step is given: a list of samples, and the seed."""
-    given = pipeline.training_batches(
-        tf.data.Dataset.range(count), steps, BATCH, seed, first_epoch, epochs,
+    given = pipeline.Training(
+        tf.data.Dataset.range(count), steps, BATCH, seed, epochs,
         to_inputs=lambda samples, drawn: (samples, drawn), **options,
-    )  # fmt: skip
+    ).batches(first_epoch, first_step)  # fmt: skip
     return [(list(samples), tuple(drawn)) for samples, drawn in given.as_numpy_iterator()]
 
 
@@ -25,6 +27,7 @@ def test_an_epoch_is_the_same_wherever_training_started():
     whole = batches(0, 4)
     assert batches(2, 4) == whole[12:]
     assert batches(3, 4) == whole[18:]
+    assert batches(1, 4, first_step=4) == whole[10:]
 
 
 def test_an_epoch_is_the_same_whatever_was_drawn_before():
@@ -38,8 +41,8 @@ def test_an_epoch_is_the_same_whatever_was_drawn_before():
 
 @pytest.mark.parametrize("steps", [1, 5, 6, 15])
 def test_as_many_steps_as_asked_for(steps):
-    assert len(batches(1, 4, steps)) == 3 * steps
-    assert all(len(samples) == BATCH for samples, _ in batches(0, 1, steps))
+    assert len(batches(1, 4, steps=steps)) == 3 * steps
+    assert all(len(samples) == BATCH for samples, _ in batches(0, 1, steps=steps))
 
 
 def test_every_record_is_seen_once_an_epoch():
@@ -51,7 +54,7 @@ def test_every_record_is_seen_once_an_epoch():
 
 
 def test_more_steps_than_records_repeat_them_evenly():
-    found = [one for samples, _ in batches(0, 1, 12) for one in samples]
+    found = [one for samples, _ in batches(0, 1, steps=12) for one in samples]
     assert sorted(found) == sorted([*range(COUNT)] * 2)
 
 
@@ -89,13 +92,13 @@ def test_one_record_of_many_samples():
             lambda record: tf.data.Dataset.range(3).map(lambda s: record * 3 + s)
         )
 
-    found = batches(0, 2, 6, count=8, to_samples=slices)
+    found = batches(0, 2, count=8, to_samples=slices)
     orders = [[one for samples, _ in found[6 * k : 6 * k + 6] for one in samples] for k in (0, 1)]
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(24))
     assert orders[0] != orders[1]
     # The samples of one record do not stay side by side.
     assert sum(a // 3 == b // 3 for a, b in zip(orders[0], orders[0][1:], strict=False)) < 8
-    assert batches(1, 2, 6, count=8, to_samples=slices) == found[6:]
+    assert batches(1, 2, count=8, to_samples=slices) == found[6:]
 
 
 SIDE = 16
