@@ -175,7 +175,7 @@ def read_radiograph(path: Path) -> Radiograph:
 def _grey(path: Path, stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     """``(rows, columns)`` stored values to uint8: by a table, as the value alone decides."""
     least, most = int(stored.min()), int(stored.max())
-    if most - least < 1 << 20:
+    if most - least < max(1 << 16, stored.size):
         values = np.arange(least, most + 1)
         index = stored.astype(np.int64 if stored.itemsize > 2 else np.int32) - least
     else:

@@ -22,6 +22,7 @@ from common.artefacts import whole_file, write_csv
 from common.backend import start_tensorflow
 from common.checkpoints import State
 from common.errors import Held, Stopped, UserError, held_signals
+from common.models.stored import check_declared
 from common.pipeline import Training
 from common.settings import SharedTrain, gpu_is_there
 
@@ -204,6 +205,7 @@ def load_model(path: Path) -> keras.Model:
     if not path.exists():
         raise UserError(f"{path}: there is no such model; did the training end?")
     try:
+        check_declared(path)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many types for a damaged file.
         raise UserError(

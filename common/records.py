@@ -150,10 +150,8 @@ def finish(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest, which makes the folder whole, and remove what only a restart needs."""
     tables = [{"file": path.name, **_measured(path)} for path in sorted(folder.glob("*.csv"))]
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    write_json(
-        folder / "manifest.json",
-        {**manifest, "tables": tables, "versions": versions(), "created": created},
-    )
+    content = {**manifest, "tables": tables, "versions": versions(), "created": created}
+    write_json(folder / "manifest.json", {**content, "seal": key_of(content)})
     (folder / _UNFINISHED).unlink(missing_ok=True)
     for note in folder.glob("records/*.json"):
         note.unlink()
@@ -231,11 +229,19 @@ def open_prepared(folder: Path, project: str) -> Prepared:
             mend = "name a folder that prepare_data.py wrote"
         raise UserError(f"{folder}: holds no manifest.json; {mend}")
     manifest = read_json(folder / "manifest.json")
-    if not isinstance(manifest, dict) or not {"project", "shards", "key"} <= set(manifest):
+    if not _is_whole(manifest):
         raise UserError(f"{folder}/manifest.json: is damaged; prepare again with --overwrite")
     if manifest["project"] != project:
         raise UserError(f"{folder}: was prepared for {manifest['project']}, not for {project}")
     return Prepared(folder, manifest)
+
+
+def _is_whole(manifest: Any) -> bool:
+    """Whether a manifest is as `finish` wrote it; one of an older version has no seal."""
+    if not isinstance(manifest, dict) or not {"project", "shards", "key"} <= set(manifest):
+        return False
+    content = {name: value for name, value in manifest.items() if name != "seal"}
+    return "seal" not in manifest or manifest["seal"] == key_of(content)
 
 
 def _key_in(path: Path) -> str:

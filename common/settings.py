@@ -301,7 +301,8 @@ def _preset_name(project: Project, kind: str, arguments: list[str]) -> tuple[str
         return machine, False
     if folder is not None:
         manifest = Path(folder) / "manifest.json"
-        synthetic = manifest.exists() and read_json(manifest).get("synthetic", False)
+        content = read_json(manifest) if manifest.exists() else None
+        synthetic = isinstance(content, dict) and content.get("synthetic", False)
         return ("demo" if synthetic else machine), False
     has_data = _value_of("--source", arguments) is not None or project.raw.is_dir()
     return (machine if has_data else "demo"), False

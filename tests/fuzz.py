@@ -1,0 +1,224 @@
+"""Mutated files against every reader: only `UserError` may come out, in time and in memory.
+
+    python -m tests.fuzz                          2,000 files, a minute or two
+    python -m tests.fuzz --count 100000           what docs/reliability.md tells of
+    python -m tests.fuzz --only nifti --seed 17 --count 1     one file again
+
+File ``n`` of a seed is always the same. A child process does the reading, so that a crash or an
+endless loop in a library is seen and counted, and the next file goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import multiprocessing
+import os
+import random
+import re
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.errors import UserError
+from tests.fuzz_targets import TARGETS, Target
+
+MOST_SECONDS = 2.0
+"""Of one core, for one file."""
+
+MOST_TIMES = 2
+SLACK_KIB = 16 << 10
+"""A good file's memory times `MOST_TIMES`, and what allocators keep back."""
+
+_HANGS_AFTER = 60
+_STRINGS = [
+    b"../../x", b"/etc/passwd", b"x" * 300, b"nan", b"-inf", b"1e308", b"99999999999", b"300000000", b"65535", b'"', b"'",
+    b"\n", b"\r\n", b",", b"\0", b"\xff\xfe", "é\u202e胸".encode(), b"{}", b"[]", b"null", b"-1",
+    b"true", b"<script>", b"$(touch x)", b"=1+1", b"0",
+]  # fmt: skip
+_NUMBERS = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
+
+
+def mutated(good: bytes, draw: random.Random) -> bytes:
+    """A file with one to eight places changed: bits, numbers, pieces, length, strings."""
+    content = bytearray(good)
+    for _ in range(draw.choice([1, 1, 1, 2, 3, 8])):
+        if not content:
+            break
+        # Headers stand in front, and decide most.
+        reach = draw.choice([64, 512, 4096, len(content)])
+        at = draw.randrange(min(len(content), reach))
+        kind = draw.randrange(8)
+        if kind == 0:
+            content[at] ^= 1 << draw.randrange(8)
+        elif kind == 1:
+            content[at] = draw.randrange(256)
+        elif kind == 2:
+            size = draw.choice([1, 2, 4, 8])
+            number = draw.choice(_NUMBERS) & ((1 << 8 * size) - 1)
+            content[at : at + size] = number.to_bytes(size, draw.choice(["little", "big"]))
+        elif kind == 3:
+            del content[at : at + draw.choice([1, 2, 4, 64, 4096])]
+        elif kind == 4:
+            piece = content[at : at + draw.choice([1, 8, 128, 4096])]
+            content[at:at] = piece * draw.choice([1, 2, 50])
+        elif kind == 5:
+            del content[draw.randrange(len(content)) :]
+        elif kind == 6:
+            text = draw.choice(_STRINGS)
+            content[at : at + draw.choice([0, len(text)])] = text
+        else:
+            numbers = list(re.finditer(rb"\d+", bytes(content[at : at + 4096])))
+            if numbers:
+                found = draw.choice(numbers)
+                content[at + found.start() : at + found.end()] = draw.choice(_STRINGS)
+    return bytes(content)
+
+
+def outcome(target: Target, content: bytes, allowed_kib: int) -> str:
+    """Read one file: "read", "refused", or what went wrong."""
+    target.path.write_bytes(content)
+    before, began = _begin_peak(), time.process_time()
+    try:
+        said = "read"
+        target.read()
+    except UserError as error:
+        said = "refused"
+        if "\n" in str(error) or "Recognisable" in str(error):
+            said = f"message: {error!s:.200}"
+    except Exception as error:
+        said = f"{type(error).__name__}: {error!s:.150}"
+    seconds, kib = time.process_time() - began, _peak() - before
+    if said in ("read", "refused") and seconds > MOST_SECONDS:
+        return f"slow: {seconds:.1f} s"
+    if said in ("read", "refused") and kib > allowed_kib:
+        return f"memory: {kib >> 10} MiB, {allowed_kib >> 10} are allowed"
+    return said
+
+
+def fuzz(names: Sequence[str], numbers: Sequence[int], folder: Path, at: object = None) -> Counter:
+    """Read these mutants in this process.
+
+    Args:
+        names: Of `TARGETS`.
+        numbers: Each draws a target, one of its good files and what is changed of it.
+        folder: Empty, to work in.
+        at: A shared number that says where it stands.
+
+    Returns:
+        How often (name, outcome) was.
+    """
+    targets = {name: TARGETS[name](folder / name) for name in names}
+    allowed = {}
+    for of in targets.values():
+        for target in of:
+            target.path.write_bytes(target.good)
+            target.read()  # once for what is imported and cached
+            before = _begin_peak()
+            target.read()
+            allowed[id(target)] = MOST_TIMES * max(0, _peak() - before) + SLACK_KIB
+    seen: Counter = Counter()
+    for number in numbers:
+        if at is not None:
+            at.value = number
+        draw = random.Random(number)
+        name = draw.choice(names)
+        target = draw.choice(targets[name])
+        content = target.pack(mutated(target.inner, draw)) if target.pack else b""
+        if target.pack is None or draw.random() < 0.3:
+            content = mutated(target.good, draw)
+        said = outcome(target, content, allowed[id(target)])
+        seen[name, said] += 1
+        if said not in ("read", "refused"):
+            print(f"  file {number}, {name}, {target.path.name}: {said}", flush=True)
+        target.path.write_bytes(target.good)
+    return seen
+
+
+def _begin_peak() -> int:
+    """KiB that this process holds, from which on `_peak` is measured (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def _peak() -> int:
+    return _status("VmHWM")
+
+
+def _status(name: str) -> int:
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(name))
+
+
+def _child(names: Sequence[str], numbers: Sequence[int], at: object, pipe: object) -> None:
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)  # what C libraries print
+        for start in range(0, len(numbers), 200):
+            part = numbers[start : start + 200]
+            pipe.send((part[-1], fuzz(names, part, Path(folder) / str(start), at)))
+    pipe.close()
+
+
+def fuzz_in_children(names: Sequence[str], first: int, count: int, seconds: float) -> Counter:
+    """The same in child processes, so that a crash counts and ends nothing.
+
+    Args:
+        names: Of `TARGETS`.
+        first: The number of the first mutant.
+        count: How many.
+        seconds: The most time that is taken.
+    """
+    seen: Counter = Counter()
+    ends, last, fork = (
+        time.monotonic() + seconds,
+        first + count,
+        multiprocessing.get_context("fork"),
+    )
+    while first < last and time.monotonic() < ends:
+        at, (mine, its) = fork.Value("q", first), fork.Pipe(duplex=False)
+        child = fork.Process(target=_child, args=(names, range(first, last), at, its))
+        child.start()
+        its.close()
+        with contextlib.suppress(EOFError):
+            while mine.poll(_HANGS_AFTER) and time.monotonic() < ends:
+                done, part = mine.recv()
+                seen += part
+                first = done + 1
+        if time.monotonic() >= ends or (first < last and child.is_alive()):
+            child.kill()
+        child.join()
+        if first < last and time.monotonic() < ends:
+            seen["", f"CRASH or hang, exit {child.exitcode}"] += 1
+            print(f"  file {at.value}: the process ended with {child.exitcode}", flush=True)
+            # What it had read of its part is read again, up to the file that ended it.
+            seen += fuzz_in_children(names, first, at.value - first, ends - time.monotonic())
+            first = at.value + 1
+    return seen
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=2000, help="files to read")
+    parser.add_argument("--seed", type=int, default=0, help="number of the first file")
+    parser.add_argument("--only", nargs="+", choices=TARGETS, default=list(TARGETS))
+    parser.add_argument("--seconds", type=float, default=3600, help="the most time to take")
+    given = parser.parse_args()
+    began = time.monotonic()
+    seen = fuzz_in_children(given.only, given.seed, given.count, given.seconds)
+    print(f"\n{sum(seen.values()):,} mutated files in {time.monotonic() - began:.0f} s")
+    for name in given.only:
+        of = {said: n for (target, said), n in seen.items() if target == name}
+        wrong = sum(n for said, n in of.items() if said not in ("read", "refused"))
+        counts = (
+            f"{of.get('read', 0):>8,} read {of.get('refused', 0):>8,} refused {wrong:>6,} wrong"
+        )
+        print(f"  {name:<12}{sum(of.values()):>8,} files {counts}")
+    wrong = {key: n for key, n in seen.items() if key[1] not in ("read", "refused")}
+    raise SystemExit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
