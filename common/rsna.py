@@ -187,7 +187,8 @@ def _open(source: Path) -> tuple[Path, dict[str, list[Path]]]:
     with os.scandir(folders[0]) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             file = Path(entry.path)
-            if file.suffix.lower() == ".dcm" and not file.name.startswith(".") and entry.is_file():
+            # Not the entry's own is_file, which falls over a link to itself.
+            if file.suffix.lower() == ".dcm" and not file.name.startswith(".") and file.is_file():
                 images[file.stem].append(file)
     if not images:
         looked = ", ".join(f"{name}/" for name in IMAGE_FOLDERS)

@@ -19,11 +19,14 @@ import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from common.errors import UserError
 from tests.fuzz_targets import TARGETS, Target
+
+GOOD = ("read", "refused")
 
 MOST_SECONDS = 2.0
 """Of one core, for one file."""
@@ -34,9 +37,10 @@ SLACK_KIB = 16 << 10
 
 _HANGS_AFTER = 60
 _STRINGS = [
-    b"../../x", b"/etc/passwd", b"x" * 300, b"nan", b"-inf", b"1e308", b"99999999999", b"300000000", b"65535", b'"', b"'",
-    b"\n", b"\r\n", b",", b"\0", b"\xff\xfe", "é\u202e胸".encode(), b"{}", b"[]", b"null", b"-1",
-    b"true", b"<script>", b"$(touch x)", b"=1+1", b"0",
+    b"../../x", b"/etc/passwd", b"x" * 300, b"nan", b"-inf", b"1e308", b"99999999999",
+    b"300000000", b"65535", b'"', b"'", b"\n", b"\r\n", b",", b"\0", b"\xff\xfe",
+    "é\u202e胸".encode(), b"{}", b"[]", b"null", b"-1", b"true", b"<script>", b"$(touch x)",
+    b"=1+1", b"0",
 ]  # fmt: skip
 _NUMBERS = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
 
@@ -74,7 +78,7 @@ def mutated(good: bytes, draw: random.Random) -> bytes:
             if numbers:
                 found = draw.choice(numbers)
                 content[at + found.start() : at + found.end()] = draw.choice(_STRINGS)
-    return bytes(content)
+    return bytes(content) if content != good else mutated(good, draw)
 
 
 def outcome(target: Target, content: bytes, allowed_kib: int) -> str:
@@ -91,50 +95,47 @@ def outcome(target: Target, content: bytes, allowed_kib: int) -> str:
     except Exception as error:
         said = f"{type(error).__name__}: {error!s:.150}"
     seconds, kib = time.process_time() - began, _peak() - before
-    if said in ("read", "refused") and seconds > MOST_SECONDS:
+    if said in GOOD and seconds > MOST_SECONDS:
         return f"slow: {seconds:.1f} s"
-    if said in ("read", "refused") and kib > allowed_kib:
+    if said in GOOD and kib > allowed_kib:
         return f"memory: {kib >> 10} MiB, {allowed_kib >> 10} are allowed"
     return said
 
 
-def fuzz(names: Sequence[str], numbers: Sequence[int], folder: Path, at: object = None) -> Counter:
+def fuzz(
+    names: Sequence[str], numbers: Iterable[int], folder: Path
+) -> Iterator[tuple[int, str, str]]:
     """Read these mutants in this process.
 
     Args:
         names: Of `TARGETS`.
         numbers: Each draws a target, one of its good files and what is changed of it.
         folder: Empty, to work in.
-        at: A shared number that says where it stands.
 
-    Returns:
-        How often (name, outcome) was.
+    Yields:
+        Each mutant's number, target and outcome.
     """
     targets = {name: TARGETS[name](folder / name) for name in names}
     allowed = {}
-    for of in targets.values():
-        for target in of:
-            target.path.write_bytes(target.good)
-            target.read()  # once for what is imported and cached
-            before = _begin_peak()
-            target.read()
-            allowed[id(target)] = MOST_TIMES * max(0, _peak() - before) + SLACK_KIB
-    seen: Counter = Counter()
+    for target in (target for of in targets.values() for target in of):
+        target.path.write_bytes(target.good)
+        target.read()  # once for what is imported and cached
+        before = _begin_peak()
+        target.read()
+        allowed[id(target)] = MOST_TIMES * max(0, _peak() - before) + SLACK_KIB
     for number in numbers:
-        if at is not None:
-            at.value = number
         draw = random.Random(number)
         name = draw.choice(names)
         target = draw.choice(targets[name])
-        content = target.pack(mutated(target.inner, draw)) if target.pack else b""
         if target.pack is None or draw.random() < 0.3:
             content = mutated(target.good, draw)
+        else:
+            content = target.pack(mutated(target.inner, draw))
         said = outcome(target, content, allowed[id(target)])
-        seen[name, said] += 1
-        if said not in ("read", "refused"):
+        if said not in GOOD:
             print(f"  file {number}, {name}, {target.path.name}: {said}", flush=True)
         target.path.write_bytes(target.good)
-    return seen
+        yield number, name, said
 
 
 def _begin_peak() -> int:
@@ -152,13 +153,11 @@ def _status(name: str) -> int:
         return next(int(line.split()[1]) for line in file if line.startswith(name))
 
 
-def _child(names: Sequence[str], numbers: Sequence[int], at: object, pipe: object) -> None:
+def _child(names: Sequence[str], numbers: Iterable[int], pipe: Connection) -> None:
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # what C libraries print
-        for start in range(0, len(numbers), 200):
-            part = numbers[start : start + 200]
-            pipe.send((part[-1], fuzz(names, part, Path(folder) / str(start), at)))
-    pipe.close()
+        for found in fuzz(names, numbers, Path(folder)):
+            pipe.send(found)
 
 
 def fuzz_in_children(names: Sequence[str], first: int, count: int, seconds: float) -> Counter:
@@ -169,6 +168,9 @@ def fuzz_in_children(names: Sequence[str], first: int, count: int, seconds: floa
         first: The number of the first mutant.
         count: How many.
         seconds: The most time that is taken.
+
+    Returns:
+        How often each (target, outcome) was.
     """
     seen: Counter = Counter()
     ends, last, fork = (
@@ -177,24 +179,24 @@ def fuzz_in_children(names: Sequence[str], first: int, count: int, seconds: floa
         multiprocessing.get_context("fork"),
     )
     while first < last and time.monotonic() < ends:
-        at, (mine, its) = fork.Value("q", first), fork.Pipe(duplex=False)
-        child = fork.Process(target=_child, args=(names, range(first, last), at, its))
+        mine, its = fork.Pipe(duplex=False)
+        child = fork.Process(target=_child, args=(names, range(first, last), its))
         child.start()
         its.close()
         with contextlib.suppress(EOFError):
-            while mine.poll(_HANGS_AFTER) and time.monotonic() < ends:
-                done, part = mine.recv()
-                seen += part
-                first = done + 1
-        if time.monotonic() >= ends or (first < last and child.is_alive()):
+            while first < last and time.monotonic() < ends and mine.poll(_HANGS_AFTER):
+                number, name, said = mine.recv()
+                seen[name, said] += 1
+                first = number + 1
+        fell = first < last and time.monotonic() < ends
+        if child.is_alive():
+            child.join(0 if first < last else 5)
             child.kill()
         child.join()
-        if first < last and time.monotonic() < ends:
-            seen["", f"CRASH or hang, exit {child.exitcode}"] += 1
-            print(f"  file {at.value}: the process ended with {child.exitcode}", flush=True)
-            # What it had read of its part is read again, up to the file that ended it.
-            seen += fuzz_in_children(names, first, at.value - first, ends - time.monotonic())
-            first = at.value + 1
+        if fell:
+            seen["", f"crash or hang, exit {child.exitcode}"] += 1
+            print(f"  file {first}: the process ended with {child.exitcode}", flush=True)
+            first += 1
     return seen
 
 
@@ -211,12 +213,12 @@ def main() -> None:
     print(f"\n{sum(seen.values()):,} mutated files in {time.monotonic() - began:.0f} s")
     for name in given.only:
         of = {said: n for (target, said), n in seen.items() if target == name}
-        wrong = sum(n for said, n in of.items() if said not in ("read", "refused"))
+        wrong = sum(n for said, n in of.items() if said not in GOOD)
         counts = (
             f"{of.get('read', 0):>8,} read {of.get('refused', 0):>8,} refused {wrong:>6,} wrong"
         )
         print(f"  {name:<12}{sum(of.values()):>8,} files {counts}")
-    wrong = {key: n for key, n in seen.items() if key[1] not in ("read", "refused")}
+    wrong = {key: n for key, n in seen.items() if key[1] not in GOOD}
     raise SystemExit(1 if wrong else 0)
 
 
