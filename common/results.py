@@ -40,7 +40,7 @@ def main() -> None:
     for path in found:
         try:
             metrics = read_json(path)
-            rows += _rows(metrics)
+            rows += score_rows(metrics)
             of = metrics.get("folds", {"of": 0})
             if of["of"]:
                 folds[metrics["project"], metrics["split"], of["of"], of["data"]][of["fold"]] = (
@@ -99,7 +99,13 @@ def _main_scores(metrics: Mapping[str, Any]) -> dict[str, float | None]:
     return {**dice, "Dice of the mean shape": metrics["baselines"]["mean_shape"]["dice"]}
 
 
-def _rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def score_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The main scores of a ``metrics.json``.
+
+    Returns:
+        Rows of project, data, cases, score, its value with its interval, and the baseline's.
+    """
+
     def row(score: str, value: str, baseline: str) -> tuple[str, ...]:
         data = ("SYNTHETIC " if metrics["synthetic"] else "") + metrics["split"]
         cases = str(metrics.get("n", len(metrics.get("cases", []))))

@@ -1,0 +1,23 @@
+"""What the atrium project says of its models."""
+
+from common.model_card import About
+
+ABOUT = About(
+    model="A U-Net (Ronneberger et al. 2015) and an FCN-8 (Long et al. 2015), two-dimensional. "
+    "They see slices of one MRI volume with their neighbours as channels, at the working spacing, "
+    "from the volume's own 0.5th to its 99.5th percentile as 8 bits.",
+    question="Which voxels of this heart MRI are left atrium?",
+    answer="A mask in the volume's own grid, and its volume in ml.",
+    factors="The scanner, the sequence and its contrast, the spacing, the patient's rhythm and "
+    "the size of the atrium.",
+    metrics="Dice, surface distances (HD95, mean) in mm and the error of the volume in ml, of "
+    "whole volumes at their own spacing. They stand beside the mean shape of the training masks, "
+    "which looks at no image.",
+    caveats=(
+        "There is always a search for an atrium: a volume of another organ gets a mask too.",
+        "Where the atrium ends at its veins and valve is a convention of who drew the masks.",
+        "Some public sets have few volumes, of one hospital: an interval over 16 to 20 patients is "
+        "wide, and says nothing of another scanner.",
+        "A volume in ml from a mask has not been checked against a clinical measurement.",
+    ),
+)
