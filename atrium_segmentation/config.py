@@ -9,7 +9,9 @@ from typing import Literal
 from common.settings import (
     Preset,
     Project,
+    Shared,
     SharedEvaluate,
+    SharedPredict,
     SharedPrepare,
     SharedTrain,
     require,
@@ -97,19 +99,33 @@ class TrainSettings(SharedTrain):
 
 
 @dataclass(frozen=True)
-class EvaluateSettings(SharedEvaluate):
-    """What evaluate.py takes."""
+class MaskSettings(Shared):
+    """How a volume's mask comes about, in evaluate.py and predict.py alike."""
 
     ensemble: tuple[Path, ...] = ()
     """Further runs whose probabilities are averaged with those of --run, network by network: the
     other folds of a cross-validation."""
-    pictures: int = 4
-    """The most cases that are drawn: the worst, the best, and some between."""
     largest_component: bool = True
     """Keep only the largest connected part of a prediction: there is one left atrium."""
     flip: bool = False
     """Test-time averaging: the mean of the slices' probabilities and the mirrored slices',
     mirrored back. For networks that were trained with --flip."""
+
+
+@dataclass(frozen=True)
+class EvaluateSettings(MaskSettings, SharedEvaluate):
+    """What evaluate.py takes."""
+
+    pictures: int = 4
+    """The most cases that are drawn: the worst, the best, and some between."""
+
+
+@dataclass(frozen=True)
+class PredictSettings(MaskSettings, SharedPredict):
+    """What predict.py takes."""
+
+    network: Literal["auto", "unet", "fcn8"] = "auto"
+    """The network that is asked. auto: U-Net where the run has it, else FCN-8."""
 
 
 DEMO = Preset(
@@ -126,6 +142,7 @@ DEMO = Preset(
         fcn8_width=8,
     ),
     evaluate=EvaluateSettings(),
+    predict=PredictSettings(),
 )
 
 CPU = Preset(
@@ -142,6 +159,7 @@ CPU = Preset(
         loss="dice+crossentropy",
     ),
     evaluate=EvaluateSettings(),
+    predict=PredictSettings(),
 )
 
 GPU = Preset(
@@ -163,6 +181,7 @@ GPU = Preset(
         deep_supervision=2,
     ),
     evaluate=EvaluateSettings(),
+    predict=PredictSettings(),
 )
 
 PROJECT = Project(

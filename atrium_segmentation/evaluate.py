@@ -13,7 +13,6 @@ the volume's own spacing, beside that of the mean training shape.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import time
 from collections.abc import Sequence
@@ -41,7 +40,7 @@ def main() -> None:
     import numpy as np
     from tqdm import tqdm
 
-    from atrium_segmentation.networks import open_networks, segment
+    from atrium_segmentation.networks import further_runs, names_of, open_networks, segment
     from atrium_segmentation.slices import whole_volumes
     from common.artefacts import write_csv, write_json
     from common.nifti import write_mask
@@ -53,14 +52,15 @@ def main() -> None:
             run, settings, folder, lambda into: _prepare_all(run, settings, into)
         )
         _refuse_other_labels(run, prepared)
-        members = [run, *_further_runs(run, settings)]
+        members = [run, *further_runs(run, settings)]
+        _refuse_members_that_know(members, settings)
         cases = prepared.cases()
         cases = cases[cases["split"].isin(splits)]
         shown = runs.name_of_data(prepared.manifest, name)
         print(f"\n{shown}: {len(cases)} cases of {cases['patient'].nunique()} patients", flush=True)
 
         # -- Predict and score every volume, one at a time.
-        networks = open_networks(members)
+        networks = open_networks(members, names_of(members))
         mean_shapes = _mean_shapes(run)
         values = np.array([int(value) for value in run.fitted["labels"]], np.uint8)
         labels = list(run.fitted["labels"].values())[1:]
@@ -204,28 +204,6 @@ def _mean_shapes(run: Any) -> Any:
     return over
 
 
-def _further_runs(run: Any, settings: EvaluateSettings) -> list[Any]:
-    """The runs of --ensemble, none of which may have learned from what is scored."""
-    from common import runs
-
-    members = []
-    for folder in settings.ensemble:
-        member = runs.open_run(PROJECT, dataclasses.replace(settings, run=folder))
-        if member.config["data"]["key"] != run.config["data"]["key"]:
-            raise UserError(
-                f"{folder}: was trained on other data than {run.folder}, perhaps on what is to be "
-                "scored; give runs of one prepared set"
-            )
-        fold, of_run = (one.config["settings"]["fold"] for one in (member, run))
-        if settings.split == "validation" and fold != of_run:
-            raise UserError(
-                f"{folder}: was trained on the validation split of {run.folder}; score the test "
-                "split"
-            )
-        members.append(member)
-    return members
-
-
 def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:
     """Another dataset through the same door, every case a test case."""
     from atrium_segmentation.prepare_data import prepare
@@ -241,6 +219,18 @@ def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:
         ),
         all_test=True,
     )
+
+
+def _refuse_members_that_know(members: Sequence[Any], settings: EvaluateSettings) -> None:
+    """Refuse members of an ensemble that learned from the validation split that is scored."""
+    run, *others = members
+    for member in others if settings.split == "validation" else ():
+        fold, of_run = (one.config["settings"]["fold"] for one in (member, run))
+        if fold != of_run:
+            raise UserError(
+                f"{member.folder}: was trained on the validation split of {run.folder}; score the "
+                "test split"
+            )
 
 
 def _refuse_other_labels(run: Any, prepared: Any) -> None:

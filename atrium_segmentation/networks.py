@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from atrium_segmentation.config import PLANES, STRIDE, EvaluateSettings, TrainSettings
+from atrium_segmentation.config import (
+    PLANES,
+    PROJECT,
+    STRIDE,
+    EvaluateSettings,
+    MaskSettings,
+    PredictSettings,
+    TrainSettings,
+)
 from common.errors import UserError
 
 TITLES = {"fcn8": "FCN-8", "unet": "U-Net"}
@@ -42,17 +51,52 @@ def build(name: str, classes: int, settings: TrainSettings) -> Any:
     return model
 
 
-def open_networks(members: Sequence[Any]) -> dict[str, list[tuple[Any, dict[str, Any]]]]:
+def further_runs(run: Any, settings: EvaluateSettings | PredictSettings) -> list[Any]:
+    """The runs of ``--ensemble``.
+
+    Raises:
+        UserError: One was trained on another prepared set than ``run``.
+    """
+    from common import runs
+
+    members = []
+    for folder in settings.ensemble:
+        member = runs.open_run(PROJECT, dataclasses.replace(settings, run=folder))
+        if member.config["data"]["key"] != run.config["data"]["key"]:
+            raise UserError(
+                f"{folder}: was trained on other data than {run.folder}, perhaps on what is to be "
+                "scored; give runs of one prepared set"
+            )
+        members.append(member)
+    return members
+
+
+def names_of(members: Sequence[Any]) -> list[str]:
     """The networks that all of some runs have, as they are shown from left to right.
+
+    Raises:
+        UserError: There is none.
+    """
+    names = [name for name in TITLES if all(name in m.fitted["models"] for m in members)]
+    if not names:
+        raise UserError("the runs of --ensemble have no network in common; train the same --models")
+    return names
+
+
+def open_networks(
+    members: Sequence[Any], names: Sequence[str]
+) -> dict[str, list[tuple[Any, dict[str, Any]]]]:
+    """Some networks of some runs.
+
+    Args:
+        members: Runs.
+        names: Of `names_of`.
 
     Returns:
         By name, each run's model and what it was fitted to: ``neighbours``, ``planes``.
     """
     from common import fitting
 
-    names = [name for name in TITLES if all(name in m.fitted["models"] for m in members)]
-    if not names:
-        raise UserError("the runs of --ensemble have no network in common; train the same --models")
     return {
         name: [
             (fitting.load_model(one.folder / name / "model.keras"), one.fitted) for one in members
@@ -64,7 +108,7 @@ def open_networks(members: Sequence[Any]) -> dict[str, list[tuple[Any, dict[str,
 def segment(
     members: Sequence[tuple[Any, dict[str, Any]]],
     volume: dict[str, Any],
-    settings: EvaluateSettings,
+    settings: MaskSettings,
 ) -> Any:
     """The mask of a whole volume, on the volume's own grid.
 
@@ -73,7 +117,7 @@ def segment(
 
     Args:
         members: Networks, with the neighbours and planes that each was fitted to.
-        volume: Of `whole_volumes`.
+        volume: Of `slices.whole_volumes`, its mask aside.
         settings: Flip and largest component.
 
     Returns:
@@ -92,7 +136,7 @@ def segment(
         ],
         axis=0,
     )
-    shape, affine = volume["mask"].shape, volume["affine"]
+    shape, affine = volume["image"].shape, volume["affine"]
     on_grid = [
         to_grid(said[..., channel].T, volume["working_affine"], shape, affine)
         for channel in range(said.shape[-1])
@@ -108,7 +152,7 @@ def segment(
     return labels
 
 
-def _said(model: Any, working: Any, plane: str, neighbours: int, settings: EvaluateSettings) -> Any:
+def _said(model: Any, working: Any, plane: str, neighbours: int, settings: MaskSettings) -> Any:
     """A network's probabilities (z, y, x, channels) of a working volume (z, y, x) in a plane."""
     import numpy as np
 

@@ -116,19 +116,18 @@ def decode_case(
     """
     import numpy as np
 
-    from common.nifti import read_mask, read_volume, resample_mask, resample_volume
+    from common.nifti import read_mask, read_volume, resample_mask
     from common.splits import TRAIN
 
     volume = read_volume(source / job["path"])
     mask = read_mask(source / job["mask_path"], volume, labels)
     mask = np.searchsorted(sorted(labels), mask).astype(np.uint8)
-    spacing = tuple(w or own for w, own in zip(spacing_mm, volume.spacing_mm, strict=True))
-    image, affine = resample_volume(volume, spacing)
+    spacing = working_spacing(volume, spacing_mm)
+    image, affine, grid_image = as_bytes(volume, spacing)
     working_mask, _ = resample_mask(mask, volume, spacing)
-    low, high = np.percentile(volume.voxels, [0.5, 99.5])
     features = {
         "case": job["case"],
-        "image": packed(to_bytes(image, low, high)),
+        "image": packed(image),
         "mask": packed(working_mask),
         "shape": np.array(image.shape[::-1]),
         "affine": affine.astype("<f8").tobytes(),
@@ -140,21 +139,42 @@ def decode_case(
     }
     if job["split"] != TRAIN:
         features["grid_header"] = volume.grid_header
-        features["grid_image"] = packed(to_bytes(volume.voxels, low, high))
+        features["grid_image"] = packed(grid_image)
         features["grid_mask"] = packed(mask)
     return features
 
 
-def to_bytes(voxels: Any, low: float, high: float) -> Any:
-    """Intensities to uint8: ``low`` to 0, ``high`` to 255, what lies outside cut off.
+def working_spacing(volume: Any, spacing_mm: tuple[float, float, float]) -> tuple[float, ...]:
+    """The spacing asked for along x, y and z, the volume's own (`nifti.Volume`) where it is 0."""
+    return tuple(w or own for w, own in zip(spacing_mm, volume.spacing_mm, strict=True))
 
-    Low and high are the volume's own 0.5th and 99.5th percentile, since the units of MRI are
-    arbitrary and differ from scan to scan.
+
+def as_bytes(volume: Any, spacing_mm: tuple[float, ...]) -> tuple[Any, Any, Any]:
+    """A volume's intensities as uint8, at the working spacing and on its own grid.
+
+    Its 0.5th percentile becomes 0 and its 99.5th 255, what lies outside is cut off, since the
+    units of MRI are arbitrary and differ from scan to scan.
+
+    Args:
+        volume: A `nifti.Volume`.
+        spacing_mm: The working spacing along x, y and z.
+
+    Returns:
+        (x, y, z) uint8 at the working spacing, its affine (4, 4), and (x, y, z) uint8 on the
+        volume's own grid, canonical.
     """
     import numpy as np
 
-    scaled = (voxels - low) * (255 / max(high - low, 1e-6))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    from common.nifti import resample_volume
+
+    low, high = np.percentile(volume.voxels, [0.5, 99.5])
+
+    def bytes_of(voxels: Any) -> Any:
+        scaled = (voxels - low) * (255 / max(high - low, 1e-6))
+        return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+    image, affine = resample_volume(volume, spacing_mm)
+    return bytes_of(image), affine, bytes_of(volume.voxels)
 
 
 def packed(values: Any) -> bytes:

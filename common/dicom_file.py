@@ -36,11 +36,28 @@ MOST_BYTES = 1 << 29
 _MOST_PIXELS_A_BYTE = 256
 _BOUNDED = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.RLELossless)
 
+SUFFIXES = (".dcm", ".dicom", ".ima")
+"""Ends of names that many files bear, and none need."""
+
 GREY = ("MONOCHROME1", "MONOCHROME2")
 _KNOWN = {
     1: (*GREY, "PALETTE COLOR"),
     3: ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
 }
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM does, whatever it is called; also one that can't be read."""
+    try:
+        with open(path, "rb") as file:
+            return _begins_as_dicom(file.read(132))
+    except OSError:
+        return True
+
+
+def _begins_as_dicom(head: bytes) -> bool:
+    # Without the preamble, a dataset begins with group 0002 or 0008, in either byte order.
+    return head[128:132] == b"DICM" or head[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 
 
 def parse(path: Path, tags: list[str | int], stop_before_pixels: bool = False) -> Dataset:
@@ -63,9 +80,8 @@ def parse(path: Path, tags: list[str | int], stop_before_pixels: bool = False) -
         raise UserError(f"{path}: over {MOST_BYTES >> 20} MiB, no radiograph is; leave it out")
     with open(path, "rb") as file:
         head = file.read(1024)
-    # Without the preamble, a dataset begins with group 0002 or 0008, in either byte order.
     whole = head[128:132] == b"DICM"
-    if not whole and head[:2] not in (b"\x02\x00", b"\x08\x00", b"\x00\x08"):
+    if not _begins_as_dicom(head):
         raise UserError(f"{path}: not a DICOM file; leave it out")
     if uid.DeflatedExplicitVRLittleEndian.encode() in head:
         _check_inflated(path, 144 + int.from_bytes(head[140:144], "little"))

@@ -136,7 +136,7 @@ def gradcam_picture(
 def box_picture(
     path: Path,
     image: np.ndarray,
-    truth: np.ndarray,
+    truth: np.ndarray | None,
     predicted: np.ndarray,
     title: str,
     synthetic: bool,
@@ -146,8 +146,8 @@ def box_picture(
     Args:
         path: Where the PNG goes.
         image: (rows, columns) 0..255.
-        truth: (x0, y0, x1, y1) in pixels of the image.
-        predicted: Likewise.
+        truth: (x0, y0, x1, y1) in pixels of the image; None where it is not known.
+        predicted: (x0, y0, x1, y1) likewise.
         title: Says case and IoU.
         synthetic: Whether the data was made up.
     """
@@ -155,10 +155,13 @@ def box_picture(
     scale = SHORTEST_SIDE_INCHES / min(rows, columns)
     figure, axes = new_figure(1, 1, columns * scale + 0.1, rows * scale + 0.9)
     draw_film(axes[0, 0], image, title)
-    draw_box(axes[0, 0], truth, TRUTH)
-    draw_box(axes[0, 0], predicted, PREDICTION)
-    for colour, label in ((TRUTH, "truth"), (PREDICTION, "prediction")):
-        axes[0, 0].plot([], [], color=colour, label=label)
+    for box, colour, label in (
+        (truth, TRUTH, "truth"),
+        (predicted, PREDICTION, "prediction"),
+    ):
+        if box is not None:
+            draw_box(axes[0, 0], box, colour)
+            axes[0, 0].plot([], [], color=colour, label=label)
     figure.legend(loc="outside lower center", fontsize=8, ncols=2)
     return save(figure, path, synthetic)
 

@@ -78,6 +78,14 @@ class Letterbox:
         square[self.top : self.top + self.height, self.left : self.left + self.width] = pixels
         return square
 
+    def cut_out(self, square: np.ndarray) -> np.ndarray:
+        """The image's part (height, width) of a square (side, side)."""
+        return square[self.top :, self.left :][: self.height, : self.width]
+
+    def to_cut_out(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes (..., 4) from the image's own pixels to those of `cut_out`."""
+        return np.asarray(boxes, float) * self._scale()
+
     def to_fractions(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (..., 4) from the image's own pixels to fractions of the square's side."""
         return (np.asarray(boxes, float) * self._scale() + self._offset()) / self.side

@@ -123,6 +123,16 @@ def evaluations_of(run: Run) -> list[dict[str, Any]]:
     return sorted(found, key=lambda metrics: metrics["created"])
 
 
+def model_hashes(run: Path) -> dict[str, str]:
+    """The SHA-256 of every model of a run's folder, by its file's name there."""
+    files = sorted([*run.glob("model.keras"), *run.glob("*/model.keras")])
+    return {
+        str(file.relative_to(run)): sha256(file)
+        for file in files
+        if file.parent.name != "head"  # a first stage of the training, and no result
+    }
+
+
 def as_markdown(card: ModelCard) -> str:
     """A card as Markdown."""
     parts = [f"# {card.title}"]
@@ -146,11 +156,6 @@ def write_model_card(folder: Path, run: Run, about: About) -> Path:
 
 def _details(run: Run) -> tuple[tuple[str, str], ...]:
     config = run.config
-    files = [
-        path
-        for path in sorted([*run.folder.glob("model.keras"), *run.folder.glob("*/model.keras")])
-        if path.parent.name != "head"  # a first stage of the training, and no result
-    ]
     settings = {
         name: value for name, value in config["settings"].items() if name not in _NO_SETTING
     }
@@ -158,7 +163,7 @@ def _details(run: Run) -> tuple[tuple[str, str], ...]:
         ("what", "value"),
         ("run", run.folder.resolve().name),
         ("trained", config["created"]),
-        *((f"sha256 of {path.relative_to(run.folder)}", sha256(path)) for path in files),
+        *((f"sha256 of {file}", digest) for file, digest in model_hashes(run.folder).items()),
         ("settings", ", ".join(f"{name} {_shown(value)}" for name, value in settings.items())),
         ("versions", ", ".join(f"{name} {value}" for name, value in config["versions"].items())),
         ("licence of the code", "Apache-2.0"),

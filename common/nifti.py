@@ -27,8 +27,8 @@ from common.errors import UserError
 from common.grids import resample, to_grid
 
 __all__ = [
-    "Grid", "Volume", "read_mask", "read_volume", "resample_mask", "resample_volume", "to_grid",
-    "write_mask",
+    "Grid", "Volume", "is_nifti", "read_mask", "read_volume", "resample_mask", "resample_volume",
+    "to_grid", "write_mask",
 ]  # fmt: skip
 
 MOST_VOXELS = 1 << 28
@@ -79,6 +79,15 @@ class Volume:
     original: Grid
     orientation: np.ndarray
     grid_header: bytes
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether a file is called as NIfTI is; of a pair the header, of which there is one a volume.
+
+    What a Mac writes beside the files of an archive, ``._la_003.nii.gz``, is none.
+    """
+    name = path.name.lower()
+    return name.endswith(SUFFIXES) and not name.endswith(".img") and not name.startswith("._")
 
 
 def read_volume(path: Path) -> Volume:

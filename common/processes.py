@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from common.errors import UserError
 
 _CHUNK = 16
+_AHEAD = 4
 
 
 def each(
@@ -50,6 +52,36 @@ def each(
         except BrokenProcessPool:  # a caller that can't be started again, such as a notebook
             pass
     return list(tqdm(map(function, items), **bar))
+
+
+def stream(
+    function: Callable[[Any], Any], items: Sequence[Any], pool_from: int, workers: int = 0
+) -> Iterator[Any]:
+    """The same, one result after the other: only a few are held at once.
+
+    Args:
+        function: As for `each`.
+        items: As for `each`.
+        pool_from: As for `each`.
+        workers: As for `each`.
+    """
+    workers = min(workers or _cores(), len(items))
+    done = 0
+    if len(items) >= pool_from and workers > 1:
+        waiting: deque[Future[Any]] = deque()
+        with pool(workers) as processes:
+            try:
+                for item in items:
+                    waiting.append(processes.submit(function, item))
+                    if len(waiting) > _AHEAD * workers:
+                        yield waiting.popleft().result()
+                        done += 1
+                while waiting:
+                    yield waiting.popleft().result()
+                    done += 1
+            except BrokenProcessPool:  # as above
+                pass
+    yield from map(function, items[done:])
 
 
 @contextmanager

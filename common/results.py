@@ -48,11 +48,11 @@ def main() -> None:
                 )
         except (KeyError, TypeError, AttributeError):
             raise UserError(f"{path}: was not written by evaluate.py; move it away") from None
-    _print_table(rows)
+    print_table(rows)
     for (project, split, count, _), by_fold in folds.items():
         done = ", ".join(str(fold) for fold in sorted(by_fold))
         print(f"\n{project}, {split}: folds {done} of {count}")
-        _print_table(_over_folds([by_fold[fold] for fold in sorted(by_fold)]))
+        print_table(_over_folds([by_fold[fold] for fold in sorted(by_fold)]))
     print("\npictures:")
     for path in found:
         for picture in sorted(path.parent.rglob("*")):
@@ -60,7 +60,8 @@ def main() -> None:
                 print(f"  {os.path.relpath(picture)}")
 
 
-def _print_table(rows: Sequence[Sequence[str]]) -> None:
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of equally many cells, their columns aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     print()
     for row in rows:

@@ -29,7 +29,7 @@ from common.artefacts import (
 )
 from common.errors import UserError
 from common.records import Prepared, open_prepared
-from common.settings import Project, SharedEvaluate, SharedTrain, newest_run
+from common.settings import Project, SharedEvaluate, SharedPredict, SharedTrain, newest_run
 from common.splits import TEST, VALIDATION, training_splits
 
 _KEYS = {"project", "synthetic", "prepared", "data", "settings"}
@@ -158,7 +158,7 @@ def end_run(run: Path, fitted: Mapping[str, Any], kept: Sequence[str]) -> None:
     write_json(run / "fitted.json", {**fitted, "sha256": hashes})
 
 
-def open_run(project: Project, settings: SharedEvaluate) -> Run:
+def open_run(project: Project, settings: SharedEvaluate | SharedPredict) -> Run:
     """Open the run that was given, or the newest.
 
     Raises:

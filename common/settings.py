@@ -24,6 +24,8 @@ from common.errors import UserError
 PresetName = Literal["auto", "demo", "cpu", "gpu"]
 Settings = TypeVar("Settings", bound="Shared")
 
+SHOWN_VALUES = 4
+
 
 @dataclass(frozen=True)
 class Shared:
@@ -161,6 +163,33 @@ class SharedEvaluate(Shared):
 
 
 @dataclass(frozen=True)
+class SharedPredict(Shared):
+    """What every predict.py takes."""
+
+    inputs: tuple[Path, ...] = dataclasses.field(default=(), metadata={"positional": "INPUT ..."})
+    """Files and folders to predict. Of a folder, and of those in it, every file of the right kind
+    is taken, whatever it is called."""
+    run: Path | None = None
+    """The run whose model is asked. Default: the newest of runs/PROJECT."""
+    output: Path | None = None
+    """Where to write. Default: predictions/ in the run's folder."""
+    pictures: int = -1
+    """The most files that are drawn, the first ones. -1: all of them."""
+    batch_size: int = 32
+    """Images the model sees at once."""
+    workers: int = 0
+    """Processes that decode. 0: one a core."""
+    overwrite: bool = False
+    """Replace predictions that were made of other files, by another run or with other settings."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no prediction can use."""
+        require(self.pictures >= -1, "pictures", "-1, 0 or more", self)
+        require(self.batch_size >= 1, "batch_size", "1 or more", self)
+        require(self.workers >= 0, "workers", "0 or more", self)
+
+
+@dataclass(frozen=True)
 class Preset:
     """A named instance of a project's configuration.
 
@@ -169,12 +198,14 @@ class Preset:
         prepare: What prepare_data.py does under it.
         train: What train.py does under it.
         evaluate: What evaluate.py does under it.
+        predict: What predict.py does under it.
     """
 
     about: str
     prepare: SharedPrepare
     train: SharedTrain
     evaluate: SharedEvaluate
+    predict: SharedPredict
 
 
 @dataclass(frozen=True)
@@ -210,7 +241,7 @@ class Project:
 
 def parse(
     project: Project,
-    kind: Literal["prepare", "train", "evaluate"],
+    kind: Literal["prepare", "train", "evaluate", "predict"],
     description: str,
     arguments: list[str] | None = None,
 ) -> Any:
@@ -218,7 +249,7 @@ def parse(
 
     Args:
         project: Whose presets.
-        kind: Which of a preset's three settings.
+        kind: Which of a preset's four settings.
         description: What the script does, for ``--help``.
         arguments: The command line without the program's name; default `sys.argv`.
 
@@ -277,14 +308,14 @@ def _with_help_in_one_line(settings: Settings) -> type:
         for parameter in docstring_parser.parse_from_object(home).params
     }
     types = typing.get_type_hints(type(settings))
-    fields = [
-        (
-            field.name,
-            typing.Annotated[types[field.name], tyro.conf.arg(help=help_of.get(field.name, ""))],
-            dataclasses.field(default=getattr(settings, field.name)),
-        )
-        for field in dataclasses.fields(settings)
-    ]
+    fields = []
+    for field in dataclasses.fields(settings):
+        called = field.metadata.get("positional")
+        arg = tyro.conf.arg(help=help_of.get(field.name, ""), metavar=called)
+        kind = typing.Annotated[types[field.name], arg]
+        if called:
+            kind = tyro.conf.Positional[kind]
+        fields.append((field.name, kind, dataclasses.field(default=getattr(settings, field.name))))
     return dataclasses.make_dataclass(type(settings).__name__, fields)
 
 
@@ -294,7 +325,7 @@ def _preset_name(project: Project, kind: str, arguments: list[str]) -> tuple[str
     if given in project.presets:
         return given, True
     machine = "gpu" if gpu_is_there() else "cpu"
-    if kind == "evaluate":
+    if kind in ("evaluate", "predict"):
         return machine, False
     folder = _value_of("--prepared", arguments) if kind == "train" else None
     if kind == "train" and folder is None and (project.prepared(False) / "manifest.json").exists():
@@ -342,6 +373,9 @@ def show(title: str, settings: Shared) -> None:
     fields = dataclasses.asdict(settings)
     width = max(len(name) for name in fields)
     for name, value in fields.items():
+        if isinstance(value, tuple):
+            more = f" and {len(value) - SHOWN_VALUES} more" if len(value) > SHOWN_VALUES else ""
+            value = " ".join(map(str, value[:SHOWN_VALUES])) + more
         print(f"  {name:<{width}}  {'' if value is None else value}")
 
 

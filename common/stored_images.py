@@ -8,6 +8,8 @@ coded with loss twice; everything else is stored as PNG, without loss.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,20 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-def stored_image(path: Path, side: int, stretch: bool = False) -> bytes:
+@dataclass(frozen=True)
+class StoredFilm:
+    """A film as it is stored, and how it lies in its square.
+
+    Attributes:
+        encoded: JPEG Baseline or PNG bytes of (side, side) uint8.
+        square: The square.
+    """
+
+    encoded: bytes
+    square: Letterbox
+
+
+def stored_film(path: Path, side: int, stretch: bool = False) -> StoredFilm:
     """A DICOM file as it is stored.
 
     Args:
@@ -27,18 +42,21 @@ def stored_image(path: Path, side: int, stretch: bool = False) -> bytes:
         side: Side of the square in pixels.
         stretch: Whether a film's proportions are given up to fill the square.
 
-    Returns:
-        JPEG Baseline or PNG bytes of (side, side) uint8.
-
     Raises:
         UserError: The file cannot be read.
     """
     from common.dicom import read_radiograph
 
     radiograph = read_radiograph(path)
+    square = Letterbox(*radiograph.pixels.shape, side, stretch)
     if radiograph.jpeg is not None and radiograph.pixels.shape == (side, side):
-        return radiograph.jpeg
-    return png(Letterbox(*radiograph.pixels.shape, side, stretch).into_square(radiograph.pixels))
+        return StoredFilm(radiograph.jpeg, square)
+    return StoredFilm(png(square.into_square(radiograph.pixels)), square)
+
+
+def stored_image(path: Path, side: int, stretch: bool = False) -> bytes:
+    """The bytes of `stored_film` alone."""
+    return stored_film(path, side, stretch).encoded
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -83,3 +101,8 @@ def decode_image(encoded: tf.Tensor, stored_side: int, side: int) -> tf.Tensor:
         return image
     scaled = tf.image.resize(image, (side, side), antialias=True)
     return tf.cast(tf.round(tf.clip_by_value(scaled, 0.0, 255.0)), tf.uint8)
+
+
+def model_inputs(films: Sequence[StoredFilm], side: int) -> np.ndarray:
+    """Films as a network sees those of a record: (n, side, side, 1) uint8."""
+    return np.stack([decode_image(one.encoded, one.square.side, side).numpy() for one in films])

@@ -22,7 +22,7 @@ def views_picture(
     path: Path,
     image: np.ndarray,
     spacing_mm: Sequence[float],
-    truth: np.ndarray,
+    truth: np.ndarray | None,
     predictions: Mapping[str, np.ndarray],
     title: str,
     synthetic: bool,
@@ -33,30 +33,32 @@ def views_picture(
         path: Where the PNG goes.
         image: (x, y, z) 0..255, canonical: right, front, head.
         spacing_mm: (3,) along x, y and z; the slices are drawn in true proportions.
-        truth: (x, y, z) labels; where it is empty the slices are through the first prediction.
+        truth: (x, y, z) labels; where it is empty, or None for not known, the slices are through
+            the first prediction.
         predictions: (x, y, z) labels by the title of their row.
         title: Stands over everything.
         synthetic: Whether the data was made up.
     """
-    centre = _centre([truth, *predictions.values()])
+    known = [] if truth is None else [(truth, TRUTH, "truth")]
+    centre = _centre([*(mask for mask, *_ in known), *predictions.values()])
     figure, axes = new_figure(3, len(predictions), 3.2, 3.3)
     for row, (name, prediction) in zip(axes, predictions.items(), strict=True):
         for one, (view, axis, sides) in zip(row, _VIEWS, strict=True):
             number = centre[axis]
-            planes = [radiological(of.take(number, axis)) for of in (image, truth, prediction)]
+            film = radiological(image.take(number, axis))
             across, up = (spacing_mm[other] for other in range(3) if other != axis)
-            rows, columns = planes[0].shape
+            rows, columns = film.shape
             extent = (0, columns * across, rows * up, 0)
-            one.imshow(planes[0], cmap="gray", vmin=0, vmax=255, extent=extent)
-            for labels, colour in ((planes[1], TRUTH), (planes[2], PREDICTION)):
-                _contours(one, labels, (across, up), colour)
+            one.imshow(film, cmap="gray", vmin=0, vmax=255, extent=extent)
+            for mask, colour, _ in (*known, (prediction, PREDICTION, "prediction")):
+                _contours(one, radiological(mask.take(number, axis)), (across, up), colour)
             _sides(one, sides)
             one.set_title(f"{view}, slice {number + 1} of {image.shape[axis]}", fontsize=9)
             one.set_axis_off()
         row[0].annotate(
             name, (-0.06, 0.5), xycoords="axes fraction", rotation=90, ha="center", va="center"
         )
-    for colour, label in ((TRUTH, "truth"), (PREDICTION, "prediction")):
+    for _, colour, label in (*known, (None, PREDICTION, "prediction")):
         axes[0, 0].plot([], [], color=colour, label=label)
     figure.legend(loc="outside lower center", fontsize=8, ncols=2)
     figure.suptitle(title, fontsize=10)

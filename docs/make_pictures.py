@@ -56,10 +56,10 @@ def _sample_sheet() -> None:
 
 def _atrium(run_folder: Path) -> None:
     from atrium_segmentation.config import PROJECT, EvaluateSettings
-    from atrium_segmentation.evaluate import TITLES, segment, whole_volumes
+    from atrium_segmentation.networks import TITLES, names_of, open_networks, segment
+    from atrium_segmentation.slices import whole_volumes
     from common import runs
     from common.backend import start_tensorflow
-    from common.fitting import load_model
     from common.gifs import Panel, write_gif
     from common.records import open_prepared
 
@@ -69,10 +69,9 @@ def _atrium(run_folder: Path) -> None:
     prepared = open_prepared(Path(run.config["prepared"]), PROJECT.name)
     volume = next(whole_volumes(prepared, ["test"]))
     panels = []
-    for network, title in TITLES.items():
-        model = load_model(run_folder / network / "model.keras")
-        mask = segment(model, volume, run.fitted["neighbours"], settings)
-        panels.append(Panel(title, truth=volume["mask"] > 0, prediction=mask > 0))
+    for network, models in open_networks([run], names_of([run])).items():
+        mask = segment(models, volume, settings)
+        panels.append(Panel(TITLES[network], truth=volume["mask"] > 0, prediction=mask > 0))
     write_gif(
         PICTURES / "atrium.gif",
         volume["image"],

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from common.settings import Preset, Project, SharedEvaluate, SharedPrepare, SharedTrain
+from common.settings import (
+    Preset,
+    Project,
+    Shared,
+    SharedEvaluate,
+    SharedPredict,
+    SharedPrepare,
+    SharedTrain,
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +64,8 @@ class TrainSettings(SharedTrain):
 
 
 @dataclass(frozen=True)
-class EvaluateSettings(SharedEvaluate):
-    """What evaluate.py takes."""
+class AveragingSettings(Shared):
+    """How a film's box comes about, in evaluate.py and predict.py alike."""
 
     flip: bool = False
     """Test-time averaging: the mean of the film's box and the mirrored film's, mirrored back. For
@@ -68,11 +76,22 @@ class EvaluateSettings(SharedEvaluate):
     3 % or scaled by 5 %, each brought back."""
 
 
+@dataclass(frozen=True)
+class EvaluateSettings(AveragingSettings, SharedEvaluate):
+    """What evaluate.py takes."""
+
+
+@dataclass(frozen=True)
+class PredictSettings(AveragingSettings, SharedPredict):
+    """What predict.py takes."""
+
+
 DEMO = Preset(
     about="the SYNTHETIC sample, two minutes. python train.py --preset demo",
     prepare=PrepareSettings(image_size=192, copies=1),
     train=TrainSettings(epochs=7, image_size=64, learning_rate=1e-3, patience=7),
     evaluate=EvaluateSettings(),
+    predict=PredictSettings(),
 )
 
 CPU = Preset(
@@ -87,6 +106,7 @@ CPU = Preset(
         averaging=0.99,
     ),
     evaluate=EvaluateSettings(),
+    predict=PredictSettings(),
 )
 
 GPU = Preset(
@@ -102,6 +122,7 @@ GPU = Preset(
         standardise=False,
     ),
     evaluate=EvaluateSettings(),
+    predict=PredictSettings(),
 )
 
 PROJECT = Project(

@@ -43,6 +43,7 @@ def main() -> None:
     from common.pipeline import stored_films
     from common.preparing import print_written
     from common.scores.boxes import box_scores, iou, scores_by_group
+    from heart_detection.inference import predict_boxes
     from heart_detection.train import images_and_boxes
 
     with runs.new_evaluation(folder, "boxes") as new:
@@ -111,16 +112,14 @@ def main() -> None:
         worst = np.argsort(ious)[: settings.pictures]
         films = stored_films(prepared, splits, "box", 4, [names[i] for i in worst])
         for rank, i in enumerate(worst, start=1):
-            square, film = squares[i], films[names[i]]
-            film = film[square.top :, square.left :][: square.height, : square.width]
             # The film is drawn at the size it was stored in; its boxes come along.
-            scale = np.tile([square.width / square.columns, square.height / square.rows], 2)
+            square = squares[i]
             pictures.append(
                 figures.box_picture(
                     new / "boxes" / f"{rank:02d}-{names[i]}.png",
-                    film,
-                    truth[i] * scale,
-                    predicted[i] * scale,
+                    square.cut_out(films[names[i]]),
+                    square.to_cut_out(truth[i]),
+                    square.to_cut_out(predicted[i]),
                     f"{names[i][:36]}\nIoU {ious[i]:.2f}",
                     synthetic,
                 )
@@ -132,33 +131,6 @@ def main() -> None:
     _print(metrics)
     written = [new / "metrics.json", new / "predictions.csv", *pictures]
     print_written([folder / path.relative_to(new) for path in written])
-
-
-def predict_boxes(model: Any, images: Any, batch_size: int, flip: bool, moves: bool) -> Any:
-    """The model's boxes (n, 4), (x0, y0, x1, y1) in fractions of the side.
-
-    Args:
-        model: Of images to boxes.
-        images: (n, side, side, 1) 0..255.
-        batch_size: Images at once.
-        flip: Take the mean with the boxes of the mirrored images, mirrored back.
-        moves: Take the mean with the boxes of moved images, moved back.
-    """
-    import numpy as np
-
-    from common import augment
-    from common.letterbox import mirrored
-
-    def predict(shown: Any) -> Any:
-        return model.predict(shown, batch_size, verbose=0)
-
-    found = [predict(images)]
-    for there, back in augment.fixed_moves(shift=0.03, scale=0.05) if moves else []:
-        of_moved = predict(augment.move_images(images.astype(np.float32), there).numpy())
-        found.append(augment.move_boxes(of_moved, back).numpy())
-    if flip:
-        found += [mirrored(predict(images[:, :, ::-1]))] * len(found)
-    return np.mean(found, axis=0)
 
 
 def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from common.settings import Preset, Project, SharedEvaluate, SharedPrepare, SharedTrain, require
+from common.settings import (
+    Preset,
+    Project,
+    Shared,
+    SharedEvaluate,
+    SharedPredict,
+    SharedPrepare,
+    SharedTrain,
+    require,
+)
 
 
 @dataclass(frozen=True)
@@ -60,8 +69,8 @@ class TrainSettings(SharedTrain):
 
 
 @dataclass(frozen=True)
-class EvaluateSettings(SharedEvaluate):
-    """What evaluate.py takes."""
+class DecisionSettings(Shared):
+    """How a film's probability and decision come about, in evaluate.py and predict.py alike."""
 
     sensitivity: float = 0.0
     """The decision's threshold: the highest that finds at least this share of the validation
@@ -80,12 +89,23 @@ class EvaluateSettings(SharedEvaluate):
             require(0 <= getattr(self, name) <= 1, name, "0 to 1", self)
 
 
+@dataclass(frozen=True)
+class EvaluateSettings(DecisionSettings, SharedEvaluate):
+    """What evaluate.py takes."""
+
+
+@dataclass(frozen=True)
+class PredictSettings(DecisionSettings, SharedPredict):
+    """What predict.py takes."""
+
+
 DEMO = Preset(
     about="the SYNTHETIC sample, two minutes. python train.py --preset demo",
     prepare=PrepareSettings(image_size=192, copies=1),
     # Few films, so small batches: the weights need steps more than the steps need films.
     train=TrainSettings(epochs=10, batch_size=8, image_size=64, learning_rate=5e-4, patience=10),
     evaluate=EvaluateSettings(),
+    predict=PredictSettings(),
 )
 
 CPU = Preset(
@@ -104,6 +124,7 @@ CPU = Preset(
         box_weight=0.3,
     ),
     evaluate=EvaluateSettings(),
+    predict=PredictSettings(),
 )
 
 GPU = Preset(
@@ -119,6 +140,7 @@ GPU = Preset(
         box_weight=0.3,
     ),
     evaluate=EvaluateSettings(),
+    predict=PredictSettings(),
 )
 
 PROJECT = Project(

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError, run_script
+from common.errors import run_script
 from common.settings import parse, show
 from pneumonia_classification.config import PROJECT, EvaluateSettings, PrepareSettings
 
@@ -33,12 +33,11 @@ def main() -> None:
     name, folder = runs.evaluation_folder(run, settings)
     start_tensorflow()
 
-    from common import fitting
     from common.artefacts import write_csv, write_json
     from common.pipeline import stored_films
     from common.preparing import print_written
     from common.scores import classification
-    from pneumonia_classification import report
+    from pneumonia_classification import inference, report
     from pneumonia_classification.train import predict
 
     with runs.new_evaluation(folder, "gradcam", "surest.png") as new:
@@ -47,41 +46,34 @@ def main() -> None:
             run, settings, folder, lambda into: _prepare_all(run, settings, into)
         )
         side = run.fitted["image_size"]
-        decision = _decision(run, settings)
+        decision = inference.decision(run, settings)
 
         # -- Predict.
-        model = fitting.load_model(run.folder / "model.keras")
-        if settings.gradcam_layer not in [layer.name for layer in model.layers]:
-            raise UserError(
-                f"--gradcam-layer {settings.gradcam_layer}: the model has no such layer; try "
-                "conv5_block3_out or conv4_block6_out"
-            )
+        model = inference.open_model(run, settings)
         said = predict(model, prepared, splits, side, settings.batch_size)
         cases = prepared.cases().set_index("case").loc[said["case"]].reset_index()
         cases["age"] = age_groups(cases["age_years"])
         cases["boxes"] = [
             boxes_in_square(case, prepared, side) for case in cases.to_dict("records")
         ]
-        cases["probability"] = _probabilities(said, settings)
+        cases["probability"] = inference.averaged(said, settings.flip)
         cases["calibrated"] = classification.with_temperature(
-            cases["probability"], decision["temperature"]
+            cases["probability"], decision.temperature
         )
-        cases["predicted"] = (cases["probability"] >= decision["threshold"]).astype(int)
+        cases["predicted"] = (cases["probability"] >= decision.threshold).astype(int)
         shown = runs.name_of_data(prepared.manifest, name)
         print(f"\n{shown}: {len(cases)} cases of {cases['patient'].nunique()} patients", flush=True)
 
         # -- Score, beside what needs no pixel.
         scored = [cases[column] for column in ("label", "probability", "patient")]
-        metrics = classification.classification_scores(
-            *scored, decision["threshold"], settings.seed
-        )
-        metrics["threshold_from"] = decision["from"]
+        metrics = classification.classification_scores(*scored, decision.threshold, settings.seed)
+        metrics["threshold_from"] = decision.source
         metrics["flip"] = settings.flip
-        metrics["calibration"] = classification.calibration(*scored[:2], decision["temperature"])
+        metrics["calibration"] = classification.calibration(*scored[:2], decision.temperature)
         metrics["baselines"] = _baselines(run, cases, settings)
         for key, column in report.GROUPS.items():
             metrics[key] = classification.scores_by_group(
-                cases[column], *scored, decision["threshold"], settings.seed
+                cases[column], *scored, decision.threshold, settings.seed
             )
 
         # -- Explain: the map of every case with a radiologist's box, and of those drawn.
@@ -116,39 +108,6 @@ def age_groups(years: Any) -> Any:
     names = ["0-17", "18-39", "40-64", "65+"]
     groups = pd.cut(years, [0, 18, 40, 65, 200], right=False, labels=names)
     return groups.astype(object).where(groups.notna(), "")
-
-
-def _probabilities(said: Any, settings: EvaluateSettings) -> Any:
-    if settings.flip:
-        return ((said["probability"] + said["mirrored"]) / 2).to_numpy()
-    return said["probability"].to_numpy()
-
-
-def _decision(run: Any, settings: EvaluateSettings) -> dict[str, Any]:
-    """What turns a probability into a decision, from the run's validation split alone."""
-    import pandas as pd
-
-    from common.scores import classification
-
-    try:
-        held_out = pd.read_csv(run.folder / "validation.csv")
-        labels, scores = held_out["label"].to_numpy(), _probabilities(held_out, settings)
-    except (OSError, KeyError, ValueError) as error:
-        raise UserError(
-            f"{run.folder / 'validation.csv'}: is not there or damaged; train again into another "
-            "folder"
-        ) from error
-    if settings.threshold:
-        threshold, source = settings.threshold, "given"
-    elif len(set(labels)) < 2:
-        threshold, source = 0.5, "0.5, one class"
-    elif settings.sensitivity:
-        threshold = classification.threshold_for_sensitivity(labels, scores, settings.sensitivity)
-        source = f"validation, sensitivity {settings.sensitivity:g}"
-    else:
-        threshold, source = classification.youden_threshold(labels, scores), "validation, Youden"
-    temperature = classification.fit_temperature(labels, scores)
-    return {"threshold": float(threshold), "from": source, "temperature": temperature}
 
 
 def _baselines(run: Any, cases: Any, settings: EvaluateSettings) -> dict[str, Any]:

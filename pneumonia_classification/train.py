@@ -169,15 +169,15 @@ def predict(model: Any, prepared: Any, splits: list[str], side: int, batch_size:
     import numpy as np
     import pandas as pd
 
+    from pneumonia_classification.inference import probabilities
+
     parts = []
     for batch in images_and_labels(prepared, splits, side).batch(batch_size).as_numpy_iterator():
-        images = batch["image"]
         parts.append(
             {
                 "case": [case.decode() for case in batch["case"]],
                 "label": batch["label"][:, 0].astype(int),
-                "probability": model.predict_on_batch(images)[:, 0].astype(float),
-                "mirrored": model.predict_on_batch(images[:, :, ::-1])[:, 0].astype(float),
+                **probabilities(model, batch["image"]),
             }
         )
     return pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})

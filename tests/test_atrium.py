@@ -221,7 +221,7 @@ def test_what_is_said_in_a_plane_comes_back_to_its_voxels():
     model = keras.Model(seen, tell(seen))
     tell.set_weights([np.array([0.0, 1.0, 0.0]).reshape(1, 1, 3, 1)])
     working = np.random.default_rng(0).integers(0, 2, (5, 37, 40), np.uint8)
-    volume = {"working": working, "mask": np.zeros((40, 37, 5), np.uint8)}
+    volume = {"working": working, "image": np.zeros((40, 37, 5), np.uint8)}
     volume["affine"] = volume["working_affine"] = np.eye(4)
     for planes in (*([plane] for plane in PLANES), list(PLANES)):
         for flip in (False, True):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heart_detection.evaluate import predict_boxes
+from heart_detection.inference import predict_boxes
 from tests.common.drawing import rectangle, seen_box
 
 SIDE = 64

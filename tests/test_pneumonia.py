@@ -81,11 +81,11 @@ def test_a_threshold_of_ones_own_decides(whole):
     from common.runs import open_run
     from pneumonia_classification.config import PROJECT as SETTINGS
     from pneumonia_classification.config import EvaluateSettings
-    from pneumonia_classification.evaluate import _decision
+    from pneumonia_classification.inference import decision
 
     settings = EvaluateSettings(run=whole(PROJECT).run, threshold=0.9)
-    found = _decision(open_run(SETTINGS, settings), settings)
-    assert (found["threshold"], found["from"]) == (0.9, "given")
+    found = decision(open_run(SETTINGS, settings), settings)
+    assert (found.threshold, found.source) == (0.9, "given")
 
 
 def test_groups_are_those_of_the_header(whole):

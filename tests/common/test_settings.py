@@ -14,6 +14,7 @@ from common.settings import (
     Preset,
     Project,
     SharedEvaluate,
+    SharedPredict,
     SharedPrepare,
     SharedTrain,
     newest_run,
@@ -54,7 +55,7 @@ class Here(Project):
 def preset(epochs):
     return Preset(
         f"about {epochs} epochs", SharedPrepare(folds=epochs), TrainSettings(epochs=epochs),
-        SharedEvaluate(pictures=epochs),
+        SharedEvaluate(pictures=epochs), SharedPredict(pictures=epochs),
     )  # fmt: skip
 
 
@@ -240,3 +241,26 @@ def test_places_by_default():
     assert found.prepared(True) == root / "data" / "prepared" / "SYNTHETIC-heart_detection"
     assert found.prepared(False) == root / "data" / "prepared" / "heart_detection"
     assert found.runs == root / "runs" / "heart_detection"
+
+
+def predict(project, *arguments):
+    return parse(project, "predict", "Predict.", list(arguments))
+
+
+def test_inputs_stand_without_a_flag(project):
+    for arguments in (
+        ["a.dcm", "b", "--run", "r", "--output", "o"],
+        ["--run", "r", "a.dcm", "b", "--output", "o"],
+        ["--run", "r", "--output", "o", "a.dcm", "b"],
+    ):
+        assert predict(project, *arguments) == SharedPredict(
+            preset="cpu", inputs=(Path("a.dcm"), Path("b")), run=Path("r"), output=Path("o"),
+            pictures=3,
+        )  # fmt: skip
+    assert predict(project).inputs == ()
+
+
+def test_of_thousands_of_inputs_the_first_are_shown(project, capsys):
+    show("Predict", predict(project, *(f"{number}.dcm" for number in range(3000))))
+    said = capsys.readouterr().out
+    assert "0.dcm 1.dcm 2.dcm 3.dcm and 2996 more" in said and "4.dcm" not in said

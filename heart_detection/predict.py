@@ -1,0 +1,84 @@
+"""Ask a heart run about films that have no box.
+
+Reads a run that ended, and DICOM files or folders of them. Writes predictions.csv (a row a file:
+the box in the image's own pixels, half-open), pictures/ (each film with its box in red),
+model_card.md and predictions.json. A file that cannot be read is named, and its row says why.
+Started again, it goes on, or says that all is there.
+
+    python predict.py films/ another.dcm --run runs/my-run --output said
+    python predict.py films/ --run runs/my-run --pictures 0
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from common.errors import run_script
+from common.settings import parse, show
+from heart_detection.config import PROJECT, PredictSettings
+from heart_detection.prepare_data import BOX
+
+COLUMNS = (*BOX, "picture")
+
+
+def main() -> None:
+    """The script."""
+    settings = parse(PROJECT, "predict", __doc__)
+    show("Predict the box of the heart on chest films", settings)
+
+    from common import inputs, predicting, runs
+    from common.artefacts import only_one
+    from common.dicom_file import SUFFIXES, is_dicom
+    from common.preparing import print_written
+    from heart_detection.about import ABOUT
+
+    run = runs.open_run(PROJECT, settings)
+    folder = settings.output or run.folder / "predictions"
+    films = inputs.find_inputs(settings.inputs, "DICOM", is_dicom, SUFFIXES, folder)
+    with only_one(folder):
+        predictions = predicting.begin(folder, films, run, settings)
+        if predictions is None:
+            return
+        print(f"\n{len(films)} files", flush=True)
+        _predict(predictions, run, settings)
+        written = predictions.finish(run, ABOUT, COLUMNS)
+    print_written(written)
+
+
+def _predict(predictions: Any, run: Any, settings: PredictSettings) -> None:
+    """Every film that has no row yet: as train.py saw its films, as evaluate.py scores them."""
+    from common.backend import start_tensorflow
+
+    start_tensorflow()
+
+    from common import fitting
+    from common.figures import box_picture
+    from common.stored_images import model_inputs, stored_film, stored_pixels
+    from heart_detection.inference import predict_boxes
+
+    model = fitting.load_model(run.folder / "model.keras")
+    read = partial(stored_film, side=run.config["data"]["settings"]["image_size"])
+    for batch in predictions.read(read, settings.batch_size, settings.workers):
+        images = model_inputs([film for _, film in batch], run.fitted["image_size"])
+        found = predict_boxes(model, images, settings.batch_size, settings.flip, settings.moves)
+        rows = []
+        for (one, film), fractions in zip(batch, found, strict=True):
+            box = film.square.to_pixels(fractions)
+            picture = predictions.picture(one, settings.pictures)
+            if picture:
+                box_picture(
+                    predictions.folder / picture,
+                    film.square.cut_out(stored_pixels(film.encoded)),
+                    None,
+                    film.square.to_cut_out(box),
+                    one.file[-36:],
+                    run.config["synthetic"],
+                )
+            edges = dict(zip(BOX, box.round(2).tolist(), strict=True))
+            rows.append({"file": one.file, **edges, "picture": picture})
+        predictions.add(rows)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,94 @@
+"""From a film's pixels to a probability and a decision: one way for every script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from common.errors import UserError
+from pneumonia_classification.config import DecisionSettings
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What turns a probability into a decision, from the run's validation split alone.
+
+    Attributes:
+        threshold: Probabilities from here on are called pneumonia.
+        source: Where it is from, in words.
+        temperature: Of the calibrated probabilities (Guo et al. 2017, arXiv:1706.04599).
+    """
+
+    threshold: float
+    source: str
+    temperature: float
+
+
+def open_model(run: Any, settings: DecisionSettings) -> Any:
+    """The run's network.
+
+    Raises:
+        UserError: It cannot be loaded, or has no layer of the name that Grad-CAM is to look at.
+    """
+    from common import fitting
+
+    model = fitting.load_model(run.folder / "model.keras")
+    if settings.gradcam_layer not in [layer.name for layer in model.layers]:
+        raise UserError(
+            f"--gradcam-layer {settings.gradcam_layer}: the model has no such layer; try "
+            "conv5_block3_out or conv4_block6_out"
+        )
+    return model
+
+
+def probabilities(model: Any, images: Any) -> dict[str, Any]:
+    """What a network says of a batch of films.
+
+    Args:
+        model: Of images to probabilities.
+        images: (n, side, side, 1) 0..255.
+
+    Returns:
+        ``probability`` (n,) and ``mirrored`` (n,), that of the film's mirror image.
+    """
+    return {
+        "probability": model.predict_on_batch(images)[:, 0].astype(float),
+        "mirrored": model.predict_on_batch(images[:, :, ::-1])[:, 0].astype(float),
+    }
+
+
+def averaged(said: Mapping[str, Any], flip: bool) -> Any:
+    """The probabilities (n,), with ``flip`` the mean of the film's and its mirror image's."""
+    return (said["probability"] + said["mirrored"]) / 2 if flip else said["probability"]
+
+
+def decision(run: Any, settings: DecisionSettings) -> Decision:
+    """The run's threshold and temperature.
+
+    Raises:
+        UserError: The run has no readable ``validation.csv``.
+    """
+    import pandas as pd
+
+    from common.scores import classification
+
+    try:
+        held_out = pd.read_csv(run.folder / "validation.csv")
+        labels = held_out["label"].to_numpy()
+        scores = averaged(held_out, settings.flip).to_numpy()
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(
+            f"{run.folder / 'validation.csv'}: is not there or damaged; train again into another "
+            "folder"
+        ) from error
+    if settings.threshold:
+        threshold, source = settings.threshold, "given"
+    elif len(set(labels)) < 2:
+        threshold, source = 0.5, "0.5, one class"
+    elif settings.sensitivity:
+        threshold = classification.threshold_for_sensitivity(labels, scores, settings.sensitivity)
+        source = f"validation, sensitivity {settings.sensitivity:g}"
+    else:
+        threshold, source = classification.youden_threshold(labels, scores), "validation, Youden"
+    return Decision(float(threshold), source, classification.fit_temperature(labels, scores))

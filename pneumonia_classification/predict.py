@@ -1,0 +1,105 @@
+"""Ask a pneumonia run about films that have no label.
+
+Reads a run that ended, and DICOM files or folders of them. Writes predictions.csv (a row a file:
+its probability, the calibrated one, and the decision at the run's threshold), pictures/ (each film
+beside its Grad-CAM map), model_card.md and predictions.json. A file that cannot be read is named,
+and its row says why. Started again, it goes on, or says that all is there.
+
+    python predict.py films/ another.dcm --run runs/my-run --output said
+    python predict.py films/ --run runs/my-run --pictures 0
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from common.errors import run_script
+from common.settings import parse, show
+from pneumonia_classification.config import PROJECT, PredictSettings
+
+COLUMNS = ("probability", "calibrated", "predicted", "picture")
+
+
+def main() -> None:
+    """The script."""
+    settings = parse(PROJECT, "predict", __doc__)
+    show("Predict pneumonia on chest films", settings)
+
+    from common import inputs, predicting, runs
+    from common.artefacts import only_one
+    from common.dicom_file import SUFFIXES, is_dicom
+    from common.preparing import print_written
+    from pneumonia_classification import inference
+    from pneumonia_classification.about import ABOUT
+
+    run = runs.open_run(PROJECT, settings)
+    folder = settings.output or run.folder / "predictions"
+    films = inputs.find_inputs(settings.inputs, "DICOM", is_dicom, SUFFIXES, folder)
+    decision = inference.decision(run, settings)
+    with only_one(folder):
+        predictions = predicting.begin(folder, films, run, settings, decision=vars(decision))
+        if predictions is None:
+            return
+        print(
+            f"\n{len(films)} files; called pneumonia from {decision.threshold:.3f} on "
+            f"({decision.source})",
+            flush=True,
+        )
+        _predict(predictions, run, decision, settings)
+        written = predictions.finish(run, ABOUT, COLUMNS)
+    print_written(written)
+
+
+def _predict(predictions: Any, run: Any, decision: Any, settings: PredictSettings) -> None:
+    """Every film that has no row yet: as train.py saw its films, as evaluate.py scores them."""
+    from common.backend import start_tensorflow
+
+    start_tensorflow()
+
+    from common.explain import gradcam
+    from common.scores.classification import with_temperature
+    from common.stored_images import model_inputs, stored_film
+    from pneumonia_classification import inference
+
+    model = inference.open_model(run, settings)
+    data = run.config["data"]["settings"]
+    read = partial(stored_film, side=data["image_size"], stretch=data["proportions"] == "stretch")
+    for batch in predictions.read(read, settings.batch_size, settings.workers):
+        images = model_inputs([film for _, film in batch], run.fitted["image_size"])
+        scores = inference.averaged(inference.probabilities(model, images), settings.flip)
+        rows = [
+            {
+                "file": one.file,
+                "probability": round(float(score), 6),
+                "calibrated": round(float(with_temperature(score, decision.temperature)), 6),
+                "predicted": int(score >= decision.threshold),
+                "picture": predictions.picture(one, settings.pictures),
+            }
+            for (one, _), score in zip(batch, scores, strict=True)
+        ]
+        drawn = [i for i, row in enumerate(rows) if row["picture"]]
+        maps = gradcam(model, images[drawn], settings.gradcam_layer) if drawn else []
+        for i, heat in zip(drawn, maps, strict=True):
+            _draw(predictions.folder, batch[i][1], rows[i], heat, decision, run)
+        predictions.add(rows)
+
+
+def _draw(folder: Any, film: Any, row: Any, heat: Any, decision: Any, run: Any) -> None:
+    from common.figures import gradcam_picture
+    from common.stored_images import stored_pixels
+
+    said = "pneumonia" if row["predicted"] else "no pneumonia"
+    gradcam_picture(
+        folder / row["picture"],
+        stored_pixels(film.encoded),
+        heat,
+        [],
+        f"{row['file'][-36:]}\nprobability {row['probability']:.2f}: {said} "
+        f"(from {decision.threshold:.2f} on)",
+        run.config["synthetic"],
+    )
+
+
+if __name__ == "__main__":
+    run_script(main)
