@@ -84,7 +84,7 @@ def _predict(
                 volume["spacing_mm"],
                 None,
                 {TITLES[network]: labels},
-                one.file[-60:],
+                one.name[:60],
                 run.config["synthetic"],
             )
         in_ml = {

@@ -72,7 +72,7 @@ def _predict(predictions: Any, run: Any, settings: PredictSettings) -> None:
                     film.square.cut_out(stored_pixels(film.encoded)),
                     None,
                     film.square.to_cut_out(box),
-                    one.file[-36:],
+                    one.name[:36],
                     run.config["synthetic"],
                 )
             edges = dict(zip(BOX, box.round(2).tolist(), strict=True))

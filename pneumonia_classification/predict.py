@@ -12,6 +12,7 @@ and its row says why. Started again, it goes on, or says that all is there.
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from common.errors import run_script
@@ -81,11 +82,14 @@ def _predict(predictions: Any, run: Any, decision: Any, settings: PredictSetting
         drawn = [i for i, row in enumerate(rows) if row["picture"]]
         maps = gradcam(model, images[drawn], settings.gradcam_layer) if drawn else []
         for i, heat in zip(drawn, maps, strict=True):
-            _draw(predictions.folder, batch[i][1], rows[i], heat, decision, run)
+            one, film = batch[i]
+            _draw(predictions.folder, one.name, film, rows[i], heat, decision, run)
         predictions.add(rows)
 
 
-def _draw(folder: Any, film: Any, row: Any, heat: Any, decision: Any, run: Any) -> None:
+def _draw(
+    folder: Path, name: str, film: Any, row: dict[str, Any], heat: Any, decision: Any, run: Any
+) -> None:
     from common.figures import gradcam_picture
     from common.stored_images import stored_pixels
 
@@ -95,7 +99,7 @@ def _draw(folder: Any, film: Any, row: Any, heat: Any, decision: Any, run: Any) 
         stored_pixels(film.encoded),
         heat,
         [],
-        f"{row['file'][-36:]}\nprobability {row['probability']:.2f}: {said} "
+        f"{name[:36]}\nprobability {row['probability']:.2f}: {said} "
         f"(from {decision.threshold:.2f} on)",
         run.config["synthetic"],
     )

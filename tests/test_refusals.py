@@ -15,7 +15,7 @@ from tests.scripts import PROJECTS, ROOT, TINY_DATA, refused, run
 # ---- The command line
 
 
-@pytest.mark.parametrize("script", ["prepare_data", "train", "evaluate"])
+@pytest.mark.parametrize("script", ["prepare_data", "train", "evaluate", "predict"])
 @pytest.mark.parametrize("project", PROJECTS)
 def test_help_shows_every_setting_and_starts_no_tensorflow(project, script, tmp_path):
     import dataclasses
@@ -35,9 +35,10 @@ def test_help_shows_every_setting_and_starts_no_tensorflow(project, script, tmp_
         assert not re.search(r"\| +(tensorflow|keras|pandas|sklearn)$", done.stderr, re.MULTILINE)
         answers.append(done.stdout)
     config = importlib.import_module(f"{project}.config")
-    kind = {"prepare_data": "Prepare", "train": "Train", "evaluate": "Evaluate"}[script]
-    for field in dataclasses.fields(getattr(config, f"{kind}Settings")):
-        assert f"--{field.name.replace('_', '-')}" in answers[0]
+    kinds = {"prepare_data": "Prepare", "train": "Train", "evaluate": "Evaluate"}
+    for field in dataclasses.fields(getattr(config, f"{kinds.get(script, 'Predict')}Settings")):
+        flag = f"--{field.name.replace('_', '-')}"
+        assert field.metadata.get("positional", flag) in answers[0]
     without_name = {answer.split("\n", 1)[1] for answer in answers}
     assert len(without_name) == 1
 
