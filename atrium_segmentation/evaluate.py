@@ -41,6 +41,8 @@ def main() -> None:
     from tqdm import tqdm
 
     from atrium_segmentation.networks import further_runs, names_of, open_networks, segment
+    from atrium_segmentation.page import write_page
+    from atrium_segmentation.scores import mean_and_interval, scores_of, summary
     from atrium_segmentation.slices import whole_volumes
     from common.artefacts import write_csv, write_json
     from common.nifti import write_mask
@@ -76,11 +78,11 @@ def main() -> None:
                 seconds[network] += time.monotonic() - began
                 path = new / "masks" / f"{case}-{network}.nii.gz"
                 write_mask(path, values[found[network]], volume["grid_header"])
-            scores = {what: _scores(volume, mask, labels) for what, mask in found.items()}
+            scores = {what: scores_of(volume, mask, labels) for what, mask in found.items()}
             scored.append({"case": case, "patient": patients[case], **scores})
 
         # -- Write.
-        mean_shape = _summary("mean_shape", scored, labels, settings.seed)
+        mean_shape = summary("mean_shape", scored, labels, settings.seed)
         metrics = {
             "n": len(scored),
             "labels": labels,
@@ -89,7 +91,7 @@ def main() -> None:
             "ensemble": len(members),
             "models": {
                 network: {
-                    **_summary(network, scored, labels, settings.seed),
+                    **summary(network, scored, labels, settings.seed),
                     **_training(members, network),
                     "seconds_per_volume": seconds[network] / len(scored),
                 }
@@ -100,7 +102,7 @@ def main() -> None:
         }
         if len(networks) == 2:
             less = [row["unet"]["dice"] - row["fcn8"]["dice"] for row in scored]
-            metrics["unet_minus_fcn8"] = _mean_and_interval(less, scored, settings.seed)
+            metrics["unet_minus_fcn8"] = mean_and_interval(less, scored, settings.seed)
         rows = [
             {
                 "case": row["case"],
@@ -114,65 +116,30 @@ def main() -> None:
             for label in labels
         ]
         write_csv(new / "predictions.csv", rows[0], rows)
-        pictures = report.draw(
+        examples = report.draw_cases(
             new,
             scored,
             whole_volumes(prepared, splits),
             settings.pictures,
             run.config["synthetic"],
         )
+        report.draw_scores(new, scored, run.config["synthetic"])
+        metrics["examples"] = [vars(one) for one in examples]
         write_json(
             new / "metrics.json",
             runs.metrics_of(run, prepared, cases, name, settings, metrics),
         )
+        page = write_page(run, new)
     report.print_scores(metrics)
-    written = [new / "metrics.json", new / "predictions.csv", new / "masks", *pictures]
-    print_written([folder / path.relative_to(new) for path in written])
-
-
-def _scores(volume: dict[str, Any], mask: Any, labels: Sequence[str]) -> dict[str, Any]:
-    """Every score of a mask: its mean over labels, and each label's own."""
-    from common.scores.volumes import volume_scores
-
-    per_label = {
-        label: volume_scores(volume["mask"] == value, mask == value, volume["spacing_mm"])
-        for value, label in enumerate(labels, start=1)
-    }
-    of_each = list(per_label.values())
-    mean = {name: sum(of[name] for of in of_each) / len(of_each) for name in of_each[0]}
-    return {**mean, "per_label": per_label}
-
-
-def _summary(
-    what: str, scored: list[dict[str, Any]], labels: Sequence[str], seed: int
-) -> dict[str, Any]:
-    """Every score of a network or baseline over cases, with its interval over patients."""
-
-    def over_cases(scores: list[dict[str, Any]]) -> dict[str, Any]:
-        summed = {
-            name: _mean_and_interval([of[name] for of in scores], scored, seed)
-            for name in ("dice", "jaccard", "hd95_mm", "assd_mm")
-        }
-        summed["dice"]["min"] = min(of["dice"] for of in scores)
-        errors = [abs(of["predicted_ml"] - of["truth_ml"]) for of in scores]
-        return {**summed, "volume_error_ml": _mean_and_interval(errors, scored, seed)}
-
-    of_cases = [row[what] for row in scored]
-    per_label = {
-        label: over_cases([scores["per_label"][label] for scores in of_cases]) for label in labels
-    }
-    return {**over_cases(of_cases), "per_label": per_label}
-
-
-def _mean_and_interval(
-    values: list[float], scored: list[dict[str, Any]], seed: int
-) -> dict[str, Any]:
-    import numpy as np
-
-    from common.scores.intervals import ci95_of_mean
-
-    owners = [row["patient"] for row in scored]
-    return {"mean": float(np.mean(values)), "ci95": ci95_of_mean(values, owners, seed)}
+    print_written(
+        [
+            folder / page.name,
+            *(folder / file for file in ("metrics.json", "predictions.csv")),
+            *sorted(folder.glob("*.png")),
+            folder / "masks",
+            *(folder / file for one in examples for file in one.files),
+        ]
+    )
 
 
 def _training(members: Sequence[Any], network: str) -> dict[str, Any]:

@@ -1,13 +1,16 @@
-"""What evaluate.py prints and draws."""
+"""What evaluate.py prints and draws of an atrium run's scores."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from atrium_segmentation.networks import TITLES
+from common.examples import Example, worst_typical_best
+from common.results import with_interval
+from common.tables import MISSING, Table, print_table
 
 ROWS = (
     ("Dice", "dice", 3),
@@ -18,51 +21,41 @@ ROWS = (
 )
 """Title, name in metrics.json and digits of every score, as they are printed."""
 
-
-def print_scores(metrics: dict[str, Any]) -> None:
-    """Every score of the networks beside the mean shape's, and the worst cases by name."""
-    models = metrics["models"]
-    columns = [*models.values(), metrics["baselines"]["mean_shape"]["scores"]]
-
-    def line(title: str, cells: Sequence[str]) -> None:
-        print(f"  {title:<27}{''.join(f'{cell:<23}' for cell in cells)}".rstrip())
-
-    print()
-    line("", [*(TITLES[name] for name in models), "mean shape"])
-    for title, name, digits in ROWS:
-        line(title, [_with_interval(of[name], digits) for of in columns])
-        if name == "dice":
-            line("lowest Dice of a case", [f"{of['dice']['min']:.3f}" for of in columns])
-    for label in metrics["labels"] if len(metrics["labels"]) > 1 else ():
-        line(
-            f"Dice, {label}", [_with_interval(of["per_label"][label]["dice"], 3) for of in columns]
-        )
-    line("parameters", [f"{of['parameters']:,}" for of in models.values()])
-    line("minutes of training", [f"{of['training_minutes']:.1f}" for of in models.values()])
-    memory = [of["training_peak_memory_mib"] for of in models.values()]
-    line("MiB at its peak", [f"{peak:,}" if peak else "-" for peak in memory])
-    line("seconds a volume", [f"{of['seconds_per_volume']:.2f}" for of in models.values()])
-    if "unet_minus_fcn8" in metrics:
-        difference = metrics["unet_minus_fcn8"]
-        low, high = difference["ci95"]
-        print(
-            f"\n  U-Net's Dice less FCN-8's, case by case: {difference['mean']:+.3f} "
-            f"[{low:+.3f}, {high:+.3f}]"
-        )
-    for name in models:
-        worst = sorted(metrics["cases"], key=lambda row: row[name]["dice"])[:3]
-        named = ", ".join(f"{row['case']} {row[name]['dice']:.3f}" for row in worst)
-        print(f"  worst cases of {TITLES[name]}: {named}")
+CASES, VOLUMES = "dice_by_case.png", "volumes.png"
+FILES = (("gifs", "-models.gif"), ("views", ".png"), ("gifs", "-truth.gif"))
+"""Folder and end of the name of each picture of a case."""
 
 
-def draw(
+def draw_scores(folder: Path, cases: Sequence[Mapping[str, Any]], synthetic: bool) -> None:
+    """Draw the Dice of every case beside the mean shape's, and the volumes against the true ones.
+
+    Args:
+        folder: The evaluation's.
+        cases: The rows of metrics.json, a case each.
+        synthetic: Whether the data was made up.
+    """
+    from common.charts import agreement_picture, cases_picture
+
+    networks = networks_of(cases)
+
+    def of_networks(score: str) -> dict[str, list[float]]:
+        return {TITLES[name]: [row[name][score] for row in cases] for name in networks}
+
+    mean_shape = [row["mean_shape"]["dice"] for row in cases]
+    cases_picture(folder / CASES, of_networks("dice"), mean_shape, "Dice", synthetic)
+    truth = [row[networks[0]]["truth_ml"] for row in cases]
+    quantity = "volume, ml"
+    agreement_picture(folder / VOLUMES, truth, of_networks("predicted_ml"), quantity, synthetic)
+
+
+def draw_cases(
     folder: Path,
     cases: list[dict[str, Any]],
     volumes: Any,
     pictures: int,
     synthetic: bool,
-) -> list[Path]:
-    """The worst case, the best, and some between, named after their rank.
+) -> list[Example]:
+    """Draw the worst cases, typical ones and the best, named after their rank.
 
     Of each a GIF of the truth and one of the networks' masks, read from ``masks/``, and a picture
     of the three orthogonal views.
@@ -81,44 +74,75 @@ def draw(
     from common.nifti import read_volume
     from common.views import views_picture
 
-    networks = [name for name in TITLES if name in cases[0]]
-    order = np.argsort([row[networks[-1]]["dice"] for row in cases])
-    places = np.unique(np.linspace(0, len(order) - 1, pictures).round().astype(int))
-    drawn = {cases[order[place]]["case"]: place for place in places[:pictures]}
-    scores, written = {row["case"]: row for row in cases}, []
-    shown = (one for one in volumes if one["case"] in drawn)
+    networks = networks_of(cases)
+    drawn = worst_typical_best([row[networks[0]]["dice"] for row in cases], pictures)
+    ranks = {cases[row]["case"]: rank for rank, row in enumerate(drawn, start=1)}
+    scores, examples = {row["case"]: row for row in cases}, {}
+    shown = (one for one in volumes if one["case"] in ranks)
     for volume in tqdm(shown, total=len(drawn), unit="case drawn", file=sys.stdout):
         case, truth = volume["case"], volume["mask"]
-        name = f"{drawn[case] + 1:02d}-{case}"
+        name = f"{ranks[case]:02d}-{case}"
         masks = {
             f"{TITLES[network]}, Dice {scores[case][network]['dice']:.3f}": read_volume(
                 folder / "masks" / f"{case}-{network}.nii.gz"
             ).voxels.astype(np.uint8)
-            for network in networks
+            for network in reversed(networks)
         }
         panels = [Panel(title, truth, mask) for title, mask in masks.items()]
         legend = f"{case}  blue: truth, red: prediction"
         image, spacing_mm = volume["image"], volume["spacing_mm"]
-        written += [
-            write_gif(
-                folder / "gifs" / f"{name}-truth.gif",
-                image,
-                spacing_mm,
-                [Panel("truth", truth)],
-                case,
-                synthetic,
-            ),
-            write_gif(
-                folder / "gifs" / f"{name}-models.gif", image, spacing_mm, panels, legend, synthetic
-            ),
-            views_picture(
-                folder / "views" / f"{name}.png", image, spacing_mm, truth, masks, case, synthetic
-            ),
-        ]
-    return written
+        files = tuple(f"{kind}/{name}{end}" for kind, end in FILES)
+        models, view, of_truth = (folder / file for file in files)
+        write_gif(models, image, spacing_mm, panels, legend, synthetic)
+        views_picture(view, image, spacing_mm, truth, masks, case, synthetic)
+        write_gif(of_truth, image, spacing_mm, [Panel("truth", truth)], case, synthetic)
+        examples[case] = files
+    return [
+        Example(cases[row]["case"], kind, examples[cases[row]["case"]])
+        for row, kind in drawn.items()
+    ]
 
 
-def _with_interval(score: dict[str, Any], digits: int) -> str:
-    ends = score.get("ci95")
-    interval = f" [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]" if ends else ""
-    return f"{score['mean']:.{digits}f}{interval}"
+def print_scores(metrics: Mapping[str, Any]) -> None:
+    """Print every score of the networks beside the mean shape's, and the worst cases by name."""
+    for table in tables(metrics):
+        print_table(table)
+    print()
+    if "unet_minus_fcn8" in metrics:
+        difference = with_interval(metrics["unet_minus_fcn8"], "mean", sign="+")
+        print(f"  U-Net's Dice less FCN-8's, case by case: {difference}")
+    for name in metrics["models"]:
+        worst = sorted(metrics["cases"], key=lambda row: row[name]["dice"])[:3]
+        named = ", ".join(f"{row['case']} {row[name]['dice']:.3f}" for row in worst)
+        print(f"  worst cases of {TITLES[name]}: {named}")
+
+
+def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
+    """All scores beside the mean shape's, and what the networks cost."""
+    models = metrics["models"]
+    columns = [*models.values(), metrics["baselines"]["mean_shape"]["scores"]]
+    rows = []
+    for title, name, digits in ROWS:
+        rows.append((title, *(with_interval(of[name], "mean", digits) for of in columns)))
+        if name == "dice":
+            rows.append(("lowest Dice of a case", *(f"{of['dice']['min']:.3f}" for of in columns)))
+    for label in metrics["labels"] if len(metrics["labels"]) > 1 else ():
+        dices = (with_interval(of["per_label"][label]["dice"], "mean") for of in columns)
+        rows.append((f"Dice, {label}", *dices))
+    titles = tuple(TITLES[name] for name in models)
+    memory = (of["training_peak_memory_mib"] for of in models.values())
+    cost = (
+        ("parameters", *(f"{of['parameters']:,}" for of in models.values())),
+        ("minutes of training", *(f"{of['training_minutes']:.1f}" for of in models.values())),
+        ("MiB at its peak", *(f"{peak:,}" if peak else MISSING for peak in memory)),
+        ("seconds a volume", *(f"{of['seconds_per_volume']:.2f}" for of in models.values())),
+    )
+    return (
+        Table("", ("score", *titles, "mean shape"), tuple(rows)),
+        Table("", ("cost", *titles), cost),
+    )
+
+
+def networks_of(cases: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The networks that were scored, the main one first."""
+    return [name for name in reversed(TITLES) if name in cases[0]]

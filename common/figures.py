@@ -1,7 +1,8 @@
-"""Pictures of radiographs and scores as PNG: one palette and one style.
+"""Pictures of radiographs as PNG, and the one palette and style of all that is drawn.
 
-Blue is the truth and vermilion red the prediction, on film and in charts alike; the two differ
-in lightness too, so that they can be told apart without colour vision and in print.
+Blue is the truth and vermilion red the prediction, on film and in charts alike. The two, and the
+colour of a second network, differ in lightness too, so that they can be told apart without colour
+vision and in print; in charts they differ in their marks as well.
 """
 
 from __future__ import annotations
@@ -20,8 +21,30 @@ if TYPE_CHECKING:
 
 TRUTH = "#4da3ff"
 PREDICTION = "#ff4b33"
+SECOND = "#00695c"
+"""A network beside the one that `PREDICTION` stands for."""
 INK = "#1f2933"
 GREY = "#8896a5"
+"""What does nothing clever: baselines and chance."""
+MARK = "#ffd166"
+"""The word SYNTHETIC on black."""
+
+STYLE = {
+    "font.size": 9,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "text.color": INK,
+    "xtick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.color": GREY,
+    "ytick.labelcolor": INK,
+}
+"""matplotlib's settings under which every figure is made."""
+
 SHORTEST_SIDE_INCHES = 3.4
 
 
@@ -30,17 +53,7 @@ def new_figure(columns: int, rows: int, width: float, height: float) -> tuple[Fi
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    mpl.rcParams.update(
-        {
-            "font.size": 9,
-            "axes.edgecolor": GREY,
-            "text.color": INK,
-            "axes.labelcolor": INK,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "legend.frameon": False,
-        }
-    )
+    mpl.rcParams.update(STYLE)
     figure = Figure((columns * width, rows * height), layout="constrained", facecolor="white")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
@@ -129,7 +142,7 @@ def gradcam_picture(
             draw_box(one, box * side, TRUTH)
     if len(boxes):
         axes[0, 0].plot([], [], color=TRUTH, label="radiologist's box")
-        figure.legend(loc="outside lower left", fontsize=8)
+        figure.legend(loc="outside lower left")
     return save(figure, path, synthetic)
 
 
@@ -162,7 +175,7 @@ def box_picture(
         if box is not None:
             draw_box(axes[0, 0], box, colour)
             axes[0, 0].plot([], [], color=colour, label=label)
-    figure.legend(loc="outside lower center", fontsize=8, ncols=2)
+    figure.legend(loc="outside lower center", ncols=2)
     return save(figure, path, synthetic)
 
 
@@ -185,111 +198,4 @@ def film_sheet(
         draw_film(one, image, title)
         for box in of_image:
             draw_box(one, box, TRUTH)
-    return save(figure, path, synthetic)
-
-
-def confusion_picture(
-    path: Path, matrix: Sequence[Sequence[int]], names: Sequence[str], synthetic: bool
-) -> Path:
-    """A confusion matrix [[tn, fp], [fn, tp]] with counts and the share of each true class."""
-    figure, axes = new_figure(1, 1, 3.8, 3.4)
-    counts = np.asarray(matrix)
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    axes[0, 0].imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts):
-        axes[0, 0].text(
-            column,
-            row,
-            f"{count}\n{shares[row, column]:.0%}",
-            ha="center",
-            va="center",
-            color="white" if shares[row, column] > 0.55 else INK,
-        )
-    axes[0, 0].set(
-        xticks=range(len(names)),
-        yticks=range(len(names)),
-        xticklabels=names,
-        yticklabels=names,
-        xlabel="predicted",
-        ylabel="true",
-    )
-    return save(figure, path, synthetic)
-
-
-def curves_picture(
-    path: Path,
-    labels: np.ndarray,
-    scores: np.ndarray,
-    calibrated: np.ndarray,
-    threshold: float,
-    synthetic: bool,
-) -> Path:
-    """ROC, precision-recall and reliability of a classifier, each beside doing nothing clever.
-
-    Args:
-        path: Where the PNG goes.
-        labels: (n,) 0 or 1, both there.
-        scores: (n,) probabilities.
-        calibrated: (n,) the same after temperature scaling.
-        threshold: Marked on the ROC curve.
-        synthetic: Whether the data was made up.
-    """
-    from sklearn.calibration import calibration_curve
-    from sklearn.metrics import precision_recall_curve, roc_curve
-
-    figure, axes = new_figure(3, 1, 3.4, 3.4)
-    roc, recall, reliability = axes[0]
-    false_positive, true_positive, _ = roc_curve(labels, scores)
-    roc.plot(false_positive, true_positive, color=PREDICTION, label="model")
-    chosen = scores >= threshold
-    roc.plot(
-        np.mean(chosen[labels == 0]),
-        np.mean(chosen[labels == 1]),
-        "o",
-        color=INK,
-        label=f"threshold {threshold:.2f}",
-    )
-    roc.plot([0, 1], [0, 1], ":", color=GREY, label="chance")
-    roc.set(xlabel="1 - specificity", ylabel="sensitivity")
-    precision, sensitivity, _ = precision_recall_curve(labels, scores)
-    recall.plot(sensitivity, precision, color=PREDICTION, label="model")
-    recall.axhline(labels.mean(), ls=":", color=GREY, label="share of positives")
-    recall.set(xlabel="recall", ylabel="precision", ylim=(0, 1.02))
-    for of, colour, style, name in (
-        (scores, PREDICTION, "o-", "model"),
-        (calibrated, INK, "s--", "after temperature"),
-    ):
-        observed, said = calibration_curve(labels, of, n_bins=10)
-        reliability.plot(said, observed, style, color=colour, label=name)
-    reliability.plot([0, 1], [0, 1], ":", color=GREY, label="perfect")
-    reliability.set(xlabel="predicted probability", ylabel="observed share", ylim=(0, 1.02))
-    for one in axes[0]:
-        one.legend(fontsize=8)
-    return save(figure, path, synthetic)
-
-
-def histogram_picture(
-    path: Path, model: np.ndarray, baseline: np.ndarray, label: str, synthetic: bool
-) -> Path:
-    """Histograms of shares between 0 and 1, the model's beside its baseline's.
-
-    Args:
-        path: Where the PNG goes.
-        model: (n,) one a case.
-        baseline: (n,) the same of the baseline.
-        label: What the shares are.
-        synthetic: Whether the data was made up.
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    figure, axes = new_figure(1, 1, 5.2, 3.0)
-    axes[0, 0].hist(
-        [model, baseline],
-        bins=np.linspace(0, 1, 21),
-        color=[PREDICTION, GREY],
-        label=[f"model, mean {np.mean(model):.2f}", f"baseline, mean {np.mean(baseline):.2f}"],
-    )
-    axes[0, 0].set(xlabel=label, ylabel="cases", xlim=(0, 1))
-    axes[0, 0].yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[0, 0].legend(fontsize=8, loc="upper left")
     return save(figure, path, synthetic)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from common.artefacts import write_bytes
-from common.figures import PREDICTION, TRUTH
+from common.figures import INK, MARK, PREDICTION, TRUTH
 
 MOST_BYTES = 3_000_000
 PANEL_SIDE = 260
@@ -122,11 +122,11 @@ def _frame(
         title = panel.title
         if panel.truth is not None and panel.prediction is not None:
             title += f", here {_dice(panel, number)}"
-        draw.text((left + 2, 3), title, fill="#1f2933")
+        draw.text((left + 2, 3), title, fill=INK)
     words = f"slice {number + 1} of {image.shape[2]}  {caption}"
-    draw.text((2, height + _TEXT_HEIGHT + 3), words, fill="#1f2933")
+    draw.text((2, height + _TEXT_HEIGHT + 3), words, fill=INK)
     if synthetic:
-        draw.text((frame.width - 66, _TEXT_HEIGHT + 3), "SYNTHETIC", fill="#ffd166")
+        draw.text((frame.width - 66, _TEXT_HEIGHT + 3), "SYNTHETIC", fill=MARK)
     return np.asarray(frame)
 
 
@@ -175,8 +175,7 @@ def _one_palette(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
     from PIL import Image, ImageColor
 
     truth, prediction, ink, mark = (
-        np.array(ImageColor.getrgb(colour), float)
-        for colour in (TRUTH, PREDICTION, "#1f2933", "#ffd166")
+        np.array(ImageColor.getrgb(colour), float) for colour in (TRUTH, PREDICTION, INK, MARK)
     )
     grey = np.linspace(0, 255, _GREYS)[:, None].repeat(3, 1)
     on_truth, on_prediction = (0.75 * grey[::2] + 0.25 * paint for paint in (truth, prediction))

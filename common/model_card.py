@@ -164,7 +164,7 @@ def _details(run: Run) -> tuple[tuple[str, str], ...]:
         ("run", run.folder.resolve().name),
         ("trained", config["created"]),
         *((f"sha256 of {file}", digest) for file, digest in model_hashes(run.folder).items()),
-        ("settings", ", ".join(f"{name} {_shown(value)}" for name, value in settings.items())),
+        ("settings", ", ".join(f"{name} {shown(value)}" for name, value in settings.items())),
         ("versions", ", ".join(f"{name} {value}" for name, value in config["versions"].items())),
         ("licence of the code", "Apache-2.0"),
     )
@@ -178,7 +178,7 @@ def _training_data(
         f"{config['dataset']}, prepared by prepare_data.py; split by patient, so that nobody is "
         "on two sides. Every fitted constant is from the training or the validation split.",
     )
-    settings = ", ".join(f"{name} {_shown(value)}" for name, value in data["settings"].items())
+    settings = ", ".join(f"{name} {shown(value)}" for name, value in data["settings"].items())
     rows = [("key of the prepared data", data["key"]), ("its settings", settings)]
     manifest = Path(config["prepared"]) / "manifest.json"
     if manifest.exists() and (prepared := read_json(manifest)).get("key") == data["key"]:
@@ -220,10 +220,10 @@ def _groups(evaluations: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], 
     return (head, *rows) if rows else ()
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A setting without the folders of the machine that it was given on."""
     if isinstance(value, (list, tuple)):
-        return " ".join(map(_shown, value))
+        return " ".join(map(shown, value))
     return Path(value).name if isinstance(value, str) and "/" in value else str(value)
 
 

@@ -17,14 +17,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common.artefacts import key_of, read_json, versions, write_csv, write_json, write_text
+from common.artefacts import entries, key_of, read_json, versions, write_csv, write_json, write_text
 from common.errors import UserError
 from common.inputs import Input
 from common.model_card import FILE, NOT_FOR, SYNTHETIC, About, model_hashes, write_model_card
 from common.processes import stream
-from common.results import print_table
 from common.runs import Run, now
 from common.settings import SharedPredict
+from common.tables import Table, print_table
 
 TABLE = "predictions.csv"
 PICTURES, MASKS = "pictures", "masks"
@@ -142,8 +142,9 @@ class Predictions:
         )
         (self.folder / _UNFINISHED).unlink()
 
-        shown = ["file", *(name for name in columns if name not in ("picture", "mask"))]
-        print_table([shown, *([str(row[name]) for name in shown] for row in good[:SHOWN_ROWS])])
+        shown = ("file", *(name for name in columns if name not in ("picture", "mask")))
+        first = tuple(tuple(str(row[name]) for name in shown) for row in good[:SHOWN_ROWS])
+        print_table(Table("", shown, first))
         if len(good) > SHOWN_ROWS:
             print(f"  and {len(good) - SHOWN_ROWS} more")
         print(f"\n  {len(good)} of {len(rows)} files predicted, {len(bad)} skipped")
@@ -178,8 +179,7 @@ def begin(
     kept = _lines(unfinished)
     there = read_json(finished) if finished.exists() else kept[0] if kept else None
     same = there is not None and there.get("key") == key
-    others = [path.name for path in folder.iterdir() if path.name != ".lock"]
-    if there is None and others:
+    if there is None and (others := entries(folder)):
         raise UserError(f"{folder}: holds {others[0]} and no predictions; choose another --output")
     if same and finished.exists():
         print(f"\n{folder}: these {len(inputs)} files are predicted already, nothing to do")

@@ -18,7 +18,7 @@ from common.errors import UserError
 from common.settings import Project, SharedPrepare
 from common.splits import TEST, VALIDATION, leak_of_image_split, split_by_patient
 
-SHOWN_FILES = 6
+SHOWN_FILES = 8
 _NOT_IN_KEY = ("preset", "source", "prepared", "workers", "overwrite")
 
 SYNTHETIC_BANNER = """

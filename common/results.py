@@ -18,15 +18,25 @@ from typing import Any
 
 from common.artefacts import read_json
 from common.errors import UserError, run_script
+from common.tables import MISSING, Table, print_table
 
 
-def with_interval(score: Mapping[str, Any] | None, name: str = "value") -> str:
-    """A score with its 95 % interval: ``0.912 [0.874, 0.944]``; ``-`` where there is none."""
+def with_interval(
+    score: Mapping[str, Any] | None, name: str = "value", digits: int = 3, sign: str = ""
+) -> str:
+    """A score with its 95 % interval: ``0.912 [0.874, 0.944]``; ``-`` where there is none.
+
+    Args:
+        score: With its value under ``name`` and ``ci95``, [low, high] or None.
+        name: Where the value is.
+        digits: After the point.
+        sign: "+" writes the sign of what is above 0 too, for a difference.
+    """
     if not score or score.get(name) is None:
-        return "-"
+        return MISSING
     ends = score.get("ci95")
-    interval = f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
-    return f"{score[name]:.3f}{interval}"
+    interval = ", ".join(f"{end:{sign}.{digits}f}" for end in ends or ())
+    return f"{score[name]:{sign}.{digits}f}" + (f" [{interval}]" if ends else "")
 
 
 def main() -> None:
@@ -36,7 +46,7 @@ def main() -> None:
     if not found:
         raise UserError(f"{folder}: holds no metrics.json; run evaluate.py first")
     head = ("project", "data", "cases", "score", "model [95 % interval]", "baseline")
-    rows, folds = [head], defaultdict(dict)
+    rows, folds = [], defaultdict(dict)
     for path in found:
         try:
             metrics = read_json(path)
@@ -48,7 +58,7 @@ def main() -> None:
                 )
         except (KeyError, TypeError, AttributeError):
             raise UserError(f"{path}: was not written by evaluate.py; move it away") from None
-    print_table(rows)
+    print_table(Table("", head, tuple(rows)))
     for (project, split, count, _), by_fold in folds.items():
         done = ", ".join(str(fold) for fold in sorted(by_fold))
         print(f"\n{project}, {split}: folds {done} of {count}")
@@ -60,26 +70,17 @@ def main() -> None:
                 print(f"  {os.path.relpath(picture)}")
 
 
-def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows of equally many cells, their columns aligned."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    print()
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print(f"  {'  '.join(cells).rstrip()}")
-
-
-def _over_folds(of_folds: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+def _over_folds(of_folds: Sequence[Mapping[str, Any]]) -> Table:
     """The mean of every main score over folds, its standard deviation, and every fold's."""
-    rows = [("score", "mean", "deviation", "each fold")]
+    rows = []
     for name in _main_scores(of_folds[0]):
         values = [_main_scores(metrics).get(name) for metrics in of_folds]
         known = [value for value in values if value is not None]
-        mean = f"{statistics.mean(known):.3f}" if known else "-"
-        deviation = f"{statistics.stdev(known):.3f}" if len(known) > 1 else "-"
-        each = " ".join("-" if value is None else f"{value:.3f}" for value in values)
+        mean = f"{statistics.mean(known):.3f}" if known else MISSING
+        deviation = f"{statistics.stdev(known):.3f}" if len(known) > 1 else MISSING
+        each = " ".join(MISSING if value is None else f"{value:.3f}" for value in values)
         rows.append((name, mean, deviation, each))
-    return rows
+    return Table("", ("score", "mean", "deviation", "each fold"), tuple(rows))
 
 
 def _main_scores(metrics: Mapping[str, Any]) -> dict[str, float | None]:

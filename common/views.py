@@ -60,7 +60,7 @@ def views_picture(
         )
     for _, colour, label in (*known, (None, PREDICTION, "prediction")):
         axes[0, 0].plot([], [], color=colour, label=label)
-    figure.legend(loc="outside lower center", fontsize=8, ncols=2)
+    figure.legend(loc="outside lower center", ncols=2)
     figure.suptitle(title, fontsize=10)
     return save(figure, path, synthetic)
 

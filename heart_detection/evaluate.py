@@ -1,8 +1,9 @@
 """Score a heart run on cases that it never saw, and draw the boxes.
 
 Reads a run that ended. Writes evaluation/test/ in it (or evaluation/NAME/ for --source, where
-every case is a test case): metrics.json, predictions.csv (boxes in each image's own pixels),
-iou_histogram.png and pictures with the truth in blue and the prediction in red, the worst first.
+every case is a test case): report.html, metrics.json, predictions.csv (boxes in each image's own
+pixels), iou_histogram.png, training.png and pictures with the truth in blue and the prediction in
+red: the worst cases, typical ones and the best.
 Prints the counts over and under IoU 0.5, then all scores beside those of the mean box of the
 training split, which looks at no image, and the scores of each view and sex.
 
@@ -13,7 +14,6 @@ training split, which looks at no image, and the scores of each view and sex.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,16 @@ def main() -> None:
 
     import numpy as np
 
-    from common import figures, fitting
+    from common import fitting
     from common.artefacts import write_csv, write_json
+    from common.examples import worst_typical_best
     from common.letterbox import Letterbox
     from common.pipeline import stored_films
     from common.preparing import print_written
     from common.scores.boxes import box_scores, iou, scores_by_group
+    from heart_detection import report
     from heart_detection.inference import predict_boxes
+    from heart_detection.page import write_page
     from heart_detection.train import images_and_boxes
 
     with runs.new_evaluation(folder, "boxes") as new:
@@ -100,37 +103,25 @@ def main() -> None:
         ]
         write_csv(new / "predictions.csv", rows[0], rows)
         synthetic = run.config["synthetic"]
-        pictures = [
-            figures.histogram_picture(
-                new / "iou_histogram.png",
-                ious,
-                iou(truth, mean_box),
-                "IoU with the true box; the baseline is the mean box of training",
-                synthetic,
-            )
-        ]
-        worst = np.argsort(ious)[: settings.pictures]
-        films = stored_films(prepared, splits, "box", 4, [names[i] for i in worst])
-        for rank, i in enumerate(worst, start=1):
-            # The film is drawn at the size it was stored in; its boxes come along.
-            square = squares[i]
-            pictures.append(
-                figures.box_picture(
-                    new / "boxes" / f"{rank:02d}-{names[i]}.png",
-                    square.cut_out(films[names[i]]),
-                    square.to_cut_out(truth[i]),
-                    square.to_cut_out(predicted[i]),
-                    f"{names[i][:36]}\nIoU {ious[i]:.2f}",
-                    synthetic,
-                )
-            )
+        report.draw_scores(new, ious, iou(truth, mean_box), synthetic)
+        drawn = worst_typical_best(ious, settings.pictures)
+        films = stored_films(prepared, splits, "box", 4, [names[i] for i in drawn])
+        examples = report.draw_cases(new, rows, drawn, truth, predicted, squares, films, synthetic)
+        metrics["examples"] = [vars(one) for one in examples]
         write_json(
             new / "metrics.json",
             runs.metrics_of(run, prepared, cases, name, settings, metrics),
         )
-    _print(metrics)
-    written = [new / "metrics.json", new / "predictions.csv", *pictures]
-    print_written([folder / path.relative_to(new) for path in written])
+        page = write_page(run, new)
+    report.print_scores(metrics, rows)
+    print_written(
+        [
+            folder / page.name,
+            *(folder / file for file in ("metrics.json", "predictions.csv")),
+            *sorted(folder.glob("*.png")),
+            *(folder / file for one in examples for file in one.files),
+        ]
+    )
 
 
 def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:
@@ -143,52 +134,6 @@ def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:
         PrepareSettings(**data, source=settings.source, prepared=into, overwrite=True),
         all_test=True,
     )
-
-
-def _print(metrics: dict[str, Any]) -> None:
-    from common.results import with_interval
-    from common.scores.boxes import EDGES
-
-    over, under = metrics["iou_above"]["0.5"], metrics["iou_below"]["0.5"]
-    print(f"\nNumber of predictions where iou > threshold(0.5): {over}")
-    print(f"Number of predictions where iou < threshold(0.5): {under}\n")
-    both = (metrics, metrics["baselines"]["mean_box"])
-
-    def row(name: str, cells: Iterable[str]) -> None:
-        print(f"  {name:<26}{''.join(f'{cell:<24}' for cell in cells)}".rstrip())
-
-    row("", ("model", "mean box of training"))
-    row("mean IoU", (with_interval(of["iou"], "mean") for of in both))
-    medians = ({**of["iou"], "ci95": of["iou"]["median_ci95"]} for of in both)
-    row("median IoU", (with_interval(median, "median") for median in medians))
-    for threshold in metrics["iou_above"]:
-        counts = (of["iou_above"][threshold] for of in both)
-        row(f"IoU over {threshold}", (f"{count} of {metrics['n']}" for count in counts))
-    for threshold in metrics["average_precision"]:
-        row(f"AP at {threshold}", (f"{of['average_precision'][threshold]:.3f}" for of in both))
-    for unit in ("px", "mm"):
-        if f"edge_error_{unit}" not in metrics:
-            continue
-        n = metrics[f"edge_error_{unit}"].get("n", metrics["n"])
-        print(
-            f"\n  error of an edge in {unit}, {n} cases: mean absolute (mean; + is right or down)"
-        )
-        for edge in EDGES:
-            errors = (
-                (of[f"edge_error_{unit}"][edge], of[f"edge_bias_{unit}"][edge]) for of in both
-            )
-            row(edge, (f"{absolute:.1f} ({bias:+.1f})" for absolute, bias in errors))
-        row("all four", (f"{of[f'edge_error_{unit}']['mean']:.1f}" for of in both))
-    for group in ("view", "sex"):
-        if metrics[f"per_{group}"]:
-            over = "".join(f"{'over ' + threshold:<11}" for threshold in metrics["iou_above"])
-            print(f"\n  {group:<8}{'cases':<7}{'mean IoU':<24}{over}mean box's mean IoU")
-        for name, of in metrics[f"per_{group}"].items():
-            counts = "".join(f"{count:<11}" for count in of["iou_above"].values())
-            model, baseline = (
-                with_interval(one["iou"], "mean") for one in (of, of["baselines"]["mean_box"])
-            )
-            print(f"  {name:<8}{of['n']:<7}{model:<24}{counts}{baseline}")
 
 
 if __name__ == "__main__":

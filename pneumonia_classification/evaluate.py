@@ -1,9 +1,9 @@
 """Score a pneumonia run on cases that it never saw, and show where it looked.
 
 Reads a run that ended. Writes evaluation/test/ in it (or evaluation/NAME/ for --source, where
-every case is a test case): metrics.json, predictions.csv, confusion_matrix.png, curves.png,
-surest.png (the surest right and wrong cases) and Grad-CAM pictures. Prints the confusion matrix,
-the classification report and the scores beside their baselines.
+every case is a test case): report.html, metrics.json, predictions.csv, confusion_matrix.png,
+curves.png, surest.png (the surest right and wrong cases), training.png and Grad-CAM pictures.
+Prints the confusion matrix, the classification report and the scores beside their baselines.
 
     python evaluate.py --run runs/my-run
     python evaluate.py --run runs/my-run --source another/dataset
@@ -38,6 +38,7 @@ def main() -> None:
     from common.preparing import print_written
     from common.scores import classification
     from pneumonia_classification import inference, report
+    from pneumonia_classification.page import write_page
     from pneumonia_classification.train import predict
 
     with runs.new_evaluation(folder, "gradcam", "surest.png") as new:
@@ -88,17 +89,23 @@ def main() -> None:
         write_csv(new / "predictions.csv", columns, rows)
         synthetic = run.config["synthetic"]
         heats = dict(zip(looked, maps, strict=True))
-        pictures = [
-            *report.draw_scores(new, cases, metrics, synthetic),
-            *report.draw_cases(new, cases, drawn, heats, films_of, synthetic),
-        ]
+        report.draw_scores(new, cases, metrics, synthetic)
+        examples = report.draw_cases(new, cases, drawn, heats, films_of, synthetic)
+        metrics["examples"] = [vars(one) for one in examples]
         write_json(
             new / "metrics.json",
             runs.metrics_of(run, prepared, cases, name, settings, metrics),
         )
+        page = write_page(run, new)
     report.print_scores(cases, metrics)
-    written = [new / "metrics.json", new / "predictions.csv", *pictures]
-    print_written([folder / path.relative_to(new) for path in written])
+    print_written(
+        [
+            folder / page.name,
+            *(folder / name for name in ("metrics.json", "predictions.csv")),
+            *sorted(folder.glob("*.png")),
+            *(folder / file for one in examples for file in one.files),
+        ]
+    )
 
 
 def age_groups(years: Any) -> Any:

@@ -10,18 +10,35 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from common.examples import Example
+from common.results import with_interval
+from common.tables import MISSING, Table, print_table
+
 GROUPS = {"per_view": "view", "per_sex": "sex", "per_age": "age"}
+SHEET = "surest.png"
 IN_A_ROW = 5
+TRUTHS = ("none", "pneumonia")
 
 
-def to_draw(cases: Any, count: int) -> list[int]:
-    """The rows of the surest right and the surest wrong cases, of both labels in turn."""
-    groups = _surest(cases).values()
-    chosen: list[int] = []
+def to_draw(cases: Any, count: int) -> dict[int, str]:
+    """Rows to draw, each with its kind: the surest right and wrong ones, and typical ones.
+
+    The kinds come in turn, those of both labels alike.
+    """
+    wrong = (cases["predicted"] != cases["label"]).to_numpy()
+    surest = _surest(cases)
+    groups = {
+        kind: [row for row in rows if wrong[row] == (kind in ("missed", "false alarm"))]
+        for kind, rows in surest.items()
+    }
+    groups["typical"] = [
+        rows[len(rows) // 2] for rows in (surest["found"], surest["cleared"]) if rows
+    ]
+    chosen: dict[int, str] = {}
     for place in range(len(cases)):
-        for group in groups:
-            if place < len(group) and len(chosen) < count and group[place] not in chosen:
-                chosen.append(int(group[place]))
+        for kind, rows in groups.items():
+            if place < len(rows) and len(chosen) < count:
+                chosen.setdefault(rows[place], kind)
     return chosen
 
 
@@ -29,17 +46,17 @@ def draw_scores(
     folder: Path, cases: Any, metrics: Mapping[str, Any], synthetic: bool
 ) -> list[Path]:
     """Draw the confusion matrix and, where there are both labels, the curves."""
-    from common import figures
+    from common import charts
 
     names = ("no pneumonia", "pneumonia")
-    matrix = figures.confusion_picture(
+    matrix = charts.confusion_picture(
         folder / "confusion_matrix.png", metrics["confusion_matrix"], names, synthetic
     )
     labels, scores = cases["label"].to_numpy(), cases["probability"].to_numpy()
     if len(set(labels)) < 2:
         return [matrix]
     calibrated = cases["calibrated"].to_numpy()
-    curves = figures.curves_picture(
+    curves = charts.curves_picture(
         folder / "curves.png", labels, scores, calibrated, metrics["threshold"], synthetic
     )
     return [matrix, curves]
@@ -48,17 +65,17 @@ def draw_scores(
 def draw_cases(
     folder: Path,
     cases: Any,
-    drawn: list[int],
+    drawn: Mapping[int, str],
     heats: Mapping[int, Any],
     films_of: Callable[[list[str]], Mapping[str, Any]],
     synthetic: bool,
-) -> list[Path]:
+) -> list[Example]:
     """Draw the sheet of the surest cases of each kind, and Grad-CAM of some rows.
 
     Args:
         folder: Where the PNGs go.
         cases: See the module.
-        drawn: The rows to draw with their map.
+        drawn: The rows to draw with their map, and their kinds.
         heats: A row's Grad-CAM map, (side, side) 0..1.
         films_of: Names of cases to their films, (side, side) 0..255.
         synthetic: Whether the data was made up.
@@ -80,24 +97,22 @@ def draw_cases(
         titles.append(
             "" if i is None else f"{kind}, {of[i]['probability']:.2f}\n{of[i]['case'][:24]}"
         )
-    pictures = [
-        figures.film_sheet(folder / "surest.png", images, boxes, titles, synthetic, IN_A_ROW)
-    ]
-    for rank, i in enumerate(drawn, start=1):
+    figures.film_sheet(folder / SHEET, images, boxes, titles, synthetic, IN_A_ROW)
+    examples = []
+    for rank, (i, kind) in enumerate(drawn.items(), start=1):
         case = of[i]
-        truth = "pneumonia" if case["label"] else "none"
-        pictures.append(
-            figures.gradcam_picture(
-                folder / "gradcam" / f"{rank:02d}-{case['case']}.png",
-                films[case["case"]],
-                heats[i],
-                case["boxes"],
-                f"{case['case'][:36]}\ntruth: {truth}, score {case['probability']:.2f}, "
-                f"{'WRONG' if wrong[i] else 'right'}",
-                synthetic,
-            )
+        file = f"gradcam/{rank:02d}-{case['case']}.png"
+        figures.gradcam_picture(
+            folder / file,
+            films[case["case"]],
+            heats[i],
+            case["boxes"],
+            f"{case['case'][:36]}\ntruth: {TRUTHS[case['label']]}, score "
+            f"{case['probability']:.2f}, {'WRONG' if wrong[i] else 'right'}",
+            synthetic,
         )
-    return pictures
+        examples.append(Example(case["case"], kind, (file,)))
+    return examples
 
 
 def _surest(cases: Any) -> dict[str, list[int]]:
@@ -118,79 +133,111 @@ def print_scores(cases: Any, metrics: Mapping[str, Any]) -> None:
     """Print the confusion matrix, scikit-learn's report and every score beside its baselines."""
     from sklearn.metrics import classification_report
 
-    from common.results import with_interval
-
     (tn, fp), (fn, tp) = metrics["confusion_matrix"]
     print("\nconfusion matrix        predicted")
     print(f"  {'':<20}{'none':>8}{'pneumonia':>12}")
     print(f"  {'true none':<20}{tn:>8}{fp:>12}")
     print(f"  {'true pneumonia':<20}{fn:>8}{tp:>12}\n")
     names = ["no pneumonia", "pneumonia"]
-    print(
-        classification_report(
-            cases["label"],
-            cases["predicted"],
-            labels=[0, 1],
-            target_names=names,
-            digits=3,
-            zero_division=0,
-        )
+    report = classification_report(
+        cases["label"],
+        cases["predicted"],
+        labels=[0, 1],
+        target_names=names,
+        digits=3,
+        zero_division=0,
     )
-    baselines, calibration = metrics["baselines"], metrics["calibration"]
-    print(f"  {'':<30}{'model':<24}{'view, sex and age':<24}majority")
-    print(
-        f"  {'AUROC':<30}{with_interval(metrics['auroc']):<24}"
-        f"{with_interval(baselines['metadata']['auroc']):<24}0.500"
+    print(report.rstrip())
+    for table in tables(metrics):
+        print_table(table)
+
+
+def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
+    """All scores: beside the baselines, by calibration, of each group, and of Grad-CAM."""
+    metadata, calibration = metrics["baselines"]["metadata"], metrics["calibration"]
+    majority = metrics["baselines"]["majority"]
+    scores = Table(
+        "",
+        ("score", "model", "view, sex and age", "always the majority"),
+        (
+            (
+                "AUROC",
+                with_interval(metrics["auroc"]),
+                with_interval(metadata["auroc"]),
+                _number(majority["auroc"]),
+            ),
+            (
+                "accuracy",
+                _number(metrics["accuracy"]),
+                _number(metadata["accuracy"]),
+                _number(majority["accuracy"]),
+            ),
+            ("average precision", with_interval(metrics["average_precision"]), "", ""),
+            ("sensitivity", _number(metrics["recall"]), "", ""),
+            ("specificity", _number(metrics["specificity"]), "", ""),
+            (
+                "sensitivity at 90 % specificity",
+                _number(metrics["sensitivity_at_90_specificity"]),
+                "",
+                "",
+            ),
+            (f"threshold, from {metrics['threshold_from']}", _number(metrics["threshold"]), "", ""),
+        ),
     )
-    print(
-        f"  {'accuracy':<30}{metrics['accuracy']:<24.3f}"
-        f"{baselines['metadata']['accuracy']:<24.3f}{baselines['majority']['accuracy']:.3f}"
-    )
-    print(f"  {'average precision':<30}{with_interval(metrics['average_precision'])}")
-    for name, key in (
-        ("sensitivity", "recall"),
-        ("specificity", "specificity"),
-        ("sensitivity at 90 % specificity", "sensitivity_at_90_specificity"),
-    ):
-        print(f"  {name:<30}{_number(metrics[key])}")
-    print(f"  decided at {metrics['threshold']:.3f}, from {metrics['threshold_from']}")
-    print(
-        f"\n  {'':<30}{'as it is':<12}at temperature {calibration['temperature']:.2f} "
-        "(from validation)"
-    )
-    for name, key in (
-        ("Brier score", "brier"),
-        ("calibration error", "expected_calibration_error"),
-    ):
-        before, after = calibration[f"{key}_before"], calibration[f"{key}_after"]
-        print(f"  {name:<30}{before:<12.3f}{after:.3f}")
-    print(f"\n  {'group':<14}{'cases':>7}{'positives':>11}   {'AUROC':<24}{'sens.':<8}spec.")
-    for key in GROUPS:
-        for group, of in metrics[key].items():
-            print(
-                f"  {GROUPS[key] + ' ' + group:<14}{of['n']:>7}{of['positives']:>11}   "
-                f"{with_interval(of['auroc']):<24}{_number(of['recall']):<8}"
-                f"{_number(of['specificity'])}"
+    calibrated = Table(
+        "probabilities against shares",
+        (
+            "error, 0 at best",
+            "as it is",
+            f"at temperature {calibration['temperature']:.2f} (from validation)",
+        ),
+        tuple(
+            (name, *(_number(calibration[f"{key}_{when}"]) for when in ("before", "after")))
+            for name, key in (
+                ("Brier score", "brier"),
+                ("calibration error", "expected_calibration_error"),
             )
-    game = metrics["gradcam"]
+        ),
+    )
+    groups = (
+        Table(
+            "",
+            (name, "cases", "positives", "AUROC", "sensitivity", "specificity"),
+            tuple(
+                (
+                    group,
+                    str(of["n"]),
+                    str(of["positives"]),
+                    with_interval(of["auroc"]),
+                    _number(of["recall"]),
+                    _number(of["specificity"]),
+                )
+                for group, of in metrics[key].items()
+            ),
+        )
+        for key, name in GROUPS.items()
+        if metrics[key]
+    )
+    return scores, calibrated, *groups, *_gradcam(metrics["gradcam"])
+
+
+def _gradcam(game: Mapping[str, Any]) -> list[Table]:
+    """Whether the map looks where radiologists do, and shows what was learned."""
+    rows = []
     if game["n"]:
         blob = game["centred_blob"]
-        low, high = game["ci95"] or (float("nan"), float("nan"))
-        print(f"\n  {'Grad-CAM, ' + str(game['n']) + ' with a box':<30}{'model':<24}chance  centre")
-        print(
-            f"  {'peak in a box':<30}{game['pointing_game']:.3f} [{low:.3f}, {high:.3f}]    "
-            f"{game['chance']:<8.3f}{blob['pointing_game']:.3f}"
-        )
-        print(
-            f"  {'share of weight in boxes':<30}{game['weight_inside']:<24.3f}"
-            f"{game['chance']:<8.3f}{blob['weight_inside']:.3f}"
-        )
+        chance = _number(game["chance"])
+        peak, weight = (_number(blob[name]) for name in ("pointing_game", "weight_inside"))
+        rows = [
+            ("peak in a box", with_interval(game, "pointing_game"), chance, peak),
+            ("share of weight in boxes", _number(game["weight_inside"]), chance, weight),
+        ]
     if game["likeness_to_random_weights"] is not None:
-        print(
-            f"  {'likeness to random weights':<30}{game['likeness_to_random_weights']:.3f}"
-            "  (rank correlation of the maps; near 0 is good)"
-        )
+        likeness = _number(game["likeness_to_random_weights"])
+        rows.append(("rank correlation with random weights", likeness, "0.000", ""))
+    head = (f"Grad-CAM, {game['n']} with a box", "model", "chance", "a blob in the centre")
+    return [Table("", head, tuple(rows))] if rows else []
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return MISSING if value is None else f"{value:.3f}"

@@ -6,12 +6,16 @@ import csv
 import json
 import re
 import shutil
+import subprocess
+import sys
+from hashlib import sha256
 from pathlib import Path
 
+import html5lib
 import numpy as np
 import pytest
 
-from tests.scripts import PROJECTS, TINY, TINY_DATA, everything, refused, run
+from tests.scripts import PROJECTS, ROOT, TINY, TINY_DATA, everything, refused, run
 
 COMMON_KEYS = {
     "project", "dataset", "synthetic", "n_patients", "split", "seed", "versions", "created", "n",
@@ -39,6 +43,41 @@ def test_a_project_runs_from_the_raw_folder_to_the_pictures(whole, project):
     for script in ("prepare", "train", "evaluate"):
         written = once.said[script].split("written:")[1].split()
         assert any(Path(word).exists() for word in written)
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_an_evaluation_is_told_on_a_page_that_can_be_written_again(whole, project):
+    once = whole(project)
+    path = once.evaluation / "report.html"
+    first = path.read_bytes()
+    page = html5lib.HTMLParser(strict=True).parse(first.decode())
+    said = " ".join("".join(page.itertext()).split())
+    main = {"pneumonia_classification": "auroc", "heart_detection": "iou"}.get(project)
+    models = once.metrics.get("models", {"": {"": once.metrics.get(main)}})
+    for score in (next(iter(of.values())) for of in models.values()):
+        value = score.get("value", score.get("mean"))
+        assert f"{value:.3f} 95 % interval {score['ci95'][0]:.3f}" in said
+    assert "SYNTHETIC data, of no patient" in said
+    assert f"{once.metrics['n']} cases of {once.metrics['n_patients']} patients" in said
+    for row in once.predictions:
+        assert row["case"] in said
+    for name in ("model.keras", "predictions.csv"):
+        file = next(once.run.rglob(name))
+        assert sha256(file.read_bytes()).hexdigest() in said
+    pictures = [of for of in page.iter() if str(of.tag).endswith("}img")]
+    assert len(pictures) >= 2 + len(once.metrics["examples"])
+    path.unlink()
+    command = [sys.executable, "-m", f"{project}.page", once.evaluation]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert path.read_bytes() == first
+
+
+def test_a_page_of_what_is_no_evaluation_is_refused(tmp_path):
+    for arguments in ([], [tmp_path]):
+        command = [sys.executable, "-m", "heart_detection.page", *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert "holds no metrics.json; name one folder, RUN/evaluation/NAME" in done.stderr
 
 
 @pytest.mark.parametrize("project", PROJECTS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from common import figures
+from common import charts, figures
 from common.figures import PREDICTION, TRUTH
 from tests.common.fixtures import soft_image
 
@@ -75,12 +75,30 @@ def test_a_title_of_two_lines_is_not_cut(tmp_path, rows, columns):
     assert (np.diff(written, prepend=0) == 1).sum() >= 2
 
 
-def test_blue_and_red_can_be_told_apart_without_colour():
-    light, dark = (
+def test_colours_can_be_told_apart_without_colour():
+    lightness = sorted(
         np.dot(ImageColor.getrgb(colour), [0.2126, 0.7152, 0.0722])
-        for colour in (TRUTH, PREDICTION)
+        for colour in (TRUTH, PREDICTION, figures.SECOND)
     )
-    assert abs(light - dark) > 20
+    assert min(np.diff(lightness)) > 20
+
+
+def test_what_agrees_lies_on_the_line(tmp_path):
+    path = charts.agreement_picture(
+        tmp_path / "a.png", [30, 80], {"a": [30, 80], "b": [80, 30]}, "volume, ml", False
+    )
+    picture = opened(path)
+    red, green = (coloured(picture, colour) for colour in (PREDICTION, figures.SECOND))
+    line = coloured(picture, TRUTH)
+    # The legend stands in the upper left corner.
+    half = picture.shape[1] // 2
+    x0, y0, x1, y1 = box_of(line[:, half:])
+    slope = (y1 - y0) / (x1 - x0)
+    assert slope == pytest.approx(1, abs=0.03)
+    right = box_of(red[:, half:])
+    middle = (right[0] + right[2]) / 2, (right[1] + right[3]) / 2
+    assert y1 - (middle[0] - x0) * slope == pytest.approx(middle[1], abs=3)
+    assert green[picture.shape[0] // 2 :, half:].any()
 
 
 def test_a_film_is_shown_as_it_is(tmp_path):
@@ -140,18 +158,32 @@ def labels_and_scores():
     return labels, np.clip(labels * 0.3 + rng.uniform(0, 0.7, 80), 0, 1)
 
 
+EPOCHS = [
+    {"epoch": 1, "seconds": 2.0, "learning_rate": 1e-3, "dice": 0.1, "loss": 2.0, "val_dice": 0.1,
+     "val_loss": 3.0},
+    {"epoch": 2, "seconds": 2.0, "learning_rate": 1e-4, "dice": 0.5, "loss": 1.0, "val_dice": 0.4,
+     "val_loss": 2.0},
+]  # fmt: skip
+
 PICTURES = {
     "box": lambda path, s: figures.box_picture(path, BLACK, [1, 2, 9, 9], [2, 3, 9, 9], "t", s),
     "gradcam": lambda path, s: figures.gradcam_picture(
         path, BLACK[:60], BLACK[:60], np.zeros((0, 4)), "t", s
     ),
     "sheet": lambda path, s: figures.film_sheet(path, [BLACK], [np.zeros((0, 4))], ["t"], s),
-    "confusion": lambda path, s: figures.confusion_picture(path, [[5, 1], [0, 0]], ["a", "b"], s),
-    "curves": lambda path, s: figures.curves_picture(
+    "confusion": lambda path, s: charts.confusion_picture(path, [[5, 1], [0, 0]], ["a", "b"], s),
+    "curves": lambda path, s: charts.curves_picture(
         path, *labels_and_scores(), labels_and_scores()[1] ** 2, 0.4, s
     ),
-    "histogram": lambda path, s: figures.histogram_picture(
+    "histogram": lambda path, s: charts.histogram_picture(
         path, np.array([0.1, 0.5]), np.array([0.2, 0.3]), "IoU", s
+    ),
+    "history": lambda path, s: charts.history_picture(path, {"a": EPOCHS, "b": EPOCHS[:1]}, s),
+    "cases": lambda path, s: charts.cases_picture(
+        path, {"a": [0.9, 0.5], "b": [0.8, 0.6]}, [0.3, 0.2], "Dice", s
+    ),
+    "agreement": lambda path, s: charts.agreement_picture(
+        path, [20, 40], {"a": [21, 38], "b": [30, 50]}, "volume, ml", s
     ),
 }
 
@@ -173,7 +205,7 @@ def test_what_was_made_up_is_marked_and_all_else_stays(tmp_path, kind):
 
 def test_two_histograms_stand_beside_each_other_on_one_scale(tmp_path):
     model, baseline = np.full(8, 0.72), np.concatenate([np.full(4, 0.32), np.full(2, 0.72)])
-    path = figures.histogram_picture(tmp_path / "a.png", model, baseline, "IoU", False)
+    path = charts.histogram_picture(tmp_path / "a.png", model, baseline, "IoU", False)
     picture = opened(path)
     red, grey = (
         np.abs(picture - ImageColor.getrgb(colour)).max(-1) < 5
@@ -192,7 +224,7 @@ def test_two_histograms_stand_beside_each_other_on_one_scale(tmp_path):
 
 def test_a_confusion_matrix_is_as_dark_as_its_shares(tmp_path):
     picture = opened(
-        figures.confusion_picture(tmp_path / "a.png", [[9, 1], [5, 5]], ["no", "yes"], False)
+        charts.confusion_picture(tmp_path / "a.png", [[9, 1], [5, 5]], ["no", "yes"], False)
     )
     blues = (picture[..., 2] - picture[..., 0] > 5) & (picture[..., 2] > 80)
     # Text is thin: the matrix is blue over a good part of the picture.

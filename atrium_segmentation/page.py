@@ -1,0 +1,134 @@
+"""report.html of an atrium evaluation.
+
+Written by evaluate.py, and again from the evaluation's files, predicting nothing, by
+
+    python -m atrium_segmentation.page runs/my-run/evaluation/test
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from atrium_segmentation import report
+from atrium_segmentation.about import ABOUT
+from atrium_segmentation.config import PROJECT, EvaluateSettings
+from atrium_segmentation.networks import TITLES
+from common.artefacts import read_json
+from common.errors import run_script
+from common.examples import BEST, TYPICAL, WORST, examples_of
+from common.report import Page, Picture, Score, training_picture, write_again, write_report
+from common.tables import Table
+
+
+def write_page(run: Any, folder: Path) -> Path:
+    """Write report.html of an evaluation from its files; gives the path back."""
+    metrics = read_json(folder / "metrics.json")
+    networks = report.networks_of(metrics["cases"])
+    mean_shape = metrics["baselines"]["mean_shape"]["dice"]
+    dices = {name: metrics["models"][name]["dice"] for name in networks}
+    page = Page(
+        title="The left atrium in heart MRI",
+        answer=_answer(metrics, networks[0]),
+        scores=tuple(
+            Score(f"Dice, {TITLES[name]}", dice["mean"], dice["ci95"], mean_shape, "the mean shape")
+            for name, dice in dices.items()
+        ),
+        charts=_charts(run, folder, networks),
+        tables=report.tables(metrics),
+        examples=_examples(folder, metrics, networks),
+        cases=_cases(metrics, networks),
+    )
+    return write_report(run, folder, ABOUT, page)
+
+
+def _answer(metrics: Mapping[str, Any], network: str) -> tuple[str, ...]:
+    of, title = metrics["models"][network], TITLES[network]
+    sentences = [
+        f"{title}'s mask and the reader's agree with a mean Dice of {of['dice']['mean']:.2f} (1 is "
+        f"all, 0 is nothing), in the worst volume {of['dice']['min']:.2f}. The mean shape of the "
+        f"training masks, laid in unseen, has {metrics['baselines']['mean_shape']['dice']:.2f}.",
+        f"Their surfaces are {of['assd_mm']['mean']:.1f} mm apart on average, and the volume is "
+        f"off by {of['volume_error_ml']['mean']:.1f} ml.",
+    ]
+    if "unet_minus_fcn8" in metrics:
+        less = metrics["unet_minus_fcn8"]
+        clear = less["ci95"] and (less["ci95"][0] > 0 or less["ci95"][1] < 0)
+        sentences.append(
+            f"Case by case U-Net's Dice is {abs(less['mean']):.3f} "
+            f"{'above' if less['mean'] >= 0 else 'below'} FCN-8's; the interval of that difference "
+            f"{'leaves out 0' if clear else 'holds 0, so neither is shown to be better'}."
+        )
+    return tuple(sentences)
+
+
+def _charts(run: Any, folder: Path, networks: list[str]) -> tuple[Picture, ...]:
+    shown = (
+        (report.CASES, "Dice of every case, beside the mean shape's.", "Dice of every case."),
+        (
+            report.VOLUMES,
+            "The predicted volume against the true one; on the dotted line they agree.",
+            "Predicted against true volumes in ml, a mark a case.",
+        ),
+    )
+    charts = [Picture(folder / name, *of) for name, *of in shown]
+    folders = {TITLES[name]: run.folder / name for name in networks}
+    return *charts, training_picture(run, folder, folders)
+
+
+def _examples(folder: Path, metrics: dict[str, Any], networks: list[str]) -> tuple[Picture, ...]:
+    rows = {row["case"]: row for row in metrics["cases"]}
+
+    def dices(case: str) -> str:
+        return ", ".join(f"{TITLES[name]} {rows[case][name]['dice']:.3f}" for name in networks)
+
+    return tuple(
+        Picture(
+            folder / file,
+            f"{one.case}, {what}. Dice: {dices(one.case)}.",
+            f"MRI volume {one.case}, {what}. Truth in blue, prediction in red.",
+            one.kind.capitalize(),
+            one.case,
+        )
+        for kind in (BEST, TYPICAL, WORST)
+        for one in examples_of(metrics)
+        if one.kind == kind
+        for file, what in zip(
+            one.files,
+            ("slices from the feet to the head", "three planes through the atrium's middle"),
+            strict=False,
+        )
+    )
+
+
+def _cases(metrics: Mapping[str, Any], networks: list[str]) -> Table:
+    titles = [TITLES[name] for name in networks]
+    return Table(
+        "",
+        (
+            "case",
+            "patient",
+            *(f"Dice, {title}" for title in titles),
+            "Dice, mean shape",
+            *(f"HD95 in mm, {title}" for title in titles),
+            "true ml",
+            *(f"ml, {title}" for title in titles),
+        ),
+        tuple(
+            (
+                row["case"],
+                str(row["patient"]),
+                *(f"{row[name]['dice']:.3f}" for name in networks),
+                f"{row['mean_shape']['dice']:.3f}",
+                *(f"{row[name]['hd95_mm']:.2f}" for name in networks),
+                f"{row[networks[0]]['truth_ml']:.1f}",
+                *(f"{row[name]['predicted_ml']:.1f}" for name in networks),
+            )
+            for row in metrics["cases"]
+        ),
+    )
+
+
+if __name__ == "__main__":
+    run_script(lambda: write_again(PROJECT, EvaluateSettings(), write_page))

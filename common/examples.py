@@ -1,0 +1,57 @@
+"""Which cases are drawn: not the prettiest, but the worst, some typical ones and the best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+WORST, TYPICAL, BEST = "worst", "typical", "best"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A case that was drawn.
+
+    Attributes:
+        case: Its name.
+        kind: Why it was drawn, such as `WORST`.
+        files: Its pictures, relative to the evaluation's folder.
+    """
+
+    case: str
+    kind: str
+    files: tuple[str, ...]
+
+
+def worst_typical_best(scores: Sequence[float], count: int) -> dict[int, str]:
+    """Rows by score: the lowest, those around the median and the highest, a third each.
+
+    Args:
+        scores: (n,) higher is better.
+        count: How many rows at most; what cannot be shared out is the worst's, then the best's.
+
+    Returns:
+        The rows in the order of their scores, the worst first, each with its kind.
+    """
+    order = [int(row) for row in np.argsort(np.asarray(scores, dtype=float), kind="stable")]
+    count = min(count, len(order))
+    lowest, highest = -(-count // 3), (count + 1) // 3
+    middle = count - lowest - highest
+    between = order[lowest : len(order) - highest]
+    first = (len(between) - middle) // 2
+    return {
+        **dict.fromkeys(order[:lowest], WORST),
+        **dict.fromkeys(between[first : first + middle], TYPICAL),
+        **dict.fromkeys(order[len(order) - highest :], BEST),
+    }
+
+
+def examples_of(metrics: dict[str, Any]) -> list[Example]:
+    """What ``metrics.json`` says was drawn; nothing where it is older than that."""
+    return [
+        Example(one["case"], one["kind"], tuple(one["files"]))
+        for one in metrics.get("examples", [])
+    ]

@@ -1,0 +1,99 @@
+"""report.html of a heart evaluation.
+
+Written by evaluate.py, and again from the evaluation's files, predicting nothing, by
+
+    python -m heart_detection.page runs/my-run/evaluation/test
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from common.artefacts import read_json
+from common.errors import run_script
+from common.examples import BEST, TYPICAL, WORST, examples_of
+from common.report import Page, Picture, Score, training_picture, write_again, write_report
+from common.scores.boxes import EDGES
+from common.tables import Table
+from heart_detection import report
+from heart_detection.about import ABOUT
+from heart_detection.config import PROJECT, EvaluateSettings
+from heart_detection.prepare_data import BOX
+
+
+def write_page(run: Any, folder: Path) -> Path:
+    """Write report.html of an evaluation from its files; gives the path back."""
+    import pandas as pd
+
+    metrics = read_json(folder / "metrics.json")
+    text = {"case": str, "patient": str}
+    cases = pd.read_csv(folder / "predictions.csv", dtype=text, keep_default_na=False)
+    mean_box = metrics["baselines"]["mean_box"]["iou"]["mean"]
+    iou = metrics["iou"]
+    histogram = Picture(
+        folder / report.HISTOGRAM,
+        "How many cases have which IoU, of the model and of the mean box of training.",
+        f"Histogram of IoU: the model's mean is {iou['mean']:.2f}, the mean box's {mean_box:.2f}.",
+    )
+    page = Page(
+        title="The heart on chest films",
+        answer=_answer(metrics),
+        scores=(Score("mean IoU", iou["mean"], iou["ci95"], mean_box, "the mean box"),),
+        charts=(histogram, training_picture(run, folder, {"": run.folder})),
+        tables=report.tables(metrics),
+        examples=_examples(folder, metrics, dict(zip(cases["case"], cases["iou"], strict=True))),
+        cases=Table(
+            "",
+            ("case", "patient", "IoU", *(f"{edge} off, px" for edge in EDGES)),
+            tuple(
+                (
+                    row["case"],
+                    row["patient"],
+                    f"{row['iou']:.3f}",
+                    *(f"{row[edge] - row[f'true_{edge}']:+.1f}" for edge in BOX),
+                )
+                for row in cases.to_dict("records")
+            ),
+        ),
+    )
+    return write_report(run, folder, ABOUT, page)
+
+
+def _answer(metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    mean_box, n = metrics["baselines"]["mean_box"], metrics["n"]
+    sentences = [
+        "Of the area that the predicted or the true box covers, both cover "
+        f"{100 * metrics['iou']['mean']:.0f} % on average. The mean box of the training films, "
+        f"laid on every film unseen, shares {100 * mean_box['iou']['mean']:.0f} %.",
+        f"More than half is shared on {metrics['iou_above']['0.5']} of {n} films (the mean box: "
+        f"{mean_box['iou_above']['0.5']}), more than three quarters on "
+        f"{metrics['iou_above']['0.75']} ({mean_box['iou_above']['0.75']}).",
+    ]
+    unit = "mm" if "edge_error_mm" in metrics else "px"
+    error = metrics[f"edge_error_{unit}"]["mean"]
+    return *sentences, f"An edge of the box is off by {error:.1f} {unit} on average."
+
+
+def _examples(
+    folder: Path, metrics: dict[str, Any], ious: Mapping[str, float]
+) -> tuple[Picture, ...]:
+    return tuple(
+        Picture(
+            folder / file,
+            f"{one.case}: IoU {ious[one.case]:.3f}",
+            f"Chest film {one.case} with the true box in blue and the predicted box in red; they "
+            f"share {100 * ious[one.case]:.0f} % of the area of both.",
+            one.kind.capitalize(),
+            one.case,
+        )
+        for kind in (BEST, TYPICAL, WORST)
+        for one in examples_of(metrics)
+        if one.kind == kind
+        for file in one.files
+    )
+
+
+if __name__ == "__main__":
+    run_script(lambda: write_again(PROJECT, EvaluateSettings(), write_page))

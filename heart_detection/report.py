@@ -1,0 +1,132 @@
+"""What evaluate.py prints and draws of a heart run's scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from common.examples import Example
+from common.results import with_interval
+from common.tables import Table, print_table
+
+GROUPS = {"per_view": "view", "per_sex": "sex"}
+HISTOGRAM = "iou_histogram.png"
+
+
+def draw_scores(folder: Path, ious: Any, of_mean_box: Any, synthetic: bool) -> None:
+    """Draw the IoUs (n,) of the model beside those of the mean box."""
+    from common.charts import histogram_picture
+
+    label = "IoU with the true box; the baseline is the mean box of training"
+    histogram_picture(folder / HISTOGRAM, ious, of_mean_box, label, synthetic)
+
+
+def draw_cases(
+    folder: Path,
+    rows: Sequence[Mapping[str, Any]],
+    drawn: Mapping[int, str],
+    truth: Any,
+    predicted: Any,
+    squares: Sequence[Any],
+    films: Mapping[str, Any],
+    synthetic: bool,
+) -> list[Example]:
+    """Draw films with their true and predicted box.
+
+    Args:
+        folder: Where the PNGs go.
+        rows: Of predictions.csv.
+        drawn: The rows to draw, and their kinds.
+        truth: (n, 4) boxes in pixels of each image.
+        predicted: The same.
+        squares: The `Letterbox` of each image.
+        films: Their stored squares by the case's name.
+        synthetic: Whether the data was made up.
+    """
+    import numpy as np
+
+    from common.figures import box_picture
+
+    examples = []
+    for rank, (i, kind) in enumerate(drawn.items(), start=1):
+        case, square = rows[i]["case"], squares[i]
+        film = films[case][square.top :, square.left :][: square.height, : square.width]
+        # The film is drawn at the size it was stored in; its boxes come along.
+        scale = np.tile([square.width / square.columns, square.height / square.rows], 2)
+        file = f"boxes/{rank:02d}-{case}.png"
+        title = f"{case[:36]}\nIoU {rows[i]['iou']:.2f}"
+        box_picture(folder / file, film, truth[i] * scale, predicted[i] * scale, title, synthetic)
+        examples.append(Example(case, kind, (file,)))
+    return examples
+
+
+def print_scores(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the counts over and under IoU 0.5, every score beside the mean box's, the worst."""
+    over, under = metrics["iou_above"]["0.5"], metrics["iou_below"]["0.5"]
+    print(f"\nNumber of predictions where iou > threshold(0.5): {over}")
+    print(f"Number of predictions where iou < threshold(0.5): {under}")
+    for table in tables(metrics):
+        print_table(table)
+    worst = sorted(rows, key=lambda row: row["iou"])[:3]
+    print(f"\n  worst cases: {', '.join(f'''{row['case']} {row['iou']:.3f}''' for row in worst)}")
+
+
+def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
+    """All scores: beside the mean box's, of each edge, and of each group."""
+    both = (metrics, metrics["baselines"]["mean_box"])
+    medians = ({**of["iou"], "ci95": of["iou"]["median_ci95"]} for of in both)
+    rows = [
+        ("mean IoU", *(with_interval(of["iou"], "mean") for of in both)),
+        ("median IoU", *(with_interval(median, "median") for median in medians)),
+    ]
+    for threshold in metrics["iou_above"]:
+        counts = (f"{of['iou_above'][threshold]} of {metrics['n']}" for of in both)
+        rows.append((f"IoU over {threshold}", *counts))
+    for threshold in metrics["average_precision"]:
+        precisions = (f"{of['average_precision'][threshold]:.3f}" for of in both)
+        rows.append((f"AP at {threshold}", *precisions))
+    scores = Table("", ("score", "model", "mean box of training"), tuple(rows))
+    edges = (_edges(both, unit) for unit in ("px", "mm") if f"edge_error_{unit}" in metrics)
+    groups = (_groups(metrics, key) for key in GROUPS if metrics[key])
+    return scores, *edges, *groups
+
+
+def _edges(both: tuple[Mapping[str, Any], ...], unit: str) -> Table:
+    from common.scores.boxes import EDGES
+
+    n = both[0][f"edge_error_{unit}"].get("n", both[0]["n"])
+    rows = [
+        (
+            edge,
+            *(
+                f"{of[f'edge_error_{unit}'][edge]:.1f} ({of[f'edge_bias_{unit}'][edge]:+.1f})"
+                for of in both
+            ),
+        )
+        for edge in EDGES
+    ]
+    rows.append(("all four", *(f"{of[f'edge_error_{unit}']['mean']:.1f}" for of in both)))
+    return Table(
+        f"error of an edge in {unit}, {n} cases: mean absolute (mean; + is right or down)",
+        ("edge", "model", "mean box of training"),
+        tuple(rows),
+    )
+
+
+def _groups(metrics: Mapping[str, Any], key: str) -> Table:
+    thresholds = (f"over {threshold}" for threshold in metrics["iou_above"])
+    return Table(
+        "",
+        (GROUPS[key], "cases", "mean IoU", *thresholds, "mean box's mean IoU"),
+        tuple(
+            (
+                name,
+                str(of["n"]),
+                with_interval(of["iou"], "mean"),
+                *map(str, of["iou_above"].values()),
+                with_interval(of["baselines"]["mean_box"]["iou"], "mean"),
+            )
+            for name, of in metrics[key].items()
+        ),
+    )
