@@ -150,6 +150,14 @@ def print_scores(cases: Any, metrics: Mapping[str, Any]) -> None:
     print(report.rstrip())
     for table in tables(metrics):
         print_table(table)
+    surest = _surest(cases)
+    worst = [
+        f"{kind} {cases['case'][i]} {cases['probability'][i]:.3f}"
+        for kind in ("missed", "false alarm")
+        for i in surest[kind][:1]
+        if cases["predicted"][i] != cases["label"][i]
+    ]
+    print(f"\n  worst cases: {', '.join(worst) or 'none'}")
 
 
 def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
