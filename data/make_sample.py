@@ -81,7 +81,7 @@ def make_sample(
             if _complete(made[part], marker["key"]):
                 continue
             (made[part] / MARKER).unlink(missing_ok=True)
-            remove_parts(made[part])
+            remove_parts(Path(folder))
             maker(made[part], seed, count, workers)
             write_json(made[part] / MARKER, marker)
     return made
