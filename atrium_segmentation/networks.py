@@ -20,6 +20,8 @@ from common.errors import UserError
 
 TITLES = {"fcn8": "FCN-8", "unet": "U-Net"}
 """The networks in the order in which they are shown, from left to right."""
+MOVES = {"scale": 0.1, "rotation_degrees": 10.0}
+"""Of the slices, for test-time averaging."""
 
 
 def build(name: str, classes: int, settings: TrainSettings) -> Any:
@@ -156,18 +158,30 @@ def _said(model: Any, working: Any, plane: str, neighbours: int, settings: MaskS
     """A network's probabilities (z, y, x, channels) of a working volume (z, y, x) in a plane."""
     import numpy as np
 
+    from common import augment
+
     order = PLANES[plane]
     slices = np.transpose(working, order)
     count, height, width = slices.shape
-    rows, columns = (-(-side // STRIDE) * STRIDE - side for side in (height, width))
-    top, left = rows // 2, columns // 2
-    padded = np.pad(slices, ((0, 0), (top, rows - top), (left, columns - left)))
+    zoom = MOVES["scale"] if settings.moves else 0.0
+    # A square, and room for what a zoom would push out of it.
+    side = -(-round(max(height, width) * (1 + zoom)) // STRIDE) * STRIDE
+    top, left = (side - height) // 2, (side - width) // 2
+    room = ((0, 0), (top, side - height - top), (left, side - width - left))
     offsets = np.arange(-neighbours, neighbours + 1)
     which = np.clip(np.arange(count)[:, None] + offsets, 0, count - 1)
-    shown = np.moveaxis(padded[which], 1, -1).astype(np.float32)
-    said = model.predict(shown, settings.batch_size, verbose=0)
+    shown = np.moveaxis(np.pad(slices, room)[which], 1, -1).astype(np.float32)
+
+    def ask(images: Any) -> Any:
+        return model.predict(images, settings.batch_size, verbose=0)
+
+    said = ask(shown)
+    moves = augment.fixed_moves(**MOVES) if settings.moves else []
+    for there, back in moves:
+        of_moved = ask(augment.move_images(shown, there).numpy())
+        said += augment.move_images(of_moved, back).numpy()
+    said /= 1 + len(moves)
     if settings.flip:
-        of_mirrored = model.predict(shown[:, :, ::-1], settings.batch_size, verbose=0)
-        said = (said + of_mirrored[:, :, ::-1]) / 2
+        said = (said + ask(shown[:, :, ::-1])[:, :, ::-1]) / 2
     said = said[:, top : top + height, left : left + width]
     return np.transpose(said, (*np.argsort(order), 3))

@@ -8,6 +8,7 @@ where one is asked for.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -70,7 +71,7 @@ def draw(ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor) -> Draws:
     import tensorflow as tf
 
     uniform = tf.random.stateless_uniform((batch, 8), seed, -1.0, 1.0)
-    angle = uniform[:, 0] * (ranges.rotation_degrees * 3.14159265 / 180)
+    angle = uniform[:, 0] * (ranges.rotation_degrees * math.pi / 180)
     zoom = 1 + uniform[:, 1] * ranges.scale
     stretch = tf.sqrt(1 + uniform[:, 2] * ranges.stretch)
     cosine, sine = tf.cos(angle) * zoom, tf.sin(angle) * zoom
@@ -107,25 +108,36 @@ def draw(ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor) -> Draws:
     }
 
 
-def fixed_moves(shift: float, scale: float) -> list[tuple[Draws, Draws]]:
+def fixed_moves(
+    shift: float = 0.0, scale: float = 0.0, rotation_degrees: float = 0.0
+) -> list[tuple[Draws, Draws]]:
     """Small moves that are always the same, each with its inverse, to average predictions over.
 
     Args:
         shift: Along each axis to either side, as a share of the side.
         scale: Zoom out and in, as a share.
+        rotation_degrees: To either side.
 
     Returns:
-        Six pairs of ``linear`` and ``shift`` as `draw` has them, for a batch of any size.
+        Pairs of ``linear`` and ``shift`` as `draw` has them, for a batch of any size: four for the
+        shift, two for the scale, two for the rotation; none for what is 0.
     """
     import tensorflow as tf
 
-    def move(zoom: float, x: float, y: float) -> Draws:
-        linear = tf.constant([[[zoom, 0.0], [0.0, zoom]]], tf.float32)
+    def move(zoom: float, x: float, y: float, angle: float) -> Draws:
+        cosine, sine = zoom * math.cos(angle), zoom * math.sin(angle)
+        linear = tf.constant([[[cosine, -sine], [sine, cosine]]], tf.float32)
         return {"linear": linear, "shift": tf.constant([[x, y]], tf.float32)}
 
-    moves = [(1.0, shift, 0.0), (1.0, -shift, 0.0), (1.0, 0.0, shift), (1.0, 0.0, -shift)]
-    moves += [(1 + scale, 0.0, 0.0), (1 / (1 + scale), 0.0, 0.0)]
-    return [(move(z, x, y), move(1 / z, -x / z, -y / z)) for z, x, y in moves]
+    angle, moves = math.radians(rotation_degrees), []
+    if shift:
+        moves += [(1.0, *by, 0.0) for by in ((shift, 0), (-shift, 0), (0, shift), (0, -shift))]
+    if scale:
+        moves += [(1 + scale, 0.0, 0.0, 0.0), (1 / (1 + scale), 0.0, 0.0, 0.0)]
+    if angle:
+        moves += [(1.0, 0.0, 0.0, angle), (1.0, 0.0, 0.0, -angle)]
+    # None moves in two ways at once, so that this undoes it.
+    return [(move(z, x, y, a), move(1 / z, -x, -y, -a)) for z, x, y, a in moves]
 
 
 def keep_inside(draws: Draws, boxes: tf.Tensor) -> Draws:

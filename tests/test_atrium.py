@@ -209,22 +209,48 @@ def test_slices_of_every_plane_are_those_of_the_volume():
             assert np.array_equal(found["mask"][number, ..., 0], take(image, number) + 100)
 
 
-def test_what_is_said_in_a_plane_comes_back_to_its_voxels():
+def teller():
+    """A network that says what it sees in the middle one of its three slices."""
     import keras
 
-    from atrium_segmentation.config import PLANES, EvaluateSettings
-    from atrium_segmentation.networks import segment
-
-    # A network that says what it sees in the middle one of its slices.
     seen = keras.Input((None, None, 3))
     tell = keras.layers.Conv2D(1, 1, use_bias=False)
     model = keras.Model(seen, tell(seen))
     tell.set_weights([np.array([0.0, 1.0, 0.0]).reshape(1, 1, 3, 1)])
+    return model
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_what_is_said_in_a_plane_comes_back_to_its_voxels(flip):
+    from atrium_segmentation.config import PLANES, EvaluateSettings
+    from atrium_segmentation.networks import segment
+
+    model = teller()
     working = np.random.default_rng(0).integers(0, 2, (5, 37, 40), np.uint8)
     volume = {"working": working, "image": np.zeros((40, 37, 5), np.uint8)}
     volume["affine"] = volume["working_affine"] = np.eye(4)
     for planes in (*([plane] for plane in PLANES), list(PLANES)):
-        for flip in (False, True):
-            settings = EvaluateSettings(flip=flip, largest_component=False)
-            members = [(model, {"neighbours": 1, "planes": planes})]
-            assert np.array_equal(segment(members, volume, settings), working.T)
+        settings = EvaluateSettings(flip=flip, moves=False, largest_component=False)
+        members = [(model, {"neighbours": 1, "planes": planes})]
+        assert np.array_equal(segment(members, volume, settings), working.T)
+
+
+def test_what_is_said_of_moved_slices_comes_back_to_its_voxels():
+    from scipy.ndimage import gaussian_filter
+
+    from atrium_segmentation.config import PLANES, EvaluateSettings
+    from atrium_segmentation.networks import segment
+
+    model = teller()
+    rough = np.random.default_rng(0).normal(size=(40, 48, 56))
+    smooth = gaussian_filter(rough, 5, mode="constant")
+    # Far from 0.5 wherever the blur of the interpolation does not reach.
+    working = np.where(smooth > 0, 1, 0).astype(np.uint8)
+    certain = np.abs(gaussian_filter(working.astype(float), 2) - 0.5) > 0.25
+    volume = {"working": working, "image": np.zeros(working.shape[::-1], np.uint8)}
+    volume["affine"] = volume["working_affine"] = np.eye(4)
+    for plane in PLANES:
+        settings = EvaluateSettings(moves=True, largest_component=False)
+        found = segment([(model, {"neighbours": 1, "planes": [plane]})], volume, settings)
+        assert np.array_equal(found.T[certain], working[certain])
+        assert certain.mean() > 0.5

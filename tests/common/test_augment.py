@@ -332,6 +332,20 @@ def test_a_fixed_move_and_its_way_back():
     }  # fmt: skip
 
 
+def test_a_fixed_turn_and_its_way_back():
+    image = batch_of(soft_image(SIDE, SIDE))
+    middle = (slice(None), slice(SIDE // 4, -SIDE // 4), slice(SIDE // 4, -SIDE // 4))
+    moves = augment.fixed_moves(scale=0.1, rotation_degrees=10)
+    assert len(moves) == 4
+    for there, back in moves:
+        moved = augment.move_images(image, there)
+        assert np.abs(moved - image)[middle].max() > 5
+        again = augment.move_images(moved, back)
+        np.testing.assert_allclose(again[middle], image[middle], atol=3)
+    there, _ = augment.fixed_moves(rotation_degrees=90)[0]
+    np.testing.assert_allclose(augment.move_images(image, there)[0], np.rot90(image[0], -1), atol=1)
+
+
 def test_an_elastic_field_of_nothing_is_the_affine_map():
     image = batch_of(soft_image(SIDE, SIDE))
     draws = draw(ALL)
