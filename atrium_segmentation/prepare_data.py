@@ -41,22 +41,31 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
     """
     from common import preparing, records
     from common.artefacts import only_one
+    from common.checks import DatasetCheck
     from common.decathlon import index_volumes
 
     show("Prepare volumes for left atrium segmentation", settings)
     source = preparing.find_source(PROJECT, settings)
     folder = settings.prepared or PROJECT.prepared(source.synthetic)
+    all_test = all_test or settings.check
     with only_one(folder):
         decides = {**preparing.settings_of_data(settings), "all_test": all_test, "format": FORMAT}
         key = records.source_key(source.folder, decides)
-        if not records.begin(folder, key, settings.overwrite):
+        if settings.check:
+            records.refuse_foreign(folder)
+        elif not records.begin(folder, key, settings.overwrite):
             print(f"\n{folder}: is prepared already, nothing to do")
             return folder
 
         # -- Index: which volumes there are, and what their labels are called.
         cases, labels = index_volumes(source.folder)
         cases["split"] = ""
-        left = preparing.usable(cases, source.folder)
+        sizes = preparing.describe_volumes(cases, source.folder, settings)
+
+        # -- Check: what files and names say; the voxels are looked at where they are read.
+        check = DatasetCheck(source.folder, folder, settings)
+        check.look(cases, sizes)
+        left = check.usable(cases)
 
         # -- Split: by patient.
         one_stratum = left["case"].str[:0]
@@ -68,17 +77,19 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         decode = partial(
             decode_case, source=source.folder, labels=labels, spacing_mm=settings.spacing_mm
         )
-        shards, unreadable = records.write_shards(
-            folder, jobs, decode, VOLUMES_A_SHARD, settings.workers
-        )
+        shards, unreadable = check.decode(jobs, decode, VOLUMES_A_SHARD)
         preparing.leave_out(cases, unreadable)
-        left = preparing.usable(cases, source.folder)
+        left = check.usable(cases)
+        if settings.check:
+            check.tell(cases)
+            return folder
 
         # -- Tell: tables, counts, the disk that was saved.
         preparing.write_cases(folder, cases)
         preparing.print_splits(cases, {}, settings)
         print(f"  labels: {', '.join(f'{value} {name}' for value, name in labels.items())}")
         files = [*left["path"], *left["mask_path"]]
+        check.tell(cases)
         disk = preparing.print_disk(source.folder, files, shards)
         records.finish(
             folder,
@@ -116,10 +127,14 @@ def decode_case(
     """
     import numpy as np
 
+    from common.decoding import REMARK
+    from common.errors import UnusableError
     from common.nifti import read_mask, read_volume, resample_mask
     from common.splits import TRAIN
 
     volume = read_volume(source / job["path"])
+    if volume.voxels.min() == volume.voxels.max():
+        raise UnusableError(f"{volume.path}: all its voxels are one value", "constant image")
     mask = read_mask(source / job["mask_path"], volume, labels)
     mask = np.searchsorted(sorted(labels), mask).astype(np.uint8)
     spacing = working_spacing(volume, spacing_mm)
@@ -137,6 +152,8 @@ def decode_case(
         "grid_mask": b"",
         "grid_header": b"",
     }
+    if not mask.any():
+        features[REMARK] = "empty mask: none of its voxels is labelled"
     if job["split"] != TRAIN:
         features["grid_header"] = volume.grid_header
         features["grid_image"] = packed(grid_image)

@@ -6,12 +6,15 @@ coding are equal pixels. Films are decoded only where bytes cannot tell, which i
 one size are coded in several ways. Films of one size, all coded in one way, are taken to be
 different where their bytes are; an encoder that wrote the same pixels in other bytes of the same
 coding is not seen through.
+
+Volumes are equal where their shape and every value are, in the order of the file. Only those whose
+first slices are equal are read whole.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +26,7 @@ from pydicom.encaps import get_frame
 from common.dicom import PIXEL_TAGS, read_radiograph
 from common.dicom_file import bare_jpeg, check, named, parse, quiet
 from common.errors import UserError
+from common.nifti_file import read_nifti, read_start
 from common.processes import each
 
 if TYPE_CHECKING:
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 _READ_POOL_FROM = 3000  # files, some two milliseconds each
 _DECODE_POOL_FROM = 500  # films, some ten milliseconds each
+_VOLUME_POOL_FROM = 50  # volumes, some hundred milliseconds each
 
 # Of group 0028, what differs from film to film and changes no pixel.
 _NOT_SHOWN = (
@@ -91,6 +96,38 @@ def find_duplicates(cases: pd.DataFrame, source: Path, workers: int = 0) -> pd.S
     return pd.Series(duplicate_of, ordered.index, dtype=object).reindex(cases.index)
 
 
+def find_duplicate_volumes(cases: pd.DataFrame, source: Path, workers: int = 0) -> pd.DataFrame:
+    """Find volumes with exactly equal voxels.
+
+    Args:
+        cases: As for `find_duplicates`, with the paths of NIfTI files.
+        source: The dataset's folder.
+        workers: Processes; 0 is one a core.
+
+    Returns:
+        (cases,) ``duplicate_of``, as from `find_duplicates`, and ``size``: shape and spacing in
+        words, "" for a file that cannot be read.
+    """
+    import pandas as pd
+
+    ordered = cases.sort_values("case")
+    files = [source / path for path in ordered["path"]]
+    bar = {"workers": workers, "unit": "volume"}
+    starts = each(_start, files, _VOLUME_POOL_FROM, desc="compare starts", **bar)
+    counts = Counter(starts)
+    doubtful = [f for f, start in zip(files, starts, strict=True) if start and counts[start] > 1]
+    whole = each(_voxels, doubtful, _VOLUME_POOL_FROM, desc="compare volumes", **bar)
+    voxels = dict(zip(doubtful, whole, strict=True))
+    first: dict[str, str] = {}
+    rows = []
+    for case, file, start in zip(ordered["case"], files, starts, strict=True):
+        seen = voxels.get(file)
+        original = case if seen is None else first.setdefault(seen, case)
+        rows.append(("" if original == case else original, start[0] if start else ""))
+    found = pd.DataFrame(rows, ordered.index, ["duplicate_of", "size"], dtype=object)
+    return found.reindex(cases.index)
+
+
 def dealt_together(cases: pd.DataFrame) -> pd.Series:
     """Group the patients who share a film, directly or through others.
 
@@ -150,6 +187,31 @@ def _shown(path: Path) -> str | None:
     except UserError:
         return None
     return f"{pixels.shape} {_digest(pixels.tobytes())}"
+
+
+def _start(path: Path) -> tuple[str, str] | None:
+    """A volume's size in words and the digest of its first slice; None where it can't be read."""
+    try:
+        grid, values = read_start(path)
+    except UserError:
+        return None
+    shape = " x ".join(map(str, grid.shape))
+    spacing = " x ".join(f"{mm:.4g}" for mm in np.linalg.norm(grid.affine[:3, :3], axis=0))
+    return f"{shape} of {spacing} mm", _digest_of(values)
+
+
+def _voxels(path: Path) -> str | None:
+    """The digest of a volume's values; None where it can't be read."""
+    try:
+        values = read_nifti(path)[0]
+    except UserError:
+        return None
+    return f"{values.shape} {_digest_of(values)}"
+
+
+def _digest_of(values: np.ndarray) -> str:
+    # Of one type and order, so that 1 is 1 however it is stored.
+    return _digest(np.ascontiguousarray(values, "<f8").tobytes())
 
 
 def _digest(content: bytes) -> str:

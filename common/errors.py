@@ -23,6 +23,18 @@ class UserError(Exception):
     """
 
 
+class UnusableError(UserError):
+    """A case that can be read and not used.
+
+    Attributes:
+        check: The name of the check that it fails, from `common.checks`.
+    """
+
+    def __init__(self, message: str, check: str) -> None:
+        super().__init__(message)
+        self.check = check
+
+
 class Stopped(BaseException):
     """Ctrl-C or SIGTERM asked the script to leave; `run_script` says how to go on.
 

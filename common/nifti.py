@@ -20,7 +20,7 @@ import numpy as np
 from nibabel import orientations
 
 from common.artefacts import write_bytes
-from common.errors import UserError
+from common.errors import UnusableError, UserError
 from common.grids import resample, to_grid
 from common.nifti_file import SUFFIXES, Grid, read_nifti
 
@@ -90,9 +90,10 @@ def read_volume(path: Path) -> Volume:
     voxels = values.astype(np.float32, copy=False)
     wrong = int(voxels.size - np.isfinite(voxels).sum())
     if wrong:
-        raise UserError(
+        raise UnusableError(
             f"{path}: {wrong} of {voxels.size} voxels are NaN or infinite; set them to a number "
-            "or leave the file out"
+            "or leave the file out",
+            "NaN or infinite",
         )
     orientation = orientations.io_orientation(grid.affine)
     affine = grid.affine @ orientations.inv_ornt_aff(orientation, grid.shape)
@@ -139,9 +140,10 @@ def read_mask(path: Path, like: Volume, labels: Mapping[int, str] | None = None)
         named = ", ".join(f"{value:g}" for value in wrong[:5])
         more = f" and {wrong.size - 5} more" if wrong.size > 5 else ""
         allowed = ", ".join(str(label) for label in sorted(labels)) if labels else "0 to 255"
-        raise UserError(
+        raise UnusableError(
             f"{path}: holds the values {named}{more}, its labels are {allowed}; correct the mask "
-            "or the dataset's labels"
+            "or the dataset's labels",
+            "mask values",
         )
     return np.ascontiguousarray(np.rint(values).astype(np.uint8))
 
@@ -243,19 +245,27 @@ def _grid_header(header: nib.Nifti1Header, shape: tuple[int, int, int]) -> bytes
 
 
 def _check_same_grid(path: Path, grid: Grid, like: Volume) -> None:
-    image = Grid(like.voxels.shape, like.affine)
-    named = f"{path}: does not lie on the grid of {like.path}"
-    if tuple(grid.shape) != tuple(image.shape):
-        raise UserError(f"{named}: shape {tuple(grid.shape)}, not {tuple(image.shape)}")
-    if _apart(grid.affine, image) <= GRID_TOLERANCE:
-        return
-    mine, its = np.array(_spacing_mm(grid.affine)), np.array(like.spacing_mm)
+    if tuple(grid.shape) == like.voxels.shape:
+        image = Grid(like.voxels.shape, like.affine)
+        if _apart(grid.affine, image) <= GRID_TOLERANCE:
+            return
+        apart = _difference(grid.affine, like.affine)
+    else:
+        apart = f"shape {tuple(grid.shape)}, not {like.voxels.shape}"
+    raise UnusableError(
+        f"{path}: does not lie on the grid of {like.path}: {apart}", "mask on another grid"
+    )
+
+
+def _difference(affine: np.ndarray, other: np.ndarray) -> str:
+    """In words, how one affine differs from another."""
+    mine, its = np.array(_spacing_mm(affine)), np.array(_spacing_mm(other))
     if not np.allclose(mine, its, rtol=1e-3):
-        raise UserError(f"{named}: spacing {np.round(mine, 4)} mm, not {np.round(its, 4)} mm")
-    if not np.allclose(grid.affine[:3, :3] / mine, image.affine[:3, :3] / its, atol=1e-3):
-        raise UserError(f"{named}: its axes have another direction")
-    mine, its = grid.affine[:3, 3], image.affine[:3, 3]
-    raise UserError(f"{named}: origin {np.round(mine, 3)} mm, not {np.round(its, 3)} mm")
+        return f"spacing {np.round(mine, 4)} mm, not {np.round(its, 4)} mm"
+    if not np.allclose(affine[:3, :3] / mine, other[:3, :3] / its, atol=1e-3):
+        return "its axes have another direction"
+    mine, its = affine[:3, 3], other[:3, 3]
+    return f"origin {np.round(mine, 3)} mm, not {np.round(its, 3)} mm"
 
 
 def _apart(affine: np.ndarray, grid: Grid) -> float:

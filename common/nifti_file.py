@@ -51,23 +51,43 @@ def read_nifti(path: Path) -> tuple[np.ndarray, Grid, nib.Nifti1Header]:
         UserError: The file is not there, is no NIfTI, is damaged or declares what it does not
             hold; it has no three axes, or colours; its affine is degenerate.
     """
+    with _named(path):
+        image, grid = _opened(path)
+        if path.name.lower().endswith(".gz"):
+            image = type(image).from_bytes(_inflate(path, image))
+        return np.asanyarray(image.dataobj).reshape(grid.shape), grid, image.header
+
+
+def read_start(path: Path) -> tuple[Grid, np.ndarray]:
+    """Read what a file begins with, without the time that the whole of it takes.
+
+    Args:
+        path: As for `read_nifti`.
+
+    Returns:
+        The grid, and the values ``(i, j)`` of the first slice.
+
+    Raises:
+        UserError: As for `read_nifti`, as far as the file's beginning shows it.
+    """
+    with _named(path):
+        image, grid = _opened(path)
+        return grid, np.asanyarray(image.dataobj[:, :, 0]).reshape(grid.shape[:2])
+
+
+def _opened(path: Path) -> tuple[nib.Nifti1Pair, Grid]:
     if not path.name.lower().endswith(SUFFIXES):
         raise UserError(f"{path}: not a NIfTI file; expected {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise UserError(f"{path}: there is no such file")
-    with _named(path):
-        image = nib.load(path, mmap=False)
-        if not isinstance(image, (nib.Nifti1Pair, nib.Nifti2Pair)):
-            raise UserError(f"{path}: not a NIfTI file; convert it to .nii.gz")
-        shape = _check(path, image)
-        if path.name.lower().endswith(".gz"):
-            image = type(image).from_bytes(_inflate(path, image))
-        header = image.header
-        unit = _MILLIMETRES.get(header.get_xyzt_units()[0], 1.0)
-        affine = np.diag([unit, unit, unit, 1.0]) @ image.affine
-        values = np.asanyarray(image.dataobj).reshape(shape)
+    image = nib.load(path, mmap=False)
+    if not isinstance(image, (nib.Nifti1Pair, nib.Nifti2Pair)):
+        raise UserError(f"{path}: not a NIfTI file; convert it to .nii.gz")
+    shape = _check(path, image)
+    unit = _MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
+    affine = np.diag([unit, unit, unit, 1.0]) @ image.affine
     _check_affine(path, affine)
-    return values, Grid(shape, affine), header
+    return image, Grid(shape, affine)
 
 
 def _check(path: Path, image: nib.Nifti1Pair) -> tuple[int, int, int]:

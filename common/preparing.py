@@ -13,13 +13,16 @@ import numpy as np
 import pandas as pd
 
 from common.artefacts import ROOT, sha256, write_csv
-from common.duplicates import dealt_together, find_duplicates
+from common.duplicates import dealt_together, find_duplicate_volumes, find_duplicates
 from common.errors import UserError
 from common.settings import Project, SharedPrepare
 from common.splits import TEST, VALIDATION, leak_of_image_split, split_by_patient
 
 SHOWN_FILES = 8
-_NOT_IN_KEY = ("preset", "source", "prepared", "workers", "overwrite")
+_NOT_IN_KEY = (
+    *("preset", "source", "prepared", "workers", "overwrite"),
+    *("check", "bad_files_limit"),
+)
 
 SYNTHETIC_BANNER = """
   ##############################################################################
@@ -98,12 +101,21 @@ def duplicates(cases: pd.DataFrame, source: Path, settings: SharedPrepare) -> pd
     return find_duplicates(left, source, settings.workers).reindex(cases.index, fill_value="")
 
 
+def describe_volumes(cases: pd.DataFrame, source: Path, settings: SharedPrepare) -> pd.Series:
+    """Add the column ``duplicate_of`` to a table of volumes; give back their sizes, in words."""
+    left = cases[cases["left_out"] == ""]
+    found = find_duplicate_volumes(left, source, settings.workers)
+    found = found.reindex(cases.index, fill_value="")
+    cases["duplicate_of"] = found["duplicate_of"]
+    return found["size"]
+
+
 def split(
     cases: pd.DataFrame, strata: pd.Series, settings: SharedPrepare, all_test: bool
 ) -> pd.Series | str:
     """The split of every case, by patient; ``test`` for all where ``all_test`` is set.
 
-    Where ``cases`` have ``duplicate_of``, patients who share a film are dealt as one.
+    Patients who share a film or a volume (``duplicate_of``) are dealt as one.
     """
     if all_test:
         return TEST

@@ -34,14 +34,12 @@ from common.artefacts import (
     write_json,
 )
 from common.backend import start_tensorflow
+from common.decoding import Case, Features, Outcome, outcomes
 from common.errors import UserError
 from common.processes import pool
 
-Features = Mapping[str, Any]
-"""Name to bytes, str, int, float, or an array of floats or ints."""
-
-Case = Mapping[str, Any]
-"""A row of the table of cases, with ``split``."""
+FINDINGS = "findings.csv"
+"""What the check of the dataset found, in the prepared folder, also where nothing else is."""
 
 _CASES_A_CALL = 8
 _UNFINISHED = "unfinished.json"
@@ -81,10 +79,7 @@ def begin(folder: Path, key: str, overwrite: bool) -> bool:
     """
     manifest, unfinished = folder / "manifest.json", folder / _UNFINISHED
     there = manifest if manifest.exists() else unfinished if unfinished.exists() else None
-    if there is None and entries(folder):
-        raise UserError(
-            f"{folder}: is not empty and was not made by prepare_data.py; choose another --prepared"
-        )
+    refuse_foreign(folder)
     same = there is not None and _key_in(there) == key
     # A try that was refused before its first shard, for a column say, holds nothing to lose.
     nothing_yet = there is unfinished and not any(folder.glob("records/*.tfrecord"))
@@ -108,6 +103,15 @@ def begin(folder: Path, key: str, overwrite: bool) -> bool:
     return True
 
 
+def refuse_foreign(folder: Path) -> None:
+    """Refuse, with a `UserError`, a folder that holds what prepare_data.py did not write."""
+    made = any((folder / name).exists() for name in ("manifest.json", _UNFINISHED))
+    if not made and set(entries(folder)) - {FINDINGS}:
+        raise UserError(
+            f"{folder}: is not empty and was not made by prepare_data.py; choose another --prepared"
+        )
+
+
 def write_shards(
     folder: Path,
     cases: Sequence[Case],
@@ -126,8 +130,9 @@ def write_shards(
         workers: Processes; 0 is one a core.
 
     Returns:
-        The shards by split, each ``{file, records, bytes, sha256, left_out}``; and the reason
-        for each case that was left out, by case.
+        The shards by split, each ``{file, records, bytes, sha256, left_out}`` and, by case,
+        ``remarks`` (`common.decoding.REMARK`) where there are any; and the reason for each case
+        that was left out, by case.
     """
     records = folder / "records"
     records.mkdir(exist_ok=True)
@@ -148,7 +153,9 @@ def write_shards(
 
 def finish(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest, which makes the folder whole, and remove what only a restart needs."""
-    tables = [{"file": path.name, **_measured(path)} for path in sorted(folder.glob("*.csv"))]
+    # What was found says nothing that a reader of the data needs, and --check writes it anew.
+    files = sorted(path for path in folder.glob("*.csv") if path.name != FINDINGS)
+    tables = [{"file": path.name, **_measured(path)} for path in files]
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     content = {**manifest, "tables": tables, "versions": versions(), "created": created}
     write_json(folder / "manifest.json", {**content, "seal": key_of(content)})
@@ -313,7 +320,7 @@ def _ahead(
     decode: Callable[[Case], Features],
     records: Path,
     workers: int,
-) -> Iterator[tuple[tuple[str, str, list[Case]], Iterator[Any] | None]]:
+) -> Iterator[tuple[tuple[str, str, list[Case]], Iterator[Outcome] | None]]:
     """Decode two shards ahead of the one that is written, so that memory stays bounded.
 
     A shard that an earlier try finished is given as None.
@@ -326,7 +333,7 @@ def _ahead(
             elif shard is not None:
                 members = shard[2]
                 calls = [
-                    processes.submit(_decode_some, decode, members[start : start + _CASES_A_CALL])
+                    processes.submit(outcomes, decode, members[start : start + _CASES_A_CALL])
                     for start in range(0, len(members), _CASES_A_CALL)
                 ]
                 waiting.append((shard, calls))
@@ -335,33 +342,24 @@ def _ahead(
                 yield done, None if calls is None else (r for c in calls for r in c.result())
 
 
-def _decode_some(
-    decode: Callable[[Case], Features], cases: Sequence[Case]
-) -> list[tuple[Features | None, str]]:
-    def one(case: Case) -> tuple[Features | None, str]:
-        try:
-            return decode(case), ""
-        except UserError as error:
-            return None, str(error)
-
-    return [one(case) for case in cases]
-
-
-def _write_shard(path: Path, members: list[Case], decoded: Iterator[Any]) -> None:
+def _write_shard(path: Path, members: list[Case], decoded: Iterator[Outcome]) -> None:
     start_tensorflow()
     import tensorflow as tf
 
-    left_out, count = {}, 0
+    left_out, remarks, count = {}, {}, 0
     with whole_file(path) as beside, tf.io.TFRecordWriter(str(beside)) as writer:
-        for case, (features, reason) in zip(members, decoded, strict=True):
-            if features is None:
-                # A copy that could not be made takes nothing from its case.
-                if not case.get("copy"):
-                    left_out[case["case"]] = reason
-                continue
-            writer.write(_example(features))
-            count += 1
+        for case, outcome in zip(members, decoded, strict=True):
+            # A copy that could not be made takes nothing from its case.
+            if outcome.left_out and not case.get("copy"):
+                left_out[case["case"]] = outcome.left_out
+            if outcome.remark and not case.get("copy"):
+                remarks[case["case"]] = outcome.remark
+            if outcome.features is not None:
+                writer.write(_example(outcome.features))
+                count += 1
     about = {"file": path.name, "records": count, **_measured(path), "left_out": left_out}
+    if remarks:
+        about["remarks"] = remarks
     write_json(_notes(path), about)
 
 

@@ -59,6 +59,11 @@ class SharedPrepare(Shared):
     """Processes that decode. 0: one a core."""
     overwrite: bool = False
     """Replace a prepared folder that was made with other settings or from other files."""
+    check: bool = False
+    """Check the dataset, write what was found to findings.csv, and prepare nothing."""
+    bad_files_limit: float = 0.1
+    """How many cases may be left out for what is wrong with their files or labels: from 1 a
+    number, below 1 a share of all, of which 3 may always be; 0: none. More of them stop it."""
 
     def __post_init__(self) -> None:
         """Refuse shares and folds that leave nothing to train on."""
@@ -71,6 +76,7 @@ class SharedPrepare(Shared):
             self,
         )
         require(self.folds == 0 or self.folds >= 2, "folds", "0, or 2 and more", self)
+        require(self.bad_files_limit >= 0, "bad_files_limit", "0 or more", self)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from common.errors import UnusableError
 from common.letterbox import Letterbox
 
 if TYPE_CHECKING:
@@ -43,11 +44,13 @@ def stored_film(path: Path, side: int, stretch: bool = False) -> StoredFilm:
         stretch: Whether a film's proportions are given up to fill the square.
 
     Raises:
-        UserError: The file cannot be read.
+        UserError: The file cannot be read, or all its pixels are one value.
     """
     from common.dicom import read_radiograph
 
     radiograph = read_radiograph(path)
+    if radiograph.pixels.min() == radiograph.pixels.max():
+        raise UnusableError(f"{path}: all its pixels are one value", "constant image")
     square = Letterbox(*radiograph.pixels.shape, side, stretch)
     if radiograph.jpeg is not None and radiograph.pixels.shape == (side, side):
         return StoredFilm(radiograph.jpeg, square)

@@ -41,11 +41,13 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
     """
     from common import preparing, records
     from common.artefacts import only_one
+    from common.checks import DatasetCheck, sizes_of
     from common.rsna import index_heart
 
     show("Prepare radiographs for heart detection", settings)
     source = preparing.find_source(PROJECT, settings)
     folder = settings.prepared or PROJECT.prepared(source.synthetic)
+    all_test = all_test or settings.check
     with only_one(folder):
         decides = {
             **preparing.settings_of_data(settings),
@@ -54,7 +56,9 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
             "duplicates": "dealt together",
         }
         key = records.source_key(source.folder, decides)
-        if not records.begin(folder, key, settings.overwrite):
+        if settings.check:
+            records.refuse_foreign(folder)
+        elif not records.begin(folder, key, settings.overwrite):
             print(f"\n{folder}: is prepared already, nothing to do")
             return folder
 
@@ -62,7 +66,11 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         cases = index_heart(source.folder, settings.patients, settings.label)
         cases["split"] = ""
         cases["duplicate_of"] = preparing.duplicates(cases, source.folder, settings)
-        left = preparing.usable(cases, source.folder)
+
+        # -- Check: what files, names and labels say; the pixels are looked at where they are read.
+        check = DatasetCheck(source.folder, folder, settings)
+        check.look(cases, sizes_of(cases), BOX)
+        left = check.usable(cases)
 
         # -- Split: by patient, those who share a film as one, before anything is augmented.
         cases.loc[left.index, "split"] = preparing.split(left, left["view"], settings, all_test)
@@ -72,11 +80,12 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         copies = 0 if all_test else settings.copies
         jobs = preparing.jobs(left, ["rows", "columns", *BOX], copies, settings.seed)
         decode = partial(decode_case, source=source.folder, side=settings.image_size)
-        shards, unreadable = records.write_shards(
-            folder, jobs, decode, CASES_A_SHARD, settings.workers
-        )
+        shards, unreadable = check.decode(jobs, decode, CASES_A_SHARD)
         preparing.leave_out(cases, unreadable)
-        left = preparing.usable(cases, source.folder)
+        left = check.usable(cases)
+        if settings.check:
+            check.tell(cases)
+            return folder
 
         # -- Tell: tables, counts, the disk that was saved, how the copies look.
         preparing.write_cases(folder, cases)
@@ -88,6 +97,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
             others = cases.attrs["boxes_of_other_labels"]
             print(f"  {others} boxes have another label than {settings.label!r} and are left")
         sheet = [_draw_copies(folder, jobs, decode, source.synthetic)] if copies else []
+        check.tell(cases)
         disk = preparing.print_disk(source.folder, list(left["path"]), shards)
         records.finish(
             folder,

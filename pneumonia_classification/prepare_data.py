@@ -40,11 +40,13 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
     """
     from common import preparing, records
     from common.artefacts import only_one
+    from common.checks import DatasetCheck, sizes_of
     from common.rsna import index_pneumonia
 
     show("Prepare radiographs for pneumonia classification", settings)
     source = preparing.find_source(PROJECT, settings)
     folder = settings.prepared or PROJECT.prepared(source.synthetic)
+    all_test = all_test or settings.check
     with only_one(folder):
         decides = {
             **preparing.settings_of_data(settings),
@@ -53,7 +55,9 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
             "duplicates": "dealt together",
         }
         key = records.source_key(source.folder, decides)
-        if not records.begin(folder, key, settings.overwrite):
+        if settings.check:
+            records.refuse_foreign(folder)
+        elif not records.begin(folder, key, settings.overwrite):
             print(f"\n{folder}: is prepared already, nothing to do")
             return folder
 
@@ -61,7 +65,11 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         cases = index_pneumonia(source.folder, settings.patients)
         cases["split"] = ""
         cases["duplicate_of"] = preparing.duplicates(cases, source.folder, settings)
-        left = preparing.usable(cases, source.folder)
+
+        # -- Check: what files, names and labels say; the pixels are looked at where they are read.
+        check = DatasetCheck(source.folder, folder, settings)
+        check.look(cases, sizes_of(cases), ["label"])
+        left = check.usable(cases)
 
         # -- Split: by patient, those who share a film as one, before anything is augmented.
         strata = left["label"].astype(str) + left["view"]
@@ -79,11 +87,12 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
             side=settings.image_size,
             stretch=settings.proportions == "stretch",
         )
-        shards, unreadable = records.write_shards(
-            folder, jobs, decode, CASES_A_SHARD, settings.workers
-        )
+        shards, unreadable = check.decode(jobs, decode, CASES_A_SHARD)
         preparing.leave_out(cases, unreadable)
-        left = preparing.usable(cases, source.folder)
+        left = check.usable(cases)
+        if settings.check:
+            check.tell(cases)
+            return folder
 
         # -- Tell: tables, counts, the disk that was saved.
         cases["boxes"] = cases["boxes"].map(boxes_as_text)
@@ -95,6 +104,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         if copies:
             made = sum(1 for job in jobs if job["copy"])
             print(f"  Augmentor: {copies} copies of each positive that trains, {made} in all")
+        check.tell(cases)
         disk = preparing.print_disk(source.folder, list(left["path"]), shards)
         records.finish(
             folder,
