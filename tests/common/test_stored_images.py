@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import pydicom
 import pytest
 import tensorflow as tf
 from PIL import Image
@@ -49,6 +50,19 @@ def test_everything_else_is_kept_without_loss(tmp_path, pixels, compressed, elem
     assert stored[:8] == b"\x89PNG\r\n\x1a\n"
     expected = Letterbox(*pixels.shape, SIDE).into_square(read_radiograph(path).pixels)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(stored))), expected)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_the_short_way_stores_what_the_long_way_does(tmp_path, compressed):
+    """A film that is shown as it is stored is not sent through the table of its values."""
+    pixels = soft_image(90, 70)
+    short = film(tmp_path, pixels, compressed)
+    stored, shown = stored_image(short, SIDE), read_radiograph(short).pixels
+    np.testing.assert_array_equal(pydicom.dcmread(short).pixel_array, shown)
+    # A rescale that changes nothing asks for the table.
+    long = film(tmp_path, pixels, compressed, RescaleSlope="1", RescaleIntercept="0")
+    assert stored_image(long, SIDE) == stored
+    np.testing.assert_array_equal(read_radiograph(long).pixels, shown)
 
 
 @pytest.mark.parametrize("compressed", [True, False])
