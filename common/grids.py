@@ -38,6 +38,31 @@ def resample(values: np.ndarray, shape: tuple[int, ...], order: int = 1) -> np.n
     return np.ascontiguousarray(values)
 
 
+def resample_labels(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Bring a mask to another number of voxels over the same extent, each label's share by itself.
+
+    A new voxel gets the label with the largest share of it; of equal shares the lowest label's.
+
+    Args:
+        mask: uint8, of any number of axes.
+        shape: The new length of each axis.
+
+    Returns:
+        ``shape`` uint8.
+    """
+    last = int(mask.max())
+    lowest, *others = (n for n in range(last + 1) if (mask == n).any())
+    shares = [_share(mask == label, shape) for label in others]
+    # The lowest label, as a rule the background, has what the others leave.
+    best = 1 - sum(shares, np.zeros(shape, np.float32))
+    result = np.full(shape, lowest, np.uint8)
+    for label, share in zip(others, shares, strict=True):
+        # Sums of weights in float32 that should be equal differ in their last bits.
+        wins = share > best + 1e-5
+        best[wins], result[wins] = share[wins], label
+    return result
+
+
 def to_grid(
     values: np.ndarray,
     affine: np.ndarray,
@@ -85,6 +110,29 @@ def to_grid(
         outside = outside | beyond
     result[np.broadcast_to(outside, result.shape)] = fill
     return result
+
+
+def _share(inside: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """`resample` of booleans that are True in a small part: only that part is looked at."""
+    old, new, weights = [], [], []
+    for axis, length in enumerate(shape):
+        others = tuple(other for other in range(inside.ndim) if other != axis)
+        all_weights = _weights(inside.shape[axis], length)
+        old.append(_extent(inside.any(axis=others)))
+        new.append(_extent(all_weights[:, old[-1]].any(axis=1)))
+        weights.append(all_weights[new[-1], old[-1]])
+    values = inside[tuple(old)].astype(np.float32)
+    for axis, of_axis in enumerate(weights):
+        values = np.moveaxis(np.tensordot(of_axis, values, (1, axis)), 0, axis)
+    result = np.zeros(shape, np.float32)
+    result[tuple(new)] = values
+    return result
+
+
+def _extent(occupied: np.ndarray) -> slice:
+    """From the first True to the last."""
+    places = np.flatnonzero(occupied)
+    return slice(places[0], places[-1] + 1)
 
 
 def _weights(old: int, new: int) -> np.ndarray:

@@ -21,7 +21,7 @@ from nibabel import orientations
 
 from common.artefacts import write_bytes
 from common.errors import UnusableError, UserError
-from common.grids import resample, to_grid
+from common.grids import resample, resample_labels, to_grid
 from common.nifti_file import SUFFIXES, Grid, read_nifti
 
 __all__ = [
@@ -88,7 +88,7 @@ def read_volume(path: Path) -> Volume:
     path = Path(path)
     values, grid, header = read_nifti(path)
     voxels = values.astype(np.float32, copy=False)
-    wrong = int(voxels.size - np.isfinite(voxels).sum())
+    wrong = int(voxels.size - np.isfinite(voxels).sum()) if values.dtype.kind == "f" else 0
     if wrong:
         raise UnusableError(
             f"{path}: {wrong} of {voxels.size} voxels are NaN or infinite; set them to a number "
@@ -132,6 +132,9 @@ def read_mask(path: Path, like: Volume, labels: Mapping[int, str] | None = None)
     affine = grid.affine @ orientations.inv_ornt_aff(orientation, grid.shape)
     values = orientations.apply_orientation(values, orientation)
     _check_same_grid(path, Grid(values.shape, affine), like)
+    known = np.isin(np.arange(256), range(256) if labels is None else list(labels))
+    if values.dtype == np.uint8 and known[values].all():
+        return np.ascontiguousarray(values)
     # A mask saved with scl_slope has 255 x 0.003921569 for 1.
     found = np.unique(values).astype(float)
     whole = np.where(np.abs(found - np.rint(found)) < 1e-4, np.rint(found), found)
@@ -187,13 +190,7 @@ def resample_mask(
         The mask ``(x, y, z)`` uint8 and its affine ``(4, 4)``.
     """
     shape = _shape_at(volume, spacing_mm)
-    best, result = np.full(shape, -np.inf, np.float32), np.zeros(shape, np.uint8)
-    for label in np.unique(mask):
-        share = resample(mask == label, shape)
-        # Sums of weights in float32 that should be equal differ in their last bits.
-        wins = share > best + 1e-5
-        best[wins], result[wins] = share[wins], label
-    return result, _affine_at(volume, shape)
+    return resample_labels(mask, shape), _affine_at(volume, shape)
 
 
 def write_mask(path: Path, mask_canonical: np.ndarray, grid_header: bytes) -> None:

@@ -6,7 +6,6 @@ memory is taken, and every failure of nibabel becomes a `UserError` that names t
 
 from __future__ import annotations
 
-import gzip
 import math
 import zlib
 from collections.abc import Iterator
@@ -114,13 +113,18 @@ def _check(path: Path, image: nib.Nifti1Pair) -> tuple[int, int, int]:
 
 
 def _inflate(path: Path, image: nib.Nifti1Pair) -> bytes:
-    """The whole of a gzip file, so that its checksum is looked at."""
+    """The whole of a gzip file, so that its checksum is looked at; in one go, which is faster."""
     expected = int(image.dataobj.offset) + math.prod(image.shape) * image.get_data_dtype().itemsize
-    with gzip.open(path) as file:
-        content = file.read(expected)
-        # Reading to the end compares the checksum; behind the voxels there is next to nothing.
-        if len(file.read(1 << 24)) == 1 << 24:
+    most = expected + (1 << 24)  # behind the voxels there is next to nothing
+    content, rest = b"", path.read_bytes()
+    while rest:
+        member = zlib.decompressobj(wbits=31)
+        content += member.decompress(rest, most - len(content))
+        if len(content) >= most:
             raise UserError(f"{path}: holds more than its header declares; fetch it again")
+        if not member.eof:
+            raise EOFError
+        rest = member.unused_data.lstrip(b"\0")
     return content
 
 

@@ -8,9 +8,12 @@ import shutil
 import nibabel
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
+from atrium_segmentation.prepare_data import percentiles
 from common.scores.volumes import volume_scores
 from tests.scripts import TINY, TINY_DATA, refused, run
 
@@ -24,6 +27,16 @@ def once(whole):
 
 def the_file(sample, case, folder="labelsTr"):
     return nibabel.load(sample / folder / f"{case}.nii.gz")
+
+
+@given(
+    values=st.lists(st.integers(-3000, 70000) | st.just(7), min_size=1, max_size=60),
+    part=st.sampled_from([1, 1, 1, 0.25, 1e-3]),
+)
+def test_counted_percentiles_are_numpys(values, part):
+    voxels = (np.array(values) * part).astype(np.float32).reshape(1, 1, -1)
+    wanted = [0.5, 50, 99.5]
+    np.testing.assert_array_equal(percentiles(voxels, wanted), np.percentile(voxels, wanted))
 
 
 def test_both_networks_are_scored_on_whole_volumes(once):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.grids import resample, to_grid
+from common.grids import resample, resample_labels, to_grid
 from common.nifti import read_volume, resample_mask, resample_volume
 from tests.common.fixtures import write_nifti
 from tests.common.geometry import LAS, affine_of, counted, on_disk, oriented, tilts
@@ -88,6 +88,25 @@ def test_labels_are_resampled_by_their_share(tmp_path):
     result, affine = resample_mask(mask, volume, (1.25, 0.625, 0.625))
     assert result.shape == (2, 5, 6) and set(np.unique(result)) == {0, 3}
     assert np.allclose(affine[:3, 3] - volume.affine[:3, 3], [0.3125, 0, 0])
+
+
+@given(
+    shape=st.tuples(*[st.integers(1, 9)] * 3),
+    new=st.tuples(*[st.integers(1, 9)] * 3),
+    labels=st.lists(st.integers(0, 255), min_size=1, max_size=4, unique=True),
+    seed=st.integers(0, 99),
+)
+def test_the_share_of_a_label_does_not_depend_on_how_it_is_summed(shape, new, labels, seed):
+    """Only the parts that hold a label are resampled: as all of the volume for all labels is."""
+    rng = np.random.default_rng(seed)
+    mask = rng.choice(np.array(labels, np.uint8), shape)
+    mask[:, rng.integers(0, shape[1]) :] = labels[0]
+    best, expected = np.full(new, -np.inf), np.zeros(new, np.uint8)
+    for label in np.unique(mask):
+        share = resample(mask == label, new)
+        wins = share > best + 1e-5
+        best[wins], expected[wins] = share[wins], label
+    np.testing.assert_array_equal(resample_labels(mask, new), expected)
 
 
 def test_to_grid_on_the_same_grid_changes_nothing():
