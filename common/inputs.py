@@ -9,6 +9,9 @@ from pathlib import Path
 
 from common.errors import UserError
 
+WRITTEN = ("pictures", "masks")
+"""Folders of an output whose files are no input."""
+
 LONGEST_NAME = 100
 """Of what is written of a file; its own name may take all that the file system allows."""
 
@@ -44,21 +47,21 @@ def find_inputs(
         kind: What the files are called, such as DICOM.
         is_one: Whether a file in a folder is of that kind.
         suffixes: Ends of file names that name no case, such as ``.nii.gz``.
-        output: Where predictions go; what lies there is no input.
+        output: Where predictions go; masks and pictures that lie there are no input.
 
     Raises:
         UserError: None is given, one is not there, or the folders hold no file of the kind.
     """
     if not given:
         raise UserError("no INPUT: name files or folders, such as: predict.py films/ --run RUN")
-    output, found = output.resolve(), {}
+    written, found = {output.resolve() / name for name in WRITTEN}, {}
     for one in given:
         if not one.exists():
             raise UserError(f"{one}: there is no such file or folder")
         wanted = [one]
         if one.is_dir():
             files = (path for path in sorted(one.rglob("*")) if path.is_file())
-            wanted = [p for p in files if output not in p.resolve().parents and is_one(p)]
+            wanted = [p for p in files if written.isdisjoint(p.resolve().parents) and is_one(p)]
         for path in wanted:
             # By the name that it was given by, for a link may lead to one that says nothing.
             found.setdefault(path.resolve(), path.absolute())

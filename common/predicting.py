@@ -19,7 +19,7 @@ from typing import Any
 
 from common.artefacts import entries, key_of, read_json, versions, write_csv, write_json, write_text
 from common.errors import UserError
-from common.inputs import Input
+from common.inputs import WRITTEN, Input
 from common.model_card import FILE, NOT_FOR, SYNTHETIC, About, model_hashes, write_model_card
 from common.processes import stream
 from common.runs import Run, now
@@ -27,7 +27,7 @@ from common.settings import SharedPredict
 from common.tables import Table, print_table
 
 TABLE = "predictions.csv"
-PICTURES, MASKS = "pictures", "masks"
+PICTURES, MASKS = WRITTEN
 SHOWN_ROWS = 10
 
 _FINISHED, _UNFINISHED = "predictions.json", "unfinished.jsonl"

@@ -66,6 +66,9 @@ def test_a_name_keeps_its_dots_and_gives_up_what_is_too_long(tmp_path):
 def test_what_was_written_is_no_input(tmp_path):
     put(tmp_path, "one.dcm", "out/masks/one.dcm")
     assert found(tmp_path, output="out") == [("one.dcm", "one")]
+    # Films may lie in the folder that is written to.
+    put(tmp_path, "masks/one.dcm")
+    assert found(tmp_path, output=".") == [("one.dcm", "one"), ("out/masks/one.dcm", "one-2")]
 
 
 def test_nothing_given_nothing_there_and_nothing_of_the_kind_are_refused(tmp_path):
