@@ -164,7 +164,19 @@ def open_run(project: Project, settings: SharedEvaluate | SharedPredict) -> Run:
     Raises:
         UserError: It is not there, did not end, is another project's, or a file of it was altered.
     """
-    folder = settings.run or newest_run(project)
+    run = read_run(settings.run or newest_run(project))
+    if run.config["project"] != project.name:
+        of = run.config["project"]
+        raise UserError(f"{run.folder}: is a run of {of}, not of {project.name}")
+    return run
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run of any project.
+
+    Raises:
+        UserError: It is not there, did not end, or a file of it was altered.
+    """
     if not (folder / "config.json").exists():
         raise UserError(f"{folder}: is no run (no config.json); name a folder that train.py wrote")
     if not (folder / "fitted.json").exists():
@@ -174,8 +186,6 @@ def open_run(project: Project, settings: SharedEvaluate | SharedPredict) -> Run:
     config, fitted = read_json(folder / "config.json"), read_json(folder / "fitted.json")
     if not isinstance(config, dict) or not isinstance(fitted, dict) or not set(config) >= _KEYS:
         raise UserError(f"{folder}/config.json: is damaged; train again into another folder")
-    if config.get("project") != project.name:
-        raise UserError(f"{folder}: is a run of {config.get('project')}, not of {project.name}")
     for name, expected in fitted.get("sha256", {}).items():
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: is missing; train again into another folder")

@@ -1,0 +1,155 @@
+"""The models of a run for programs without Keras: SavedModel, ONNX, LiteRT.
+
+Writes RUN/export/: model/ (SavedModel), model.onnx, model.tflite, for each network of a run that
+has several in a folder of its name. What was written is opened again and must say what the model
+says, to TOLERANCE. What goes in and comes out is the same as with model.keras: films or slices
+(n, side, side, channels) as float32 of 0 to 255, prepared as predict.py prepares them.
+
+    python -m common.export runs/my-run --format saved_model onnx litert
+
+ONNX and LiteRT need further packages: pip install -e ".[export]" in this repository.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common.artefacts import whole_file
+from common.errors import UserError, run_script
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+FORMATS = ("saved_model", "onnx", "litert")
+
+TOLERANCE = 1e-4
+"""The most that an output, a share of 0 to 1, may differ from the model's own."""
+
+FREE_SIDE = 64
+"""Side of what is compared where the network takes any."""
+
+_NEEDED = {"saved_model": (), "onnx": ("tf2onnx", "onnx", "onnxruntime")}
+_NEEDED["litert"] = ("ai_edge_litert",)
+_NAMES = {"saved_model": "model", "onnx": "model.onnx", "litert": "model.tflite"}
+
+
+def main() -> None:
+    """Export the models of a run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="a run that ended")
+    parser.add_argument("--format", nargs="+", choices=FORMATS, default=["saved_model"])
+    asked = parser.parse_args()
+
+    from common.backend import start_tensorflow
+    from common.model_card import model_hashes
+    from common.runs import read_run
+
+    run = read_run(asked.run)
+    for name in asked.format:
+        if missing := [package for package in _NEEDED[name] if find_spec(package) is None]:
+            packages = " ".join(package.replace("_", "-") for package in missing)
+            raise UserError(f"--format {name}: needs another package: pip install {packages}")
+    start_tensorflow()
+
+    from common.fitting import load_model
+
+    for file in model_hashes(run.folder):
+        model = load_model(run.folder / file)
+        for name in asked.format:
+            path = run.folder / "export" / Path(file).parent / _NAMES[name]
+            print(f"{file} as {name} ...", flush=True)
+            apart = export(model, path, name)
+            print(f"  {path}: differs from the model by {apart:.1e} at most", flush=True)
+
+
+def export(model: keras.Model, path: Path, name: str) -> float:
+    """Write a model in another format, and hold what it says against the model.
+
+    Args:
+        model: Of one input (n, height, width, channels) and one output.
+        path: Where to; what is there is replaced.
+        name: Of `FORMATS`.
+
+    Returns:
+        The greatest difference of an output, on three images of noise.
+
+    Raises:
+        UserError: It differs by more than `TOLERANCE`; nothing is left of it then.
+    """
+    import numpy as np
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sides = [side or FREE_SIDE for side in model.input_shape[1:3]]
+    shape = (3, *sides, model.input_shape[-1])
+    images = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
+    wanted = model.predict_on_batch(images)
+
+    def checked(written: Path) -> float:
+        apart = float(np.abs(open_exported(written, name)(images) - wanted).max())
+        # Not "above": the difference from what is not a number is neither.
+        if not apart <= TOLERANCE:
+            raise UserError(f"{path}: says something else than the model, by {apart:.1e}")
+        return apart
+
+    if name == "saved_model":
+        beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            model.export(beside, format="tf_saved_model", verbose=False)
+            apart = checked(beside)
+            shutil.rmtree(path, ignore_errors=True)
+            beside.replace(path)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+        return apart
+    with whole_file(path) as beside:
+        model.export(str(beside), format=name, verbose=False, **_options(name))
+        return checked(beside)
+
+
+def open_exported(path: Path, name: str) -> Callable[[np.ndarray], Any]:
+    """What `export` wrote as a function of images (n, height, width, channels) float32."""
+    if name == "saved_model":
+        import tensorflow as tf
+
+        loaded = tf.saved_model.load(str(path))
+        return lambda images: loaded.serve(images).numpy()
+    if name == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return lambda images: session.run(None, {session.get_inputs()[0].name: images})[0]
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path))
+    [seen], [said] = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def ask(images: np.ndarray) -> Any:
+        interpreter.resize_tensor_input(seen["index"], images.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(seen["index"], images)
+        interpreter.invoke()
+        return interpreter.get_tensor(said["index"])
+
+    return ask
+
+
+def _options(name: str) -> dict[str, Any]:
+    if name != "litert":
+        return {}
+    import tensorflow as tf
+
+    # LiteRT's own operations alone, so that its small runtime is enough.
+    return {"target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}}
+
+
+if __name__ == "__main__":
+    run_script(main)
