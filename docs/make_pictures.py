@@ -1,11 +1,14 @@
-"""Make the pictures of README.md again, from what `make demo` wrote.
+"""Make the pictures of the documentation again, from what `make demo` wrote.
 
 python docs/make_pictures.py
+
+The screenshot of the page is made where a Chromium is installed.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +16,10 @@ from PIL import Image
 
 from common.artefacts import ROOT, read_json, whole_file
 from common.errors import UserError, run_script
+from common.examples import BEST, examples_of
 
 DEMO = ROOT / "runs" / "SYNTHETIC-demo"
+PREPARED = ROOT / "data" / "prepared"
 PICTURES = ROOT / "docs" / "pictures"
 MOST_BYTES = 500_000
 
@@ -23,13 +28,31 @@ def main() -> None:
     """Choose one case of each project and draw it small."""
     if not DEMO.is_dir():
         raise UserError(f"{DEMO}: is not there; run make demo first")
-    evaluations = {path.parents[1].name: path for path in DEMO.glob("*/evaluation/test")}
-    pneumonia = evaluations["pneumonia_classification"]
-    _shrink(next(iter(sorted((pneumonia / "gradcam").glob("01-*.png")))), "gradcam.png")
-    boxes = sorted((evaluations["heart_detection"] / "boxes").glob("*.png"))
-    _shrink(boxes[-1], "boxes.png")
+    for source, name in _chosen():
+        _shrink(source, name)
     _sample_sheet()
     _atrium(DEMO / "atrium_segmentation")
+    _screenshot(DEMO / "pneumonia_classification" / "evaluation" / "test" / "report.html")
+
+
+def _chosen() -> Iterator[tuple[Path, str]]:
+    pneumonia, heart, atrium = (
+        DEMO / project / "evaluation" / "test"
+        for project in ("pneumonia_classification", "heart_detection", "atrium_segmentation")
+    )
+    yield pneumonia / _example(pneumonia, "found"), "gradcam.png"
+    yield pneumonia / "curves.png", "curves.png"
+    yield pneumonia / "training.png", "training.png"
+    yield heart / _example(heart, BEST), "boxes.png"
+    yield heart / "iou_histogram.png", "iou.png"
+    yield PREPARED / "SYNTHETIC-heart_detection" / "augmented_samples.png", "augmented.png"
+    yield atrium / _example(atrium, BEST, 1), "views.png"
+    yield atrium / "volumes.png", "volumes.png"
+
+
+def _example(evaluation: Path, kind: str, file: int = 0) -> str:
+    examples = examples_of(read_json(evaluation / "metrics.json"))
+    return next(one for one in examples if one.kind == kind).files[file]
 
 
 def _shrink(source: Path, name: str, width: int = 640) -> None:
@@ -45,7 +68,7 @@ def _sample_sheet() -> None:
     from common.figures import film_sheet
 
     folder = ROOT / "data" / "synthetic" / "SYNTHETIC-rsna"
-    cases = read_json(ROOT / "data/prepared/SYNTHETIC-pneumonia_classification/manifest.json")
+    cases = read_json(PREPARED / "SYNTHETIC-pneumonia_classification" / "manifest.json")
     files = sorted((folder / "stage_2_train_images").glob("*.dcm"))
     chosen = np.random.default_rng(cases["settings"]["seed"]).choice(len(files), 6, replace=False)
     films = [read_radiograph(files[i]).pixels for i in chosen]
@@ -54,24 +77,20 @@ def _sample_sheet() -> None:
     _shrink(sheet, "sample.png", width=560)
 
 
-def _atrium(run_folder: Path) -> None:
-    from atrium_segmentation.config import PROJECT, EvaluateSettings
-    from atrium_segmentation.networks import TITLES, names_of, open_networks, segment
+def _atrium(run: Path) -> None:
+    from atrium_segmentation.networks import TITLES
     from atrium_segmentation.slices import whole_volumes
-    from common import runs
-    from common.backend import start_tensorflow
     from common.gifs import Panel, write_gif
+    from common.nifti import read_volume
     from common.records import open_prepared
 
-    start_tensorflow()
-    settings = dataclasses.replace(EvaluateSettings(), run=run_folder)
-    run = runs.open_run(PROJECT, settings)
-    prepared = open_prepared(Path(run.config["prepared"]), PROJECT.name)
-    volume = next(whole_volumes(prepared, ["test"]))
-    panels = []
-    for network, models in open_networks([run], names_of([run])).items():
-        mask = segment(models, volume, settings)
-        panels.append(Panel(TITLES[network], truth=volume["mask"] > 0, prediction=mask > 0))
+    prepared = open_prepared(Path(read_json(run / "config.json")["prepared"]), run.name)
+    volume = next(iter(whole_volumes(prepared, ["test"])))
+    masks = run / "evaluation" / "test" / "masks"
+    panels = [
+        Panel(title, volume["mask"], read_volume(masks / f"{volume['case']}-{name}.nii.gz").voxels)
+        for name, title in TITLES.items()
+    ]
     write_gif(
         PICTURES / "atrium.gif",
         volume["image"],
@@ -81,6 +100,22 @@ def _atrium(run_folder: Path) -> None:
         synthetic=True,
         most_bytes=MOST_BYTES,
     )
+
+
+def _screenshot(page: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        print("no Chromium is installed: report.png stays as it is")
+        return
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        window = started.new_page(viewport={"width": 1000, "height": 720})
+        window.goto(page.resolve().as_uri())
+        window.screenshot(path=PICTURES / "report.png")
+        started.close()
+    _shrink(PICTURES / "report.png", "report.png", width=800)
 
 
 if __name__ == "__main__":
