@@ -1,0 +1,87 @@
+"""The documentation: every command is one that the scripts take, every snippet runs."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.scripts import PROJECTS, ROOT
+
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("*_*/README.md")])
+KINDS = {"prepare_data": "prepare"}
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [text for of, text in _BLOCK.findall(page.read_text()) if of == language]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The calls of Python and make on a page, as words; loops are taken apart."""
+    lines = [line for block in blocks(page, "") for line in block.splitlines()]
+    calls = [call for line in lines for call in re.split(r"&&|; ", line.split("   #")[0])]
+    words = [shlex.split(call.strip()) for call in calls if re.match(r"\s*(python|make) ", call)]
+    return [[word.replace("$k", "0") for word in of] for of in words]
+
+
+COMMANDS = [(page, command) for page in PAGES for command in commands(page)]
+
+
+def test_commands_are_found():
+    assert len(COMMANDS) > 40
+    assert {page.name for page, _ in COMMANDS} >= {"README.md", "guide.md", "your-own.md"}
+
+
+@pytest.mark.parametrize(
+    ("page", "command"), COMMANDS, ids=[f"{p.parent.name}-{' '.join(c)}" for p, c in COMMANDS]
+)
+def test_a_command_is_one_that_is_taken(page, command):
+    from common.settings import parse
+
+    program, *words = command
+    if program == "make":
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert set(words) <= set(targets)
+        return
+    if words[0] == "-m":
+        assert find_spec(words[1]) is not None
+        return
+    folder = page.parent if page.parent.name in PROJECTS else ROOT
+    # The front page goes into a project's folder first.
+    places = [folder / words[0], *(ROOT / project / words[0] for project in PROJECTS)]
+    script = next(path for path in places if path.is_file())
+    if script.parent.name in PROJECTS:
+        project = importlib.import_module(f"{script.parent.name}.config").PROJECT
+        parse(project, KINDS.get(script.stem, script.stem), "", words[1:])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[f"{page.parent.name}-{page.name}" for page in PAGES])
+def test_a_pages_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_twenty_questions_each_with_a_thread():
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
+    questions = re.split(r"^\*\*\d+\. ", text, flags=re.MULTILINE)[1:]
+    assert len(questions) == 20
+    assert all("https://github.com/" in question for question in questions)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name
+)
+def test_snippets_run_in_their_order(page, tmp_path):
+    code = "\n".join(blocks(page, "python"))
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
