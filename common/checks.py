@@ -172,11 +172,18 @@ def _parted(text: str) -> tuple[str, str]:
     return (check, found) if check in (*_FILMS, *_VOLUMES) else ("unreadable", text)
 
 
+def _stem_and_suffix(path: str) -> tuple[str, str]:
+    """Part a file's name; that of an image may be a UID, which is full of dots."""
+    name = PurePosixPath(path).name
+    suffix = ".nii.gz" if name.lower().endswith(".nii.gz") else PurePosixPath(name).suffix
+    return name[: len(name) - len(suffix)], suffix.lower()
+
+
 def _unused(source: Path, cases: pd.DataFrame) -> Iterator[Finding]:
     """The files that lie among the images and masks and belong to no case."""
     columns = [column for column in ("path", "mask_path") if column in cases]
     used = {path for column in columns for path in cases[column] if path}
-    suffixes = {"".join(PurePosixPath(path).suffixes[-2:]).lower() for path in used}
+    suffixes = {_stem_and_suffix(path)[1] for path in used}
     for folder in sorted({str(PurePosixPath(path).parent) for path in used}):
         for file in sorted((source / folder).iterdir()):
             path = file.relative_to(source).as_posix()
@@ -184,8 +191,11 @@ def _unused(source: Path, cases: pd.DataFrame) -> Iterator[Finding]:
             if path in used or (folder == "." and file.suffix.lower() != ".dcm"):
                 continue
             name = ascii(path)[1:-1]
-            whole = "".join(file.suffixes[-2:]).lower() in suffixes
-            if whole and not file.name.startswith(".") and file.is_file():
+            if (
+                _stem_and_suffix(path)[1] in suffixes
+                and not file.name.startswith(".")
+                and file.is_file()
+            ):
                 yield Finding(name, "image not used", "no case has this file", LEFT_OUT)
             else:
                 yield Finding(name, "extra file", "no image", LEFT_OUT)
@@ -196,7 +206,7 @@ def _sizes(sizes: pd.Series) -> Iterator[Finding]:
     if len(counts) > 1:
         most = ", ".join(f"{size} ({count})" for size, count in counts[:_SHOWN_SIZES].items())
         more = f" and {len(counts) - _SHOWN_SIZES} more" if len(counts) > _SHOWN_SIZES else ""
-        yield Finding("", "several sizes", f"{most}{more}; brought to one", REPAIRED)
+        yield Finding("", "several sizes", f"{most}{more}; resampled", REPAIRED)
 
 
 def _duplicates(cases: pd.DataFrame, truth: list[str]) -> Iterator[Finding]:
@@ -216,9 +226,9 @@ def _also_test(source: Path, cases: pd.DataFrame) -> Iterator[Finding]:
     for folder in _TEST_FOLDERS:
         if not (source / folder).is_dir():
             continue
-        names = {path.name.split(".")[0] for path in (source / folder).iterdir()}
+        names = {_stem_and_suffix(path.name)[0] for path in (source / folder).iterdir()}
         for case, path in zip(cases["case"], cases["path"], strict=True):
-            if PurePosixPath(path).name.split(".")[0] in names - {""}:
+            if path and _stem_and_suffix(path)[0] in names:
                 yield Finding(case, "also a test image", f"the same name is in {folder}/", KEPT)
 
 

@@ -36,6 +36,7 @@ SLACK_KIB = 16 << 10
 """A good file's memory times `MOST_TIMES`, and what allocators keep back."""
 
 _HANGS_AFTER = 60
+_STARTS_WITHIN = 600
 _STRINGS = [
     b"../../x", b"/etc/passwd", b"x" * 300, b"nan", b"-inf", b"1e308", b"99999999999",
     b"300000000", b"65535", b'"', b"'", b"\n", b"\r\n", b",", b"\0", b"\xff\xfe",
@@ -183,9 +184,11 @@ def fuzz_in_children(names: Sequence[str], first: int, count: int, seconds: floa
         child = fork.Process(target=_child, args=(names, range(first, last), its))
         child.start()
         its.close()
+        patience = _STARTS_WITHIN  # it imports TensorFlow, on a busy machine for a minute
         with contextlib.suppress(EOFError):
-            while first < last and time.monotonic() < ends and mine.poll(_HANGS_AFTER):
+            while first < last and time.monotonic() < ends and mine.poll(patience):
                 number, name, said = mine.recv()
+                patience = _HANGS_AFTER
                 seen[name, said] += 1
                 first = number + 1
         fell = first < last and time.monotonic() < ends
