@@ -118,7 +118,7 @@ def _open_arrays(path: Path) -> Iterator[Arrays]:
         else:
             with h5py.File(path, "r") as file:
                 yield _arrays(file)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{path}: not readable as Keras weights ({error}); give a .keras or .weights.h5 file"
         ) from error
