@@ -35,6 +35,7 @@ def main() -> None:
     from common import fitting, runs
     from common.artefacts import only_one
     from common.backend import start_tensorflow
+    from common.precision import set_precision
     from common.preparing import print_written
     from common.splits import training_splits
 
@@ -55,7 +56,7 @@ def main() -> None:
         classes = _classes_of(prepared)
         count = slices.count_of(shapes, settings.planes)
         steps, batch_size = fitting.steps_in_epoch(count, settings)
-        precision = fitting.set_precision(settings.precision)
+        precision = set_precision(settings.precision)
         print(
             f"\n{runs.name_of_data(prepared.manifest)}: {prepared.count(train)} volumes train "
             f"({count} slices, {' and '.join(settings.planes)}), {prepared.count(validation)} "

@@ -17,7 +17,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common.artefacts import entries, key_of, read_json, versions, write_csv, write_json, write_text
+from common.artefacts import (
+    entries,
+    key_of,
+    read_json,
+    remove_parts,
+    versions,
+    write_csv,
+    write_json,
+    write_text,
+)
 from common.errors import UserError
 from common.inputs import WRITTEN, Input
 from common.model_card import FILE, NOT_FOR, SYNTHETIC, About, model_hashes, write_model_card
@@ -191,6 +200,7 @@ def begin(
             f"{folder}: holds predictions of other files, of another run or with other settings; "
             "choose another --output, or replace them with --overwrite"
         )
+    remove_parts(folder)
     if not same:
         kept = [{"key": key}]
     # Whole again: a kill may have torn its last line. And first, so that the folder is known for

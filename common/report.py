@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.artefacts import read_json, sha256, write_text
+from common.artefacts import only_one, read_json, remove_parts, sha256, write_text
 from common.errors import UserError
 from common.model_card import NOT_FOR, About, model_card, shown
 from common.tables import Table
@@ -153,7 +153,9 @@ def write_again(
             "evaluate.py wrote"
         )
     run = open_run(project, dataclasses.replace(settings, run=folder.resolve().parents[1]))
-    print(write_page(run, folder))
+    with only_one(folder):
+        remove_parts(folder)
+        print(write_page(run, folder))
 
 
 def training_picture(run: Run, folder: Path, networks: Mapping[str, Path]) -> Picture:

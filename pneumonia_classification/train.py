@@ -28,6 +28,7 @@ def main() -> None:
     from common import fitting, runs
     from common.artefacts import only_one, write_csv
     from common.backend import start_tensorflow
+    from common.precision import set_precision
     from common.preparing import copies_of, print_written
     from common.splits import training_splits
 
@@ -47,7 +48,7 @@ def main() -> None:
         train += [copies_of(split) for split in train]
         side = settings.image_size or prepared.manifest["settings"]["image_size"]
         steps, batch_size = fitting.steps_in_epoch(prepared.count(train), settings)
-        precision = fitting.set_precision(settings.precision)
+        precision = set_precision(settings.precision)
         print(
             f"\n{runs.name_of_data(prepared.manifest)}: {prepared.count(train)} images train, "
             f"{prepared.count(validation)} validate, "

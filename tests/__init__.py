@@ -1,0 +1,1 @@
+"""The tests; a package, since one of ours (tf-explain) installs another by this name."""

@@ -1,5 +1,7 @@
 """A training of a moment, as a script too, so that a test can kill it: RUN SECONDS."""
 
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -33,27 +35,43 @@ def points(sign=1.0, count=24, seed=0):
     return x, sign * (x[:, :1] - 0.5 * x[:, 1:2])
 
 
-def training(settings, fault_in=None, kind="error", pause=0.0):
-    """Batches from an epoch on; with a fault in one of them, counted from 0."""
+def training(settings, fault_in=None, fault_step=0, kind="error", pause=0.0):
+    """Batches of 6 steps an epoch; from a step of an epoch on, both from 0, with a fault."""
     import tensorflow as tf
 
     from common import pipeline
 
     def give(batch, seed):
         x, y = batch["xy"]
-        epoch = seed[0] - settings.seed * 1_000_003
+        step = (seed[0] - settings.seed * 1_000_003) * 6 + seed[1]
+        fault = np.int64(10**6 if fault_in is None else fault_in * 6 + fault_step)
         if kind == "nan":
-            y = tf.where(epoch == (-1 if fault_in is None else fault_in), np.nan, y)
-        elif fault_in is not None:
-            with tf.control_dependencies([tf.debugging.assert_less(epoch, np.int64(fault_in))]):
+            y = tf.where(step >= fault, np.nan, y)
+        elif kind == "signal":
+            x = called(lambda: os.kill(os.getpid(), signal.SIGTERM), x, when=step == fault)
+        else:
+            with tf.control_dependencies([tf.debugging.assert_less(step, fault)]):
                 x = tf.identity(x)
         if pause:
-            x = tf.numpy_function(lambda one: (time.sleep(pause), one)[1], [x], tf.float32)
-            x.set_shape((None, 3))
+            x = called(lambda: time.sleep(pause), x)
         return x, y
 
     data = named(tf.data.Dataset.from_tensor_slices(points()))
     return pipeline.Training(data, 6, 4, settings.seed, settings.epochs, give)
+
+
+def called(function, x, when=True):
+    """Points, and a function called when they are made."""
+    import tensorflow as tf
+
+    def call(one, now):
+        if now:
+            function()
+        return one
+
+    x = tf.numpy_function(call, [x, when], tf.float32)
+    x.set_shape((None, 3))
+    return x
 
 
 def fit(run, settings, sign=1.0, **options):
@@ -61,8 +79,9 @@ def fit(run, settings, sign=1.0, **options):
     import tensorflow as tf
 
     from common import fitting
+    from common.precision import set_precision
 
-    fitting.set_precision("float32")
+    set_precision("float32")
     held_out = tf.data.Dataset.from_tensor_slices(points(sign, 12, 1)).batch(4)
     run.mkdir(exist_ok=True)
     return fitting.fit(

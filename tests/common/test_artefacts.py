@@ -1,5 +1,6 @@
 """Whole files, locks, keys."""
 
+import errno
 import hashlib
 import json
 import os
@@ -63,6 +64,23 @@ def test_a_writer_that_wrote_nothing_is_no_whole_file(tmp_path):
     assert (tmp_path / "a").read_text() == "old"
 
 
+def test_a_fault_of_the_disk_names_the_file_whatever_the_writer_calls_it(tmp_path):
+    with pytest.raises(OSError, match="No space left") as said, whole_file(tmp_path / "a.h5"):
+        raise RuntimeError("H5Dwrite: errno = 28, 'No space left on device'")
+    assert (said.value.errno, said.value.filename) == (errno.ENOSPC, str(tmp_path / "a.h5"))
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
+    keep = ["a.part", ".a.part.csv", ".a.7.csv", "held/.lock", "held/.b.9.part.png"]
+    gone = [".a.7.part", ".a.b.12.part.keras", "deep/.la.nii.3.part.nii.gz"]
+    for name in (*keep, *gone):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    artefacts.remove_parts(tmp_path)
+    left = [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()]
+    assert sorted(left) == sorted(keep)
+
+
 def test_json_has_no_nan_no_path_and_no_numpy(tmp_path):
     path = tmp_path / "a.json"
     write_json(
@@ -111,7 +129,10 @@ def test_a_folder_is_held_against_another_process_and_freed_when_that_is_killed(
     )  # fmt: skip
     try:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=f"run: process {holder.pid} is writing here"):
+        with pytest.raises(
+            UserError,
+            match=rf"run: process {holder.pid} on \S+, started .* UTC, is writing here; wait",
+        ):
             only_one(folder).__enter__()
         # Whoever was refused leaves the name of the holder for the next.
         with pytest.raises(UserError, match=f"process {holder.pid} "):
@@ -119,7 +140,7 @@ def test_a_folder_is_held_against_another_process_and_freed_when_that_is_killed(
         holder.send_signal(signal.SIGKILL)
         holder.wait()
         with only_one(folder):
-            assert (folder / ".lock").read_text() == str(os.getpid())
+            assert f"process {os.getpid()} on " in (folder / ".lock").read_text()
         with only_one(folder):
             pass
     finally:
@@ -169,4 +190,28 @@ def test_versions_name_what_decides_a_result(monkeypatch):
     assert found["numpy"] == np.__version__
     assert {"keras", "tensorflow", "commit"} <= set(found)
     monkeypatch.setenv("PATH", "")
-    assert artefacts.versions()["commit"] == ""
+    assert artefacts.versions()["commit"] == "unknown"
+
+
+def git(folder, *arguments):
+    author = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    return subprocess.run(
+        ["git", *author, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_the_commit_is_that_of_the_clone_and_says_if_it_was_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(artefacts, "ROOT", tmp_path)
+    assert artefacts.versions()["commit"] == "unknown"
+    git(tmp_path, "init", "-q")
+    (tmp_path / "a.py").write_text("1")
+    git(tmp_path, "add", "a.py")
+    git(tmp_path, "commit", "-qm", "a")
+    commit = git(tmp_path, "rev-parse", "HEAD")
+    assert artefacts.versions()["commit"] == commit
+    (tmp_path / "a.py").write_text("2")
+    assert artefacts.versions()["commit"] == f"{commit}-dirty"
+    # A copy within another repository has none of its own.
+    (tmp_path / "copy").mkdir()
+    monkeypatch.setattr(artefacts, "ROOT", tmp_path / "copy")
+    assert artefacts.versions()["commit"] == "unknown"

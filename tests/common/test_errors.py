@@ -46,6 +46,15 @@ def test_a_fault_of_the_disk_is_one_line(code, mend):
     assert err.startswith("error: /a/b.csv: ") and mend in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "error", ["RuntimeError('x.h5: write failed: File too large')", "OSError(errno.EFBIG, 'x')"]
+)
+def test_a_fault_of_the_disk_that_a_library_tells_in_its_own_words(error):
+    status, _, err = run(f"def main():\n    raise {error}\nrun_script(main)")
+    assert status == 2
+    assert err.startswith("error: a file: ") and "ulimit" in err and err.count("\n") == 1
+
+
 @pytest.mark.parametrize("fault", ["1 / 0", "open('/there/is/none')"])
 def test_a_defect_has_its_traceback(fault):
     status, _, err = run(f"run_script(lambda: {fault})")
@@ -69,6 +78,42 @@ def test_a_signal(signal_sent, status, said):
     _, err = process.communicate(timeout=60)
     assert process.returncode == status
     assert err.strip() == said
+
+
+HELD = """
+from common.errors import Stopped, held_signals
+def main():
+    with held_signals() as held:
+        print('ready')
+        while not held.asked: time.sleep(0.01)
+        time.sleep(0.2)
+        print('saved')
+        raise Stopped(held.asked)
+run_script(main)
+"""
+
+
+@pytest.mark.parametrize(("times", "said"), [(1, "saved\n"), (2, "")])
+def test_a_signal_is_held_until_all_is_saved_a_second_one_is_not(times, said):
+    process = start(HELD)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr.readline() == "\n"
+    assert process.stderr.readline() == "stopping after this step; once more to leave at once\n"
+    if times == 2:
+        process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (143, said)
+    assert err.strip() == "stopped by SIGTERM; the same command goes on from here"
+
+
+def test_who_was_started_deaf_to_ctrl_c_stays_so():
+    process = start("signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + WAIT)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.strip().split(";")[0]) == (143, "stopped by SIGTERM")
 
 
 def test_a_reader_that_has_read_enough():

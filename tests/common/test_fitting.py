@@ -1,9 +1,13 @@
 """A training that stops, keeps the best, and goes on."""
 
 import csv
+import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import keras
@@ -13,7 +17,8 @@ import tensorflow as tf
 
 from common import checkpoints, fitting, pipeline
 from common.artefacts import ROOT
-from common.errors import UserError
+from common.errors import Stopped, UserError
+from common.precision import set_precision
 from tests.common.fit_run import build, fit, points, settings, training
 from tests.common.fixtures import names
 
@@ -93,6 +98,53 @@ def test_a_run_that_was_broken_off_ends_as_an_unbroken_one(unbroken, tmp_path, e
     assert f"goes on after epoch {epochs_done}\n" in capsys.readouterr().out
     assert (state.best, state.best_epoch) == (unbroken[1].best, unbroken[1].best_epoch)
     assert_same(tmp_path, unbroken[0])
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.8])
+def test_a_run_that_was_broken_off_within_an_epoch_goes_on_at_that_step(
+    unbroken, averaged, tmp_path, averaging, capsys
+):
+    given = settings(averaging=averaging)
+    for epoch, step in ((0, 4), (1, 2), (4, 5)):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            fit(tmp_path, given, fault_in=epoch, fault_step=step)
+        keras.utils.set_random_seed(99)
+    fit(tmp_path, given)
+    said = capsys.readouterr().out
+    assert [line for line in said.splitlines() if "goes on" in line] == [
+        "  goes on after step 4 of epoch 1",
+        "  goes on after step 2 of epoch 2",
+        "  goes on after step 5 of epoch 5",
+    ]
+    assert_same(tmp_path, (averaged if averaging else unbroken)[0])
+
+
+def test_a_signal_saves_the_present_step_and_loses_nothing(unbroken, tmp_path, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    # Without it nothing would have been saved for a long time.
+    rarely = settings(checkpoint_seconds=1e9)
+    with pytest.raises(Stopped) as stopped:
+        fit(tmp_path, rarely, fault_in=1, fault_step=3, kind="signal")
+    assert stopped.value.number == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
+    saved = re.search(r"saved after step (\d) of epoch (\d)\n", capsys.readouterr().out)
+    fit(tmp_path, rarely)
+    step, epoch = saved.groups()
+    assert f"goes on after step {step} of epoch {epoch}\n" in capsys.readouterr().out
+    assert_same(tmp_path, unbroken[0])
+
+
+def test_checkpoints_take_a_small_share_of_the_time(tmp_path, monkeypatch):
+    took = []
+
+    def slow(path, model, state):
+        took.append(state.step)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(checkpoints, "save", slow)
+    # 6 steps of 0.1 s, and the first of all many times as long.
+    fit(tmp_path, settings(epochs=1, checkpoint_seconds=0.01), pause=0.1)
+    assert took[:1] == [1] and len(took) == 2
 
 
 def test_a_run_without_a_checkpoint_yet_begins_anew(unbroken, tmp_path):
@@ -222,7 +274,7 @@ def staged(run, head_epochs=2, fault_in=None):
         return model
 
     given = settings(head_epochs=head_epochs, head_learning_rate=0.02)
-    fitting.set_precision("float32")
+    set_precision("float32")
     held_out = tf.data.Dataset.from_tensor_slices(points(1.0, 12, 1)).batch(4)
     fitting.fit_in_stages(
         run, build_from, ("out",), loss="mse", metrics=["mae"],
@@ -280,10 +332,24 @@ def test_a_sample_that_weighs_nothing_is_not_learned(tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_best(tmp_path):
-    with pytest.raises(UserError, match=r"^epoch 3: a loss became NaN.*--learning-rate"):
-        fit(tmp_path, settings(), fault_in=2, kind="nan")
+    with pytest.raises(UserError, match=r"^epoch 3: a loss became NaN.*--learning-rate") as said:
+        fit(tmp_path, settings(), fault_in=2, fault_step=1, kind="nan")
     assert len(history(tmp_path)) == 2
+    # The four of the batch, as they stand in its order.
+    own = np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32)
+    batch = list(training(settings()).batches().as_numpy_iterator())[2 * 6 + 1][0]
+    cases = [f"c{np.flatnonzero((own == x).all(1))[0]}" for x in batch]
+    assert f"in step 2, on the cases {', '.join(cases)};" in str(said.value)
+    with np.load(tmp_path / "checkpoint.npz") as saved:
+        assert json.loads(bytes(saved["state"]))["step"] == 1
+    assert all(np.isfinite(array).all() for array in last_weights(tmp_path))
     assert all(np.isfinite(weight).all() for weight in weights(tmp_path))
+
+
+def test_a_validation_loss_that_is_no_number_stops(tmp_path):
+    with pytest.raises(UserError, match=r"^epoch 1: a loss .* in the validation; the best epoch"):
+        fit(tmp_path, settings(), sign=np.nan)
+    assert not (tmp_path / "model.keras").exists()
 
 
 def cut(path):
@@ -352,29 +418,3 @@ def test_a_model_that_would_run_code_is_not_loaded(tmp_path):
 )
 def test_steps_in_an_epoch(samples, expected):
     assert fitting.steps_in_epoch(samples, settings(batch_size=16)) == expected
-
-
-def test_precision():
-    before = keras.config.dtype_policy()
-    try:
-        assert fitting.set_precision("mixed_bfloat16") == "mixed_bfloat16"
-        assert build().get_layer("hidden").compute_dtype == "bfloat16"
-        assert fitting.set_precision("float32") == "float32"
-        assert build().get_layer("hidden").compute_dtype == "float32"
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-@pytest.mark.parametrize(
-    ("flags", "expected"), [("avx2 avx512_bf16", "onednn_bfloat16"), ("avx2", "float32")]
-)
-def test_precision_by_the_processor(monkeypatch, flags, expected):
-    monkeypatch.setattr(fitting, "gpu_is_there", lambda: False)
-    monkeypatch.setattr(Path, "exists", lambda path: True)
-    monkeypatch.setattr(Path, "read_text", lambda path: flags)
-    monkeypatch.setattr(tf.config.optimizer, "set_experimental_options", lambda options: None)
-    before = keras.config.dtype_policy()
-    try:
-        assert fitting.set_precision("auto") == expected
-    finally:
-        keras.config.set_dtype_policy(before)

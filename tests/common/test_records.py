@@ -81,6 +81,7 @@ def prepared(tmp_path):
                     "records": 3,
                     "bytes": path.stat().st_size,
                     "sha256": records.sha256(path),
+                    "left_out": {},
                 }
             )
     rows = [{"case": "a", "patient": "a", "split": "test", "left_out": ""}]
@@ -258,11 +259,29 @@ def test_overwrite_keeps_what_is_whole(prepared):
 
 
 @pytest.mark.parametrize("file", ["records/train-00001.tfrecord", "cases.csv"])
-def test_overwrite_mends_what_is_damaged(prepared, file):
+def test_what_is_damaged_is_named_and_written_again_and_nothing_else(prepared, file, capsys):
     (prepared / file).write_bytes(b"")
-    assert not records.begin(prepared, "k", False)
-    assert records.begin(prepared, "k", True)
-    assert content(prepared) == {}
+    whole = {name: of for name, of in content(prepared).items() if of}
+    assert records.begin(prepared, "k", False)
+    assert f"damaged, and written again: {file}\n" in capsys.readouterr().out
+    assert content(prepared) == whole
+    # What is whole has its entry of the manifest, so that it is not decoded again.
+    notes = {path.name for path in prepared.glob("records/*.json")}
+    assert notes == {f"{name}.json" for name in whole}
+    assert not (prepared / "manifest.json").exists()
+
+
+def test_one_damaged_shard_is_written_again_as_it_was(tmp_path, helpers):
+    folder, cases = tmp_path / "prepared", helpers.cases(tmp_path)
+    shards, _ = write(folder, cases, helpers.decode)
+    finish(folder, shards)
+    whole = content(folder)
+    path = folder / "records" / "train-00002.tfrecord"
+    path.write_bytes(path.read_bytes()[:-1])
+    (tmp_path / "asked.txt").unlink()
+    again, _ = write(folder, cases, helpers.decode)
+    assert (again, content(folder)) == (shards, whole)
+    assert (tmp_path / "asked.txt").read_text().split() == ["c10", "c12", "c13"]
 
 
 def test_killed_while_it_overwrites_it_can_be_started_again(prepared, monkeypatch):
@@ -317,7 +336,7 @@ def test_a_whole_folder_opens(prepared):
 def test_a_damaged_shard_is_named(prepared, damage, said):
     damage(prepared / "records" / "train-00001.tfrecord")
     found = records.open_prepared(prepared, "p")
-    with pytest.raises(UserError, match=rf"train-00001\.tfrecord: {said}.*--overwrite"):
+    with pytest.raises(UserError, match=rf"train-00001\.tfrecord: {said}.*same prepare_data"):
         found.shards(["train", "test"])
     assert len(found.shards(["test"])) == 1
 
@@ -369,7 +388,9 @@ def test_the_table_of_cases_keeps_names_as_they_are(prepared):
         {"case": "001", "patient": "7", "split": "train", "left_out": "", "x": 1.5},
         {"case": "NA", "patient": "08", "split": "", "left_out": "is cut", "x": ""},
     ]
+    shards = records.open_prepared(prepared, "p").manifest["shards"]
     write_csv(prepared / "cases.csv", rows[0], rows)
+    finish(prepared, shards)
     cases = records.open_prepared(prepared, "p").cases()
     assert list(cases["case"]) == ["001", "NA"]
     assert list(cases["patient"]) == ["7", "08"]
@@ -378,9 +399,16 @@ def test_the_table_of_cases_keeps_names_as_they_are(prepared):
     assert cases["x"].isna().tolist() == [False, True]
 
 
-def test_a_table_of_cases_that_is_not_there(prepared):
-    (prepared / "cases.csv").unlink()
-    with pytest.raises(UserError, match=r"cases\.csv: cannot be read"):
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (Path.unlink, "is missing"),
+        (lambda path: path.write_text(path.read_text().replace("a", "b")), "was altered"),
+    ],
+)
+def test_a_table_of_cases_that_is_gone_or_altered(prepared, damage, said):
+    damage(prepared / "cases.csv")
+    with pytest.raises(UserError, match=rf"cases\.csv: {said}.*start the same prepare_data\.py"):
         records.open_prepared(prepared, "p").cases()
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from common import runs
+from common.artefacts import only_one
 from common.errors import UserError
 from common.records import Prepared
 from common.settings import Project, SharedEvaluate, SharedTrain
@@ -43,13 +44,15 @@ def project(tmp_path):
     return Here("heart_detection", "rsna", "sample", {}, tmp_path)
 
 
-def prepared_in(folder, key="k", splits=("train", "validation", "test"), project="heart_detection"):
+def prepared_in(folder, key="k", splits=("train", "validation", "test"), sha256="0", **settings):
     """A prepared folder of a case a split."""
     folder.mkdir(parents=True, exist_ok=True)
-    shards = {split: [{"file": split, "records": 1, "bytes": 0}] for split in splits}
+    shards = {
+        split: [{"file": split, "records": 1, "bytes": 0, "sha256": sha256}] for split in splits
+    }
     content = {
-        "project": project, "dataset": "rsna", "synthetic": False, "key": key,
-        "settings": {"image_size": 64, "folds": 0}, "shards": shards,
+        "project": "heart_detection", "dataset": "rsna", "synthetic": False, "key": key,
+        "settings": {"image_size": 64, "folds": 0, **settings}, "shards": shards,
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(content))
     return Prepared(folder, content)
@@ -78,9 +81,12 @@ def test_a_run_says_what_it_was_begun_with(run, prepared):
     config = json.loads((run / "config.json").read_text())
     assert config["project"] == "heart_detection" and config["synthetic"] is False
     assert config["settings"]["epochs"] == 30 and config["settings"]["widths"] == [8, 16]
-    assert config["data"] == {"key": "k", "settings": {"image_size": 64, "folds": 0}}
+    assert config["data"] == {
+        "key": "k", "settings": {"image_size": 64, "folds": 0}, "sha256": prepared.sha256
+    }  # fmt: skip
     assert config["prepared"] == str(prepared.folder.resolve())
-    assert {"versions", "created"} <= set(config)
+    assert {"python", "keras", "numpy", "commit"} <= set(config["versions"])
+    assert config["created"].startswith("20")
 
 
 def test_a_run_goes_on_until_it_has_ended(run, prepared):
@@ -119,6 +125,19 @@ def test_a_run_from_before_there_was_a_setting_had_its_default(run, prepared):
 def test_other_data_is_refused(run, prepared):
     with pytest.raises(UserError, match=r"other settings \(--prepared\)"):
         runs.begin_run(run, SETTINGS, prepared_in(prepared.folder, key="other"))
+    # The same settings and files, and other records.
+    with pytest.raises(UserError, match=r"other settings \(--prepared\)"):
+        runs.begin_run(run, SETTINGS, prepared_in(prepared.folder, sha256="1"))
+
+
+def test_going_on_with_other_versions_is_said(run, prepared, capsys):
+    assert runs.begin_run(run, SETTINGS, prepared)
+    assert capsys.readouterr().out == ""
+    config = json.loads((run / "config.json").read_text())
+    config["versions"]["keras"] = "2.4.3"
+    (run / "config.json").write_text(json.dumps(config))
+    assert runs.begin_run(run, SETTINGS, prepared)
+    assert f"{run}: was begun with another version (keras)" in capsys.readouterr().out
 
 
 def test_before_its_first_epoch_a_run_takes_other_settings(run, prepared):
@@ -140,6 +159,16 @@ def test_the_lock_is_nothing_foreign(tmp_path, prepared):
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / ".lock").touch()
     assert runs.begin_run(tmp_path / "new", SETTINGS, prepared)
+
+
+def test_a_run_that_did_not_end_is_gone_on_with(project, prepared, run):
+    assert runs.run_folder(project, SETTINGS, prepared) == run
+    with only_one(run):
+        # A second one at the same time is a run of its own.
+        assert runs.run_folder(project, SETTINGS, prepared) != run
+    assert runs.run_folder(project, replace(SETTINGS, epochs=31), prepared) != run
+    end(run)
+    assert runs.run_folder(project, SETTINGS, prepared) != run
 
 
 def test_a_new_run_is_named_after_the_time(project, prepared):
@@ -250,14 +279,67 @@ def test_another_dataset_is_all_test(opened, tmp_path):
     assert found.folder == tmp_path / "e" / "prepared" and splits == ["test"]
 
 
-def test_data_that_was_prepared_anew_is_not_scored(opened, prepared, tmp_path):
-    prepared_in(prepared.folder, key="new")
+@pytest.mark.parametrize("new", [{"key": "new"}, {"sha256": "1"}])
+def test_data_that_was_prepared_anew_is_not_scored(opened, prepared, tmp_path, new):
+    prepared_in(prepared.folder, **new)
     with pytest.raises(UserError, match="was prepared anew after"):
         data(opened, tmp_path)
 
 
-def test_a_split_without_cases_is_not_scored(opened, prepared, tmp_path):
-    prepared_in(prepared.folder, splits=["train", "validation"])
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"image_size": 32}, "image_size 32, not 64"),
+        ({"window": "wide"}, "window wide, not none"),
+        ({"folds": 5, "seed": 3, "test_share": 0.5}, ""),
+    ],
+)
+def test_data_that_was_prepared_in_another_way_is_not_scored(opened, tmp_path, settings, said):
+    source = SharedEvaluate(source=tmp_path)
+
+    def prepare(folder):
+        return prepared_in(folder, splits=["test"], **settings).folder
+
+    if not said:
+        assert runs.evaluation_data(opened, source, tmp_path / "e", prepare)[1] == ["test"]
+        return
+    with pytest.raises(UserError, match=rf"was prepared in another way .* \({said}\); train again"):
+        runs.evaluation_data(opened, source, tmp_path / "e", prepare)
+
+
+def test_a_new_evaluation_takes_the_place_of_an_old_one_whole(tmp_path):
+    folder = tmp_path / "test"
+    (folder / "boxes").mkdir(parents=True)
+    for name in ("metrics.json", "boxes/worst.png", "report.html"):
+        (folder / name).write_text("old")
+
+    def content():
+        return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.*")
+                if path.is_file() and path.name != ".lock"}  # fmt: skip
+
+    before = content()
+    with pytest.raises(ZeroDivisionError), runs.new_evaluation(folder, "boxes") as new:
+        (new / "metrics.json").write_text("new")
+        _ = 1 / 0
+    assert content() == before
+    with runs.new_evaluation(folder, "boxes") as new:
+        (new / "boxes").mkdir()
+        for name in ("metrics.json", "boxes/best.png"):
+            (new / name).write_text("new")
+        with pytest.raises(UserError, match="is writing here"), runs.new_evaluation(folder):
+            pass
+    assert content() == {
+        "metrics.json": "new", "boxes/best.png": "new", "report.html": "old"
+    }  # fmt: skip
+
+
+def test_a_split_without_cases_is_not_scored(project, tmp_path):
+    prepared = prepared_in(project.prepared(False), splits=["train", "validation"])
+    folder = tmp_path / "run"
+    folder.mkdir()
+    assert runs.begin_run(folder, SETTINGS, prepared)
+    end(folder)
+    opened = runs.open_run(project, SharedEvaluate(run=folder))
     with pytest.raises(UserError, match="holds no test split; evaluate another dataset"):
         data(opened, tmp_path)
 
