@@ -1,0 +1,216 @@
+"""Scripts that are stopped, started twice, and left without a disk: nothing is lost."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+
+from common.artefacts import only_one
+from tests import kills
+from tests.scripts import PROJECTS, ROOT, TINY_DATA, everything, run
+
+HEART = "heart_detection"
+SCRIPTS = ("prepare_data", "train", "evaluate", "predict")
+
+
+def start(script, *arguments, project=HEART, **options):
+    command = [sys.executable, str(ROOT / project / f"{script}.py"), *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+    )
+
+
+def refusal(process):
+    """What a script that must leave with status 2 said, in one line."""
+    out, error = process.communicate(timeout=300)
+    assert process.returncode == 2, out[-2000:] + error[-3000:]
+    [line] = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in error
+    return line
+
+
+def command(script, once, folder):
+    """The rest of a command line that writes a new folder, in ``folder``."""
+    return {
+        "prepare_data": ["--source", once.sample, "--prepared", folder, *TINY_DATA[once.project]],
+        "train": [*once.training(2), "--run", folder],
+        "evaluate": ["--run", once.run, "--pictures", 2],
+        "predict": [
+            next(once.sample.glob("*mages*")), "--run", once.run, "--output", folder,
+            "--pictures", 2,
+        ],
+    }[script]  # fmt: skip
+
+
+def there(script, once, folder):
+    """The folder that the command writes."""
+    return once.evaluation if script == "evaluate" else folder
+
+
+@pytest.fixture
+def one_core():
+    """Several threads may add in another order each time; what is started inherits this."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    yield
+    os.sched_setaffinity(0, cores)
+
+
+@pytest.fixture
+def unbroken(whole, one_core, tmp_path_factory):
+    """A project's training, unbroken, on one core."""
+
+    def train(project=HEART):
+        folder = tmp_path_factory.mktemp("unbroken") / "run"
+        run(project, "train", *whole(project).training(2), "--run", folder)
+        return folder
+
+    return train
+
+
+# ---- Two at once
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_second_run_on_a_folder_is_refused_and_names_the_first(whole, tmp_path, script):
+    once = whole(HEART)
+    folder = there(script, once, tmp_path / "out")
+    with only_one(folder):
+        before = everything(folder)
+        line = refusal(start(script, *command(script, once, tmp_path / "out")))
+        assert f"{folder}: process {os.getpid()} on " in line and "is writing here" in line
+        assert everything(folder) == before
+
+
+# ---- No room, no right to write
+
+
+def obey_permissions():
+    """As root too: CAP_DAC_OVERRIDE is taken away from what is started next."""
+    ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)
+
+
+@contextmanager
+def read_only(folder):
+    mode = folder.stat().st_mode
+    folder.chmod(0o555)
+    try:
+        yield
+    finally:
+        folder.chmod(mode)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux's capabilities")
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_read_only_folder_is_named_and_stays_as_it_was(whole, tmp_path, script):
+    once = whole(HEART)
+    parent = once.evaluation if script == "evaluate" else tmp_path
+    before = everything(parent)
+    with read_only(parent):
+        line = refusal(
+            start(
+                script, *command(script, once, tmp_path / "out"), preexec_fn=obey_permissions
+            )
+        )  # fmt: skip
+    assert str(there(script, once, tmp_path / "out")) in line
+    assert "permission is denied: choose a folder that you may write to" in line
+    assert everything(parent) == before
+
+
+def at_most(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+@pytest.mark.parametrize(
+    ("script", "size", "file"),
+    [
+        ("prepare_data", 20_000, ".tfrecord"),
+        pytest.param("train", 20_000_000, "run/", marks=pytest.mark.slow),
+        ("evaluate", 3_000, "evaluation/test"),
+        ("predict", 3_000, ""),
+    ],
+)
+def test_without_room_a_script_names_the_file_and_goes_on_when_there_is_some(
+    whole, tmp_path, script, size, file
+):
+    once = whole(HEART)
+    folder = there(script, once, tmp_path / "run")
+    # Twice: what the first one leaves is no harm to the second.
+    for _ in range(2):
+        before = everything(folder) if script == "evaluate" else None
+        process = start(
+            script, *command(script, once, tmp_path / "run"), preexec_fn=partial(at_most, size)
+        )
+        line = refusal(process)
+        assert file in line and "no file may be so large here" in line
+        assert not list(folder.rglob("*.part*"))
+        assert before is None or everything(folder) == before
+    if script != "evaluate":
+        run(HEART, script, *command(script, once, tmp_path / "run"))
+        assert not list(folder.rglob("*.part*"))
+
+
+# ---- Asked to stop
+
+
+def test_ctrl_c_leaves_with_130_and_says_how_to_go_on(whole, tmp_path):
+    once, folder = whole(HEART), tmp_path / "prepared"
+    arguments = command("prepare_data", once, folder)
+    process = start("prepare_data", *arguments)
+    while not (folder / "unfinished.json").exists():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "stopped; the same command goes on from here"
+    run(HEART, "prepare_data", *arguments)
+    run(HEART, "prepare_data", *command("prepare_data", once, tmp_path / "unbroken"))
+    assert kills.contents(folder) == kills.contents(tmp_path / "unbroken")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_training_that_is_asked_to_stop_ends_as_an_unbroken_one(
+    whole, unbroken, tmp_path, number, status
+):
+    once, folder = whole(HEART), tmp_path / "run"
+    arguments = command("train", once, folder)
+    process = start("train", *arguments)
+    while "; run folder" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(number)
+    out, error = process.communicate(timeout=300)
+    assert process.returncode == status
+    assert "the same command goes on from here" in error.splitlines()[-1]
+    assert "Traceback" not in out + error
+    run(HEART, "train", *arguments)
+    assert kills.contents(folder) == kills.contents(unbroken())
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_every_script_goes_on_and_ends_as_an_unbroken_one():
+    assert kills.main(["--count", "12", "--seed", "1", "--minutes", "4"]) == 0
+
+
+# ---- The same again
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("project", PROJECTS)
+def test_the_same_seed_gives_the_same_bits(unbroken, project):
+    folders = unbroken(project), unbroken(project)
+    first, second = map(kills.contents, folders)
+    assert any(name.endswith("model.keras") for name in first)
+    assert first == second
+    for folder in folders:
+        run(project, "evaluate", "--run", folder, "--pictures", 2)
+    first, second = (kills.contents(folder / "evaluation" / "test") for folder in folders)
+    assert "metrics.json" in first and first == second
