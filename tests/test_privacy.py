@@ -9,6 +9,7 @@ import io
 import re
 import shutil
 import zipfile
+import zlib
 from pathlib import Path
 
 import nibabel
@@ -145,7 +146,7 @@ def unpacked(content):
             for name in archive.namelist():
                 yield from unpacked(archive.read(name))
     elif content[:2] == b"\x1f\x8b":
-        yield gzip.decompress(content)
+        yield zlib.decompressobj(31).decompress(content)  # one may be cut
     elif content[:4] == b"\x89PNG" or content[:3] in (b"GIF", b"\xff\xd8\xff"):
         with Image.open(io.BytesIO(content)) as image:
             image.load()
