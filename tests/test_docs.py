@@ -16,6 +16,7 @@ from tests.scripts import PROJECTS, ROOT
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("*_*/README.md")])
 KINDS = {"prepare_data": "prepare"}
+SCRIPTS = ("prepare_data", "train", "evaluate", "predict")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -29,6 +30,10 @@ def commands(page: Path) -> list[list[str]]:
     calls = [call for line in lines for call in re.split(r"&&|; ", line.split("   #")[0])]
     words = [shlex.split(call.strip()) for call in calls if re.match(r"\s*(python|make) ", call)]
     return [[word.replace("$k", "0") for word in of] for of in words]
+
+
+def project_of(name: str):
+    return importlib.import_module(f"{name}.config").PROJECT
 
 
 COMMANDS = [(page, command) for page in PAGES for command in commands(page)]
@@ -52,14 +57,16 @@ def test_a_command_is_one_that_is_taken(page, command):
         return
     if words[0] == "-m":
         assert find_spec(words[1]) is not None
+        name, _, script = words[1].partition(".")
+        if name in PROJECTS and script in SCRIPTS:
+            parse(project_of(name), KINDS.get(script, script), "", words[2:])
         return
     folder = page.parent if page.parent.name in PROJECTS else ROOT
     # The front page goes into a project's folder first.
     places = [folder / words[0], *(ROOT / project / words[0] for project in PROJECTS)]
     script = next(path for path in places if path.is_file())
     if script.parent.name in PROJECTS:
-        project = importlib.import_module(f"{script.parent.name}.config").PROJECT
-        parse(project, KINDS.get(script.stem, script.stem), "", words[1:])
+        parse(project_of(script.parent.name), KINDS.get(script.stem, script.stem), "", words[1:])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[f"{page.parent.name}-{page.name}" for page in PAGES])
