@@ -48,6 +48,11 @@ def test_commands_are_found():
     ("page", "command"), COMMANDS, ids=[f"{p.parent.name}-{' '.join(c)}" for p, c in COMMANDS]
 )
 def test_a_command_is_one_that_is_taken(page, command):
+    assert_taken(page, command)
+
+
+def assert_taken(page: Path, command: list[str]) -> None:
+    """The script is there, and takes the settings; or the Makefile has the target."""
     from common.settings import parse
 
     program, *words = command
@@ -74,6 +79,12 @@ def test_a_pages_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+def test_every_picture_is_shown():
+    text = "".join(page.read_text() for page in PAGES)
+    for picture in (ROOT / "docs" / "pictures").iterdir():
+        assert f"pictures/{picture.name})" in text, picture.name
 
 
 def test_twenty_questions_each_with_a_thread():

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from tests.scripts import PROJECTS, ROOT
-from tests.test_docs import SCRIPTS, test_a_command_is_one_that_is_taken
+from tests.test_docs import SCRIPTS, assert_taken
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -71,7 +71,7 @@ def test_a_notebooks_cells_parse_and_its_commands_are_taken(path):
     for code in cells(path, "code"):
         ast.parse(python_of(code))
     for command in commands(path):
-        test_a_command_is_one_that_is_taken(path, command)
+        assert_taken(path, command)
     for page in re.findall(r"`(docs/[^`]+)`", "".join(cells(path, "markdown"))):
         assert (ROOT / page).is_file(), page
 
