@@ -1,0 +1,98 @@
+"""Time every stage beside what a user would pick instead, and write one table.
+
+    python -m benchmarks                       # all parts but time_to_score
+    python -m benchmarks dicom nifti           # some
+    python -m benchmarks --torch-python ../torch/bin/python
+
+Prints the table and writes results.json and results.png beside it. A part whose alternative is
+not installed says so and gives our figure alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from benchmarks.measuring import MissingError, Options, Row, find_torch_python
+from common.artefacts import ROOT
+from common.errors import UserError, run_script
+
+PARTS = (
+    *("start", "dicom", "nifti", "disk", "reading", "steps", "waiting"),
+    *("surface_scores", "bootstrap"),
+)
+LARGE = "large"
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", help="the parts to run; none: all")
+    parser.add_argument("--list", action="store_true", help="list the parts and end")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes: to try a part, not for figures"
+    )
+    parser.add_argument("--large", action="store_true", help="also time sets of 1,000 and 5,000")
+    parser.add_argument("--torch-python", help="a Python with torch and monai, if not this one")
+    parser.add_argument("--work", type=Path, default=ROOT / "data" / "synthetic" / "benchmarks")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent)
+    given = parser.parse_args()
+    if given.list:
+        for name in (*PARTS, LARGE):
+            print(f"  {name:<16}{_part(name).__doc__.splitlines()[0]}")
+        return
+    unknown = set(given.parts) - {*PARTS, LARGE}
+    if unknown:
+        raise UserError(f"{', '.join(sorted(unknown))}: no such part; --list names them")
+    wanted = given.parts or [*PARTS, *([LARGE] if given.large else [])]
+    options = Options(given.work, given.quick, find_torch_python(given.torch_python))
+    options.work.mkdir(parents=True, exist_ok=True)
+    # Of the many short runs a bar each would bury the table.
+    os.environ.setdefault("TQDM_DISABLE", "1")
+
+    from benchmarks import table
+
+    rows: list[Row] = []
+    for name in wanted:
+        print(f"\n== {name}: {_part(name).__doc__.splitlines()[0]}", flush=True)
+        began = time.monotonic()
+        try:
+            for row in _part(name).rows(options):
+                rows.append(row)
+                print(table.as_text([row]).splitlines()[1], flush=True)
+        except MissingError as missing:
+            print(f"   not measured: {missing}", flush=True)
+        print(f"   {time.monotonic() - began:.0f} s", flush=True)
+    print(f"\n{table.as_text(rows)}\n")
+    print("written:")
+    for path in table.write(given.output, rows, _torch_versions(options)):
+        print(f"  {path}")
+
+
+def _part(name: str):
+    return importlib.import_module(f"benchmarks.{name}")
+
+
+def _torch_versions(options: Options) -> dict[str, str]:
+    if options.torch_python is None:
+        return {}
+    said = subprocess.run(
+        [
+            options.torch_python,
+            "-c",
+            "import torch, monai as m; print(torch.__version__, m.__version__)",
+        ],
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    return dict(zip(("torch", "monai"), said, strict=False))
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,51 @@
+"""95 % intervals of AUROC and average precision, beside scikit-learn in a Python loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from benchmarks.measuring import Options, Row, compared, in_turn, timed
+from common.scores.classification import ranking_scores
+from common.scores.intervals import RESAMPLES, bootstrap, interval
+
+CASES = 2000
+
+
+def rows(options: Options) -> Iterator[Row]:
+    """Resamples a second."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, CASES)
+    scores = np.round(rng.normal(labels, 1.5), 2)
+    patients = rng.integers(0, CASES // 2, CASES)
+    # The loop's resamples cost the same each, so a tenth of them tells.
+    few = RESAMPLES // 10
+
+    def ours() -> list[list[float]]:
+        values = bootstrap(lambda counts: ranking_scores(labels, scores, counts), patients)
+        return [interval(column) for column in values.T]
+
+    vectorised, looped = in_turn(timed(ours), timed(lambda: _loop(labels, scores, patients, few)))
+    yield compared(
+        f"bootstrap over patients, {CASES} cases",
+        "roc_auc_score and average_precision_score in a loop",
+        RESAMPLES / vectorised,
+        few / looped,
+        "resamples/s",
+        50.0,
+    )
+
+
+def _loop(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, resamples: int) -> list:
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    rng = np.random.default_rng(0)
+    cases_of = [np.flatnonzero(patients == one) for one in np.unique(patients)]
+    values = []
+    for _ in range(resamples):
+        drawn = rng.integers(0, len(cases_of), len(cases_of))
+        cases = np.concatenate([cases_of[one] for one in drawn])
+        of = labels[cases], scores[cases]
+        values.append((roc_auc_score(*of), average_precision_score(*of)))
+    return [interval(column) for column in np.array(values).T]

@@ -1,0 +1,40 @@
+"""Start of a script: ``--help`` of all of them, beside ``python -c "import tensorflow"``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from benchmarks.measuring import Options, Row, in_turn, timed
+from common.artefacts import ROOT
+
+SECONDS = 0.5
+_NAMES = ("prepare_data", "train", "evaluate", "predict")
+
+
+def rows(options: Options) -> Iterator[Row]:
+    """The slowest script's start, in seconds."""
+    scripts = [f for f in sorted(ROOT.glob("*_*/*.py")) if f.stem in _NAMES]
+
+    def start(*arguments: str) -> None:
+        command = [sys.executable, *arguments]
+        subprocess.run(command, check=True, capture_output=True)
+
+    helps = [timed(lambda script=script: start(str(script), "--help")) for script in scripts]
+    *ours, other = in_turn(
+        *helps,
+        timed(lambda: start("-c", "import tensorflow")),
+        repeats=options.size(5, 1),
+    )
+    slowest = max(ours)
+    yield Row(
+        f"start: --help of {len(scripts)} scripts, the slowest",
+        slowest,
+        other,
+        "s",
+        other / slowest,
+        f"under {SECONDS} s",
+        slowest < SECONDS,
+        'python -c "import tensorflow"',
+    )

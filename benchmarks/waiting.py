@@ -1,0 +1,27 @@
+"""Waiting for data while training, beside the same steps on one batch in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks import datasets
+from benchmarks.measuring import Options, Row, compared, in_turn, keras_side
+
+_PROJECTS = ("pneumonia_classification", "heart_detection", "atrium_segmentation")
+
+
+def rows(options: Options) -> Iterator[Row]:
+    """Steps a second of each project's own ``fit``, with its data and augmentation."""
+    for project in _PROJECTS:
+        folder = datasets.prepared(options, project)
+        steps = options.size(50, 2)
+        work = ("fit", folder, project, steps)
+        with keras_side(*work, "files") as fitted, keras_side(*work, "memory") as memory:
+            seconds = in_turn(fitted, memory)
+        yield compared(
+            f"waiting for data: {project}",
+            "one batch in memory",
+            *[steps / one for one in seconds],
+            "steps/s",
+            0.95,
+        )
