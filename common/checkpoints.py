@@ -47,6 +47,13 @@ class State:
     ended: bool = False
     peak_memory_mib: int | None = None
 
+    @property
+    def place(self) -> str:
+        """What was done last, in words."""
+        if self.step:
+            return f"step {self.step} of epoch {self.epoch + 1}"
+        return f"epoch {self.epoch}"
+
 
 def save(path: Path, model: keras.Model, state: State) -> None:
     """Write everything into one file, so that it is replaced in one step.

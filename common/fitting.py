@@ -131,8 +131,7 @@ def fit(
         state.ended = True
         return state
     if state.epoch or state.step:
-        step = f"step {state.step} of epoch {state.epoch + 1}"
-        print(f"  goes on after {step if state.step else f'epoch {state.epoch}'}", flush=True)
+        print(f"  goes on after {state.place}", flush=True)
     with held_signals() as held:
         # Keras knows epochs of one length: what is left of one that was broken off is fitted by
         # itself, and read again, since Keras overwrites weights with their average at its end.
@@ -286,7 +285,7 @@ def _callbacks(
             self.due = time.monotonic() + wait
             if held.asked:
                 self.bar.close()
-                print(f"  saved after step {state.step} of epoch {state.epoch + 1}", flush=True)
+                print(f"  saved after {state.place}", flush=True)
                 raise Stopped(held.asked)
 
         def refuse(self, where: str) -> None:

@@ -127,10 +127,9 @@ def test_a_signal_saves_the_present_step_and_loses_nothing(unbroken, tmp_path, c
         fit(tmp_path, rarely, fault_in=1, fault_step=3, kind="signal")
     assert stopped.value.number == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is before
-    saved = re.search(r"saved after step (\d) of epoch (\d)\n", capsys.readouterr().out)
+    saved = re.search(r"saved after (.*epoch \d)\n", capsys.readouterr().out)
     fit(tmp_path, rarely)
-    step, epoch = saved.groups()
-    assert f"goes on after step {step} of epoch {epoch}\n" in capsys.readouterr().out
+    assert f"goes on after {saved[1]}\n" in capsys.readouterr().out
     assert_same(tmp_path, unbroken[0])
 
 
