@@ -110,9 +110,9 @@ class MaskSettings(Shared):
     flip: bool = False
     """Test-time averaging: the mean of the slices' probabilities and the mirrored slices',
     mirrored back. For networks that were trained with --flip."""
-    moves: bool = True
+    moves: bool = False
     """Test-time averaging: the mean with the probabilities of slices that are turned a little to
-    either side and zoomed out and in, brought back. Five times the work."""
+    either side and zoomed out and in, brought back. Five times the work; it helps U-Net."""
 
 
 @dataclass(frozen=True)

@@ -163,14 +163,16 @@ def _said(model: Any, working: Any, plane: str, neighbours: int, settings: MaskS
     order = PLANES[plane]
     slices = np.transpose(working, order)
     count, height, width = slices.shape
-    zoom = MOVES["scale"] if settings.moves else 0.0
-    # A square, and room for what a zoom would push out of it.
-    side = -(-round(max(height, width) * (1 + zoom)) // STRIDE) * STRIDE
-    top, left = (side - height) // 2, (side - width) // 2
-    room = ((0, 0), (top, side - height - top), (left, side - width - left))
+    room = [height, width]
+    if settings.moves:
+        # A square, with what a zoom would push out of it.
+        room = [round(max(room) * (1 + MOVES["scale"]))] * 2
+    rows, columns = (-(-side // STRIDE) * STRIDE for side in room)
+    top, left = (rows - height) // 2, (columns - width) // 2
+    around = ((0, 0), (top, rows - height - top), (left, columns - width - left))
     offsets = np.arange(-neighbours, neighbours + 1)
     which = np.clip(np.arange(count)[:, None] + offsets, 0, count - 1)
-    shown = np.moveaxis(np.pad(slices, room)[which], 1, -1).astype(np.float32)
+    shown = np.moveaxis(np.pad(slices, around)[which], 1, -1).astype(np.float32)
 
     def ask(images: Any) -> Any:
         return model.predict(images, settings.batch_size, verbose=0)
