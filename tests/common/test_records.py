@@ -284,6 +284,20 @@ def test_one_damaged_shard_is_written_again_as_it_was(tmp_path, helpers):
     assert (tmp_path / "asked.txt").read_text().split() == ["c10", "c12", "c13"]
 
 
+def test_killed_while_it_mends_it_goes_on(tmp_path, helpers, monkeypatch):
+    folder, cases = tmp_path / "prepared", helpers.cases(tmp_path)
+    shards, _ = write(folder, cases, helpers.decode)
+    finish(folder, shards)
+    whole = content(folder)
+    (folder / "records" / "train-00001.tfrecord").write_bytes(b"cut")
+    for nth in range(7):
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            die_at(patch, nth)
+            records.begin(folder, "k", False)
+    again, _ = write(folder, cases, helpers.decode)
+    assert (again, content(folder)) == (shards, whole)
+
+
 def test_killed_while_it_overwrites_it_can_be_started_again(prepared, monkeypatch):
     for nth in range(6):
         work = prepared.with_name(f"killed-{nth}")
