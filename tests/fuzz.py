@@ -4,8 +4,9 @@
     python -m tests.fuzz --count 100000           what docs/reliability.md tells of
     python -m tests.fuzz --only nifti --seed 17 --count 1     one file again
 
-File ``n`` of a seed is always the same. A child process does the reading, so that a crash or an
-endless loop in a library is seen and counted, and the next file goes on.
+File ``n`` is always the same, but for the times that Keras notes in its own. A child process does
+the reading, so that a crash or an endless loop in a library is seen and counted, and the next file
+goes on.
 """
 
 from __future__ import annotations

@@ -224,6 +224,7 @@ def keras(folder: Path) -> list[Target]:
     from common.models.starting_weights import take_weights
 
     folder.mkdir(parents=True)
+    keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 3), name="image")
     x = keras.layers.Conv2D(4, 3, name="conv")(inputs)
     x = keras.layers.BatchNormalization(name="norm")(x)
@@ -245,7 +246,7 @@ def keras(folder: Path) -> list[Target]:
             file = io.BytesIO()
             with zipfile.ZipFile(file, "w") as archive:
                 for entry, content in {**others, name: inner}.items():
-                    archive.writestr(entry, content)
+                    archive.writestr(zipfile.ZipInfo(entry), content)
             return file.getvalue()
 
         return pack, others[name]

@@ -6,8 +6,12 @@ unpickled, so a file from a stranger can do no more than hold other numbers.
 
 from __future__ import annotations
 
+import io
 import os
+import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,20 +112,45 @@ def _fits(layer: keras.Layer, found: Arrays) -> bool:
 def _open_arrays(path: Path) -> Iterator[Arrays]:
     """The arrays of a weights file by the name of their layer, read when they are indexed."""
     try:
-        if path.suffix == ".keras":
-            with (
-                zipfile.ZipFile(path) as archive,
-                archive.open("model.weights.h5") as member,
-                h5py.File(member, "r") as file,
-            ):
-                yield _arrays(file)
-        else:
-            with h5py.File(path, "r") as file:
-                yield _arrays(file)
-    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+        content = _content(path)
+        _check_heaps(content)
+        with h5py.File(io.BytesIO(content), "r") as file:
+            yield _arrays(file)
+    except (
+        *(OSError, KeyError, ValueError, RuntimeError, EOFError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
         raise UserError(
             f"{path}: not readable as Keras weights ({error}); give a .keras or .weights.h5 file"
         ) from error
+
+
+def _content(path: Path) -> bytes:
+    """A file of weights, read whole; of a ``.keras`` file, so that its checksum is looked at."""
+    if path.suffix != ".keras":
+        return path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        if archive.getinfo("model.weights.h5").file_size > path.stat().st_size:
+            raise ValueError("unpacks to more bytes than it has")
+        return archive.read("model.weights.h5")
+
+
+_HEAP = re.compile(rb"GCOL\x01\0\0\0(.{8})", re.DOTALL)
+
+
+def _check_heaps(content: bytes) -> None:
+    """Refuse a heap of names in which a free object has no length: HDF5 never comes to its end.
+
+    HDF5 File Format Specification 3.0, III.E, global heap.
+    """
+    for heap in _HEAP.finditer(content):
+        end = min(heap.start() + int.from_bytes(heap[1], "little"), len(content))
+        at = heap.end()
+        while at + 16 <= end:
+            index, size = struct.unpack_from("<H6xQ", content, at)
+            if index == 0 and size < 16:
+                raise ValueError("a heap of names in it has no end")
+            at += 16 + -(-size // 8) * 8 if index else size
 
 
 def _arrays(file: h5py.File) -> Arrays:

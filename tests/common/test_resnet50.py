@@ -252,6 +252,30 @@ def test_a_file_that_is_no_weights_file(small, tmp_path, name):
         take_weights(small, tmp_path / name)
 
 
+def test_a_heap_that_never_ends_is_refused(small, tmp_path):
+    """HDF5 1.14.6 reads the name of a layer in it for ever."""
+    path = tmp_path / "endless.weights.h5"
+    small.save_weights(path)
+    take_weights(small, path)
+    content = bytearray(path.read_bytes())
+    heap = content.index(b"GCOL")
+    content[heap + 16 : heap + 4096] = b"\0" * 4080
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"endless\.weights\.h5: .*heap of names in it has no end"):
+        take_weights(small, path)
+
+
+def test_an_altered_keras_file_is_refused(small, tmp_path):
+    path = tmp_path / "small.keras"
+    small.save(path)
+    take_weights(small, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"GCOL") + 30] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="Bad CRC-32"):
+        take_weights(small, path)
+
+
 def test_a_weights_file_may_not_point_at_another_file(small, tmp_path):
     secret = tmp_path / "secret"
     secret.write_bytes(bytes(48))
