@@ -38,8 +38,11 @@ class Target(NamedTuple):
 
 
 def dicom(folder: Path) -> list[Target]:
-    """Headers and pictures."""
+    """Headers, pictures, and what is compared to find duplicates."""
+    import pandas as pd
+
     from common.dicom import read_header, read_radiograph
+    from common.duplicates import find_duplicates
 
     folder.mkdir(parents=True)
     image, jpeg = soft_image(), jpeg_bytes(soft_image())
@@ -66,7 +69,10 @@ def dicom(folder: Path) -> list[Target]:
         made += _compressed(folder / f"{name}.dcm", deep, syntax)
 
     def reader(path: Path) -> Callable[[], object]:
-        return lambda: (read_header(path), read_radiograph(path))
+        case = pd.DataFrame({"case": ["a"], "path": [path.name]})
+        return lambda: (
+            find_duplicates(case, folder, workers=1), read_header(path), read_radiograph(path)
+        )  # fmt: skip
 
     return [Target(path, path.read_bytes(), reader(path)) for path in made]
 
@@ -90,9 +96,11 @@ def _compressed(path: Path, pixels: np.ndarray, syntax: uid.UID) -> list[Path]:
 
 
 def nifti(folder: Path) -> list[Target]:
-    """Volumes and masks."""
+    """Volumes, masks, and what is compared to find duplicates."""
     import nibabel as nib
+    import pandas as pd
 
+    from common.duplicates import find_duplicate_volumes
     from common.nifti import read_mask, read_volume
 
     folder.mkdir(parents=True)
@@ -106,10 +114,12 @@ def nifti(folder: Path) -> list[Target]:
         write_nifti(folder / "floats.nii.gz", values.astype(np.float32), LAS),
         folder / "scaled.nii",
     ]
-    targets = [
-        Target(path, path.read_bytes(), lambda path=path: read_volume(path), *_inside(path))
-        for path in paths
-    ]
+
+    def reader(path: Path) -> Callable[[], object]:
+        case = pd.DataFrame({"case": ["a"], "path": [path.name]})
+        return lambda: (find_duplicate_volumes(case, folder, workers=1), read_volume(path))
+
+    targets = [Target(path, path.read_bytes(), reader(path), *_inside(path)) for path in paths]
     volume = read_volume(paths[0])
     mask = write_nifti(folder / "mask.nii.gz", (values > 99).astype(np.uint8), LAS)
     read = lambda: read_mask(mask, volume, {0: "background", 1: "atrium"})  # noqa: E731
