@@ -109,7 +109,7 @@ def _network(name: str) -> Any:
         return build_unet(CHANNELS, 1, width=16, depth=4)
     if name == "fcn8":
         return build_fcn8(CHANNELS, 1, width=16)
-    return build_resnet50(SIDE)
+    return build_resnet50(SIDE, weights="none")
 
 
 def _made_up(network: str, batch: int) -> tuple[np.ndarray, np.ndarray]:

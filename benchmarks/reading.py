@@ -26,16 +26,18 @@ def rows(options: Options) -> Iterator[Row]:
     import numpy as np
     import tensorflow as tf
 
+    from common.backend import start_tensorflow
     from common.records import open_prepared
     from common.splits import training_splits
     from pneumonia_classification.config import TrainSettings
     from pneumonia_classification.train import training_data
 
+    start_tensorflow()
     prepared = open_prepared(datasets.prepared(options, PROJECT), PROJECT)
     splits, _ = training_splits(prepared.splits, 0)
     side, films = prepared.manifest["settings"]["image_size"], prepared.count(splits)
     files = [str(file) for file in prepared.shards(splits)]
-    steps = options.size(400, 20)
+    steps = options.size(300, 40)
     settings = TrainSettings(epochs=1_000_000)
 
     def bare() -> None:
@@ -68,9 +70,9 @@ def rows(options: Options) -> Iterator[Row]:
     np.save(array, [one["image"][..., 0] for one in _records(prepared, splits, side)])
     augmented = ours(settings)
     try:
-        with torch_side(options, "loader", array, BATCH, steps // 10 or 1) as theirs:
+        with torch_side(options, "loader", array, BATCH, steps) as theirs:
             seconds = in_turn(augmented, theirs)
-        other = (steps // 10 or 1) * BATCH / seconds[1]
+        other = steps * BATCH / seconds[1]
     except MissingError as missing:
         print(f"   PyTorch not measured: {missing}")
         seconds, other = in_turn(augmented), None

@@ -1,0 +1,169 @@
+"""The Dice of a U-Net after some minutes of training, beside MONAI's BasicUNet.
+
+    python -m benchmarks.time_to_score --source data/raw/Task02_Heart --minutes 10 20 40
+
+Both learn the same slices of the same volumes on this machine, one after the other, with the
+settings of --preset cpu: widths, batch, loss, augmentation, averaged weights. The learning rate
+falls to nothing as the minutes run out. The score is the mean Dice of the validation split's whole
+volumes on the working grid, at a threshold of 0.5, without further cleaning.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import table
+from benchmarks.measuring import Row, find_torch_python
+from common.artefacts import ROOT, write_json
+from common.errors import UserError, run_script
+
+PROJECT = "atrium_segmentation"
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--source", type=Path, default=ROOT / "data" / "raw" / "Task02_Heart")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[10, 20, 40])
+    parser.add_argument("--torch-python", help="a Python with torch and monai, if not this one")
+    parser.add_argument("--work", type=Path, default=ROOT / "data" / "prepared" / "benchmarks")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "score.json")
+    parser.add_argument("--ours", type=float, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.ours is not None:
+        print(json.dumps(train_ours(given.work / "prepared", given.ours)), flush=True)
+        return
+    if not given.source.is_dir():
+        raise UserError(f"{given.source}: there is no such folder; give --source Task02_Heart")
+    given.work.mkdir(parents=True, exist_ok=True)
+    places = ["--source", str(given.source), "--prepared", str(given.work / "prepared")]
+    prepare = [sys.executable, "-m", f"{PROJECT}.prepare_data", "--preset", "cpu", *places]
+    subprocess.run(prepare, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    slices = given.work / "volumes.npz"
+    _export(given.work / "prepared", slices)
+
+    torch_python, rows = find_torch_python(given.torch_python), []
+    if torch_python is None:
+        print("no torch and monai here, ours alone: see benchmarks/requirements.txt")
+    for minutes in given.minutes:
+        ours = _run(sys.executable, "-m", "benchmarks.time_to_score", "--work", given.work,
+                    "--ours", minutes)  # fmt: skip
+        other = None
+        if torch_python is not None:
+            script = Path(__file__).with_name("torch_score.py")
+            other = _run(torch_python, script, slices, minutes)
+        better = None if other is None else ours > other
+        ratio = None if other is None else ours / other
+        against = "MONAI's BasicUNet of the same widths on the same slices"
+        rows.append(
+            Row(
+                f"Dice after {minutes:g} minutes", ours, other, "Dice", ratio, "higher", better,
+                against,
+            )
+        )  # fmt: skip
+        print(table.as_text(rows[-1:]).splitlines()[1], flush=True)
+    write_json(given.output, {"machine": table.machine(), "rows": [vars(row) for row in rows]})
+    print(f"\n{table.as_text(rows)}\n\nwritten:\n  {given.output}")
+
+
+def train_ours(folder: Path, minutes: float) -> float:
+    """Train the project's U-Net for some minutes, and score it."""
+    import dataclasses
+
+    import keras
+
+    from atrium_segmentation import networks, slices
+    from atrium_segmentation.config import PROJECT as OF
+    from atrium_segmentation.train import _losses
+    from common import fitting
+    from common.records import open_prepared
+    from common.splits import training_splits
+
+    settings = dataclasses.replace(OF.presets["cpu"].train, epochs=1_000_000)
+    prepared = open_prepared(folder, PROJECT)
+    train, validation = training_splits(prepared.splits, 0)
+    fitting.set_precision(settings.precision)
+    keras.utils.set_random_seed(settings.seed)
+    model = networks.build("unet", 1, settings)
+    adam = keras.optimizers.Adam(
+        settings.learning_rate, use_ema=True, ema_momentum=settings.averaging
+    )
+    model.compile(adam, **_losses(settings, 1, 1))
+    side, size = settings.image_size, settings.batch_size
+    training = slices.training_data(prepared, train, side, 100, size, settings, 1)
+
+    class Clock(keras.callbacks.Callback):
+        def on_train_begin(self, logs: Any = None) -> None:
+            self.began = time.monotonic()
+
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            gone = (time.monotonic() - self.began) / (60 * minutes)
+            adam.learning_rate.assign(settings.learning_rate * rate_at(gone))
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if time.monotonic() - self.began >= 60 * minutes:
+                self.model.stop_training = True
+
+    model.fit(
+        training.batches(), steps_per_epoch=100, epochs=settings.epochs, callbacks=[Clock()],
+        verbose=0,
+    )  # fmt: skip
+    adam.finalize_variable_values(model.trainable_variables)
+    dices = []
+    evaluate = OF.presets["cpu"].evaluate
+    for volume in slices.volumes(prepared, validation).as_numpy_iterator():
+        said = networks._said(model, volume["image"], "axial", settings.neighbours, evaluate)
+        dices.append(dice(volume["mask"] > 0, said[..., 0] >= 0.5))
+    return float(np.mean(dices))
+
+
+def rate_at(gone: float) -> float:
+    """The share of the learning rate after a share of the time: warm-up, then a cosine."""
+    gone = min(gone, 1.0)
+    return gone / 0.05 if gone < 0.05 else (1 + np.cos(np.pi * (gone - 0.05) / 0.95)) / 2
+
+
+def dice(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Dice of two masks."""
+    return 2 * (truth & predicted).sum() / max(truth.sum() + predicted.sum(), 1)
+
+
+def _export(folder: Path, file: Path) -> None:
+    """The working volumes as arrays, for a process without TensorFlow."""
+    from atrium_segmentation import slices
+    from common.records import open_prepared
+    from common.splits import training_splits
+
+    prepared = open_prepared(folder, PROJECT)
+    arrays = {}
+    for name, splits in zip(
+        ("train", "validation"), training_splits(prepared.splits, 0), strict=True
+    ):
+        volumes = slices.volumes(prepared, splits).as_numpy_iterator()
+        for number, volume in enumerate(volumes):
+            arrays[f"{name}-{number:03d}-image"] = volume["image"]
+            arrays[f"{name}-{number:03d}-mask"] = volume["mask"]
+    np.savez(file, **arrays)
+
+
+def _run(*command: object) -> float:
+    done = subprocess.run(
+        [str(part) for part in command], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(f"{command[1]} ended with {done.returncode}")
+    return float(done.stdout.split()[-1])
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,140 @@
+"""MONAI's side of `time_to_score`: needs torch, monai and numpy, nothing of ours.
+
+    python torch_score.py VOLUMES.npz MINUTES
+
+The settings are those of the atrium's --preset cpu.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.data import CacheDataset, DataLoader
+from monai.losses import DiceLoss
+from monai.networks.nets import BasicUNet
+from monai.transforms import (
+    Compose,
+    EnsureTyped,
+    RandAdjustContrastd,
+    RandAffined,
+    RandGaussianNoised,
+    RandShiftIntensityd,
+    RandSpatialCropd,
+    SpatialPadd,
+)
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+SIDE, NEIGHBOURS, BATCH, RATE, MOMENTUM, STRIDE = 96, 2, 16, 2e-3, 0.99, 32
+ROTATION, SCALE, SHIFT, CONTRAST, NOISE = np.deg2rad(15.0), 0.15, 0.05, 0.3, 0.02
+
+
+def main() -> None:
+    """Train for the minutes, score, and print the mean Dice."""
+    torch.manual_seed(0)
+    minutes = float(sys.argv[2])
+    with np.load(sys.argv[1]) as saved:
+        arrays = dict(saved)
+    batches = _batches(_pairs(arrays, "train"))
+    flags = Path("/proc/cpuinfo")
+    narrow = flags.exists() and "avx512_bf16" in flags.read_text()
+    channels = 2 * NEIGHBOURS + 1
+    model = BasicUNet(2, channels, 1, features=(16, 32, 64, 128, 256, 16))
+    model = model.to(memory_format=torch.channels_last)
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(MOMENTUM), use_buffers=True)
+    optimizer = torch.optim.Adam(model.parameters(), RATE, fused=True)
+    soft_dice = DiceLoss(sigmoid=True, batch=True)
+    began = time.monotonic()
+    while (gone := (time.monotonic() - began) / (60 * minutes)) < 1:
+        batch = next(batches)
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * _rate_at(gone)
+        images = batch["image"].as_tensor().contiguous(memory_format=torch.channels_last)
+        masks = batch["mask"].as_tensor()
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+            logits = model(images)
+        logits = logits.float()
+        loss = soft_dice(logits, masks) + binary_cross_entropy_with_logits(logits, masks)
+        loss.backward()
+        optimizer.step()
+        averaged.update_parameters(model)
+    averaged.eval()
+    pairs = _pairs(arrays, "validation")
+    print(np.mean([_dice(mask > 0, _segment(averaged, image)) for image, mask in pairs]))
+
+
+def _pairs(arrays: dict[str, np.ndarray], split: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    names = sorted(name for name in arrays if name.startswith(split) and name.endswith("image"))
+    return [(arrays[name], arrays[name.replace("image", "mask")]) for name in names]
+
+
+def _batches(pairs: list[tuple[np.ndarray, np.ndarray]]):
+    items = [
+        {"image": image, "mask": mask[None]}
+        for volume, masks in pairs
+        for image, mask in zip(_with_neighbours(volume), masks, strict=True)
+    ]
+    both = ["image", "mask"]
+    ways = [EnsureTyped(both, dtype=torch.float32), SpatialPadd(both, (SIDE, SIDE))]
+    ways += [
+        RandSpatialCropd(both, (SIDE, SIDE), random_size=False),
+        RandAffined(
+            both,
+            prob=1.0,
+            rotate_range=ROTATION,
+            scale_range=SCALE,
+            translate_range=SHIFT * SIDE,
+            mode=("bilinear", "nearest"),
+            padding_mode="zeros",
+        ),
+        _to_one,
+        RandAdjustContrastd("image", prob=1.0, gamma=(1 / (1 + CONTRAST), 1 + CONTRAST)),
+        RandShiftIntensityd("image", offsets=CONTRAST / 2, prob=1.0),
+        RandGaussianNoised("image", prob=1.0, std=NOISE),
+    ]
+    cached = CacheDataset(items, Compose(ways), cache_rate=1.0, num_workers=2, progress=False)
+    loader = DataLoader(
+        cached, batch_size=BATCH, shuffle=True, drop_last=True, num_workers=1,
+        persistent_workers=True, prefetch_factor=8,
+    )  # fmt: skip
+    while True:
+        yield from loader
+
+
+def _to_one(item: dict) -> dict:
+    """0..255 to 0..1."""
+    return {**item, "image": item["image"] / 255}
+
+
+def _with_neighbours(volume: np.ndarray) -> np.ndarray:
+    count = len(volume)
+    offsets = np.arange(-NEIGHBOURS, NEIGHBOURS + 1)
+    return volume[np.clip(np.arange(count)[:, None] + offsets, 0, count - 1)]
+
+
+@torch.no_grad()
+def _segment(model: torch.nn.Module, volume: np.ndarray) -> np.ndarray:
+    images = torch.tensor(_with_neighbours(volume)).float() / 255
+    height, width = images.shape[2:]
+    down, right = -height % STRIDE, -width % STRIDE
+    top, left = down // 2, right // 2
+    padded = torch.nn.functional.pad(images, (left, right - left, top, down - top))
+    said = torch.cat([model(part) for part in padded.split(32)])
+    return (said[:, 0, top : top + height, left : left + width] >= 0).numpy()
+
+
+def _rate_at(gone: float) -> float:
+    return gone / 0.05 if gone < 0.05 else (1 + np.cos(np.pi * (gone - 0.05) / 0.95)) / 2
+
+
+def _dice(truth: np.ndarray, predicted: np.ndarray) -> float:
+    return 2 * (truth & predicted).sum() / max(truth.sum() + predicted.sum(), 1)
+
+
+if __name__ == "__main__":
+    main()
