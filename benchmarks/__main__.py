@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -80,7 +81,7 @@ def _part(name: str):
 
 
 def _torch_versions(options: Options) -> dict[str, str]:
-    if options.torch_python is None:
+    if options.torch_python is None or shutil.which(options.torch_python) is None:
         return {}
     said = subprocess.run(
         [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import statistics
 import subprocess
 import sys
@@ -131,6 +132,8 @@ def torch_side(options: Options, *arguments: object) -> Iterator[Callable[[], fl
     """
     if options.torch_python is None:
         raise MissingError("no torch and monai here: see benchmarks/requirements.txt")
+    if shutil.which(options.torch_python) is None:
+        raise MissingError(f"{options.torch_python}: there is no such Python")
     script = Path(__file__).with_name("torch_side.py")
     with side(options.torch_python, str(script), *map(str, arguments)) as seconds:
         yield seconds

@@ -1,0 +1,72 @@
+"""The table of benchmarks/: its command line, its rows, and what stands beside nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.measuring import MissingError, compared, in_turn, side
+from common.artefacts import ROOT
+
+KEYS = {"stage", "ours", "other", "unit", "ratio", "target", "reached"}
+
+
+def bench(*arguments):
+    command = [sys.executable, "-m", "benchmarks", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_a_part_by_its_name_writes_the_table(tmp_path):
+    # With no PyTorch beside it, a part gives our figure and says that the other is missing.
+    done = bench(
+        *("--quick", "surface_scores", "--torch-python", tmp_path / "none"),
+        *("--work", tmp_path / "work", "--output", tmp_path),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "not measured" in done.stdout
+    written = json.loads((tmp_path / "results.json").read_text())
+    (row,) = written["rows"]
+    assert set(row) >= KEYS
+    assert row["ours"] > 0 and row["other"] is row["ratio"] is row["reached"] is None
+    assert written["machine"]["cores"] and written["versions"]["numpy"] and written["date"]
+    assert (tmp_path / "results.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_parts_are_listed_and_an_unknown_one_is_refused():
+    listed = bench("--list")
+    assert listed.returncode == 0 and "  bootstrap " in listed.stdout
+    refused = bench("nonsense")
+    assert refused.returncode == 2
+    assert "no such part" in refused.stderr and "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("unit", "ours", "other", "ratio"),
+    [("images/s", 30.0, 10.0, 3.0), ("s", 10.0, 30.0, 3.0), ("s", 30.0, 10.0, 1 / 3)],
+)
+def test_a_ratio_above_one_is_better_in_either_unit(unit, ours, other, ratio):
+    row = compared("a stage", "another", ours, other, unit, 2.0)
+    assert row.ratio == pytest.approx(ratio) and row.reached is (ratio >= 2)
+
+
+def test_repeats_are_in_turn_after_a_warm_up_and_a_median_is_taken():
+    seen = []
+
+    def one(name, seconds):
+        times = iter(seconds)
+        return lambda: (seen.append(name), next(times))[1]
+
+    assert in_turn(one("a", [99, 1, 5, 2]), one("b", [99, 7, 7, 8])) == [2, 7]
+    assert seen == ["a", "b"] * 4
+
+
+def test_a_side_answers_line_by_line_and_one_that_ends_says_why():
+    program = "print('ready', flush=True)\nfor _ in open(0): print(0.25, flush=True)"
+    with side(sys.executable, "-c", program) as seconds:
+        assert seconds() == seconds() == 0.25
+    nonsense = side(sys.executable, "-c", "import nonsense")
+    with pytest.raises(MissingError, match="No module named 'nonsense'"), nonsense:
+        pass
