@@ -263,7 +263,7 @@ def _close_residual_branches(model: keras.Model) -> None:
     """
     for layer in model.layers:
         if layer.name.endswith("_3_bn"):
-            layer.gamma.assign(ops.zeros_like(layer.gamma))
+            layer.gamma.assign(ops.zeros(layer.gamma.shape))
 
 
 def _finish(model: keras.Model, weights: str) -> keras.Model:

@@ -1,0 +1,57 @@
+"""Models, losses and a training over tf.data on Keras's JAX backend, on the CPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+
+from common.artefacts import ROOT
+
+PROGRAM = """
+import keras
+import numpy as np
+import tensorflow as tf
+
+from common import losses
+from common.models.fcn8 import build_fcn8
+from common.models.resnet50 import build_box_resnet50, build_resnet50
+from common.models.unet import build_unet
+
+assert keras.backend.backend() == "jax"
+rng = np.random.default_rng(0)
+
+
+def learns(model, targets, loss):
+    side = 32
+    images = rng.uniform(0, 255, (4, side, side, model.input_shape[-1])).astype("float32")
+    data = tf.data.Dataset.from_tensors((images, targets.astype("float32"))).repeat()
+    model.compile(keras.optimizers.Adam(1e-3), loss=loss)
+    history = model.fit(data, steps_per_epoch=3, epochs=2, verbose=0).history["loss"]
+    assert np.isfinite(history).all() and history[1] < history[0], history
+    assert np.isfinite(model.predict_on_batch(images)).all()
+
+
+masks = rng.integers(0, 2, (4, 32, 32, 1))
+corners = rng.uniform(0.1, 0.4, (4, 2))
+learns(build_unet(1, 1, width=4, depth=2), masks, losses.segmentation_loss("dice+crossentropy", 1))
+learns(build_fcn8(1, 1, width=4), masks, losses.segmentation_loss("crossentropy", 1))
+learns(build_resnet50(32, weights="none"), rng.integers(0, 2, (4, 1)), "binary_crossentropy")
+boxes = np.concatenate([corners, corners + 0.4], 1)
+learns(build_box_resnet50(32, weights="none"), boxes, losses.box_loss("iou+l1"))
+print("learned on jax")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
+def test_models_losses_and_fit_work_on_jax():
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "learned on jax" in done.stdout
