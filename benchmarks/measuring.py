@@ -7,6 +7,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -155,14 +156,18 @@ def side(*command: str) -> Iterator[Callable[[], float]]:
     Raises:
         MissingError: It ended before it was ready; the last line of its error says why.
     """
+    # A file, for a pipe that nobody reads fills up and holds the program.
+    errors = tempfile.TemporaryFile("w+")
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
     )
 
     def answer() -> str:
         line = process.stdout.readline().strip()
         if not line:
-            said = process.communicate()[1].strip().splitlines() or ["it said nothing"]
+            process.wait()
+            errors.seek(0)
+            said = errors.read().strip().splitlines() or ["it said nothing"]
             raise MissingError(f"{Path(command[0]).name} {' '.join(command[1:])}: {said[-1]}")
         return line
 
@@ -178,3 +183,4 @@ def side(*command: str) -> Iterator[Callable[[], float]]:
     finally:
         process.kill()
         process.communicate()
+        errors.close()

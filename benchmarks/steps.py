@@ -25,7 +25,7 @@ _NETWORKS = {
 def rows(options: Options) -> Iterator[Row]:
     """Images a second in training, on made-up data that lies in memory."""
     for network, (title, against) in _NETWORKS.items():
-        steps = options.size(4 if network == "resnet50" else 20, 1)
+        steps = options.size(2 if network == "resnet50" else 20, 1)
         work = ("step", network, BATCH, steps)
         with keras_side(*work) as ours:
             try:

@@ -116,7 +116,7 @@ def train_ours(folder: Path, minutes: float) -> float:
 
     model.fit(
         training.batches(), steps_per_epoch=100, epochs=settings.epochs, callbacks=[Clock()],
-        verbose=0,
+        shuffle=False, verbose=0,
     )  # fmt: skip
     adam.finalize_variable_values(model.trainable_variables)
     dices = []
