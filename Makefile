@@ -17,7 +17,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 # A step of the demo keeps every core busy by itself, and its output should not mix with another's.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test lint bench clean-demo
+.PHONY: help install install-dev demo test lint bench bench-score clean-demo
 
 # What a step prints is seen at once, also where the output is not a terminal.
 export PYTHONUNBUFFERED := 1
@@ -108,3 +108,6 @@ lint: $(INSTALLED_DEV)  ## check the code's style and format
 
 bench: $(INSTALLED)  ## time every stage beside what one would pick instead (15 minutes)
 	"$(VENV_PYTHON)" -m benchmarks $(BENCH_ARGS)
+
+bench-score: $(INSTALLED)  ## the Dice after 10, 20 and 40 minutes, beside MONAI's BasicUNet
+	"$(VENV_PYTHON)" -m benchmarks.time_to_score $(BENCH_ARGS)

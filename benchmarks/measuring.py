@@ -157,30 +157,29 @@ def side(*command: str) -> Iterator[Callable[[], float]]:
         MissingError: It ended before it was ready; the last line of its error says why.
     """
     # A file, for a pipe that nobody reads fills up and holds the program.
-    errors = tempfile.TemporaryFile("w+")
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
-    )
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
 
-    def answer() -> str:
-        line = process.stdout.readline().strip()
-        if not line:
-            process.wait()
-            errors.seek(0)
-            said = errors.read().strip().splitlines() or ["it said nothing"]
-            raise MissingError(f"{Path(command[0]).name} {' '.join(command[1:])}: {said[-1]}")
-        return line
+        def answer() -> str:
+            line = process.stdout.readline().strip()
+            if not line:
+                process.wait()
+                errors.seek(0)
+                said = errors.read().strip().splitlines() or ["it said nothing"]
+                raise MissingError(f"{Path(command[0]).name} {' '.join(command[1:])}: {said[-1]}")
+            return line
 
-    def seconds() -> float:
-        process.stdin.write("\n")
-        process.stdin.flush()
-        return float(answer())
+        def seconds() -> float:
+            process.stdin.write("\n")
+            process.stdin.flush()
+            return float(answer())
 
-    try:
-        if (first := answer()) != "ready":
-            raise MissingError(first)
-        yield seconds
-    finally:
-        process.kill()
-        process.communicate()
-        errors.close()
+        try:
+            if (first := answer()) != "ready":
+                raise MissingError(first)
+            yield seconds
+        finally:
+            process.kill()
+            process.communicate()
