@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from common import fitting
 from common.backend import start_tensorflow
+from common.precision import set_precision
 
 SIDE, SLICE, CHANNELS = 224, 96, 5
 """Sides of films and slices in pixels, and slices seen as channels, as --preset cpu has them."""
@@ -30,7 +30,7 @@ def step(network: str, batch: str, steps: str) -> None:
     import keras
     import tensorflow as tf
 
-    fitting.set_precision("auto")
+    set_precision("auto")
     model = _network(network)
     model.compile(keras.optimizers.Adam(1e-4), loss="binary_crossentropy", jit_compile="auto")
     data = tf.data.Dataset.from_tensors(_made_up(network, int(batch))).repeat()
@@ -56,7 +56,7 @@ def fit(folder: str, name: str, steps: str, of: str) -> None:
     settings = dataclasses.replace(project.presets["cpu"].train, epochs=_FOR_EVER)
     prepared = open_prepared(Path(folder), name)
     splits, _ = training_splits(prepared.splits, 0)
-    fitting.set_precision(settings.precision)
+    set_precision(settings.precision)
     model, training, losses = _project(name, prepared, splits, settings, int(steps))
     model.compile(keras.optimizers.Adam(1e-4), **losses)
     data = training.batches()

@@ -85,14 +85,14 @@ def train_ours(folder: Path, minutes: float) -> float:
     from atrium_segmentation import networks, slices
     from atrium_segmentation.config import PROJECT as OF
     from atrium_segmentation.train import _losses
-    from common import fitting
+    from common.precision import set_precision
     from common.records import open_prepared
     from common.splits import training_splits
 
     settings = dataclasses.replace(OF.presets["cpu"].train, epochs=1_000_000)
     prepared = open_prepared(folder, PROJECT)
     train, validation = training_splits(prepared.splits, 0)
-    fitting.set_precision(settings.precision)
+    set_precision(settings.precision)
     keras.utils.set_random_seed(settings.seed)
     model = networks.build("unet", 1, settings)
     adam = keras.optimizers.Adam(
