@@ -162,6 +162,7 @@ def once_more(dataset, tmp_path):
     return other
 
 
+@pytest.mark.slow
 def test_folds_are_averaged(samples, tmp_path):
     prepared = tmp_path / "prepared"
     run(PROJECT, "prepare_data", "--preset", "cpu", "--source", samples[PROJECT], "--prepared",

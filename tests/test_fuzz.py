@@ -97,7 +97,15 @@ def test_hostile_names_write_nothing_outside_and_break_no_table(tmp_path):
 
     folder = tmp_path / "out" / "prepared"
     prepare(
-        PrepareSettings("cpu", source=source, prepared=folder, image_size=32, copies=1, workers=1)
+        PrepareSettings(
+            "cpu",
+            source=source,
+            prepared=folder,
+            image_size=32,
+            copies=1,
+            workers=1,
+            bad_files_limit=100,
+        )
     )
 
     after = everything(tmp_path)

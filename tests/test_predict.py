@@ -229,6 +229,7 @@ def test_the_network_is_chosen(whole, asked, tmp_path):
     assert float(row["left_atrium_ml"]) == pytest.approx(float(of_fcn8["predicted_ml"]), abs=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("project", CHEST)
 def test_in_processes_and_in_one_the_same_is_said(whole, samples, project, tmp_path):
     for workers in (1, 2):

@@ -129,6 +129,7 @@ def at_most(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "size", "file"),
     [
@@ -164,7 +165,9 @@ def test_without_room_a_script_names_the_file_and_goes_on_when_there_is_some(
 def test_ctrl_c_leaves_with_130_and_says_how_to_go_on(whole, tmp_path):
     once, folder = whole(HEART), tmp_path / "prepared"
     arguments = command("prepare_data", once, folder)
-    process = start("prepare_data", *arguments)
+    # A shell starts what runs in its background deaf to Ctrl-C, tests too.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = start("prepare_data", *arguments, preexec_fn=heard)
     while not (folder / "unfinished.json").exists():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
@@ -183,7 +186,8 @@ def test_a_training_that_is_asked_to_stop_ends_as_an_unbroken_one(
 ):
     once, folder = whole(HEART), tmp_path / "run"
     arguments = command("train", once, folder)
-    process = start("train", *arguments)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = start("train", *arguments, preexec_fn=heard)
     while "; run folder" not in process.stdout.readline():
         assert process.poll() is None
     process.send_signal(number)

@@ -61,8 +61,7 @@ def test_an_evaluation_is_told_on_a_page_that_can_be_written_again(whole, projec
     assert f"{once.metrics['n']} cases of {once.metrics['n_patients']} patients" in said
     for row in once.predictions:
         assert row["case"] in said
-    for name in ("model.keras", "predictions.csv"):
-        file = next(once.run.rglob(name))
+    for file in (next(once.run.rglob("model.keras")), once.evaluation / "predictions.csv"):
         assert sha256(file.read_bytes()).hexdigest() in said
     pictures = [of for of in page.iter() if str(of.tag).endswith("}img")]
     assert len(pictures) >= 2 + len(once.metrics["examples"])
