@@ -93,17 +93,27 @@ class Training:
 
     def cases(self, epoch: int, step: int) -> list[str]:
         """The cases in one batch, each once; of samples that have a ``case``."""
-        batch = next(self._samples(epoch).skip(step).take(1).as_numpy_iterator())
+        import tensorflow as tf
+
+        samples = tf.data.Dataset.range(epoch, epoch + 1).flat_map(self._samples)
+        batch = next(samples.skip(step).take(1).as_numpy_iterator())
         return [case.decode() for case in dict.fromkeys(batch["case"])]
 
-    def _samples(self, epoch: Any) -> tf.data.Dataset:
+    def _samples(self, epoch: tf.Tensor) -> tf.data.Dataset:
+        """The batches of one epoch; called by `flat_map`, so in a graph of its own."""
+        import tensorflow as tf
+
+        # Of that graph alone. TensorFlow mixes the program's seed into the order, and a program's
+        # seed of 0 beside a seed that is a tensor is an error (tensorflow/python/framework/
+        # random_seed.py, get_seed).
+        tf.random.set_seed(1)
         order = self._order(epoch)
         samples = self.records.shuffle(_SHUFFLED, seed=order)
         if self.to_samples is not None:
             samples = self.to_samples(samples, order).shuffle(_SHUFFLED, seed=order + 1)
         return samples.repeat().batch(self.batch_size, drop_remainder=True).take(self.steps)
 
-    def _order(self, epoch: Any) -> tf.Tensor:
+    def _order(self, epoch: tf.Tensor) -> tf.Tensor:
         import tensorflow as tf
 
         return tf.cast(epoch, tf.int64) + self.seed * 1_000_003
