@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import multiprocessing
 import os
 import random
@@ -156,6 +157,7 @@ def _status(name: str) -> int:
 
 
 def _child(names: Sequence[str], numbers: Iterable[int], pipe: Connection) -> None:
+    faulthandler.disable()  # pytest's, to the terminal; the parent counts what falls
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # what C libraries print
         for found in fuzz(names, numbers, Path(folder)):
