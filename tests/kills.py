@@ -6,8 +6,8 @@ Every project goes once through unbroken, prepare_data.py, train.py, evaluate.py
 a tiny sample. Then each script is started, ended with SIGKILL (half the time alone, half together
 with its processes), and started again, `count` times in all; now and then it is left to end.
 Whatever ends must have written what the unbroken one wrote: records, tables and pictures byte for
-byte, weights, history and metrics to the last digit, on one core. Only times, the memory that was
-held, and hashes of files that hold a time may differ.
+byte, weights, history and metrics to the last digit. Only times, the memory that was held, and
+hashes of files that hold a time may differ.
 """
 
 from __future__ import annotations
@@ -265,8 +265,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=600, help="start no new kill after these")
     given = parser.parse_args(arguments)
     until = time.monotonic() + 60 * given.minutes
-    # Several threads may add in another order each time; what is started inherits this.
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     draw = random.Random(given.seed)
 
     from data.make_sample import make_sample

@@ -119,6 +119,7 @@ def three_labels(once, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_three_labels_are_learned_scored_and_written_with_their_own_values(three_labels, tmp_path):
     run(PROJECT, "prepare_data", "--preset", "cpu", "--source", three_labels, "--prepared",
         tmp_path / "prepared", "--validation-share", 0.2, "--test-share", 0.3,

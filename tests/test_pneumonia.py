@@ -230,6 +230,7 @@ def test_the_radiologists_boxes_move_with_their_films(training):
         assert np.mean(seen) == pytest.approx(np.mean(shares), rel=slack)
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_from_another_trains_its_head_first(whole, tmp_path):
     import keras
 

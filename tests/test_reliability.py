@@ -56,17 +56,8 @@ def there(script, once, folder):
 
 
 @pytest.fixture
-def one_core():
-    """Several threads may add in another order each time; what is started inherits this."""
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(cores)})
-    yield
-    os.sched_setaffinity(0, cores)
-
-
-@pytest.fixture
-def unbroken(whole, one_core, tmp_path_factory):
-    """A project's training, unbroken, on one core."""
+def unbroken(whole, tmp_path_factory):
+    """A project's training, unbroken."""
 
     def train(project=HEART):
         folder = tmp_path_factory.mktemp("unbroken") / "run"

@@ -288,6 +288,7 @@ def test_a_damaged_shard_is_named_before_training(whole, tmp_path):
     assert shard.name in line and "prepare_data.py" in line
 
 
+@pytest.mark.slow
 def test_the_pneumonia_run_starts_the_heart_run(whole, tmp_path):
     start, data = whole("pneumonia_classification"), whole("heart_detection")
     said = run(

@@ -16,8 +16,13 @@ from common.models.starting_weights import imagenet_file, take_weights
 GRADCAM_LAYER = "conv5_block3_out"
 """The last convolutional activation: what Grad-CAM looks at."""
 
-PYRAMID = {"conv3_block4_out": 8, "conv4_block6_out": 16, GRADCAM_LAYER: 32}
-"""The last layers of three sizes, and how many pixels of the image a place of each stands for."""
+PYRAMID = {"conv3_block4_add": 8, "conv4_block6_add": 16, "conv5_block3_add": 32}
+"""The last sums of three sizes, and how many pixels of the image a place of each stands for.
+
+Not the activations after them: two layers read those already, and TensorFlow adds three gradients
+up in an order that changes from run to run where there are several threads (it adds in place, into
+whichever is free: AddN, tensorflow/core/kernels/aggregate_ops.cc).
+"""
 
 HEAD_LAYERS = (
     *("head_conv", "head_bn", "predictions", "box_centre_size", "extreme_points"),
@@ -187,7 +192,9 @@ def _extreme_points(backbone: keras.Model, momentum: float, dropout: float) -> k
 
     both = None
     for name, pixels in reversed(PYRAMID.items()):
-        x = mixed(backbone.get_layer(name).output, 1, pixels)
+        summed = backbone.get_layer(name).output
+        x = layers.Activation("relu", name=f"head_relu_of_{pixels}")(summed)
+        x = mixed(x, 1, pixels)
         if both is not None:
             rows, columns = x.shape[1:3]
             # keras.layers.Resizing would bring its own training=True to the layers after it.

@@ -50,7 +50,7 @@ def features(model, batch):
     return output(until, batch)
 
 
-@pytest.mark.parametrize("pooling", ["flatten", "extremes"])
+@pytest.mark.parametrize("pooling", [pytest.param("flatten", marks=pytest.mark.slow), "extremes"])
 def test_box_resnet50_is_a_sound_model(tmp_path, batch, pooling):
     def build():
         return build_box_resnet50(SIZE, "none", pooling=pooling)
