@@ -100,7 +100,8 @@ clean-demo:  ## remove what the demo made
 # --- for those who change the code ----------------------------------------------------------------
 
 test: $(INSTALLED_DEV)  ## install, then run the tests and show the coverage of common/
-	"$(VENV_PYTHON)" -m pytest --cov=common --cov-report=term:skip-covered $(PYTEST_ARGS)
+	"$(VENV_PYTHON)" -m pytest -n auto --maxprocesses 4 --dist loadfile \
+	    --cov=common --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 lint: $(INSTALLED_DEV)  ## check the code's style and format
 	"$(VENV_PYTHON)" -m ruff check .

@@ -191,6 +191,7 @@ def test_folds_are_averaged(samples, tmp_path):
     assert "was trained on the validation split of" in refused_line
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_of_one_prepared_set(once, samples, tmp_path):
     prepared, other = tmp_path / "prepared", tmp_path / "run"
     run(PROJECT, "prepare_data", "--preset", "cpu", "--source", samples[PROJECT], "--prepared",

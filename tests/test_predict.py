@@ -132,7 +132,7 @@ def test_bad_files_are_named_and_skipped_and_no_picture_is_lost(whole, asked, tm
     assert a != b
 
 
-@pytest.mark.parametrize("project", [HEART, ATRIUM])
+@pytest.mark.parametrize("project", [pytest.param(HEART, marks=pytest.mark.slow), ATRIUM])
 def test_where_no_file_can_be_read_it_is_refused(whole, project, tmp_path):
     suffix = "nii.gz" if project == ATRIUM else "dcm"
     bad = tmp_path / f"bad.{suffix}"

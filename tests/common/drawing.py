@@ -22,7 +22,7 @@ def rectangle(side: int, box) -> np.ndarray:
 
 
 def seen_box(image: np.ndarray) -> np.ndarray:
-    """The half-open box, in pixels, around what is brighter than half of all that is there."""
-    bright = image > (float(image.min()) + float(image.max())) / 2
+    """The half-open box, in pixels, around the brighter half of all values that are there."""
+    bright = image >= (float(image.min()) + float(image.max())) / 2
     rows, columns = np.flatnonzero(bright.any(1)), np.flatnonzero(bright.any(0))
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
