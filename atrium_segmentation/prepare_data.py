@@ -49,13 +49,10 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
     folder = settings.prepared or PROJECT.prepared(source.synthetic)
     all_test = all_test or settings.check
     with only_one(folder):
-        decides = {**preparing.settings_of_data(settings), "all_test": all_test, "format": FORMAT}
-        key = records.source_key(source.folder, decides)
-        if settings.check:
-            records.refuse_foreign(folder)
-        elif not records.begin(folder, key, settings.overwrite):
-            print(f"\n{folder}: is prepared already, nothing to do")
+        begun = preparing.begin(folder, source, settings, all_test, format=FORMAT)
+        if begun is None:
             return folder
+        key, decides = begun
 
         # -- Index: which volumes there are, and what their labels are called.
         cases, labels = index_volumes(source.folder)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from common import records
 from common.artefacts import ROOT, sha256, write_csv
 from common.duplicates import dealt_together, find_duplicate_volumes, find_duplicates
 from common.errors import UserError
@@ -66,6 +67,36 @@ def find_source(project: Project, settings: SharedPrepare) -> Source:
         make_sample(ROOT / "data" / "synthetic")
         folder = ROOT / "data" / "synthetic" / project.sample
     return Source(folder, (folder / "SYNTHETIC.json").exists())
+
+
+def begin(
+    folder: Path, source: Source, settings: SharedPrepare, all_test: bool, **made_by: Any
+) -> tuple[str, dict[str, Any]] | None:
+    """Begin a folder or go on with it; with ``--check`` see that nothing foreign is there.
+
+    Args:
+        folder: The prepared folder.
+        source: The dataset.
+        settings: Of the script.
+        all_test: Whether every case is a test case.
+        made_by: What else decides the data, though it is no setting: where it changes, what was
+            prepared before is of another key.
+
+    Returns:
+        The key of what will be prepared, and all that decides it; None where it is there already,
+        which is said.
+
+    Raises:
+        UserError: The folder holds something else.
+    """
+    decides = {**settings_of_data(settings), "all_test": all_test, **made_by}
+    key = records.source_key(source.folder, decides)
+    if settings.check:
+        records.refuse_foreign(folder)
+    elif not records.begin(folder, key, settings.overwrite):
+        print(f"\n{folder}: is prepared already, nothing to do")
+        return None
+    return key, decides
 
 
 def settings_of_data(settings: SharedPrepare) -> dict[str, Any]:

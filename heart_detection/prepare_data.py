@@ -49,18 +49,10 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
     folder = settings.prepared or PROJECT.prepared(source.synthetic)
     all_test = all_test or settings.check
     with only_one(folder):
-        decides = {
-            **preparing.settings_of_data(settings),
-            "all_test": all_test,
-            # No setting: with it, data that was dealt without regard to them has another key.
-            "duplicates": "dealt together",
-        }
-        key = records.source_key(source.folder, decides)
-        if settings.check:
-            records.refuse_foreign(folder)
-        elif not records.begin(folder, key, settings.overwrite):
-            print(f"\n{folder}: is prepared already, nothing to do")
+        begun = preparing.begin(folder, source, settings, all_test, duplicates="dealt together")
+        if begun is None:
             return folder
+        key, decides = begun
 
         # -- Index: which cases there are, whose they are, and where the heart is.
         cases = index_heart(source.folder, settings.patients, settings.label)
