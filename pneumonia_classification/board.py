@@ -1,0 +1,76 @@
+"""What TensorBoard shows of a pneumonia training beside the curves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pneumonia_classification import report
+from pneumonia_classification.config import EvaluateSettings, TrainSettings
+
+
+def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -> Any:
+    """Grad-CAM of the same validation films after every epoch, and augmented training films.
+
+    The films are the first of each label, in turn.
+
+    Args:
+        prepared: The prepared data.
+        splits: Those that validate.
+        side: Of the model's input, in pixels.
+        settings: With ``board_pictures``.
+
+    Returns:
+        A `common.board.Seen`, or None where no pictures are asked for.
+    """
+    import keras
+    import numpy as np
+
+    from common.board import Seen, first_output
+    from common.explain import gradcam
+    from common.figures import TRUTH, draw_heat, pixels, sheet
+    from common.pipeline import stored_films
+
+    count, synthetic = settings.board_pictures, prepared.manifest["synthetic"]
+    if not count:
+        return None
+    cases = prepared.cases()
+    cases = cases[cases["split"].isin(splits)]
+    in_turn = cases.groupby("label").cumcount().sort_values(kind="stable").index
+    cases = cases.loc[in_turn[:count]].to_dict("records")
+    by_case = stored_films(prepared, splits, "label", 1, [case["case"] for case in cases], side)
+    films = np.stack([by_case[case["case"]] for case in cases])
+    boxes = [report.boxes_in_square(case, prepared, side) * side for case in cases]
+    columns = -(-count // 2)
+
+    def validation(model: keras.Model) -> np.ndarray:
+        # Grad-CAM is of one output; there may be a second, which helps to learn.
+        bare = keras.Model(model.input, model.outputs[0])
+        images = films[..., None]
+        heats = gradcam(bare, images, EvaluateSettings().gradcam_layer)
+        titles = [
+            f"{case['case'][:24]}\ntruth: {report.TRUTHS[int(case['label'])]}, score {score:.2f}"
+            for case, score in zip(cases, first_output(bare, images)[:, 0], strict=True)
+        ]
+        figure = sheet(
+            films,
+            boxes,
+            titles,
+            columns,
+            lambda axes, number: draw_heat(axes, heats[number], side),
+            {"radiologist's box": TRUTH},
+        )
+        return pixels(figure, synthetic)
+
+    def augmented(images: Any, targets: Any, weights: Any = None) -> np.ndarray:
+        labels, *places = keras.tree.flatten(targets)
+        lit = ", lit: its boxes" if places else ""
+        names = [report.TRUTHS[int(one)] + lit * int(one) for one in labels[:count, 0]]
+
+        def draw(axes: Any, number: int) -> None:
+            for share in places:
+                draw_heat(axes, share[number, ..., 0].numpy(), side)
+
+        shown = images[:count, ..., 0].numpy()
+        return pixels(sheet(shown, [()] * len(shown), names, columns, draw), synthetic)
+
+    return Seen(validation, augmented)
