@@ -62,15 +62,25 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
         return pixels(figure, synthetic)
 
     def augmented(images: Any, targets: Any, weights: Any = None) -> np.ndarray:
-        labels, *places = keras.tree.flatten(targets)
-        lit = ", lit: its boxes" if places else ""
-        names = [report.TRUTHS[int(one)] + lit * int(one) for one in labels[:count, 0]]
-
-        def draw(axes: Any, number: int) -> None:
-            for share in places:
-                draw_heat(axes, share[number, ..., 0].numpy(), side)
-
-        shown = images[:count, ..., 0].numpy()
-        return pixels(sheet(shown, [()] * len(shown), names, columns, draw), synthetic)
+        labels, *places = (target[:count].numpy() for target in keras.tree.flatten(targets))
+        names = [report.TRUTHS[int(label)] for label in labels[:, 0]]
+        # With --box-weight boxes are given as their share of each place of the last features.
+        lit = [_squares(share[..., 0] > 0.01, side) for of in places for share in of]
+        figure = sheet(
+            images[:count, ..., 0].numpy(),
+            lit or [()] * len(names),
+            names,
+            columns,
+            legend={"where a radiologist's box is": TRUTH} if lit else None,
+        )
+        return pixels(figure, synthetic)
 
     return Seen(validation, augmented)
+
+
+def _squares(places: Any, side: int) -> Any:
+    """The boxes (n, 4), in pixels of a film's side, of the places (places, places) that are on."""
+    import numpy as np
+
+    corners = np.argwhere(places)[:, ::-1]
+    return np.concatenate([corners, corners + 1], 1) * side / len(places)

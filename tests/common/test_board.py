@@ -58,6 +58,19 @@ def shown(tmp_path_factory):
     return run, watcher
 
 
+def assert_shown_alike(run, other):
+    """Two runs ended alike, and TensorBoard shows the same of both."""
+    assert_same(run, other)
+    for part in ("", "train", "validation"):
+        mine, its = (events.read(of / "tensorboard" / part) for of in (run, other))
+        assert events.steps(mine) == events.steps(its)
+        for tag in events.steps(its):
+            if tag in ("validation", "augmented"):
+                np.testing.assert_array_equal(events.pictures(mine, tag), events.pictures(its, tag))
+            elif not tag.startswith("_hparams_"):
+                assert events.numbers(mine, tag) == events.numbers(its, tag)
+
+
 def test_pictures_change_nothing(plain, shown):
     assert_same(shown[0], plain[0])
 
@@ -103,8 +116,8 @@ def test_the_average_of_the_weights_is_what_is_drawn(tmp_path):
 
 @pytest.mark.parametrize(
     ("seconds", "broken_off"),
-    [(0.0, [(2, 0)]), (0.0, [(0, 4), (1, 2), (4, 5)]), (1e9, [(3, 0)])],
-    ids=["after an epoch", "within epochs", "with no checkpoint"],
+    [(0.0, [(0, 4), (1, 2), (4, 5)]), (1e9, [(3, 0)])],
+    ids=["within epochs", "with no checkpoint"],
 )
 def test_a_run_that_goes_on_has_every_epoch_once(shown, tmp_path, seconds, broken_off):
     given = settings(checkpoint_seconds=seconds)
@@ -112,15 +125,23 @@ def test_a_run_that_goes_on_has_every_epoch_once(shown, tmp_path, seconds, broke
         with pytest.raises(tf.errors.InvalidArgumentError):
             fit(tmp_path, given, seen=Watcher().seen, fault_in=epoch, fault_step=step)
     fit(tmp_path, given, seen=Watcher().seen)
-    assert_same(tmp_path, shown[0])
+    assert_shown_alike(tmp_path, shown[0])
+
+
+def test_epochs_that_a_kill_took_back_are_shown_once(shown, tmp_path):
+    checkpoint = tmp_path / "checkpoint.npz"
+    for epochs_done in (2, 4):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            fit(tmp_path, settings(), seen=Watcher().seen, fault_in=epochs_done)
+        if epochs_done == 2:
+            of_two_epochs = checkpoint.read_bytes()
+    # As if nothing had been saved since; the last event was being written.
+    checkpoint.write_bytes(of_two_epochs)
     for part in ("", "train", "validation"):
-        mine, its = (events.read(run / "tensorboard" / part) for run in (tmp_path, shown[0]))
-        assert events.steps(mine) == events.steps(its)
-        for tag in events.steps(its):
-            if tag in ("validation", "augmented"):
-                np.testing.assert_array_equal(events.pictures(mine, tag), events.pictures(its, tag))
-            elif not tag.startswith("_hparams_"):
-                assert events.numbers(mine, tag) == events.numbers(its, tag)
+        file = max((tmp_path / "tensorboard" / part).glob("events.*"))
+        file.write_bytes(file.read_bytes()[:-5])
+    fit(tmp_path, settings(), seen=Watcher().seen)
+    assert_shown_alike(tmp_path, shown[0])
 
 
 def test_precision_and_recall_are_those_of_scikit_learn(tmp_path):
