@@ -122,8 +122,8 @@ class SharedTrain(Shared):
     """Cases of the validation split that TensorBoard shows after every epoch, always the same, and
     augmented samples that it shows before the first. 0: none."""
     profile: int = 0
-    """Steps that TensorFlow's profiler traces, from the second on. TensorBoard shows the trace
-    once its plugin is there: pip install xprof. 0: none."""
+    """Steps that the profiler traces, from the second on, for TensorBoard, which can show the
+    trace only after pip install tensorboard-plugin-profile. 0: none."""
     fold: int = 0
     """With a set prepared in folds: the fold that validates, from 0."""
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16", "onednn_bfloat16"] = (

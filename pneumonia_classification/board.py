@@ -11,8 +11,6 @@ from pneumonia_classification.config import EvaluateSettings, TrainSettings
 def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -> Any:
     """Grad-CAM of the same validation films after every epoch, and augmented training films.
 
-    The films are the first of each label, in turn.
-
     Args:
         prepared: The prepared data.
         splits: Those that validate.
@@ -33,10 +31,7 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
     count, synthetic = settings.board_pictures, prepared.manifest["synthetic"]
     if not count:
         return None
-    cases = prepared.cases()
-    cases = cases[cases["split"].isin(splits)]
-    in_turn = cases.groupby("label").cumcount().sort_values(kind="stable").index
-    cases = cases.loc[in_turn[:count]].to_dict("records")
+    cases = first_of_each_label(prepared, splits, count)
     by_case = stored_films(prepared, splits, "label", 1, [case["case"] for case in cases], side)
     films = np.stack([by_case[case["case"]] for case in cases])
     boxes = [report.boxes_in_square(case, prepared, side) * side for case in cases]
@@ -76,6 +71,14 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
         return pixels(figure, synthetic)
 
     return Seen(validation, augmented)
+
+
+def first_of_each_label(prepared: Any, splits: list[str], count: int) -> list[dict[str, Any]]:
+    """The first rows of ``cases.csv`` of some splits, negative and positive in turn."""
+    cases = prepared.cases()
+    cases = cases[cases["split"].isin(splits)].sort_values("label", kind="stable")
+    in_turn = cases.groupby("label").cumcount().sort_values(kind="stable").index
+    return cases.loc[in_turn[:count]].to_dict("records")
 
 
 def _squares(places: Any, side: int) -> Any:

@@ -80,3 +80,35 @@ def test_the_learning_rate_is_a_curve(whole, project):
         found = events.read(folder / "tensorboard" / "train")
         assert events.steps(found)["epoch_learning_rate"] == [0, 1]
         assert events.numbers(found, "epoch_learning_rate") == pytest.approx(rates, rel=1e-6)
+
+
+def test_films_of_both_labels_are_chosen_in_turn(whole):
+    from common.records import open_prepared
+    from pneumonia_classification.board import first_of_each_label
+
+    project = "pneumonia_classification"
+    prepared = open_prepared(whole(project).prepared, project)
+    cases = first_of_each_label(prepared, ["validation"], 4)
+    assert [case["label"] for case in cases] == [0, 1, 0, 1]
+    assert {case["split"] for case in cases} == {"validation"}
+    everyone = first_of_each_label(prepared, ["validation"], 1000)
+    assert everyone[:4] == cases
+    assert len({case["case"] for case in everyone}) == prepared.count(["validation"])
+
+
+@pytest.mark.parametrize("count", [1, 5, 6])
+def test_slices_through_the_atrium_are_chosen_from_every_volume(whole, count):
+    from atrium_segmentation import slices
+    from atrium_segmentation.config import TrainSettings
+    from common.records import open_prepared
+
+    project = "atrium_segmentation"
+    prepared = open_prepared(whole(project).prepared, project)
+    volumes = prepared.count(["train"])
+    assert 1 < volumes <= 5
+    chosen = slices.some_with_structure(prepared, ["train"], 32, TrainSettings(), count)
+    assert chosen["image"].shape == (count, 32, 32, 3) and chosen["mask"].shape[0] == count
+    assert chosen["mask"].any((1, 2)).all() and len(set(chosen["title"])) == count
+    assert len({title.split(",")[0] for title in chosen["title"]}) == min(count, volumes)
+    again = slices.some_with_structure(prepared, ["train"], 32, TrainSettings(), count)
+    np.testing.assert_array_equal(again["image"], chosen["image"])
