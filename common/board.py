@@ -96,8 +96,8 @@ def callback(
     Args:
         run: The run's folder; writes into ``run/tensorboard``.
         training: Gives the samples that are shown before the first step.
-        metrics: Those that the model was compiled with. Of an AUC among them precision and recall
-            are shown: it has counted both while validating, at thresholds from 0 to 1.
+        metrics: Those that the model was compiled with. Of the first AUC among them precision and
+            recall are shown: it has counted both while validating, at thresholds from 0 to 1.
         settings: For HParams; with ``profile``.
         state: Where the training stands.
         seen: What is drawn; None for nothing.
@@ -107,7 +107,8 @@ def callback(
     from tensorboard.plugins.hparams import api as hparams
     from tensorboard.plugins.pr_curve import summary as pr_curve
 
-    aucs = [one for one in keras.tree.flatten(metrics) if isinstance(one, keras.metrics.AUC)]
+    flat = keras.tree.flatten(metrics)
+    auc = next((one for one in flat if isinstance(one, keras.metrics.AUC)), None)
 
     class Board(keras.callbacks.TensorBoard):
         """Keras's curves, and beside them what a project has drawn."""
@@ -138,8 +139,8 @@ def callback(
             if not np.isfinite(list(logs.values())).all():
                 return
             with self.writer.as_default(self.epoch):
-                for auc in aucs:
-                    write_precision_and_recall(auc)
+                if auc is not None:
+                    show_precision_and_recall(auc)
                 if seen is not None:
                     show("validation", seen.validation(self.model))
 
@@ -158,7 +159,7 @@ def callback(
     def show(name: str, picture: np.ndarray) -> None:
         tf.summary.image(name, picture[None])
 
-    def write_precision_and_recall(auc: keras.metrics.AUC) -> None:
+    def show_precision_and_recall(auc: keras.metrics.AUC) -> None:
         tp, fp, tn, fn = (
             keras.ops.convert_to_numpy(counts)
             for counts in (

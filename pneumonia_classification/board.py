@@ -66,7 +66,7 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
             lit or [()] * len(names),
             names,
             columns,
-            legend={"where a radiologist's box is": TRUTH} if lit else None,
+            legend={"places that a radiologist's box touches": TRUTH} if lit else None,
         )
         return pixels(figure, synthetic)
 
