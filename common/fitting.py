@@ -173,6 +173,7 @@ def _fit_on(
         steps_per_epoch=training.steps - state.step,
         initial_epoch=state.epoch,
         epochs=state.epoch + 1 if state.step else settings.epochs,
+        # What is shown is the first to hear that a validation ended, with its weights in place.
         callbacks=[shown, *_callbacks(run, model, training, settings, state, held, sums)],
         shuffle=False,
         verbose=0,
