@@ -61,7 +61,7 @@ RUNS := runs/SYNTHETIC-demo
 
 # What only the later steps import. A module of common/ that is not named here counts for all of
 # them: a new one rebuilds too much rather than too little.
-TRAINING := $(wildcard common/fitting.py common/losses.py common/memory.py common/pipeline.py common/runs.py common/models/*.py)
+TRAINING := $(wildcard common/board.py common/fitting.py common/losses.py common/memory.py common/pipeline.py common/runs.py common/models/*.py)
 SCORING := $(wildcard $(addprefix common/,charts.py examples.py explain.py figures.py gifs.py model_card.py report.py \
     tables.py templates/* views.py scores/*.py) */about.py */page.py */report.py)
 PREPARING := $(filter-out $(TRAINING) $(SCORING) common/results.py common/compare.py,$(wildcard common/*.py data/*.py))

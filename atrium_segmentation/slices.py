@@ -191,6 +191,35 @@ def validation_data(
     )
 
 
+def some_with_structure(
+    prepared: Any, splits: list[str], side: int, settings: TrainSettings, count: int
+) -> dict[str, Any]:
+    """The same slices each time, cut as in `validation_data`, dealt out to the volumes.
+
+    Of a volume they lie evenly over the slices that the structure is on.
+
+    Returns:
+        ``image`` (n, side, side, channels) and ``mask`` (n, side, side), uint8, and ``title``: case
+        and number of the slice; ``count`` of them or, of volumes with few slices, fewer.
+    """
+    import numpy as np
+
+    found: dict[str, list[Any]] = {"image": [], "mask": [], "title": []}
+    of, plane = prepared.count(splits), settings.planes[0]
+    for number, volume in enumerate(volumes(prepared, splits).as_numpy_iterator()):
+        samples = _cut(slices_of(volume, settings.neighbours, plane), side, None)
+        masks = samples["mask"].numpy()[..., 0]
+        full = np.flatnonzero(masks.any((1, 2)))
+        if not len(full):
+            full = np.arange(len(masks))
+        wanted = min(len(full), count * (number + 1) // of - count * number // of)
+        for place in full[[len(full) * (2 * one + 1) // (2 * wanted) for one in range(wanted)]]:
+            found["image"].append(samples["image"].numpy()[place])
+            found["mask"].append(masks[place])
+            found["title"].append(f"{volume['case'].decode()[:24]}, slice {place + 1}")
+    return {name: values if name == "title" else np.stack(values) for name, values in found.items()}
+
+
 def slices_of(volume: dict[str, Any], neighbours: int, plane: str = "axial") -> dict[str, Any]:
     """A volume's slices with their neighbours as channels; at an end the end slice repeats.
 

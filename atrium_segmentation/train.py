@@ -31,6 +31,7 @@ def main() -> None:
     show("Train networks to segment the left atrium", settings)
 
     from atrium_segmentation import slices
+    from atrium_segmentation.board import seen
     from atrium_segmentation.networks import build
     from common import fitting, runs
     from common.artefacts import only_one
@@ -72,6 +73,7 @@ def main() -> None:
             "planes": list(settings.planes),
             "labels": prepared.manifest["labels"],
         }
+        shown = seen(prepared, validation, side, settings)
         for name in settings.models:
             model = build(name, classes, settings)
             outputs, parameters = len(model.outputs), model.count_params()
@@ -87,6 +89,7 @@ def main() -> None:
                     prepared, validation, side, batch_size, settings, outputs
                 ),
                 settings=settings,
+                seen=shown,
                 **_losses(settings, classes, outputs),
             )
             seconds = sum(row["seconds"] for row in state.history)

@@ -7,7 +7,7 @@ vision and in print; in charts they differ in their marks as well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from common.artefacts import whole_file
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 TRUTH = "#4da3ff"
 PREDICTION = "#ff4b33"
@@ -60,27 +61,42 @@ def new_figure(columns: int, rows: int, width: float, height: float) -> tuple[Fi
 
 def save(figure: Figure, path: Path, synthetic: bool) -> Path:
     """Write a figure as a PNG, marked where the data was made up; gives the path back."""
-    from matplotlib.patheffects import withStroke
-
     if synthetic:
-        # The white edge is for films, on which any grey would be lost.
-        figure.text(
-            0.5,
-            0.5,
-            "SYNTHETIC",
-            fontsize=26,
-            color=GREY,
-            alpha=0.4,
-            rotation=20,
-            ha="center",
-            va="center",
-            zorder=10,
-            weight="bold",
-            path_effects=[withStroke(linewidth=3, foreground="white")],
-        )
+        _mark(figure)
     with whole_file(path) as beside:
         figure.savefig(beside, dpi=120)
     return path
+
+
+def pixels(figure: Figure, synthetic: bool) -> np.ndarray:
+    """A figure as (height, width, 3) uint8, 100 pixels an inch, marked as `save` does."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    if synthetic:
+        _mark(figure)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _mark(figure: Figure) -> None:
+    from matplotlib.patheffects import withStroke
+
+    # The white edge is for films, on which any grey would be lost.
+    figure.text(
+        0.5,
+        0.5,
+        "SYNTHETIC",
+        fontsize=26,
+        color=GREY,
+        alpha=0.4,
+        rotation=20,
+        ha="center",
+        va="center",
+        zorder=10,
+        weight="bold",
+        path_effects=[withStroke(linewidth=3, foreground="white")],
+    )
 
 
 def draw_film(axes: Axes, image: np.ndarray, title: str) -> None:
@@ -101,6 +117,20 @@ def draw_box(axes: Axes, box: Sequence[float], colour: str, style: str = "-") ->
         Rectangle(
             (x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.8, linestyle=style
         )
+    )
+
+
+def draw_heat(axes: Axes, heat: np.ndarray, side: int) -> AxesImage:
+    """A map (any, any) 0..1 over a square film of a side in pixels; gives what was drawn."""
+    # Where the map is low the film stays visible.
+    return axes.imshow(
+        heat,
+        cmap="inferno",
+        vmin=0,
+        vmax=1,
+        alpha=np.clip(heat * 0.75, 0, 0.75),
+        extent=(0, side, side, 0),
+        interpolation="bilinear",
     )
 
 
@@ -126,16 +156,7 @@ def gradcam_picture(
     draw_film(axes[0, 0], image, title)
     draw_film(axes[0, 1], image, "Grad-CAM of the pneumonia output")
     side = image.shape[0]
-    # Where the map is low the film stays visible.
-    shown = axes[0, 1].imshow(
-        heat,
-        cmap="inferno",
-        vmin=0,
-        vmax=1,
-        alpha=np.clip(heat * 0.75, 0, 0.75),
-        extent=(0, side, side, 0),
-        interpolation="bilinear",
-    )
+    shown = draw_heat(axes[0, 1], heat, side)
     figure.colorbar(shown, ax=axes[0, 1], shrink=0.7, label="share of the map's peak")
     for box in boxes:
         for one in axes[0]:
@@ -187,15 +208,42 @@ def film_sheet(
     synthetic: bool,
     columns: int = 4,
 ) -> Path:
-    """Films on a sheet, each with its boxes (n, 4) in its own pixels, in blue; None is a gap."""
+    """Write a `sheet` as a PNG; gives the path back."""
+    return save(sheet(images, boxes, titles, columns), path, synthetic)
+
+
+def sheet(
+    images: Sequence[np.ndarray | None],
+    boxes: Sequence[np.ndarray],
+    titles: Sequence[str],
+    columns: int,
+    draw: Callable[[Axes, int], object] | None = None,
+    legend: Mapping[str, str] | None = None,
+) -> Figure:
+    """Films on a sheet, each with its boxes (n, 4) in its own pixels, in blue; None is a gap.
+
+    Args:
+        images: (rows, columns) 0..255.
+        boxes: Of each film.
+        titles: Over each film.
+        columns: Films beside each other.
+        draw: Draws something more on a film's axes, by the film's number.
+        legend: The colours by what they stand for.
+    """
     rows = -(-len(images) // columns)
     figure, axes = new_figure(columns, rows, 2.2, 2.4)
     for one in axes.flat:
         one.set_axis_off()
-    for one, image, of_image, title in zip(axes.flat, images, boxes, titles, strict=False):
+    for number, (one, image) in enumerate(zip(axes.flat, images, strict=False)):
         if image is None:
             continue
-        draw_film(one, image, title)
-        for box in of_image:
+        draw_film(one, image, titles[number])
+        for box in boxes[number]:
             draw_box(one, box, TRUTH)
-    return save(figure, path, synthetic)
+        if draw is not None:
+            draw(one, number)
+    for label, colour in (legend or {}).items():
+        axes[0, 0].plot([], [], color=colour, label=label)
+    if legend:
+        figure.legend(loc="outside lower center", ncols=len(legend))
+    return figure

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common import checkpoints, memory
+from common import board, checkpoints, memory
 from common.artefacts import whole_file, write_csv
 from common.backend import start_tensorflow
 from common.checkpoints import State
@@ -84,6 +84,7 @@ def fit(
     validation: tf.data.Dataset,
     settings: SharedTrain,
     loss_weights: Sequence[float] | None = None,
+    seen: board.Seen | None = None,
 ) -> State:
     """Train a model, or go on with a training that did not end.
 
@@ -102,6 +103,7 @@ def fit(
         validation: Batches of the same.
         settings: Epochs, learning rate, patience, averaging.
         loss_weights: How much each output's loss counts; 1 if not given.
+        seen: What TensorBoard shows beside the curves, if anything.
 
     Returns:
         The state at the end.
@@ -132,6 +134,11 @@ def fit(
         return state
     if state.epoch or state.step:
         print(f"  goes on after {state.place}", flush=True)
+    board.go_on(run, state.epoch)
+
+    def show() -> keras.callbacks.Callback:
+        return board.callback(run, training, metrics, settings, state, seen)
+
     with held_signals() as held:
         # Keras builds its metrics with the first batch that it sees. In a training step it would
         # trace that step twice, which for ResNet50 takes 10 seconds.
@@ -139,10 +146,10 @@ def fit(
         # Keras knows epochs of one length: what is left of one that was broken off is fitted by
         # itself, and read again, since Keras overwrites weights with their average at its end.
         if state.step:
-            _fit_on(run, model, training, validation, settings, state, held, sums)
+            _fit_on(run, model, training, validation, settings, state, held, show(), sums)
             state, _ = checkpoints.restore(checkpoint, model)
         if not _is_patience_over(state, settings):
-            _fit_on(run, model, training, validation, settings, state, held)
+            _fit_on(run, model, training, validation, settings, state, held, show())
         state.ended = True
         checkpoints.save(checkpoint, model, state)
     return state
@@ -156,6 +163,7 @@ def _fit_on(
     settings: SharedTrain,
     state: State,
     held: Held,
+    shown: keras.callbacks.Callback,
     sums: Sequence[np.ndarray] = (),
 ) -> None:
     """Fit what is left of the epoch that ``state`` stands in, or all epochs from its next on."""
@@ -165,7 +173,8 @@ def _fit_on(
         steps_per_epoch=training.steps - state.step,
         initial_epoch=state.epoch,
         epochs=state.epoch + 1 if state.step else settings.epochs,
-        callbacks=_callbacks(run, model, training, settings, state, held, sums),
+        # What is shown is the first to hear that a validation ended, with its weights in place.
+        callbacks=[shown, *_callbacks(run, model, training, settings, state, held, sums)],
         shuffle=False,
         verbose=0,
     )
@@ -307,8 +316,7 @@ def _callbacks(
         def on_test_end(self, logs: Mapping[str, float] | None = None) -> None:
             self.average.__exit__(None, None, None)
 
-    board = keras.callbacks.TensorBoard(str(run / "tensorboard"), write_graph=False)
-    return [Averaged(), board, stopping, Keeper()]
+    return [Averaged(), stopping, Keeper()]
 
 
 def _schedule(settings: SharedTrain, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:

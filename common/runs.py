@@ -29,11 +29,17 @@ from common.artefacts import (
 )
 from common.errors import UserError
 from common.records import Prepared, open_prepared
-from common.settings import Project, SharedEvaluate, SharedPredict, SharedTrain, newest_run
+from common.settings import (
+    WITHOUT_CONSEQUENCE,
+    Project,
+    SharedEvaluate,
+    SharedPredict,
+    SharedTrain,
+    newest_run,
+)
 from common.splits import TEST, VALIDATION, training_splits
 
 _KEYS = {"project", "synthetic", "prepared", "data", "settings"}
-_MAY_CHANGE = ("preset", "run", "prepared", "checkpoint_seconds")
 
 _NOT_OF_A_CASE = (
     *("seed", "validation_share", "test_share", "folds", "all_test"),
@@ -327,7 +333,7 @@ def _differences(config: Mapping[str, Any], settings: SharedTrain, prepared: Pre
     differ = [
         name
         for name, value in _as_json(dataclasses.asdict(settings)).items()
-        if name not in _MAY_CHANGE and value != begun_with[name]
+        if name not in WITHOUT_CONSEQUENCE and value != begun_with[name]
     ]
     data = config["data"]
     same = data["key"] == prepared.manifest["key"]

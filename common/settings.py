@@ -26,6 +26,12 @@ Settings = TypeVar("Settings", bound="Shared")
 
 SHOWN_VALUES = 4
 
+WITHOUT_CONSEQUENCE = (
+    *("preset", "run", "prepared"),
+    *("checkpoint_seconds", "board_pictures", "profile"),
+)
+"""Settings of train.py that do not change what a training ends with."""
+
 
 @dataclass(frozen=True)
 class Shared:
@@ -112,6 +118,12 @@ class SharedTrain(Shared):
     checkpoint_seconds: float = 30.0
     """Seconds of work that a kill may cost at most, or 20 times what saving takes, where that is
     more. 0: save after every step."""
+    board_pictures: int = 6
+    """Cases of the validation split that TensorBoard shows after every epoch, always the same, and
+    augmented samples that it shows before the first. 0: none."""
+    profile: int = 0
+    """Steps that the profiler traces, from the second on, for TensorBoard, which can show the
+    trace only after pip install tensorboard-plugin-profile. 0: none."""
     fold: int = 0
     """With a set prepared in folds: the fold that validates, from 0."""
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16", "onednn_bfloat16"] = (
@@ -129,7 +141,7 @@ class SharedTrain(Shared):
         require(0 <= self.head_epochs <= self.epochs, "head_epochs", "0 to --epochs", self)
         require(0 <= self.averaging < 1, "averaging", "0 or more and below 1", self)
         require(0 <= self.warmup_share < 1, "warmup_share", "0 or more and below 1", self)
-        for name in ("fold", "checkpoint_seconds"):
+        for name in ("fold", "checkpoint_seconds", "board_pictures", "profile"):
             require(getattr(self, name) >= 0, name, "0 or more", self)
         require(
             self.image_size == 0 or self.image_size >= 32, "image_size", "0, or 32 and more", self

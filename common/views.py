@@ -51,7 +51,7 @@ def views_picture(
             extent = (0, columns * across, rows * up, 0)
             one.imshow(film, cmap="gray", vmin=0, vmax=255, extent=extent)
             for mask, colour, _ in (*known, (prediction, PREDICTION, "prediction")):
-                _contours(one, radiological(mask.take(number, axis)), (across, up), colour)
+                draw_contours(one, radiological(mask.take(number, axis)), (across, up), colour)
             _sides(one, sides)
             one.set_title(f"{view}, slice {number + 1} of {image.shape[axis]}", fontsize=9)
             one.set_axis_off()
@@ -74,7 +74,9 @@ def _centre(masks: Sequence[np.ndarray]) -> list[int]:
     return [length // 2 for length in masks[0].shape]
 
 
-def _contours(axes: Axes, labels: np.ndarray, spacing_mm: tuple[float, float], colour: str) -> None:
+def draw_contours(
+    axes: Axes, labels: np.ndarray, spacing_mm: tuple[float, float], colour: str
+) -> None:
     """The outline of every label of a plane, whose pixels have a size in mm (across, up)."""
     # A border of background, so that an outline closes where the volume ends.
     padded = np.pad(labels, 1)

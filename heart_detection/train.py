@@ -31,6 +31,7 @@ def main() -> None:
     from common.precision import set_precision
     from common.preparing import copies_of, print_written
     from common.splits import training_splits
+    from heart_detection.board import seen
 
     prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
     run = runs.run_folder(PROJECT, settings, prepared)
@@ -57,6 +58,7 @@ def main() -> None:
         )
 
         # -- Fit.
+        held_out = images_and_boxes(prepared, validation, side)
         state = fitting.fit_in_stages(
             run,
             build=lambda weights: _build(side, weights, settings),
@@ -64,10 +66,9 @@ def main() -> None:
             loss=_loss(settings),
             metrics=_metrics(),
             training=training_data(prepared, with_copies, side, steps, batch_size, settings),
-            validation=images_and_boxes(prepared, validation, side)
-            .batch(batch_size)
-            .map(lambda batch: (batch["image"], batch["box"])),
+            validation=held_out.batch(batch_size).map(lambda batch: (batch["image"], batch["box"])),
             settings=settings,
+            seen=seen(held_out, side, settings, prepared.manifest["synthetic"]),
         )
         print(f"  best epoch {state.best_epoch}, val_loss {state.best:.4f}")
 

@@ -11,7 +11,7 @@ Prints the confusion matrix, the classification report and the scores beside the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def main() -> None:
         cases = prepared.cases().set_index("case").loc[said["case"]].reset_index()
         cases["age"] = age_groups(cases["age_years"])
         cases["boxes"] = [
-            boxes_in_square(case, prepared, side) for case in cases.to_dict("records")
+            report.boxes_in_square(case, prepared, side) for case in cases.to_dict("records")
         ]
         cases["probability"] = inference.averaged(said, settings.flip)
         cases["calibrated"] = classification.with_temperature(
@@ -163,19 +163,6 @@ def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:
         PrepareSettings(**data, source=settings.source, prepared=into, overwrite=True),
         all_test=True,
     )
-
-
-def boxes_in_square(case: Mapping[str, Any], prepared: Any, side: int) -> Any:
-    """A case's opacity boxes (n, 4) in fractions of the square that the model sees."""
-    import numpy as np
-
-    from common.letterbox import Letterbox
-
-    text = case["boxes"] if isinstance(case["boxes"], str) else ""
-    boxes = [[float(edge) for edge in box.split()] for box in text.split(";") if box]
-    stretch = prepared.manifest["settings"]["proportions"] == "stretch"
-    square = Letterbox(int(case["rows"]), int(case["columns"]), side, stretch)
-    return square.to_fractions(np.array(boxes).reshape(-1, 4))
 
 
 if __name__ == "__main__":

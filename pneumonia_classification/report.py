@@ -20,6 +20,19 @@ IN_A_ROW = 5
 TRUTHS = ("none", "pneumonia")
 
 
+def boxes_in_square(case: Mapping[str, Any], prepared: Any, side: int) -> Any:
+    """A case's opacity boxes (n, 4) in fractions of the square that the model sees."""
+    import numpy as np
+
+    from common.letterbox import Letterbox
+
+    text = case["boxes"] if isinstance(case["boxes"], str) else ""
+    boxes = [[float(edge) for edge in box.split()] for box in text.split(";") if box]
+    stretch = prepared.manifest["settings"]["proportions"] == "stretch"
+    square = Letterbox(int(case["rows"]), int(case["columns"]), side, stretch)
+    return square.to_fractions(np.array(boxes).reshape(-1, 4))
+
+
 def to_draw(cases: Any, count: int) -> dict[int, str]:
     """Rows to draw, each with its kind: the surest right and wrong ones, and typical ones.
 

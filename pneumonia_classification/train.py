@@ -31,6 +31,7 @@ def main() -> None:
     from common.precision import set_precision
     from common.preparing import copies_of, print_written
     from common.splits import training_splits
+    from pneumonia_classification.board import seen
 
     prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
     run = runs.run_folder(PROJECT, settings, prepared)
@@ -65,6 +66,7 @@ def main() -> None:
             training=training_data(prepared, train, side, steps, batch_size, settings),
             validation=validation_data(prepared, validation, side, batch_size, settings),
             settings=settings,
+            seen=seen(prepared, validation, side, settings),
         )
         print(f"  best epoch {state.best_epoch}, val_loss {state.best:.4f}")
 

@@ -1,5 +1,6 @@
 """A training of a moment, as a script too, so that a test can kill it: RUN SECONDS."""
 
+import csv
 import os
 import signal
 import sys
@@ -74,7 +75,7 @@ def called(function, x, when=True):
     return x
 
 
-def fit(run, settings, sign=1.0, **options):
+def fit(run, settings, sign=1.0, seen=None, **options):
     """Train in a folder."""
     import tensorflow as tf
 
@@ -85,7 +86,7 @@ def fit(run, settings, sign=1.0, **options):
     held_out = tf.data.Dataset.from_tensor_slices(points(sign, 12, 1)).batch(4)
     run.mkdir(exist_ok=True)
     return fitting.fit(
-        run, build, "mse", ["mae"], training(settings, **options), held_out, settings
+        run, build, "mse", ["mae"], training(settings, **options), held_out, settings, seen=seen
     )
 
 
@@ -94,6 +95,36 @@ def settings(**given):
 
     usual = {"epochs": 5, "batch_size": 4, "learning_rate": 0.05, "checkpoint_seconds": 0.0}
     return SharedTrain(**{**usual, **given})
+
+
+def weights(run):
+    import keras
+
+    return keras.saving.load_model(run / "model.keras").get_weights()
+
+
+def history(run, without=("seconds",)):
+    with open(run / "history.csv", newline="") as file:
+        return [
+            {name: value for name, value in row.items() if name not in without}
+            for row in csv.DictReader(file)
+        ]
+
+
+def last_weights(run):
+    """All that the checkpoint holds, but for the state."""
+    with np.load(run / "checkpoint.npz") as saved:
+        return [saved[name] for name in saved.files if name != "state"]
+
+
+def assert_same(run, other):
+    """Two runs ended alike, to the last bit."""
+    assert history(run) == history(other)
+    for of in (weights, last_weights):
+        one, two = of(run), of(other)
+        assert len(one) == len(two) > 4
+        for mine, its in zip(one, two, strict=True):
+            np.testing.assert_array_equal(mine, its)
 
 
 if __name__ == "__main__":

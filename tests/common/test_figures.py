@@ -127,6 +127,23 @@ def test_a_sheet_has_a_box_a_film(tmp_path):
     assert coloured(picture[half:], TRUTH).sum() == 0
 
 
+def test_a_sheet_as_pixels_with_more_drawn_on_each_film():
+    def red(axes, number):
+        figures.draw_box(axes, (5 + 5 * number, 5, 35, 35), PREDICTION)
+
+    figure = figures.sheet(
+        [np.zeros((40, 40))] * 2, [[(10, 10, 30, 30)], []], ["a", "b"], 2, red, {"told": "#00ff00"}
+    )
+    picture = figures.pixels(figure, synthetic=False)
+    assert picture.shape == (240, 440, 3) and picture.dtype == np.uint8
+    left, right = picture[:, :220].astype(int), picture[:, 220:].astype(int)
+    assert coloured(left, TRUTH).any() and not coloured(right, TRUTH).any()
+    widths = [np.diff(box_of(coloured(half, PREDICTION))[::2]) for half in (left, right)]
+    assert widths[1] / widths[0] == pytest.approx(25 / 30, rel=0.03)
+    assert coloured(picture, "#00ff00").any() and not coloured(picture[:200], "#00ff00").any()
+    assert (figures.pixels(figure, synthetic=True) != picture).any(-1).mean() > 0.02
+
+
 def test_a_map_is_shown_where_it_is_hot_and_with_the_box_on_both(tmp_path):
     heat = np.zeros((16, 16))
     heat[2:5, 10:13] = 1

@@ -1,6 +1,5 @@
 """A training that stops, keeps the best, and goes on."""
 
-import csv
 import json
 import os
 import re
@@ -19,7 +18,17 @@ from common import checkpoints, fitting, pipeline
 from common.artefacts import ROOT
 from common.errors import Stopped, UserError
 from common.precision import set_precision
-from tests.common.fit_run import build, fit, points, settings, training
+from tests.common.fit_run import (
+    assert_same,
+    build,
+    fit,
+    history,
+    last_weights,
+    points,
+    settings,
+    training,
+    weights,
+)
 from tests.common.fixtures import names
 
 
@@ -28,33 +37,6 @@ def unbroken(tmp_path_factory):
     """The folder and state of a run of five epochs."""
     run = tmp_path_factory.mktemp("unbroken")
     return run, fit(run, settings())
-
-
-def weights(run):
-    return keras.saving.load_model(run / "model.keras").get_weights()
-
-
-def history(run, without=("seconds",)):
-    with open(run / "history.csv", newline="") as file:
-        return [
-            {name: value for name, value in row.items() if name not in without}
-            for row in csv.DictReader(file)
-        ]
-
-
-def last_weights(run):
-    """All that the checkpoint holds, but for the state."""
-    with np.load(run / "checkpoint.npz") as saved:
-        return [saved[name] for name in saved.files if name != "state"]
-
-
-def assert_same(run, other):
-    assert history(run) == history(other)
-    for of in (weights, last_weights):
-        one, two = of(run), of(other)
-        assert len(one) == len(two) > 4
-        for mine, its in zip(one, two, strict=True):
-            np.testing.assert_array_equal(mine, its)
 
 
 def test_a_run_writes_what_it_says(unbroken):

@@ -95,9 +95,10 @@ def test_a_run_goes_on_until_it_has_ended(run, prepared):
     assert not runs.begin_run(run, SETTINGS, prepared)
 
 
-def test_places_and_the_presets_name_may_change(run, prepared):
+def test_places_the_presets_name_and_what_tensorboard_shows_may_change(run, prepared):
     elsewhere = replace(SETTINGS, preset="gpu", run=run, prepared=Path("x"))
     assert runs.begin_run(run, elsewhere, prepared)
+    assert runs.begin_run(run, replace(SETTINGS, board_pictures=0, profile=5), prepared)
 
 
 def test_other_settings_are_refused_and_named(run, prepared):

@@ -172,6 +172,7 @@ def test_what_cannot_be_taken_is_one_line(project, arguments, said, capsys):
         ("train", ["--epochs", "0"], "--epochs must be 1 or more. Received: 0"),
         ("train", ["--learning-rate", "0"], "--learning-rate must be above 0. Received: 0.0"),
         ("train", ["--image-size", "31"], "--image-size must be 0, or 32 and more. Received: 31"),
+        ("train", ["--board-pictures", "-1"], "--board-pictures must be 0 or more. Received: -1"),
         ("train", ["--fold", "-1"], "--fold must be 0 or more. Received: -1"),
         ("train", ["--warmup-share", "1"], "--warmup-share must be 0 or more and below 1"),
         ("prepare", ["--test-share", "1.0"], "--test-share must be 0 or more and below 1"),
