@@ -64,8 +64,8 @@ def draw(ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor) -> Draws:
     Returns:
         ``linear`` (batch, 2, 2) and ``shift`` (batch, 2): a point p, in fractions of the side
         from the centre, (x, y), goes to ``linear @ p + shift``; and ``brightness``,
-        ``contrast`` and ``gamma`` (batch,), ``noise`` (batch,) and the noise's ``seed``; where they
-        are asked for, ``elastic`` (batch, 6, 6, 2), from where a point is taken, (x, y) in
+        ``contrast`` and ``gamma`` (batch,), and the noise's ``seed``; where they are asked for,
+        ``noise`` (batch,), ``elastic`` (batch, 6, 6, 2), from where a point is taken, (x, y) in
         fractions of the side, and ``bias`` (batch, 3, 3, 1).
     """
     import tensorflow as tf
@@ -96,6 +96,8 @@ def draw(ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor) -> Draws:
     if ranges.bias:
         normal = tf.random.stateless_normal((batch, 3, 3, 1), seed + [0, 1 << 43])
         fields["bias"] = normal * ranges.bias
+    if ranges.noise:
+        fields["noise"] = tf.fill((batch,), float(ranges.noise))
     return {
         **fields,
         "linear": linear,
@@ -103,7 +105,6 @@ def draw(ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor) -> Draws:
         "brightness": uniform[:, 5] * ranges.brightness,
         "contrast": 1 + uniform[:, 6] * ranges.contrast,
         "gamma": (1 + ranges.gamma) ** uniform[:, 7],
-        "noise": tf.fill((batch,), float(ranges.noise)),
         "seed": seed + [0, 1 << 40],
     }
 
@@ -260,6 +261,9 @@ def change_intensities(images: tf.Tensor, draws: Draws) -> tf.Tensor:
         images *= tf.exp(tf.image.resize(draws["bias"], size, "bicubic"))
     mean = tf.reduce_mean(images, (1, 2, 3), keepdims=True)
     images = (images - mean) * each("contrast") + mean + each("brightness")
-    images = tf.clip_by_value(images, 0.0, 1.0) ** each("gamma")
-    noise = tf.random.stateless_normal(tf.shape(images), draws["seed"])
-    return tf.clip_by_value(images + noise * each("noise"), 0.0, 1.0) * 255.0
+    # x ** gamma, which TensorFlow's own power takes four times as long for.
+    images = tf.exp(each("gamma") * tf.math.log(tf.clip_by_value(images, 0.0, 1.0)))
+    if "noise" in draws:
+        noise = tf.random.stateless_normal(tf.shape(images), draws["seed"])
+        images = tf.clip_by_value(images + noise * each("noise"), 0.0, 1.0)
+    return images * 255.0

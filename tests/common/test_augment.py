@@ -312,6 +312,14 @@ def test_intensities_by_hand(change, expected):
     np.testing.assert_allclose(changed[0, [7, 0], 0, 0], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("gamma", [0.4, 1.0, 2.5])
+def test_gamma_is_numpys_power_from_black_to_white(gamma):
+    draws = {**draw(Ranges(), batch=1), "gamma": tf.constant([gamma])}
+    image = np.arange(256.0).reshape(16, 16)
+    changed = augment.change_intensities(batch_of(image, 1), draws).numpy()
+    np.testing.assert_allclose(changed[0, ..., 0], (image / 255) ** gamma * 255, atol=1e-3)
+
+
 def test_noise_has_the_width_asked_for():
     images = batch_of(np.full((SIDE, SIDE), 128.0))
     changed = augment.change_intensities(images, draw(Ranges(noise=0.1))).numpy()
