@@ -61,10 +61,12 @@ RUNS := runs/SYNTHETIC-demo
 
 # What only the later steps import. A module of common/ that is not named here counts for all of
 # them: a new one rebuilds too much rather than too little.
-TRAINING := $(wildcard common/board.py common/fitting.py common/losses.py common/memory.py common/pipeline.py common/runs.py common/models/*.py)
+TRAINING := $(wildcard $(addprefix common/,augment.py board.py checkpoints.py fitting.py losses.py memory.py \
+    pipeline.py precision.py runs.py models/*.py) */board.py)
 SCORING := $(wildcard $(addprefix common/,charts.py examples.py explain.py figures.py gifs.py model_card.py report.py \
     tables.py templates/* views.py scores/*.py) */about.py */page.py */report.py)
-PREPARING := $(filter-out $(TRAINING) $(SCORING) common/results.py common/compare.py,$(wildcard common/*.py data/*.py))
+NO_STEP := $(addprefix common/,compare.py export.py inputs.py predicting.py results.py)
+PREPARING := $(filter-out $(TRAINING) $(SCORING) $(NO_STEP),$(wildcard common/*.py data/*.py))
 
 MANIFESTS := $(PROJECTS:%=$(PREPARED)%/manifest.json)
 FITTED := $(PROJECTS:%=$(RUNS)/%/fitted.json)
