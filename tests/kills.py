@@ -44,8 +44,8 @@ MEASURED = {
 
 # The page shows seconds and MiB too, in tables whose numbers are held in metrics.json.
 _TIME_OR_HASH = re.compile(
-    rb"\d{4}-\d\d-\d\dT[\d:+]+|[0-9a-f]{64}|[\d.]+ (minutes|MiB)"
-    rb'|<td class="number">[\d.]+</td>'
+    rb"\d{4}-\d\d-\d\dT[\d:+]+|[0-9a-f]{64}|[\d.,]+ (minutes|MiB)"
+    rb'|<td class="number">[\d.,]+</td>'
 )
 
 
@@ -188,10 +188,17 @@ def _arrays_of_keras(path: Path) -> dict[str, bytes]:
 def _differences(expected: dict[str, Any], output: Path) -> list[str]:
     found = contents(output)
     return [
-        f"{output / name} differs"
+        f"{output / name} differs: {_apart(expected.get(name), found.get(name))}"
         for name in sorted(expected.keys() | found.keys())
         if name not in found or name not in expected or found[name] != expected[name]
     ]
+
+
+def _apart(expected: Any, found: Any) -> str:
+    """Where two contents of a file part, in few words; None is a file that is not there."""
+    one, other = (of if isinstance(of, bytes) else repr(of).encode() for of in (expected, found))
+    at = max(len(os.path.commonprefix([one, other])) - 40, 0)
+    return f"expected {one[at : at + 80]!r}, found {other[at : at + 80]!r}"
 
 
 def _times(chain: Chain, script: str) -> tuple[float, float]:
