@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.scripts import Whole
 
@@ -25,13 +28,30 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Callable[[str], AbstractContextManager[Path]]:
+    """A folder by its name that all processes of these tests use, held while in it."""
+    base = tmp_path_factory.getbasetemp()
+    base = base if worker_id == "master" else base.parent
+
+    @contextmanager
+    def held(name: str) -> Iterator[Path]:
+        folder = base / f"shared-{name}"
+        folder.mkdir(exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            yield folder
+
+    return held
+
+
+@pytest.fixture(scope="session")
+def samples(shared) -> dict[str, Path]:
     """A small sample: the folder of each project's dataset."""
     from data.make_sample import make_sample
 
-    made = make_sample(
-        tmp_path_factory.mktemp("synthetic"), seed=7, chest_images=60, atrium_volumes=6
-    )
+    with shared("sample") as folder:
+        made = make_sample(folder / "synthetic", seed=7, chest_images=60, atrium_volumes=6)
     return {
         "pneumonia_classification": made["chest"],
         "heart_detection": made["chest"],
@@ -40,13 +60,15 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def whole(samples, tmp_path_factory):
+def whole(samples, shared, tmp_path_factory):
     """Each project once through, made when it is first asked for."""
     made: dict[str, Whole] = {}
 
     def of(project: str) -> Whole:
         if project not in made:
-            made[project] = Whole(project, samples[project], tmp_path_factory.mktemp(project))
+            with shared(project) as folder:
+                own = tmp_path_factory.mktemp(project)
+                made[project] = Whole(project, samples[project], folder, own)
         return made[project]
 
     return of

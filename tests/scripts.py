@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,24 +55,38 @@ def everything(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 class Whole:
-    """One project once through: its folders and what its scripts printed."""
+    """One project once through: its folders and what its scripts printed.
 
-    def __init__(self, project: str, sample: Path, folder: Path) -> None:
+    Args:
+        project: Which.
+        sample: The folder of its dataset.
+        folder: Where it goes through; a folder where it went is taken as it is.
+        own: Where a copy of its run goes, for evaluations of one's own; none if not given.
+    """
+
+    def __init__(self, project: str, sample: Path, folder: Path, own: Path | None = None) -> None:
         self.project, self.sample = project, sample
         self.prepared, self.run = folder / "prepared", folder / "run"
+        if not (folder / "said.json").exists():
+            (folder / "said.json").write_text(json.dumps(self._through()))
+        self.said = json.loads((folder / "said.json").read_text())
+        if own:
+            self.run = shutil.copytree(self.run, own / "run")
         self.evaluation = self.run / "evaluation" / "test"
-        self.said = {
-            "prepare": run(
-                project, "prepare_data", "--preset", "cpu", "--source", sample,
-                "--prepared", self.prepared, "--validation-share", 0.2, "--test-share", 0.3,
-                *TINY_DATA[project],
-            ),
-            "train": run(project, "train", *self.training(2)),
-            "evaluate": run(project, "evaluate", "--run", self.run, "--pictures", 2),
-        }  # fmt: skip
         self.metrics = json.loads((self.evaluation / "metrics.json").read_text())
         with open(self.evaluation / "predictions.csv") as file:
             self.predictions = list(csv.DictReader(file))
+
+    def _through(self) -> dict[str, str]:
+        return {
+            "prepare": run(
+                self.project, "prepare_data", "--preset", "cpu", "--source", self.sample,
+                "--prepared", self.prepared, "--validation-share", 0.2, "--test-share", 0.3,
+                *TINY_DATA[self.project],
+            ),
+            "train": run(self.project, "train", *self.training(2)),
+            "evaluate": run(self.project, "evaluate", "--run", self.run, "--pictures", 2),
+        }  # fmt: skip
 
     def training(self, epochs: int) -> list[object]:
         """The command line of its training."""
