@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.scores.intervals import ci95_of_mean
+from common.scores.intervals import ci95_of_mean, ci95_of_share
 
 if TYPE_CHECKING:
     import keras
@@ -156,7 +156,8 @@ def pointing_game(
         ``pointing_game``: share of the cases whose peak is inside a box, and its ``ci95``;
         ``chance``: the mean share of the image that boxes cover, which a random peak would score,
         and a map without form would have inside; ``weight_inside``: the mean share of a map's
-        weight inside; ``centred_blob``: both of `centred_blob`; ``n`` cases. None where n is 0.
+        weight inside, and its ``weight_inside_ci95``; ``centred_blob``: both of `centred_blob`;
+        ``n`` cases. None where n is 0.
     """
     hits, chances, inside, blob_hits, blob_inside, known = [], [], [], [], [], []
     for one, of_case, patient in zip(maps, boxes, patients, strict=True):
@@ -177,14 +178,16 @@ def pointing_game(
             "ci95": None,
             "chance": None,
             "weight_inside": None,
+            "weight_inside_ci95": None,
             "centred_blob": None,
             "n": 0,
         }
     return {
         "pointing_game": float(np.mean(hits)),
-        "ci95": ci95_of_mean(hits, known, seed),
+        "ci95": ci95_of_share(hits, known, seed),
         "chance": float(np.mean(chances)),
         "weight_inside": float(np.mean(inside)),
+        "weight_inside_ci95": ci95_of_mean(inside, known, seed),
         "centred_blob": {
             "pointing_game": float(np.mean(blob_hits)),
             "weight_inside": float(np.mean(blob_inside)),

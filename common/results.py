@@ -39,6 +39,22 @@ def with_interval(
     return f"{score[name]:{sign}.{digits}f}" + (f" [{interval}]" if ends else "")
 
 
+def score(of: Mapping[str, Any], *path: str) -> dict[str, Any]:
+    """A number of a ``metrics.json`` with its interval, which stands at its place in ``ci95``."""
+    value, limits = of, of.get("ci95")
+    for name in path:
+        value, limits = value[name], (limits or {}).get(name)
+    return {"value": value, "ci95": limits}
+
+
+def share(of: Mapping[str, Any], *path: str) -> str:
+    """A count of ``n`` cases as a share with its interval: ``48 of 57, 84 % [74, 94]``."""
+    count = score(of, *path)
+    ends = ", ".join(f"{100 * end:.0f}" for end in count["ci95"] or ())
+    said = f"{count['value']} of {of['n']}, {100 * count['value'] / of['n']:.0f} %"
+    return f"{said} [{ends}]" if ends else said
+
+
 def main() -> None:
     """Print the table of all evaluations under a folder."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs")
@@ -115,26 +131,29 @@ def score_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
     baselines = metrics["baselines"]
     if "auroc" in metrics:
-        majority = f"{baselines['majority']['accuracy']:.3f} (always the majority)"
+        majority = with_interval(score(baselines["majority"], "accuracy"))
         metadata = with_interval(baselines["metadata"]["auroc"])
         return [
             row("AUROC", with_interval(metrics["auroc"]), f"{metadata} (view, sex and age)"),
-            row("accuracy", f"{metrics['accuracy']:.3f}", majority),
+            row(
+                "accuracy",
+                with_interval(score(metrics, "accuracy")),
+                f"{majority} (always the majority)",
+            ),
         ]
     if "iou" in metrics:
         mean_box = baselines["mean_box"]
-        over, of_mean = metrics["iou_above"]["0.5"], mean_box["iou_above"]["0.5"]
         return [
             row(
                 "mean IoU",
                 with_interval(metrics["iou"], "mean"),
-                f"{mean_box['iou_mean']:.3f} (the mean box)",
+                f"{with_interval(mean_box['iou'], 'mean')} (the mean box)",
             ),
-            row("IoU over 0.5", f"{over} of {metrics['n']}", f"{of_mean} of {metrics['n']}"),
+            row("IoU over 0.5", *(share(of, "iou_above", "0.5") for of in (metrics, mean_box))),
         ]
-    mean_shape = f"{baselines['mean_shape']['dice']:.3f} (the mean shape)"
+    mean_shape = with_interval(baselines["mean_shape"]["scores"]["dice"], "mean")
     return [
-        row(f"Dice, {name}", with_interval(model["dice"], "mean"), mean_shape)
+        row(f"Dice, {name}", with_interval(model["dice"], "mean"), f"{mean_shape} (the mean shape)")
         for name, model in metrics["models"].items()
     ]
 

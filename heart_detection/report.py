@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.examples import Example
-from common.results import with_interval
+from common.results import score, share, with_interval
 from common.tables import Table, print_table
 
 GROUPS = {"per_view": "view", "per_sex": "sex"}
@@ -81,10 +81,10 @@ def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
         ("median IoU", *(with_interval(median, "median") for median in medians)),
     ]
     for threshold in metrics["iou_above"]:
-        counts = (f"{of['iou_above'][threshold]} of {metrics['n']}" for of in both)
-        rows.append((f"IoU over {threshold}", *counts))
+        shares = (share(of, "iou_above", threshold) for of in both)
+        rows.append((f"IoU over {threshold}", *shares))
     for threshold in metrics["average_precision"]:
-        precisions = (f"{of['average_precision'][threshold]:.3f}" for of in both)
+        precisions = (with_interval(score(of, "average_precision", threshold)) for of in both)
         rows.append((f"AP at {threshold}", *precisions))
     scores = Table("", ("score", "model", "mean box of training"), tuple(rows))
     edges = (_edges(both, unit) for unit in ("px", "mm") if f"edge_error_{unit}" in metrics)
@@ -95,18 +95,15 @@ def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
 def _edges(both: tuple[Mapping[str, Any], ...], unit: str) -> Table:
     from common.scores.boxes import EDGES
 
-    n = both[0][f"edge_error_{unit}"].get("n", both[0]["n"])
-    rows = [
-        (
-            edge,
-            *(
-                f"{of[f'edge_error_{unit}'][edge]:.1f} ({of[f'edge_bias_{unit}'][edge]:+.1f})"
-                for of in both
-            ),
-        )
-        for edge in EDGES
-    ]
-    rows.append(("all four", *(f"{of[f'edge_error_{unit}']['mean']:.1f}" for of in both)))
+    error, bias = f"edge_error_{unit}", f"edge_bias_{unit}"
+    n = both[0][error].get("n", both[0]["n"])
+
+    def off(of: Mapping[str, Any], edge: str) -> str:
+        shift = with_interval(score(of, bias, edge), digits=1, sign="+")
+        return f"{with_interval(score(of, error, edge), digits=1)} ({shift})"
+
+    rows = [(edge, *(off(of, edge) for of in both)) for edge in EDGES]
+    rows.append(("all four", *(with_interval(score(of, error, "mean"), digits=1) for of in both)))
     return Table(
         f"error of an edge in {unit}, {n} cases: mean absolute (mean; + is right or down)",
         ("edge", "model", "mean box of training"),

@@ -70,7 +70,9 @@ def main() -> None:
         metrics = classification.classification_scores(*scored, decision.threshold, settings.seed)
         metrics["threshold_from"] = decision.source
         metrics["flip"] = settings.flip
-        metrics["calibration"] = classification.calibration(*scored[:2], decision.temperature)
+        metrics["calibration"] = classification.calibration(
+            *scored, decision.temperature, settings.seed
+        )
         metrics["baselines"] = _baselines(run, cases, settings)
         for key, column in report.GROUPS.items():
             metrics[key] = classification.scores_by_group(
@@ -119,20 +121,25 @@ def age_groups(years: Any) -> Any:
 
 def _baselines(run: Any, cases: Any, settings: EvaluateSettings) -> dict[str, Any]:
     """What always the majority scores, and what view, sex and age do; both fitted in training."""
-    from common.scores import classification
+    from common.scores.classification import classification_scores
+    from common.scores.intervals import ci95_of_share
+    from common.scores.metadata import predict_metadata
 
-    probabilities = classification.predict_metadata(
+    probabilities = predict_metadata(
         run.fitted["metadata"], cases["view"], cases["sex"], cases["age_years"]
     )
-    by_metadata = classification.classification_scores(
+    by_metadata = classification_scores(
         cases["label"], probabilities, cases["patient"], 0.5, settings.seed
     )
     says = run.fitted["majority"]
-    accuracy = float((cases["label"] == says).mean())
+    right = cases["label"] == says
+    limits = {"accuracy": ci95_of_share(right, cases["patient"], settings.seed)}
     return {
-        "majority": {"says": says, "accuracy": accuracy, "auroc": 0.5},
-        "metadata": {name: by_metadata[name] for name in ("auroc", "accuracy")},
-    }
+        "majority": {
+            "says": says, "accuracy": float(right.mean()), "auroc": 0.5, "ci95": limits,
+        },
+        "metadata": {name: by_metadata[name] for name in ("auroc", "accuracy", "ci95")},
+    }  # fmt: skip
 
 
 def _explain(

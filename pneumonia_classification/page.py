@@ -45,7 +45,7 @@ def write_page(run: Any, folder: Path) -> Path:
             Score(
                 "accuracy",
                 metrics["accuracy"],
-                None,
+                metrics.get("ci95", {}).get("accuracy"),
                 metrics["baselines"]["majority"]["accuracy"],
                 "always the majority",
             ),

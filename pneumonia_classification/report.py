@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.examples import Example
-from common.results import with_interval
+from common.results import score, with_interval
 from common.tables import MISSING, Table, print_table
 
 GROUPS = {"per_view": "view", "per_sex": "sex", "per_age": "age"}
@@ -177,6 +177,10 @@ def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
     """All scores: beside the baselines, by calibration, of each group, and of Grad-CAM."""
     metadata, calibration = metrics["baselines"]["metadata"], metrics["calibration"]
     majority = metrics["baselines"]["majority"]
+
+    def plain(title: str, name: str) -> tuple[str, ...]:
+        return title, with_interval(score(metrics, name)), "", ""
+
     scores = Table(
         "",
         ("score", "model", "view, sex and age", "always the majority"),
@@ -189,19 +193,14 @@ def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
             ),
             (
                 "accuracy",
-                _number(metrics["accuracy"]),
-                _number(metadata["accuracy"]),
-                _number(majority["accuracy"]),
+                *(with_interval(score(of, "accuracy")) for of in (metrics, metadata, majority)),
             ),
             ("average precision", with_interval(metrics["average_precision"]), "", ""),
-            ("sensitivity", _number(metrics["recall"]), "", ""),
-            ("specificity", _number(metrics["specificity"]), "", ""),
-            (
-                "sensitivity at 90 % specificity",
-                _number(metrics["sensitivity_at_90_specificity"]),
-                "",
-                "",
-            ),
+            plain("sensitivity", "recall"),
+            plain("specificity", "specificity"),
+            plain("precision", "precision"),
+            plain("F1", "f1"),
+            plain("sensitivity at 90 % specificity", "sensitivity_at_90_specificity"),
             (f"threshold, from {metrics['threshold_from']}", _number(metrics["threshold"]), "", ""),
         ),
     )
@@ -213,7 +212,13 @@ def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
             f"at temperature {calibration['temperature']:.2f} (from validation)",
         ),
         tuple(
-            (name, *(_number(calibration[f"{key}_{when}"]) for when in ("before", "after")))
+            (
+                name,
+                *(
+                    with_interval(score(calibration, f"{key}_{when}"))
+                    for when in ("before", "after")
+                ),
+            )
             for name, key in (
                 ("Brier score", "brier"),
                 ("calibration error", "expected_calibration_error"),
@@ -230,8 +235,7 @@ def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
                     str(of["n"]),
                     str(of["positives"]),
                     with_interval(of["auroc"]),
-                    _number(of["recall"]),
-                    _number(of["specificity"]),
+                    *(with_interval(score(of, key)) for key in ("recall", "specificity")),
                 )
                 for group, of in metrics[key].items()
             ),
@@ -247,11 +251,12 @@ def _gradcam(game: Mapping[str, Any]) -> list[Table]:
     rows = []
     if game["n"]:
         blob = game["centred_blob"]
+        inside = {"value": game["weight_inside"], "ci95": game.get("weight_inside_ci95")}
         chance = _number(game["chance"])
         peak, weight = (_number(blob[name]) for name in ("pointing_game", "weight_inside"))
         rows = [
             ("peak in a box", with_interval(game, "pointing_game"), chance, peak),
-            ("share of weight in boxes", _number(game["weight_inside"]), chance, weight),
+            ("share of weight in boxes", with_interval(inside), chance, weight),
         ]
     if game["likeness_to_random_weights"] is not None:
         likeness = _number(game["likeness_to_random_weights"])

@@ -234,7 +234,7 @@ def _of_each_label(prepared: Any, splits: list[str]) -> tuple[int, int]:
 
 
 def _baselines(prepared: Any, train: list[str]) -> dict[str, Any]:
-    from common.scores.classification import fit_metadata
+    from common.scores.metadata import fit_metadata
 
     known = prepared.cases().query("split in @train")
     return {

@@ -197,7 +197,8 @@ def _differences(expected: dict[str, Any], output: Path) -> list[str]:
 def _apart(expected: Any, found: Any) -> str:
     """Where two contents of a file part, in few words; None is a file that is not there."""
     one, other = (of if isinstance(of, bytes) else repr(of).encode() for of in (expected, found))
-    at = max(len(os.path.commonprefix([one, other])) - 40, 0)
+    apart = (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    at = max(next(apart, min(len(one), len(other))) - 40, 0)
     return f"expected {one[at : at + 80]!r}, found {other[at : at + 80]!r}"
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from common.scores.intervals import ci95_of_mean, ci95_of_median
+from common.scores.intervals import ci95_of_mean, ci95_of_median, ci95_of_share
 
 THRESHOLDS = (0.5, 0.75, 0.9)
 # Not np.arange, whose 0.6 is a little more than 0.6.
 AP_THRESHOLDS = tuple(hundredths / 100 for hundredths in range(50, 100, 5))
-IN_A_GROUP = ("n", "iou", "iou_above", "iou_below", "baselines")
+IN_A_GROUP = ("n", "iou", "iou_above", "iou_below", "ci95", "baselines")
 EDGES = ("left", "top", "right", "bottom")
 
 
@@ -53,9 +53,9 @@ def average_precision(ious: np.ndarray) -> dict[str, float]:
         The share at IoU "0.5" and "0.75", and "0.5:0.95", its mean over 0.5, 0.55, ..., 0.95
         (Lin et al. 2014, "Microsoft COCO", arXiv:1405.0312).
     """
-    ious = np.asarray(ious, dtype=float)
-    found = {threshold: float((ious >= threshold).mean()) for threshold in AP_THRESHOLDS}
-    return {"0.5:0.95": float(np.mean([*found.values()])), "0.5": found[0.5], "0.75": found[0.75]}
+    shares = _found(ious).mean(axis=0)
+    found = dict(zip(AP_THRESHOLDS, shares.tolist(), strict=True))
+    return {"0.5:0.95": float(shares.mean()), "0.5": found[0.5], "0.75": found[0.75]}
 
 
 def box_scores(
@@ -83,8 +83,8 @@ def box_scores(
         includes an IoU of just 0.5. ``edge_error_px`` is the absolute mean of an edge's
         distance to the true one, ``edge_bias_px`` the mean with its sign: above 0 it is to the
         right or below. The same in ``_mm``, of the ``n`` images that have a pixel size, if any
-        has. ``baselines`` holds the scores of the mean box under the same names, and its
-        ``iou_mean``.
+        has. ``ci95`` holds the intervals of these under the same names, of a count as a share.
+        ``baselines`` holds the scores of the mean box under the same names, and its ``iou_mean``.
     """
     true = np.asarray(true, dtype=float)
     model = _scores(true, np.asarray(predicted, dtype=float), patients, pixel_size_mm, seed)
@@ -113,7 +113,7 @@ def scores_by_group(
         seed: Of the bootstrap.
 
     Returns:
-        By name, sorted: ``n``, ``iou``, ``iou_above``, ``iou_below``, ``baselines``.
+        By name, sorted: ``n``, ``iou``, ``iou_above``, ``iou_below``, ``ci95``, ``baselines``.
     """
     groups, patients = np.asarray(groups), np.asarray(patients)
     found = {}
@@ -143,25 +143,53 @@ def _scores(
         "iou_above": {str(threshold): int((ious > threshold).sum()) for threshold in THRESHOLDS},
         "iou_below": {"0.5": int((ious <= 0.5).sum())},
         "average_precision": average_precision(ious),
-        **_edges(errors, "px"),
+        "ci95": {
+            "iou_above": {
+                str(threshold): ci95_of_share(ious > threshold, patients, seed)
+                for threshold in THRESHOLDS
+            },
+            "average_precision": {
+                "0.5:0.95": ci95_of_mean(_found(ious).mean(axis=1), patients, seed),
+                **{
+                    str(threshold): ci95_of_share(ious >= threshold, patients, seed)
+                    for threshold in (0.5, 0.75)
+                },
+            },
+        },
     }
+    _add_edges(scores, "px", errors, patients, seed)
     if pixel_size_mm is not None:
         height, width = np.asarray(pixel_size_mm, dtype=float).T
         in_mm = errors * np.stack([width, height, width, height], axis=1)
-        known = in_mm[~np.isnan(in_mm).any(axis=1)]
-        if len(known):
-            scores |= _edges(known, "mm")
-            scores["edge_error_mm"]["n"] = len(known)
+        known = ~np.isnan(in_mm).any(axis=1)
+        if known.any():
+            _add_edges(scores, "mm", in_mm[known], np.asarray(patients)[known], seed)
+            scores["edge_error_mm"]["n"] = int(known.sum())
     return scores
+
+
+def _found(ious: np.ndarray) -> np.ndarray:
+    """Whether the box of each image is found at each threshold of the AP: (n, 10)."""
+    return np.asarray(ious, dtype=float)[:, np.newaxis] >= np.array(AP_THRESHOLDS)
 
 
 def _area(boxes: np.ndarray) -> np.ndarray:
     return np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1)
 
 
-def _edges(errors: np.ndarray, unit: str) -> dict[str, dict[str, float]]:
-    absolute, bias = (
-        dict(zip(EDGES, of.mean(axis=0).tolist(), strict=True)) for of in (np.abs(errors), errors)
-    )
-    absolute["mean"] = float(np.abs(errors).mean())
-    return {f"edge_error_{unit}": absolute, f"edge_bias_{unit}": bias}
+def _add_edges(
+    scores: dict[str, Any], unit: str, errors: np.ndarray, patients: Sequence, seed: int
+) -> None:
+    """Add to the scores how far off the edges are, from (n, 4) distances with their sign."""
+    names = (*EDGES, "mean")
+    absolute = np.abs(errors)
+    every = {
+        f"edge_error_{unit}": np.column_stack([absolute, absolute.mean(axis=1)]),
+        f"edge_bias_{unit}": errors,
+    }
+    for score, of in every.items():
+        columns = dict(zip(names, of.T, strict=False))
+        scores[score] = {name: float(column.mean()) for name, column in columns.items()}
+        scores["ci95"][score] = {
+            name: ci95_of_mean(column, patients, seed) for name, column in columns.items()
+        }

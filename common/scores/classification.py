@@ -1,4 +1,4 @@
-"""Scores of a yes-or-no classifier, and the baseline that knows only the header.
+"""Scores of a yes-or-no classifier, each with its interval.
 
 Labels are (n,) of 0 and 1, probabilities (n,) in 0..1. "Yes" is a probability at or above
 the threshold. What is undefined, such as the AUROC of one class alone or the precision of
@@ -12,13 +12,17 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_curve
 
-from common.scores.intervals import bootstrap, interval
+from common.scores.intervals import bootstrap, interval, limits_of_share
 
 CALIBRATION_BINS = 15
-IN_A_GROUP = ("n", "positives", "auroc", "accuracy", "recall", "specificity")
+IN_A_GROUP = ("n", "positives", "auroc", "accuracy", "recall", "specificity", "ci95")
+
+_RANKING = ("auroc", "average_precision")
+_SHARES = ("accuracy", "precision", "recall", "specificity", "f1")
+_CALIBRATION = ("brier", "expected_calibration_error")
+_NAMES = (*_RANKING, *_SHARES, "sensitivity_at_90_specificity", *_CALIBRATION)
 
 
 def classification_scores(
@@ -36,26 +40,50 @@ def classification_scores(
         patients: (n,) the patient of each case, for the intervals.
         threshold: At or above it the answer is yes.
         seed: Of the bootstrap.
+
+    Returns:
+        A number a score, None where it is undefined; ``auroc`` and ``average_precision`` are
+        ``{value, ci95}``, and ``ci95`` holds the intervals of the others by name, None where there
+        is none: of one patient, or of what is undefined.
     """
     labels = np.asarray(labels).astype(int)
     probabilities = np.asarray(probabilities, dtype=float)
-    (tn, fp), (fn, tp) = confusion(labels, probabilities, threshold)
-    auroc, average_precision = _ranking_with_intervals(labels, probabilities, patients, seed)
+    patients = np.asarray(patients)
+    parts, wholes = _shares(labels, probabilities, threshold)
+
+    def scores(counts: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = (counts @ parts.T) / (counts @ wholes.T)
+        at_specificity = sensitivity_at_specificity(labels, probabilities, 0.9, counts)
+        return np.concatenate(
+            [
+                ranking_scores(labels, probabilities, counts),
+                shares,
+                at_specificity[:, np.newaxis],
+                calibration_scores(labels, probabilities, counts),
+            ],
+            axis=1,
+        )
+
+    values = dict(zip(_NAMES, scores(_once(labels))[0].tolist(), strict=True))
+    limits = dict.fromkeys(_NAMES)
+    if len(np.unique(patients)) > 1:
+        resampled = bootstrap(scores, patients, seed=seed)
+        limits = dict(zip(_NAMES, map(interval, resampled.T), strict=True))
+        for name, whole in zip(_SHARES, wholes, strict=True):
+            limits[name] = limits_of_share(values[name], limits[name], patients[whole > 0])
+    known = {name: None if np.isnan(value) else value for name, value in values.items()}
+    limits = {name: None if known[name] is None else of for name, of in limits.items()}
+    ranking = {name: {"value": known[name], "ci95": limits[name]} for name in _RANKING}
+    plain = {name: value for name, value in known.items() if name not in _RANKING}
     return {
         "n": len(labels),
         "positives": int(labels.sum()),
         "threshold": float(threshold),
-        "auroc": auroc,
-        "average_precision": average_precision,
-        "accuracy": _share(tp + tn, len(labels)),
-        "precision": _share(tp, tp + fp),
-        "recall": _share(tp, tp + fn),
-        "specificity": _share(tn, tn + fp),
-        "f1": _share(2 * tp, 2 * tp + fp + fn),
-        "sensitivity_at_90_specificity": sensitivity_at_specificity(labels, probabilities, 0.9),
-        "confusion_matrix": [[tn, fp], [fn, tp]],
-        "brier": brier(labels, probabilities),
-        "expected_calibration_error": expected_calibration_error(labels, probabilities),
+        **ranking,
+        **plain,
+        "confusion_matrix": confusion(labels, probabilities, threshold),
+        "ci95": {name: limits[name] for name in plain},
     }
 
 
@@ -77,8 +105,7 @@ def ranking_scores(
         (r, 2) AUROC and average precision; NaN where a class has no weight.
     """
     labels, scores = np.asarray(labels).astype(bool), np.asarray(scores, dtype=float)
-    if counts is None:
-        counts = np.ones((1, len(labels)), dtype=np.int32)
+    counts = _once(labels) if counts is None else counts
     # Cases along the first axis: a chunk's weights of one case lie side by side.
     weights = counts.T
     positives, negatives = (
@@ -131,13 +158,32 @@ def threshold_for_sensitivity(
 
 
 def sensitivity_at_specificity(
-    labels: Sequence[int], scores: Sequence[float], specificity: float
-) -> float | None:
-    """The largest sensitivity of a threshold with at least that specificity, or None."""
-    if len(np.unique(np.asarray(labels))) < 2:
-        return None
-    false_rate, true_rate, _ = roc_curve(labels, scores, drop_intermediate=False)
-    return float(true_rate[false_rate <= 1 - specificity + 1e-12].max())
+    labels: Sequence[int],
+    scores: Sequence[float],
+    specificity: float,
+    counts: np.ndarray | None = None,
+) -> np.ndarray:
+    """The largest sensitivity of a threshold with at least that specificity.
+
+    Args:
+        labels: (n,) 0 or 1.
+        scores: (n,) higher for a likelier yes.
+        specificity: In 0..1.
+        counts: As in `ranking_scores`.
+
+    Returns:
+        (r,) in 0..1; NaN where a class has no weight.
+    """
+    labels, scores = np.asarray(labels).astype(bool), np.asarray(scores, dtype=float)
+    counts = _once(labels) if counts is None else counts
+    order = np.argsort(-scores, kind="stable")
+    # Cases of one score are all above a threshold or all below it.
+    last = np.append(scores[order][1:] != scores[order][:-1], True)
+    found, false = (np.cumsum((counts * of)[:, order], axis=1) for of in (labels, ~labels))
+    yes, no = (np.maximum(of[:, -1:], 1e-300) for of in (found, false))
+    allowed = last & (false / no <= 1 - specificity + 1e-12)
+    best = np.where(allowed, found / yes, 0).max(axis=1)
+    return np.where((found[:, -1] > 0) & (false[:, -1] > 0), best, np.nan)
 
 
 def confusion(
@@ -149,23 +195,36 @@ def confusion(
     return np.bincount(2 * labels + said, minlength=4).reshape(2, 2).tolist()
 
 
-def brier(labels: Sequence[int], probabilities: Sequence[float]) -> float:
-    """The mean squared error of the probabilities (Brier 1950), 0 at best."""
-    return float(np.mean((np.asarray(probabilities) - np.asarray(labels)) ** 2))
+def calibration_scores(
+    labels: Sequence[int],
+    probabilities: Sequence[float],
+    counts: np.ndarray | None = None,
+    bins: int = CALIBRATION_BINS,
+) -> np.ndarray:
+    """How far probabilities are from shares: Brier score and expected calibration error.
 
+    The Brier score (Brier 1950) is the mean squared error of the probabilities. The calibration
+    error (Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning")
+    is the mean over cases of how far the probability of yes is from the share of yes in their
+    bin, over bins of equal width.
 
-def expected_calibration_error(
-    labels: Sequence[int], probabilities: Sequence[float], bins: int = CALIBRATION_BINS
-) -> float:
-    """How far the probability of yes is from the share of yes, over bins of equal width.
+    Args:
+        labels: (n,) 0 or 1.
+        probabilities: (n,) in 0..1.
+        counts: As in `ranking_scores`.
+        bins: How many.
 
-    Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning":
-    the mean over cases of the distance in their bin, in 0..1.
+    Returns:
+        (r, 2) in 0..1, 0 at best.
     """
-    probabilities = np.asarray(probabilities, dtype=float)
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=float)
+    counts = _once(labels) if counts is None else counts
+    gaps = probabilities - labels
     which = np.minimum((probabilities * bins).astype(int), bins - 1)
-    gaps = np.bincount(which, weights=probabilities - np.asarray(labels), minlength=bins)
-    return float(np.abs(gaps).sum() / len(probabilities))
+    in_bins = np.zeros((len(labels), bins))
+    in_bins[np.arange(len(labels)), which] = gaps
+    sums = np.stack([counts @ gaps**2, np.abs(counts @ in_bins).sum(axis=1)], axis=1)
+    return sums / counts.sum(axis=1, keepdims=True)
 
 
 def fit_temperature(labels: Sequence[int], probabilities: Sequence[float]) -> float:
@@ -198,17 +257,40 @@ def with_temperature(probabilities: Sequence[float], temperature: float) -> np.n
 
 
 def calibration(
-    labels: Sequence[int], probabilities: Sequence[float], temperature: float
-) -> dict[str, float]:
-    """Brier score and calibration error before and after a temperature fitted elsewhere."""
+    labels: Sequence[int],
+    probabilities: Sequence[float],
+    patients: Sequence,
+    temperature: float,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Brier score and calibration error before and after a temperature fitted elsewhere.
+
+    Args:
+        labels: As in `classification_scores`, and so are the others.
+        probabilities: Before.
+        patients: Likewise.
+        temperature: From `fit_temperature`.
+        seed: Likewise.
+
+    Returns:
+        ``temperature``, ``brier_before``, ``brier_after``, the same of
+        ``expected_calibration_error``, and ``ci95`` of these four by name.
+    """
+    found: dict[str, Any] = {"temperature": temperature, "ci95": {}}
     after = with_temperature(probabilities, temperature)
-    return {
-        "temperature": temperature,
-        "brier_before": brier(labels, probabilities),
-        "brier_after": brier(labels, after),
-        "expected_calibration_error_before": expected_calibration_error(labels, probabilities),
-        "expected_calibration_error_after": expected_calibration_error(labels, after),
-    }
+    for when, of in (("before", probabilities), ("after", after)):
+
+        def scores(counts: np.ndarray, of: Any = of) -> np.ndarray:
+            return calibration_scores(labels, of, counts)
+
+        once = calibration_scores(labels, of)[0].tolist()
+        limits = [None, None]
+        if len(np.unique(np.asarray(patients))) > 1:
+            limits = map(interval, bootstrap(scores, patients, seed=seed).T)
+        for name, value, ends in zip(_CALIBRATION, once, limits, strict=True):
+            found[f"{name}_{when}"] = value
+            found["ci95"][f"{name}_{when}"] = ends
+    return found
 
 
 def scores_by_group(
@@ -240,64 +322,15 @@ def scores_by_group(
     return found
 
 
-def fit_metadata(
-    view: Sequence[str], sex: Sequence[str], age: Sequence[float], labels: Sequence[int]
-) -> dict[str, Any]:
-    """Fit the baseline that sees no pixel: a logistic regression on view, sex and age.
-
-    Args:
-        view: (n,) such as "PA" and "AP"; "" where the header has none.
-        sex: (n,) such as "F" and "M"; "" where the header has none.
-        age: (n,) years; NaN where the header has none, taken as the median.
-        labels: (n,) 0 or 1.
-
-    Returns:
-        Plain numbers and names, for JSON: intercept, coefficients ("view=PA", ...),
-        age_median, age_mean, age_deviation. With one class alone only the intercept speaks.
-    """
-    age, labels = np.asarray(age, dtype=float), np.asarray(labels).astype(int)
-    known = age[~np.isnan(age)]
-    median = float(np.median(known)) if known.size else 0.0
-    filled = np.where(np.isnan(age), median, age)
-    model = {
-        "intercept": 0.0,
-        "coefficients": dict.fromkeys(sorted({*_named("view", view), *_named("sex", sex)}), 0.0)
-        | {"age": 0.0},
-        "age_median": median,
-        "age_mean": float(filled.mean()),
-        "age_deviation": float(filled.std()) or 1.0,
-    }
-    if len(np.unique(labels)) < 2:
-        yes = int(labels.sum())
-        model["intercept"] = float(np.log((yes + 1) / (len(labels) - yes + 1)))
-        return model
-    fitted = LogisticRegression(max_iter=1000).fit(_metadata(model, view, sex, age), labels)
-    model["intercept"] = float(fitted.intercept_[0])
-    model["coefficients"] = dict(zip(model["coefficients"], fitted.coef_[0].tolist(), strict=True))
-    return model
-
-
-def predict_metadata(
-    model: dict[str, Any], view: Sequence[str], sex: Sequence[str], age: Sequence[float]
-) -> np.ndarray:
-    """The probabilities (n,) of `fit_metadata`'s model; an unseen view or sex adds nothing."""
-    weights = np.array(list(model["coefficients"].values()))
-    return 1 / (1 + np.exp(-(model["intercept"] + _metadata(model, view, sex, age) @ weights)))
-
-
-def _metadata(model: dict[str, Any], view: Sequence, sex: Sequence, age: Sequence) -> np.ndarray:
-    age = np.asarray(age, dtype=float)
-    years = np.where(np.isnan(age), model["age_median"], age)
-    known = {"age": (years - model["age_mean"]) / model["age_deviation"]}
-    for names in (_named("view", view), _named("sex", sex)):
-        known |= {name: np.asarray(names) == name for name in set(names)}
-    nothing = np.zeros(len(age))
-    return np.stack([known.get(name, nothing) for name in model["coefficients"]], axis=1)
-
-
-def _named(field: str, values: Sequence) -> list[str]:
-    # A table read by pandas has NaN where a cell is empty.
-    return [f"{field}={value if isinstance(value, str) else ''}" for value in values]
+def _shares(
+    labels: np.ndarray, probabilities: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """What each case adds (5, n) to the part and to the whole of the scores that are shares."""
+    yes, said = labels == 1, probabilities >= threshold
+    found = yes & said
+    parts = (yes == said, found, found, ~yes & ~said, 2 * found)
+    wholes = (np.ones_like(yes), said, yes, ~yes, yes.astype(int) + said)
+    return np.stack(parts).astype(float), np.stack(wholes).astype(float)
 
 
 def _logits(probabilities: Sequence[float]) -> np.ndarray:
@@ -306,22 +339,8 @@ def _logits(probabilities: Sequence[float]) -> np.ndarray:
     return np.log(kept / (1 - kept))
 
 
-def _ranking_with_intervals(
-    labels: np.ndarray, scores: np.ndarray, patients: Sequence, seed: int
-) -> list[dict[str, Any]]:
-    values = ranking_scores(labels, scores)[0]
-    if np.isnan(values[0]):
-        return [{"value": None, "ci95": None}] * 2
-    intervals = [None, None]
-    if len(np.unique(np.asarray(patients))) > 1:
-        resampled = bootstrap(
-            lambda counts: ranking_scores(labels, scores, counts), patients, seed=seed
-        )
-        intervals = [interval(column) for column in resampled.T]
-    return [
-        {"value": float(value), "ci95": limits}
-        for value, limits in zip(values, intervals, strict=True)
-    ]
+def _once(labels: np.ndarray) -> np.ndarray:
+    return np.ones((1, len(labels)), dtype=np.int32)
 
 
 def _running_sum(weights: np.ndarray) -> np.ndarray:
@@ -336,7 +355,3 @@ def _midway(scores: Sequence[float], threshold: float) -> float:
     lower = np.asarray(scores, dtype=float)
     lower = lower[lower < threshold]
     return float((threshold + lower.max()) / 2 if lower.size else threshold)
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None

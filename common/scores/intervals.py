@@ -90,6 +90,32 @@ def ci95(
     return interval(bootstrap(statistic, patients, resamples, seed))
 
 
+def limits_of_share(
+    share: float, limits: list[float] | None, patients: Sequence
+) -> list[float] | None:
+    """The 95 % interval of a share, also where every case is in it, or none.
+
+    There all resamples are alike and say nothing of how sure that is: the interval is then that
+    of Clopper and Pearson 1934 (Biometrika 26, 404), with patients for trials.
+
+    Args:
+        share: In 0..1.
+        limits: Of the bootstrap.
+        patients: (n,) the patient of each case that the share is of.
+    """
+    trials = len(np.unique(np.asarray(patients)))
+    if share not in (0, 1) or trials < 2:
+        return limits
+    end = 0.025 ** (1 / trials)
+    return [end, 1.0] if share else [0.0, 1 - end]
+
+
+def ci95_of_share(hits: Sequence[bool], patients: Sequence, seed: int = 0) -> list[float] | None:
+    """The 95 % interval [low, high] of the share of (n,) cases that are hits, or None."""
+    hits = np.asarray(hits, dtype=float)
+    return limits_of_share(hits.mean(), ci95_of_mean(hits, patients, seed), patients)
+
+
 def ci95_of_mean(
     values: Sequence[float], patients: Sequence, seed: int = 0, resamples: int = RESAMPLES
 ) -> list[float] | None:

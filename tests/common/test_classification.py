@@ -8,21 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
-from sklearn.compose import make_column_transformer
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from common.scores.classification import (
-    brier,
     calibration,
+    calibration_scores,
     classification_scores,
     confusion,
-    expected_calibration_error,
-    fit_metadata,
     fit_temperature,
-    predict_metadata,
     ranking_scores,
     scores_by_group,
     sensitivity_at_specificity,
@@ -30,6 +22,7 @@ from common.scores.classification import (
     with_temperature,
     youden_threshold,
 )
+from common.scores.intervals import patient_resamples
 
 
 def cases(n=300, decimals=2, seed=0):
@@ -98,6 +91,48 @@ def test_all_scores_are_those_of_scikit_learn():
     assert json.dumps(found) == json.dumps(again)
 
 
+def test_the_interval_of_every_score_is_that_of_a_loop():
+    labels, scores = cases(90, decimals=1)
+    patients = np.arange(90) // 3
+    found = classification_scores(labels, scores, patients, 0.41, seed=3)["ci95"]
+    resamples = np.concatenate(list(patient_resamples(patients, seed=3)))
+    loop = [_scores(labels, scores, counts) for counts in resamples]
+    assert set(found) == set(loop[0])
+    for name, limits in found.items():
+        values = [of[name] for of in loop]
+        assert limits == pytest.approx(np.percentile(values, [2.5, 97.5])), name
+
+
+def _scores(labels, scores, counts):
+    said = scores >= 0.41
+    tn, fp, fn, tp = (counts[(labels == a) & (said == b)].sum() for a in (0, 1) for b in (0, 1))
+    false_rate, true_rate, _ = metrics.roc_curve(
+        labels, scores, sample_weight=counts, drop_intermediate=False
+    )
+    bins = np.minimum((scores * 15).astype(int), 14)
+    gaps = [abs((counts * (scores - labels))[bins == one].sum()) for one in range(15)]
+    return {
+        "accuracy": (tn + tp) / counts.sum(),
+        "precision": tp / (tp + fp),
+        "recall": tp / (tp + fn),
+        "specificity": tn / (tn + fp),
+        "f1": 2 * tp / (2 * tp + fp + fn),
+        "sensitivity_at_90_specificity": true_rate[false_rate <= 0.1 + 1e-12].max(),
+        "brier": np.average((scores - labels) ** 2, weights=counts),
+        "expected_calibration_error": sum(gaps) / counts.sum(),
+    }
+
+
+def test_a_share_of_all_or_none_is_no_surer_than_its_patients_allow():
+    labels, scores = [1, 1, 1, 0, 0, 0], [0.9, 0.8, 0.7, 0.1, 0.2, 0.6]
+    found = classification_scores(labels, scores, list("aabcde"), 0.5)
+    # Both patients with a positive were found: Clopper and Pearson's lower end is the root of
+    # 0.025. The third negative is a false alarm, so the specificity is the bootstrap's.
+    assert found["recall"] == 1 and found["ci95"]["recall"] == pytest.approx([0.025**0.5, 1])
+    assert found["specificity"] == pytest.approx(2 / 3)
+    assert found["ci95"]["specificity"] == [0, 1]
+
+
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_alone_has_no_auroc(label):
     found = classification_scores([label] * 4, [0.1, 0.2, 0.3, 0.4], range(4), 0.25)
@@ -115,6 +150,7 @@ def test_a_classifier_that_never_says_yes_has_no_precision():
 def test_one_patient_has_a_value_without_an_interval():
     found = classification_scores([0, 1], [0.1, 0.2], ["a", "a"], 0.5)
     assert found["auroc"] == {"value": 1.0, "ci95": None}
+    assert set(found["ci95"].values()) == {None}
 
 
 def test_confusion_counts_the_threshold_itself_as_yes():
@@ -152,55 +188,17 @@ def test_sensitivity_at_a_specificity_by_hand():
     labels = [0] * 10 + [1] * 4
     scores = [*np.arange(10) / 10, 0.95, 0.85, 0.5, 0.05]
     # One of ten negatives, 0.9, may be above: the threshold may go down to just over 0.8.
-    assert sensitivity_at_specificity(labels, scores, 0.9) == 0.5
-    assert sensitivity_at_specificity(labels, scores, 1.0) == 0.25
+    assert sensitivity_at_specificity(labels, scores, 0.9) == [0.5]
+    assert sensitivity_at_specificity(labels, scores, 1.0) == [0.25]
 
 
 def test_calibration_by_hand():
     # Bins of a fifteenth: 0.01 and 0.05 share one, 1.0 falls into the last.
     probabilities, labels = [0.01, 0.05, 0.5, 1.0], [0, 1, 1, 1]
     expected = (2 * abs(0.03 - 0.5) + 0.5 + 0) / 4
-    assert expected_calibration_error(labels, probabilities) == pytest.approx(expected)
-    assert expected_calibration_error([0, 1], [0.0, 1.0]) == 0
-    assert brier([0, 1], [0.2, 0.6]) == pytest.approx((0.04 + 0.16) / 2)
-
-
-def header(n=400, seed=0):
-    rng = np.random.default_rng(seed)
-    view, sex = rng.choice(["AP", "PA"], n), rng.choice(["F", "M", ""], n)
-    age = np.where(rng.random(n) < 0.1, np.nan, rng.integers(1, 90, n))
-    labels = rng.random(n) < np.where(view == "AP", 0.4, 0.1)
-    return view, sex, age, labels.astype(int)
-
-
-def test_the_metadata_baseline_is_scikit_learns_pipeline():
-    view, sex, age, labels = header()
-    model = json.loads(json.dumps(fit_metadata(view, sex, age, labels)))
-    found = predict_metadata(model, view, sex, age)
-
-    table = np.stack([view, sex, age.astype(object)], axis=1)
-    expected = make_pipeline(
-        make_column_transformer(
-            (OneHotEncoder(), [0, 1]),
-            (make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), [2]),
-        ),
-        LogisticRegression(max_iter=1000),
-    ).fit(table, labels)
-    np.testing.assert_allclose(found, expected.predict_proba(table)[:, 1], atol=1e-4)
-    assert metrics.roc_auc_score(labels, found) > 0.6
-
-
-def test_the_metadata_baseline_takes_what_it_has_not_seen():
-    view, sex, age, labels = header()
-    model = fit_metadata(view, sex, age, labels)
-    found = predict_metadata(model, ["LL", np.nan], ["O", "F"], [np.nan, 50])
-    assert ((found > 0) & (found < 1)).all()
-    assert model["age_median"] == np.nanmedian(age)
-
-
-def test_the_metadata_baseline_of_one_class_is_near_its_share():
-    model = fit_metadata(["PA"] * 8, [""] * 8, [np.nan] * 8, [0] * 8)
-    np.testing.assert_allclose(predict_metadata(model, ["PA"], [""], [40.0]), 0.1)
+    assert calibration_scores(labels, probabilities)[0, 1] == pytest.approx(expected)
+    assert calibration_scores([0, 1], [0.0, 1.0]).tolist() == [[0, 0]]
+    assert calibration_scores([0, 1], [0.2, 0.6])[0, 0] == pytest.approx((0.04 + 0.16) / 2)
 
 
 # ---- Temperature
@@ -241,15 +239,16 @@ def test_a_temperature_changes_no_ranking_and_keeps_extremes_finite():
 
 def test_calibration_before_and_after():
     labels, scores = cases()
-    found = calibration(labels, scores, 2.0)
+    patients = np.arange(300) // 2
+    found = calibration(labels, scores, patients, 2.0, seed=3)
     after = with_temperature(scores, 2.0)
-    assert found == {
-        "temperature": 2.0,
-        "brier_before": brier(labels, scores),
-        "brier_after": pytest.approx(metrics.brier_score_loss(labels, after)),
-        "expected_calibration_error_before": expected_calibration_error(labels, scores),
-        "expected_calibration_error_after": expected_calibration_error(labels, after),
-    }
+    for when, of in (("before", scores), ("after", after)):
+        alone = classification_scores(labels, of, patients, 0.5, seed=3)
+        for name in ("brier", "expected_calibration_error"):
+            assert found[f"{name}_{when}"] == pytest.approx(alone[name])
+            assert found["ci95"][f"{name}_{when}"] == pytest.approx(alone["ci95"][name])
+    assert found["brier_after"] == pytest.approx(metrics.brier_score_loss(labels, after))
+    assert found["temperature"] == 2.0
 
 
 def test_scores_of_groups_are_those_of_their_cases():

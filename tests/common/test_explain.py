@@ -106,6 +106,7 @@ def test_pointing_game_by_hand():
     found = pointing_game(maps, [BOX, two, np.zeros((0, 4)), BOX], list("abcd"))
     low, high = found.pop("ci95")
     assert 0 <= low < 2 / 3 < high <= 1
+    assert found.pop("weight_inside_ci95") == [0, 1]
     blob = found.pop("centred_blob")
     # The first of four equal middle pixels, (1, 1), is in the quarter and not in the lower half.
     assert blob["pointing_game"] == pytest.approx(2 / 3)
@@ -123,7 +124,8 @@ def test_pointing_game_without_a_box():
     found = pointing_game(np.ones((1, 4, 4)), [np.zeros((0, 4))], ["a"])
     assert found.pop("n") == 0
     assert set(found.values()) == {None}
-    assert set(found) == {"pointing_game", "ci95", "chance", "weight_inside", "centred_blob"}
+    names = {"pointing_game", "ci95", "chance", "centred_blob"}
+    assert set(found) == {*names, "weight_inside", "weight_inside_ci95"}
 
 
 def test_the_centred_blob_is_a_gaussian_of_a_quarter_of_the_side():

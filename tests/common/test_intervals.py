@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from common.scores import intervals
 from common.scores.intervals import (
@@ -9,6 +10,7 @@ from common.scores.intervals import (
     ci95,
     ci95_of_mean,
     ci95_of_median,
+    ci95_of_share,
     interval,
     patient_resamples,
 )
@@ -87,3 +89,16 @@ def test_percentiles_leave_out_what_is_undefined():
 def test_one_patient_has_no_interval():
     assert ci95_of_mean([1.0, 2.0], ["a", "a"]) is None
     assert ci95(lambda counts: counts[:, 0] * np.nan, ["a", "b"]) is None
+
+
+@pytest.mark.parametrize("patients", [2, 5, 60])
+@pytest.mark.parametrize("hit", [False, True])
+def test_the_interval_of_all_or_none_is_clopper_and_pearsons(patients, hit):
+    found = ci95_of_share([hit] * 2 * patients, np.arange(2 * patients) // 2)
+    exact = binomtest(patients * hit, patients).proportion_ci(0.95, "exact")
+    assert found == pytest.approx([exact.low, exact.high])
+
+
+def test_the_interval_of_another_share_is_that_of_a_mean():
+    hits, patients = np.arange(40) % 3 == 0, np.arange(40) // 2
+    assert ci95_of_share(hits, patients, seed=4) == ci95_of_mean(hits, patients, seed=4)

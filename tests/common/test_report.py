@@ -15,6 +15,7 @@ from common.artefacts import write_json
 from common.model_card import About
 from common.runs import Run
 from common.tables import Table
+from tests.common.test_results import METRICS
 
 NAMES = [
     "plain", "<script>window.hacked = 1</script>", "\"><img src=x onerror='window.hacked=1'>",
@@ -43,7 +44,7 @@ def folder(tmp_path_factory) -> Path:
         "project": "heart_detection", "dataset": NAMES[1], "synthetic": True, "split": "test",
         "n": len(NAMES), "n_patients": 5, "seed": 1, "created": "2026-01-01T00:00:00+00:00",
         "iou": {"mean": 0.8, "ci95": [0.7, 0.9]}, "iou_above": {"0.5": 5},
-        "baselines": {"mean_box": {"iou_mean": 0.6, "iou_above": {"0.5": 3}}},
+        "baselines": METRICS["heart"]["baselines"],
         "versions": {"keras": NAMES[2]},
     }  # fmt: skip
     write_json(folder / "metrics.json", metrics)

@@ -12,15 +12,23 @@ METRICS = {
         "project": "pneumonia_classification", "synthetic": True, "split": "test", "n": 40,
         "folds": {"of": 0, "fold": 0, "data": "a"},
         "auroc": {"value": 0.8714, "ci95": [0.8, 0.93]}, "accuracy": 0.75,
+        "ci95": {"accuracy": [0.62, 0.875]},
         "baselines": {
-            "majority": {"accuracy": 0.6}, "metadata": {"auroc": {"value": 0.61, "ci95": None}},
+            "majority": {"accuracy": 0.6, "ci95": {"accuracy": [0.45, 0.75]}},
+            "metadata": {"auroc": {"value": 0.61, "ci95": None}},
         },
     },
     "heart": {
         "project": "heart_detection", "synthetic": False, "split": "clinic", "n": 20,
         "folds": {"of": 0, "fold": 0, "data": "b"},
         "iou": {"mean": 0.8, "ci95": [0.75, 0.85]}, "iou_above": {"0.5": 19},
-        "baselines": {"mean_box": {"iou_mean": 0.6, "iou_above": {"0.5": 12}}},
+        "ci95": {"iou_above": {"0.5": [0.84, 1.0]}},
+        "baselines": {
+            "mean_box": {
+                "n": 20, "iou": {"mean": 0.6, "ci95": [0.51, 0.69]}, "iou_mean": 0.6,
+                "iou_above": {"0.5": 12}, "ci95": {"iou_above": {"0.5": None}},
+            },
+        },
     },
     "atrium": {
         "project": "atrium_segmentation", "synthetic": False, "split": "test", "cases": [{}, {}],
@@ -29,7 +37,9 @@ METRICS = {
             "unet": {"dice": {"mean": 0.9, "ci95": [0.88, 0.92]}},
             "fcn8": {"dice": {"mean": 0.7, "ci95": None}},
         },
-        "baselines": {"mean_shape": {"dice": 0.3}},
+        "baselines": {
+            "mean_shape": {"dice": 0.3, "scores": {"dice": {"mean": 0.3, "ci95": [0.2, 0.4]}}},
+        },
     },
 }  # fmt: skip
 
@@ -58,15 +68,17 @@ def test_every_score_beside_its_baseline(runs, monkeypatch, capsys):
     assert rows[1:8] == [
         ["project", "data", "cases", "score", "model [95 % interval]", "baseline"],
         ["atrium_segmentation", real, "2", "Dice, unet", "0.900 [0.880, 0.920]",
-         "0.300 (the mean shape)"],
-        ["atrium_segmentation", real, "2", "Dice, fcn8", "0.700", "0.300 (the mean shape)"],
+         "0.300 [0.200, 0.400] (the mean shape)"],
+        ["atrium_segmentation", real, "2", "Dice, fcn8", "0.700",
+         "0.300 [0.200, 0.400] (the mean shape)"],
         ["heart_detection", clinic, "20", "mean IoU", "0.800 [0.750, 0.850]",
-         "0.600 (the mean box)"],
-        ["heart_detection", clinic, "20", "IoU over 0.5", "19 of 20", "12 of 20"],
+         "0.600 [0.510, 0.690] (the mean box)"],
+        ["heart_detection", clinic, "20", "IoU over 0.5", "19 of 20, 95 % [84, 100]",
+         "12 of 20, 60 %"],
         ["pneumonia_classification", made_up, "40", "AUROC", "0.871 [0.800, 0.930]",
          "0.610 (view, sex and age)"],
-        ["pneumonia_classification", made_up, "40", "accuracy", "0.750",
-         "0.600 (always the majority)"],
+        ["pneumonia_classification", made_up, "40", "accuracy", "0.750 [0.620, 0.875]",
+         "0.600 [0.450, 0.750] (always the majority)"],
     ]  # fmt: skip
     pictures = said.split("pictures:\n")[1].split()
     assert len(pictures) == 6
