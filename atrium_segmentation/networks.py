@@ -154,6 +154,33 @@ def segment(
     return labels
 
 
+def shown_slices(working: Any, plane: str, neighbours: int, room: float = 1.0) -> Any:
+    """The slices of a volume as a network sees them, with 0 around them to a multiple of 32.
+
+    Args:
+        working: (z, y, x) uint8.
+        plane: Of `config.PLANES`.
+        neighbours: Slices below and above each, as channels; at an end the end slice repeats.
+        room: More than 1 makes them square, with so much more around for what a zoom pushes out.
+
+    Returns:
+        (slices, rows, columns, 2 * neighbours + 1) float32, the slice in the middle of its square.
+    """
+    import numpy as np
+
+    slices = np.transpose(working, PLANES[plane])
+    count, *sides = slices.shape
+    if room > 1:
+        sides = [round(max(sides) * room)] * 2
+    around = [(0, 0)]
+    for side, wanted in zip(slices.shape[1:], sides, strict=True):
+        added = -(-wanted // STRIDE) * STRIDE - side
+        around.append((added // 2, added - added // 2))
+    offsets = np.arange(-neighbours, neighbours + 1)
+    which = np.clip(np.arange(count)[:, None] + offsets, 0, count - 1)
+    return np.moveaxis(np.pad(slices, around)[which], 1, -1).astype(np.float32)
+
+
 def _said(model: Any, working: Any, plane: str, neighbours: int, settings: MaskSettings) -> Any:
     """A network's probabilities (z, y, x, channels) of a working volume (z, y, x) in a plane."""
     import numpy as np
@@ -161,18 +188,10 @@ def _said(model: Any, working: Any, plane: str, neighbours: int, settings: MaskS
     from common import augment
 
     order = PLANES[plane]
-    slices = np.transpose(working, order)
-    count, height, width = slices.shape
-    room = [height, width]
-    if settings.moves:
-        # A square, with what a zoom would push out of it.
-        room = [round(max(room) * (1 + MOVES["scale"]))] * 2
-    rows, columns = (-(-side // STRIDE) * STRIDE for side in room)
-    top, left = (rows - height) // 2, (columns - width) // 2
-    around = ((0, 0), (top, rows - height - top), (left, columns - width - left))
-    offsets = np.arange(-neighbours, neighbours + 1)
-    which = np.clip(np.arange(count)[:, None] + offsets, 0, count - 1)
-    shown = np.moveaxis(np.pad(slices, around)[which], 1, -1).astype(np.float32)
+    height, width = np.transpose(working, order).shape[1:]
+    room = 1 + MOVES["scale"] if settings.moves else 1.0
+    shown = shown_slices(working, plane, neighbours, room)
+    top, left = (shown.shape[1] - height) // 2, (shown.shape[2] - width) // 2
 
     def ask(images: Any) -> Any:
         return model.predict(images, settings.batch_size, verbose=0)

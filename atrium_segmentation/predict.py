@@ -121,6 +121,20 @@ def read_unlabelled(path: Path, spacing_mm: Sequence[float]) -> dict[str, Any]:
     }
 
 
+def model_images(run: Any, prepared: Any, count: int) -> Any:
+    """Some slices from the middle of a prepared volume as the run's networks see them.
+
+    Returns:
+        (n, rows, columns, 2 * neighbours + 1) float32 of 0 to 255.
+    """
+    from atrium_segmentation.networks import shown_slices
+    from atrium_segmentation.slices import volumes
+
+    volume = next(volumes(prepared, prepared.splits[:1]).take(1).as_numpy_iterator())
+    slices = shown_slices(volume["image"], run.fitted["planes"][0], run.fitted["neighbours"])
+    return slices[len(slices) // 2 :][:count]
+
+
 def _network(members: Sequence[Any], settings: PredictSettings) -> str:
     from atrium_segmentation.networks import names_of
 

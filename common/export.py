@@ -2,8 +2,9 @@
 
 Writes RUN/export/: model/ (SavedModel), model.onnx, model.tflite, for each network of a run that
 has several in a folder of its name. What was written is opened again and must say what the model
-says, to TOLERANCE. What goes in and comes out is the same as with model.keras: films or slices
-(n, side, side, channels) as float32 of 0 to 255, prepared as predict.py prepares them.
+says, to TOLERANCE, of images of the run's own data, or of noise where that is not there any more.
+What goes in and comes out is the same as with model.keras: films or slices (n, side, side,
+channels) as float32 of 0 to 255, prepared as predict.py prepares them.
 
     python -m common.export runs/my-run --format saved_model onnx litert
 
@@ -16,6 +17,7 @@ import argparse
 import os
 import shutil
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,10 +29,15 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from common.runs import Run
+
 FORMATS = ("saved_model", "onnx", "litert")
 
 TOLERANCE = 1e-4
 """The most that an output, a share of 0 to 1, may differ from the model's own."""
+
+COUNT = 3
+"""Images that both are asked of."""
 
 FREE_SIDE = 64
 """Side of what is compared where the network takes any."""
@@ -62,25 +69,40 @@ def main() -> None:
 
     from common.fitting import load_model
 
+    images, source = check_images(run)
     for file in model_hashes(run.folder):
         model = load_model(run.folder / file)
         for name in asked.format:
             path = run.folder / "export" / Path(file).parent / _NAMES[name]
             print(f"{file} as {name} ...", flush=True)
-            apart = export(model, path, name)
-            print(f"  {path}: differs from the model by {apart:.1e} at most", flush=True)
+            apart = export(model, path, name, images)
+            print(f"  {path}: differs from the model by {apart:.1e} at most ({source})", flush=True)
 
 
-def export(model: keras.Model, path: Path, name: str) -> float:
+def check_images(run: Run) -> tuple[np.ndarray | None, str]:
+    """Images (n, side, side, channels) of a run's own data, and where they are from, in words."""
+    from common.records import open_prepared
+
+    project = run.config["project"]
+    try:
+        prepared = open_prepared(Path(run.config["prepared"]), project)
+        images = import_module(f"{project}.predict").model_images(run, prepared, COUNT)
+    except UserError:
+        return None, "noise; the run's data is not there any more"
+    return images, f"{len(images)} images of {prepared.folder}"
+
+
+def export(model: keras.Model, path: Path, name: str, images: np.ndarray | None = None) -> float:
     """Write a model in another format, and hold what it says against the model.
 
     Args:
         model: Of one input (n, height, width, channels) and one output.
         path: Where to; what is there is replaced.
         name: Of `FORMATS`.
+        images: What both are asked of, (n, height, width, channels) float32; noise if not given.
 
     Returns:
-        The greatest difference of an output, on three images of noise.
+        The greatest difference of an output.
 
     Raises:
         UserError: It differs by more than `TOLERANCE`; nothing is left of it then.
@@ -88,9 +110,10 @@ def export(model: keras.Model, path: Path, name: str) -> float:
     import numpy as np
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    sides = [side or FREE_SIDE for side in model.input_shape[1:3]]
-    shape = (3, *sides, model.input_shape[-1])
-    images = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
+    if images is None:
+        sides = [side or FREE_SIDE for side in model.input_shape[1:3]]
+        shape = (COUNT, *sides, model.input_shape[-1])
+        images = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
     wanted = model.predict_on_batch(images)
 
     def checked(written: Path) -> float:

@@ -105,5 +105,12 @@ def _draw(
     )
 
 
+def model_images(run: Any, prepared: Any, count: int) -> Any:
+    """Some prepared films as the run's network sees them: (n, side, side, 1) float32."""
+    from common.pipeline import first_films
+
+    return first_films(prepared, run.fitted["image_size"], count)
+
+
 if __name__ == "__main__":
     run_script(main)

@@ -1,11 +1,18 @@
 """Exported models say what the models say, on films and slices."""
 
+import json
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from common import export
 from common.errors import UserError
+from common.runs import read_run
 from tests.common.fixtures import soft_image
+from tests.scripts import CHEST, ROOT
 
 
 def network(channels=1):
@@ -34,3 +41,31 @@ def test_what_says_something_else_is_not_kept(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="says something else"):
         export.export(network(), tmp_path / "model", "saved_model")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "project",
+    ["atrium_segmentation", *(pytest.param(one, marks=pytest.mark.slow) for one in CHEST)],
+)
+def test_the_models_of_a_run_are_held_against_its_own_images(whole, project):
+    run = whole(project).run
+    for package in (package for of in export._NEEDED.values() for package in of):
+        pytest.importorskip(package)
+    command = [sys.executable, "-m", "common.export", str(run), "--format", *export.FORMATS]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    networks = [path.parent.relative_to(run) for path in run.rglob("model.keras")]
+    written = [run / "export" / of / name for of in networks for name in export._NAMES.values()]
+    assert all(path.exists() for path in written)
+    of_data = f"at most (3 images of {whole(project).prepared})"
+    assert done.stdout.count(of_data) == len(written) == 3 * len(networks)
+
+
+def test_without_its_data_a_run_is_held_against_noise(whole, tmp_path):
+    run = whole("atrium_segmentation").run
+    shutil.copytree(run, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    config["prepared"] = str(tmp_path / "nowhere")
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    images, source = export.check_images(read_run(tmp_path / "run"))
+    assert images is None and "noise" in source
