@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -25,6 +26,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     minutes = item.config.getoption("minutes")
     if minutes is not None and time.monotonic() - BEGAN > 60 * minutes:
         pytest.skip(f"no time left of --minutes {minutes:g}")
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Starting weights that do not hang on which tests this process ran before."""
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(1)
 
 
 @pytest.fixture(scope="session")
