@@ -39,7 +39,9 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="small sizes: to try a part, not for figures"
     )
-    parser.add_argument("--large", action="store_true", help="also time sets of 1,000 and 5,000")
+    parser.add_argument(
+        "--large", action="store_true", help="also time sets of 1,000 to 26,684 films"
+    )
     parser.add_argument("--torch-python", help="a Python with torch and monai, if not this one")
     parser.add_argument("--work", type=Path, default=ROOT / "data" / "synthetic" / "benchmarks")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent)

@@ -1,4 +1,8 @@
-"""Sets of 1,000 and 5,000 films: whether time is linear and memory flat; with ``--large``."""
+"""Sets of 1,000, 5,000 and 26,684 films: whether time is linear and memory flat; with ``--large``.
+
+Of each set prepare_data.py, with its processes, and then two epochs of what train.py reads, without
+a network.
+"""
 
 from __future__ import annotations
 
@@ -9,50 +13,49 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import datasets
 from benchmarks.measuring import Options, Row
 from common.artefacts import ROOT
 
-COUNTS = (1000, 5000)
+COUNTS = (1000, 5000, 26_684)
 MOST_GIB = 2.0
+EPOCHS = 2
 
 
 def rows(options: Options) -> Iterator[Row]:
-    """Seconds a thousand films, and the most memory of prepare_data.py and its workers."""
-    counts = (100, 300) if options.quick else COUNTS
-    measured = [_prepare(options, count) for count in counts]
-    a_thousand = [
-        seconds / count * 1000 for count, (seconds, _) in zip(counts, measured, strict=True)
-    ]
-    ratio = a_thousand[0] / a_thousand[1]
-    yield Row(
-        f"prepare_data.py, {counts[1]} films, a thousand",
-        a_thousand[1],
-        a_thousand[0],
-        "s",
-        ratio,
-        "linear: ratio 0.9",
-        ratio >= 0.9,
-        f"{counts[0]} films, a thousand",
-    )
-    most = [memory for _, memory in measured]
-    yield Row(
-        f"prepare_data.py, {counts[1]} films, memory",
-        most[1],
-        most[0],
-        "GiB",
-        most[0] / most[1],
-        f"under {MOST_GIB:g} GiB",
-        most[1] < MOST_GIB,
-        f"{counts[0]} films, memory",
-    )
+    """Seconds a thousand films and GiB at the peak, beside those of the smallest set."""
+    counts = (100, 200, 300) if options.quick else COUNTS
+    first, *others = ((count, _measured(options, count)) for count in counts)
+    for count, stages in others:
+        for stage, (seconds, memory) in stages.items():
+            small_seconds, small_memory = first[1][stage]
+            yield Row(
+                f"{stage}, {count} films, a thousand",
+                seconds,
+                small_seconds,
+                "s",
+                small_seconds / seconds,
+                "linear: ratio 0.9",
+                small_seconds / seconds >= 0.9,
+                f"{first[0]} films, a thousand",
+            )
+            yield Row(
+                f"{stage}, {count} films, memory",
+                memory,
+                small_memory,
+                "GiB",
+                small_memory / memory,
+                f"under {MOST_GIB:g} GiB",
+                memory < MOST_GIB,
+                f"{first[0]} films, memory",
+            )
 
 
-def _prepare(options: Options, count: int) -> tuple[float, float]:
-    """Seconds, and GiB of all its processes at once."""
+def _measured(options: Options, count: int) -> dict[str, tuple[float, float]]:
+    """By stage, the seconds a thousand films, and GiB of all its processes at once."""
     folder, prepared = options.work / f"large-{count}", options.work / f"large-{count}-prepared"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(prepared, ignore_errors=True)
@@ -62,22 +65,49 @@ def _prepare(options: Options, count: int) -> tuple[float, float]:
         table.writerow(["patientId", "Target"])
         # A film's label is that of its file, which several cases share.
         table.writerows([image.stem, int(n % 48 % 4 == 0)] for n, image in enumerate(images))
-    command = [sys.executable, "-m", "pneumonia_classification.prepare_data", "--preset", "cpu"]
-    command += ["--source", str(folder), "--prepared", str(prepared), "--copies", "0"]
+    prepare = ["-m", "pneumonia_classification.prepare_data", "--preset", "cpu"]
+    prepare += ["--source", str(folder), "--prepared", str(prepared), "--copies", "0"]
+    commands = {"prepare_data.py": prepare, "tf.data": ["-m", "benchmarks.large", str(prepared)]}
+    found = {}
+    for stage, command in commands.items():
+        seconds, memory = _run(command)
+        found[stage] = seconds / count * 1000, memory
+        print(f"   {count} films, {stage}: {seconds:.1f} s, {memory:.2f} GiB", flush=True)
+    shutil.rmtree(folder)
+    shutil.rmtree(prepared)
+    return found
+
+
+def _run(arguments: Sequence[str]) -> tuple[float, float]:
+    """Seconds, and GiB of all its processes at once."""
     began = time.monotonic()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
     most = [0.0]
     watch = threading.Thread(target=_watch, args=(process, most))
     watch.start()
     status = process.wait()
-    seconds = time.monotonic() - began
     watch.join()
     if status:
-        raise RuntimeError(f"prepare_data.py ended with {status}")
-    shutil.rmtree(folder)
-    shutil.rmtree(prepared)
-    print(f"   {count} films: {seconds:.1f} s, {most[0]:.2f} GiB", flush=True)
-    return seconds, most[0]
+        raise RuntimeError(f"{' '.join(arguments)} ended with {status}")
+    return time.monotonic() - began, most[0]
+
+
+def read_epochs(folder: Path) -> None:
+    """Read what train.py --preset cpu reads in some epochs, every batch of it."""
+    import dataclasses
+
+    from common.records import open_prepared
+    from common.splits import training_splits
+    from pneumonia_classification.config import PROJECT
+    from pneumonia_classification.train import training_data
+
+    settings = dataclasses.replace(PROJECT.presets["cpu"].train, epochs=EPOCHS)
+    prepared = open_prepared(folder, PROJECT.name)
+    train, _ = training_splits(prepared.splits, 0)
+    size = settings.batch_size
+    steps = prepared.count(train) // size
+    for _ in training_data(prepared, train, settings.image_size, steps, size, settings).batches():
+        pass
 
 
 def _watch(process: subprocess.Popen, most: list[float]) -> None:
@@ -109,3 +139,7 @@ def _gib(pid: int) -> float:
     except OSError:
         return 0.0
     return (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGE_SIZE") / 2**30
+
+
+if __name__ == "__main__":
+    read_epochs(Path(sys.argv[1]))
