@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, NoReturn
 
 
 class UserError(Exception):
@@ -60,7 +61,7 @@ class Held:
     def note(self, number: int, _: FrameType | None = None) -> None:
         """Take note of a signal; the second one is not held."""
         if self.asked:
-            raise Stopped(number)
+            _leave_at_once(number)
         self.asked = number
         # Not printed: the signal may have come while something was.
         os.write(2, b"\nstopping after this step; once more to leave at once\n")
@@ -91,10 +92,16 @@ def disk_fault(error: BaseException) -> int | None:
 
 @contextmanager
 def held_signals() -> Iterator[Held]:
-    """Hold back Ctrl-C and SIGTERM; whoever is at work looks at `Held.asked` and saves first."""
+    """Hold back Ctrl-C and SIGTERM; whoever is at work looks at `Held.asked` and saves first.
+
+    Raises:
+        Stopped: At the end, where one came that nobody looked at any more.
+    """
     held = Held()
     with _handled_by(held.note):
         yield held
+    if held.asked:
+        raise Stopped(held.asked)
 
 
 def run_script(main: Callable[[], None]) -> None:
@@ -107,7 +114,7 @@ def run_script(main: Callable[[], None]) -> None:
     # A log that is read through a pipe shows every line when it is written.
     sys.stdout.reconfigure(line_buffering=True)
     try:
-        with _handled_by(_stop):
+        with _handled_by(_Stopping()):
             main()
     except UserError as error:
         _leave(str(error))
@@ -121,8 +128,7 @@ def run_script(main: Callable[[], None]) -> None:
             raise
         _leave(f"{getattr(error, 'filename', None) or 'a file'}: {_MENDS[code]}")
     except Stopped as stopped:
-        by = "" if stopped.number == signal.SIGINT else " by SIGTERM"
-        print(f"\nstopped{by}; the same command goes on from here", file=sys.stderr)
+        print(_stopped(stopped.number), file=sys.stderr)
         raise SystemExit(128 + stopped.number) from None
 
 
@@ -142,8 +148,52 @@ def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[No
             signal.signal(number, previous)
 
 
-def _stop(number: int, _: FrameType | None) -> None:
-    raise Stopped(number)
+class _Stopping:
+    """The handler that raises `Stopped`, once nothing of TensorFlow's is at work.
+
+    Code in C++ that calls Python may lose what is raised there, or crash: it is raised in the next
+    line of whoever called TensorFlow or Keras instead.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            _leave_at_once(number)
+        self.asked = True
+        caller = _caller_of_tensorflow(frame)
+        if caller is None:
+            raise Stopped(number)
+
+        def stop(*_: Any) -> None:
+            sys.settrace(None)
+            raise Stopped(number)
+
+        caller.f_trace = stop
+        # Where it is to go on, a frame is traced if its thread is.
+        sys.settrace(lambda *_: None)
+
+
+def _caller_of_tensorflow(frame: FrameType | None) -> FrameType | None:
+    """The outermost frame that called TensorFlow or Keras; None where neither is at work."""
+    caller = None
+    while frame is not None and frame.f_back is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] in ("tensorflow", "keras"):
+            caller = frame.f_back
+        frame = frame.f_back
+    return caller
+
+
+def _leave_at_once(number: int) -> NoReturn:
+    """Leave as a kill does, which all that is written survives."""
+    os.write(2, f"{_stopped(number)}\n".encode())
+    os._exit(128 + number)
+
+
+def _stopped(number: int) -> str:
+    by = "" if number == signal.SIGINT else " by SIGTERM"
+    return f"\nstopped{by}; the same command goes on from here"
 
 
 def _leave(message: str) -> None:

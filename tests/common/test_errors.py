@@ -107,6 +107,43 @@ def test_a_signal_is_held_until_all_is_saved_a_second_one_is_not(times, said):
     assert err.strip() == "stopped by SIGTERM; the same command goes on from here"
 
 
+def test_a_held_signal_that_nobody_looked_at_stops_when_it_is_held_no_more():
+    lines = """
+from common.errors import held_signals
+def main():
+    with held_signals():
+        signal.raise_signal(signal.SIGTERM)
+        print('saved')
+    print('not reached')
+run_script(main)
+"""
+    status, out, err = run(lines)
+    assert (status, out) == (143, "saved\n")
+    assert err.strip().endswith("stopped by SIGTERM; the same command goes on from here")
+
+
+@pytest.mark.parametrize(("times", "said"), [(1, "to its end\n"), (2, "")])
+def test_a_signal_within_tensorflow_stops_whoever_called_it(times, said):
+    # What is raised in a function that TensorFlow's C++ calls may be lost, or crash it.
+    status, out, err = run(f"""
+def main():
+    from common.backend import start_tensorflow
+    start_tensorflow()
+    import tensorflow as tf
+    def called(one):
+        for _ in range({times}): signal.raise_signal(signal.SIGTERM)
+        print('to its end')
+        return one
+    def calls():
+        tf.nest.map_structure(called, [1])
+        print('not reached')
+    calls()
+run_script(main)
+""")
+    assert (status, out) == (143, said)
+    assert err.strip() == "stopped by SIGTERM; the same command goes on from here"
+
+
 def test_who_was_started_deaf_to_ctrl_c_stays_so():
     process = start("signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + WAIT)
     assert process.stdout.readline() == "ready\n"
