@@ -1,10 +1,12 @@
 """Kill the scripts at random moments, start the same commands again, and compare what comes out.
 
     python -m tests.kills --count 100 --seed 1
+    python -m tests.kills --count 30 --seed 1 --signal INT
 
 Every project goes once through unbroken, prepare_data.py, train.py, evaluate.py and predict.py, on
 a tiny sample. Then each script is started, ended with SIGKILL (half the time alone, half together
-with its processes), and started again, `count` times in all; now and then it is left to end.
+with its processes), and started again, `count` times in all; now and then it is left to end. With
+``--signal`` it is asked to stop instead, once it holds its folder, and must leave as it says.
 Whatever ends must have written what the unbroken one wrote: records, tables and pictures byte for
 byte, weights, history and metrics to the last digit. Only times, the memory that was held, and
 hashes of files that hold a time may differ.
@@ -96,22 +98,33 @@ class Counts:
 
 
 def kill_and_compare(
-    project: str, sample: Path, folder: Path, kills: int, draw: random.Random, until: float
+    project: str,
+    sample: Path,
+    folder: Path,
+    kills: int,
+    draw: random.Random,
+    until: float,
+    number: signal.Signals = signal.SIGKILL,
 ) -> list[Counts]:
     """Kill a project's scripts so often in all, and compare what each of them ends with."""
     whole, broken = Chain(project, sample, folder / "whole"), Chain(project, sample, folder / "cut")
     found = []
-    for number, script in enumerate(SCRIPTS):
+    for place, script in enumerate(SCRIPTS):
         start, work = _times(whole, script)
         expected = contents(whole.outputs(script))
         counts = Counts()
         found.append(counts)
         # As much time for each script that is left.
-        until_next = time.monotonic() + (until - time.monotonic()) / (len(SCRIPTS) - number)
-        wanted = kills * (number + 1) // len(SCRIPTS) - kills * number // len(SCRIPTS)
+        until_next = time.monotonic() + (until - time.monotonic()) / (len(SCRIPTS) - place)
+        wanted = kills * (place + 1) // len(SCRIPTS) - kills * place // len(SCRIPTS)
         output = broken.outputs(script)
         while counts.kills < wanted and time.monotonic() < until_next:
-            if _killed(broken, script, draw, start, work, counts):
+            moment = draw.uniform(-0.25, 1)
+            if number != signal.SIGKILL:
+                gone = _asked(broken, script, abs(moment) * work, number, counts)
+            else:
+                gone = _killed(broken, script, draw, moment, start, work, counts)
+            if gone:
                 counts.kills += 1
                 continue
             counts.faults += _differences(expected, output)
@@ -214,12 +227,36 @@ def _times(chain: Chain, script: str) -> tuple[float, float]:
     return start, time.monotonic() - began - start
 
 
+def _asked(chain: Chain, script: str, wait: float, number: signal.Signals, counts: Counts) -> bool:
+    """Start a script and ask it to stop; False where it ended before."""
+    process = _started(chain, script)
+    _wait_for_lock(chain, script, process)
+    try:
+        process.wait(wait)
+    except subprocess.TimeoutExpired:
+        process.send_signal(number)
+    said, error = process.communicate()
+    # Where all is done and Python clears up, its own handlers are gone.
+    if process.returncode == 0 or (process.returncode == -number and not error):
+        counts.ends += 1
+        return False
+    if process.returncode != 128 + number or "Traceback" in said + error:
+        counts.faults.append(f"{script} left with {process.returncode}: {error[-500:]}")
+    return True
+
+
 def _killed(
-    chain: Chain, script: str, draw: random.Random, start: float, work: float, counts: Counts
+    chain: Chain,
+    script: str,
+    draw: random.Random,
+    moment: float,
+    start: float,
+    work: float,
+    counts: Counts,
 ) -> bool:
     """Start a script and kill it; False where it ended before."""
     # One kill of five falls into the start, when nothing is written yet.
-    moment, kill = draw.uniform(-0.25, 1), draw.choice((os.kill, os.killpg))
+    kill = draw.choice((os.kill, os.killpg))
     process = _started(chain, script)
     try:
         if moment < 0:
@@ -250,8 +287,13 @@ def _started(chain: Chain, script: str) -> subprocess.Popen[str]:
     (chain.outputs(script) / ".lock").unlink(missing_ok=True)
     return subprocess.Popen(
         chain.command(script), cwd=ROOT, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_hear,
     )  # fmt: skip
+
+
+def _hear() -> None:
+    # A shell starts what runs in its background deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _wait_for_lock(chain: Chain, script: str, process: subprocess.Popen[str]) -> None:
@@ -269,22 +311,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--count", type=int, default=100, help="kills in all (default: 100)")
     parser.add_argument("--seed", type=int, default=0, help="draws the moments (default: 0)")
+    parser.add_argument("--signal", choices=("KILL", "INT", "TERM"), default="KILL")
     parser.add_argument("--projects", nargs="+", choices=PROJECTS, default=PROJECTS)
     parser.add_argument("--minutes", type=float, default=600, help="start no new kill after these")
     given = parser.parse_args(arguments)
     until = time.monotonic() + 60 * given.minutes
-    draw = random.Random(given.seed)
+    draw, number = random.Random(given.seed), signal.Signals[f"SIG{given.signal}"]
 
     from data.make_sample import make_sample
 
     found: list[Counts] = []
     with tempfile.TemporaryDirectory() as folder:
-        for number, project in enumerate(given.projects):
+        for place, project in enumerate(given.projects):
             part = "atrium" if project == "atrium_segmentation" else "chest"
             sample = make_sample(Path(folder) / "synthetic", 7, 36, 5, [part])[part]
             of = len(given.projects)
-            kills = given.count * (number + 1) // of - given.count * number // of
-            found += kill_and_compare(project, sample, Path(folder) / project, kills, draw, until)
+            kills = given.count * (place + 1) // of - given.count * place // of
+            own = Path(folder) / project
+            found += kill_and_compare(project, sample, own, kills, draw, until, number)
     faults = [fault for counts in found for fault in counts.faults]
     print(
         f"{sum(counts.kills for counts in found)} kills, {sum(counts.ends for counts in found)} "
