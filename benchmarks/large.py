@@ -96,6 +96,10 @@ def read_epochs(folder: Path) -> None:
     """Read what train.py --preset cpu reads in some epochs, every batch of it."""
     import dataclasses
 
+    from common.backend import start_tensorflow
+
+    start_tensorflow()
+
     from common.records import open_prepared
     from common.splits import training_splits
     from pneumonia_classification.config import PROJECT
