@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def check_images(run: Run) -> tuple[np.ndarray | None, str]:
-    """Images (n, side, side, channels) of a run's own data, and where they are from, in words."""
+    """Images (n, side, side, channels) float32 of a run's own data, and in words whence."""
     from common.records import open_prepared
 
     project = run.config["project"]
@@ -89,7 +89,7 @@ def check_images(run: Run) -> tuple[np.ndarray | None, str]:
         images = import_module(f"{project}.predict").model_images(run, prepared, COUNT)
     except UserError:
         return None, "noise; the run's data is not there any more"
-    return images, f"{len(images)} images of {prepared.folder}"
+    return images.astype("float32"), f"{len(images)} images of {prepared.folder}"
 
 
 def export(model: keras.Model, path: Path, name: str, images: np.ndarray | None = None) -> float:

@@ -209,18 +209,3 @@ def stored_films(
         for record in radiographs(prepared, splits, side, target, numbers).as_numpy_iterator()
         if record["case"] in wanted
     }
-
-
-def first_films(prepared: Prepared, side: int, count: int) -> np.ndarray:
-    """The first films of a prepared set as a network sees them: (n, side, side, 1) float32."""
-    import tensorflow as tf
-
-    stored_side = prepared.manifest["settings"]["image_size"]
-
-    def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
-        encoded = tf.io.FixedLenFeature((), tf.string)
-        image = tf.io.parse_single_example(record, {"image": encoded})["image"]
-        return {"image": decode_image(image, stored_side, side)}
-
-    films = decoded(prepared, prepared.splits[:1], decode).take(count).as_numpy_iterator()
-    return np.stack([film["image"] for film in films]).astype(np.float32)

@@ -15,6 +15,7 @@ from common.artefacts import read_json
 from common.errors import run_script
 from common.examples import examples_of
 from common.report import Page, Picture, Score, training_picture, write_again, write_report
+from common.results import score
 from common.tables import Table
 from pneumonia_classification import report
 from pneumonia_classification.about import ABOUT
@@ -45,7 +46,7 @@ def write_page(run: Any, folder: Path) -> Path:
             Score(
                 "accuracy",
                 metrics["accuracy"],
-                metrics.get("ci95", {}).get("accuracy"),
+                score(metrics, "accuracy")["ci95"],
                 metrics["baselines"]["majority"]["accuracy"],
                 "always the majority",
             ),

@@ -287,12 +287,12 @@ def _started(chain: Chain, script: str) -> subprocess.Popen[str]:
     (chain.outputs(script) / ".lock").unlink(missing_ok=True)
     return subprocess.Popen(
         chain.command(script), cwd=ROOT, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_hear,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c,
     )  # fmt: skip
 
 
-def _hear() -> None:
-    # A shell starts what runs in its background deaf to Ctrl-C.
+def hear_ctrl_c() -> None:
+    """To be called in a new process: a shell starts what runs in its background deaf to it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -156,9 +156,7 @@ def test_without_room_a_script_names_the_file_and_goes_on_when_there_is_some(
 def test_ctrl_c_leaves_with_130_and_says_how_to_go_on(whole, tmp_path):
     once, folder = whole(HEART), tmp_path / "prepared"
     arguments = command("prepare_data", once, folder)
-    # A shell starts what runs in its background deaf to Ctrl-C, tests too.
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = start("prepare_data", *arguments, preexec_fn=heard)
+    process = start("prepare_data", *arguments, preexec_fn=kills.hear_ctrl_c)
     while not (folder / "unfinished.json").exists():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
@@ -177,8 +175,7 @@ def test_a_training_that_is_asked_to_stop_ends_as_an_unbroken_one(
 ):
     once, folder = whole(HEART), tmp_path / "run"
     arguments = command("train", once, folder)
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = start("train", *arguments, preexec_fn=heard)
+    process = start("train", *arguments, preexec_fn=kills.hear_ctrl_c)
     while "; run folder" not in process.stdout.readline():
         assert process.poll() is None
     process.send_signal(number)

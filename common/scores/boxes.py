@@ -10,7 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from common.scores.intervals import ci95_of_mean, ci95_of_median, ci95_of_share
+from common.scores.intervals import (
+    ci95_of_mean,
+    ci95_of_means,
+    ci95_of_median,
+    ci95_of_share,
+)
 
 THRESHOLDS = (0.5, 0.75, 0.9)
 # Not np.arange, whose 0.6 is a little more than 0.6.
@@ -181,15 +186,14 @@ def _add_edges(
     scores: dict[str, Any], unit: str, errors: np.ndarray, patients: Sequence, seed: int
 ) -> None:
     """Add to the scores how far off the edges are, from (n, 4) distances with their sign."""
-    names = (*EDGES, "mean")
     absolute = np.abs(errors)
     every = {
         f"edge_error_{unit}": np.column_stack([absolute, absolute.mean(axis=1)]),
         f"edge_bias_{unit}": errors,
     }
     for score, of in every.items():
-        columns = dict(zip(names, of.T, strict=False))
-        scores[score] = {name: float(column.mean()) for name, column in columns.items()}
-        scores["ci95"][score] = {
-            name: ci95_of_mean(column, patients, seed) for name, column in columns.items()
-        }
+        limits = ci95_of_means(of, patients, seed)
+        # A bias has no mean over the edges.
+        names = (*EDGES, "mean")[: of.shape[1]]
+        scores[score] = dict(zip(names, of.mean(axis=0).tolist(), strict=True))
+        scores["ci95"][score] = dict(zip(names, limits, strict=True))

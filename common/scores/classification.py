@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_curve
 
-from common.scores.intervals import bootstrap, interval, limits_of_share
+from common.scores.intervals import estimates, limits_of_share
 
 CALIBRATION_BINS = 15
 IN_A_GROUP = ("n", "positives", "auroc", "accuracy", "recall", "specificity", "ci95")
@@ -65,13 +65,10 @@ def classification_scores(
             axis=1,
         )
 
-    values = dict(zip(_NAMES, scores(_once(labels))[0].tolist(), strict=True))
-    limits = dict.fromkeys(_NAMES)
-    if len(np.unique(patients)) > 1:
-        resampled = bootstrap(scores, patients, seed=seed)
-        limits = dict(zip(_NAMES, map(interval, resampled.T), strict=True))
-        for name, whole in zip(_SHARES, wholes, strict=True):
-            limits[name] = limits_of_share(values[name], limits[name], patients[whole > 0])
+    found, ends = estimates(scores, patients, seed)
+    values, limits = (dict(zip(_NAMES, of, strict=True)) for of in (found, ends))
+    for name, whole in zip(_SHARES, wholes, strict=True):
+        limits[name] = limits_of_share(values[name], limits[name], patients[whole > 0])
     known = {name: None if np.isnan(value) else value for name, value in values.items()}
     limits = {name: None if known[name] is None else of for name, of in limits.items()}
     ranking = {name: {"value": known[name], "ci95": limits[name]} for name in _RANKING}
@@ -283,11 +280,7 @@ def calibration(
         def scores(counts: np.ndarray, of: Any = of) -> np.ndarray:
             return calibration_scores(labels, of, counts)
 
-        once = calibration_scores(labels, of)[0].tolist()
-        limits = [None, None]
-        if len(np.unique(np.asarray(patients))) > 1:
-            limits = map(interval, bootstrap(scores, patients, seed=seed).T)
-        for name, value, ends in zip(_CALIBRATION, once, limits, strict=True):
+        for name, value, ends in zip(_CALIBRATION, *estimates(scores, patients, seed), strict=True):
             found[f"{name}_{when}"] = value
             found["ci95"][f"{name}_{when}"] = ends
     return found

@@ -85,9 +85,34 @@ def ci95(
     None where there are fewer than two patients, and so nothing to vary, or where the
     statistic is undefined in every resample. See `bootstrap` for the arguments.
     """
-    if len(np.unique(np.asarray(patients))) < 2:
-        return None
-    return interval(bootstrap(statistic, patients, resamples, seed))
+    _, (limits,) = estimates(
+        lambda counts: statistic(counts)[:, np.newaxis], patients, seed, resamples
+    )
+    return limits
+
+
+def estimates(
+    statistic: Callable[[np.ndarray], np.ndarray],
+    patients: Sequence,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> tuple[list[float], list[list[float] | None]]:
+    """What some statistics say of all cases, and the 95 % interval of each, as `ci95` gives it.
+
+    Args:
+        statistic: From counts (r, n) to values (r, k); NaN where one is undefined.
+        patients: (n,) the patient of each case.
+        seed: The same seed gives the same resamples.
+        resamples: How many times.
+
+    Returns:
+        k values and k intervals.
+    """
+    patients = np.asarray(patients)
+    values = statistic(np.ones((1, len(patients)), dtype=np.int32))[0].tolist()
+    if len(np.unique(patients)) < 2:
+        return values, [None] * len(values)
+    return values, [*map(interval, bootstrap(statistic, patients, resamples, seed).T)]
 
 
 def limits_of_share(
@@ -120,12 +145,21 @@ def ci95_of_mean(
     values: Sequence[float], patients: Sequence, seed: int = 0, resamples: int = RESAMPLES
 ) -> list[float] | None:
     """The 95 % interval [low, high] of the mean of (n,) values over cases, or None."""
-    sum_and_count = np.stack([np.asarray(values, dtype=float), np.ones(len(values))], axis=1)
+    return ci95_of_means(np.asarray(values)[:, np.newaxis], patients, seed, resamples)[0]
 
-    def mean(counts: np.ndarray) -> np.ndarray:
-        return np.divide(*(counts @ sum_and_count).T)
 
-    return ci95(mean, patients, seed, resamples)
+def ci95_of_means(
+    values: np.ndarray, patients: Sequence, seed: int = 0, resamples: int = RESAMPLES
+) -> list[list[float] | None]:
+    """The same of each column of (n, k) values, from the same resamples."""
+    values = np.asarray(values, dtype=float)
+    sums_and_count = np.column_stack([values, np.ones(len(values))])
+
+    def means(counts: np.ndarray) -> np.ndarray:
+        drawn = counts @ sums_and_count
+        return drawn[:, :-1] / drawn[:, -1:]
+
+    return estimates(means, patients, seed, resamples)[1]
 
 
 def ci95_of_median(
