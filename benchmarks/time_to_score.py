@@ -3,8 +3,9 @@
     python -m benchmarks.time_to_score --source data/raw/Task02_Heart --minutes 10 20 40
 
 Both learn the same slices of the same volumes on this machine, one after the other, with the
-settings of --preset cpu: widths, batch, loss, augmentation, averaged weights. The learning rate
-falls to nothing as the minutes run out. The score is the mean Dice of the validation split's whole
+settings of --preset cpu: widths, batch, loss, augmentation, averaged weights. Each trains once, for
+the longest of the minutes, as the learning rate falls to nothing; at each of the others its weights
+are kept, and scored after the training. The score is the mean Dice of the validation split's whole
 volumes on the working grid, at a threshold of 0.5, without further cleaning.
 """
 
@@ -15,6 +16,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from benchmarks import table
 from benchmarks.measuring import Row, find_torch_python
 from common.artefacts import ROOT, write_json
 from common.errors import UserError, run_script
+from common.scores.intervals import ci95_of_mean
 
 PROJECT = "atrium_segmentation"
 
@@ -38,10 +41,10 @@ def main() -> None:
     parser.add_argument("--torch-python", help="a Python with torch and monai, if not this one")
     parser.add_argument("--work", type=Path, default=ROOT / "data" / "prepared" / "benchmarks")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "score.json")
-    parser.add_argument("--ours", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--ours", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.ours is not None:
-        print(json.dumps(train_ours(given.work / "prepared", given.ours)), flush=True)
+    if given.ours:
+        print(json.dumps(train_ours(given.work / "prepared", given.minutes)), flush=True)
         return
     if not given.source.is_dir():
         raise UserError(f"{given.source}: there is no such folder; give --source Task02_Heart")
@@ -52,32 +55,57 @@ def main() -> None:
     slices = given.work / "volumes.npz"
     _export(given.work / "prepared", slices)
 
-    torch_python, rows = find_torch_python(given.torch_python), []
+    torch_python = find_torch_python(given.torch_python)
+    minutes = sorted(given.minutes)
+    print(f"training ours for {minutes[-1]:g} minutes", flush=True)
+    ours = _run(sys.executable, "-m", "benchmarks.time_to_score", "--work", given.work,
+                "--ours", "--minutes", *minutes)  # fmt: skip
+    other = None
     if torch_python is None:
         print("no torch and monai here, ours alone: see benchmarks/requirements.txt")
-    for minutes in given.minutes:
-        ours = _run(sys.executable, "-m", "benchmarks.time_to_score", "--work", given.work,
-                    "--ours", minutes)  # fmt: skip
-        other = None
-        if torch_python is not None:
-            script = Path(__file__).with_name("torch_score.py")
-            other = _run(torch_python, script, slices, minutes)
-        better = None if other is None else ours > other
-        ratio = None if other is None else ours / other
-        against = "MONAI's BasicUNet of the same widths on the same slices"
-        rows.append(
-            Row(
-                f"Dice after {minutes:g} minutes", ours, other, "Dice", ratio, "higher", better,
-                against,
-            )
-        )  # fmt: skip
-        print(table.as_text(rows[-1:]).splitlines()[1], flush=True)
-    write_json(given.output, {"machine": table.machine(), "rows": [vars(row) for row in rows]})
+    else:
+        print(f"training MONAI's for {minutes[-1]:g} minutes", flush=True)
+        script = Path(__file__).with_name("torch_score.py")
+        other = _run(torch_python, script, slices, *minutes)
+    rows = [row_of(minute, ours[place], other and other[place])
+            for place, minute in enumerate(minutes)]  # fmt: skip
+    content = {"machine": table.machine(), "rows": [vars(row) for row in rows],
+               "dices": {"minutes": minutes, "ours": ours, "other": other}}  # fmt: skip
+    write_json(given.output, content)
     print(f"\n{table.as_text(rows)}\n\nwritten:\n  {given.output}")
 
 
-def train_ours(folder: Path, minutes: float) -> float:
-    """Train the project's U-Net for some minutes, and score it."""
+def row_of(minutes: float, ours: Sequence[float], other: Sequence[float] | None) -> Row:
+    """A line of the table from the Dice of each volume.
+
+    Args:
+        minutes: After which they were reached.
+        ours: (n,) of our network.
+        other: (n,) of the other, of the same volumes; None where there is none.
+    """
+    against = "MONAI's BasicUNet of the same widths on the same slices"
+    mean, its = float(np.mean(ours)), None if other is None else float(np.mean(other))
+    if other is not None:
+        apart = np.subtract(ours, other)
+        limits = ci95_of_mean(apart, range(len(apart)))
+        interval = "" if limits is None else " [{:+.3f}, {:+.3f}]".format(*limits)
+        against += f"; difference {apart.mean():+.3f}{interval} over {len(apart)} volumes"
+    return Row(
+        f"Dice after {minutes:g} minutes", mean, its, "Dice", None if its is None else mean / its,
+        "higher", None if its is None else mean > its, against,
+    )  # fmt: skip
+
+
+def train_ours(folder: Path, minutes: Sequence[float]) -> list[list[float]]:
+    """Train the project's U-Net, and score its averaged weights as they were at some minutes.
+
+    Args:
+        folder: Prepared data.
+        minutes: Rising; the last ends the training.
+
+    Returns:
+        For each of the minutes, the Dice of each volume of the validation split.
+    """
     import dataclasses
 
     import keras
@@ -102,29 +130,42 @@ def train_ours(folder: Path, minutes: float) -> float:
     side, size = settings.image_size, settings.batch_size
     training = slices.training_data(prepared, train, side, 100, size, settings, 1)
 
+    kept: list[list[np.ndarray]] = []
+
     class Clock(keras.callbacks.Callback):
         def on_train_begin(self, logs: Any = None) -> None:
             self.began = time.monotonic()
 
         def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-            gone = (time.monotonic() - self.began) / (60 * minutes)
+            gone = (time.monotonic() - self.began) / (60 * minutes[-1])
             adam.learning_rate.assign(settings.learning_rate * rate_at(gone))
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            if time.monotonic() - self.began >= 60 * minutes:
-                self.model.stop_training = True
+            gone = time.monotonic() - self.began
+            while len(kept) < len(minutes) and gone >= 60 * minutes[len(kept)]:
+                kept.append(averaged())
+            self.model.stop_training = len(kept) == len(minutes)
+
+    def averaged() -> list[np.ndarray]:
+        own = model.get_weights()
+        adam.finalize_variable_values(model.trainable_variables)
+        found = model.get_weights()
+        model.set_weights(own)
+        return found
 
     model.fit(
         training.batches(), steps_per_epoch=100, epochs=settings.epochs, callbacks=[Clock()],
         shuffle=False, verbose=0,
     )  # fmt: skip
-    adam.finalize_variable_values(model.trainable_variables)
-    dices = []
-    evaluate = OF.presets["cpu"].evaluate
-    for volume in slices.volumes(prepared, validation).as_numpy_iterator():
-        said = networks._said(model, volume["image"], "axial", settings.neighbours, evaluate)
-        dices.append(dice(volume["mask"] > 0, said[..., 0] >= 0.5))
-    return float(np.mean(dices))
+    evaluate, found = OF.presets["cpu"].evaluate, []
+    of_split = list(slices.volumes(prepared, validation).as_numpy_iterator())
+    for weights in kept:
+        model.set_weights(weights)
+        found.append([])
+        for volume in of_split:
+            said = networks._said(model, volume["image"], "axial", settings.neighbours, evaluate)
+            found[-1].append(dice(volume["mask"] > 0, said[..., 0] >= 0.5))
+    return found
 
 
 def rate_at(gone: float) -> float:
@@ -135,7 +176,7 @@ def rate_at(gone: float) -> float:
 
 def dice(truth: np.ndarray, predicted: np.ndarray) -> float:
     """Dice of two masks."""
-    return 2 * (truth & predicted).sum() / max(truth.sum() + predicted.sum(), 1)
+    return float(2 * (truth & predicted).sum() / max(truth.sum() + predicted.sum(), 1))
 
 
 def _export(folder: Path, file: Path) -> None:
@@ -156,13 +197,13 @@ def _export(folder: Path, file: Path) -> None:
     np.savez(file, **arrays)
 
 
-def _run(*command: object) -> float:
+def _run(*command: object) -> list[list[float]]:
     done = subprocess.run(
         [str(part) for part in command], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     if done.returncode:
         raise RuntimeError(f"{command[1]} ended with {done.returncode}")
-    return float(done.stdout.split()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":

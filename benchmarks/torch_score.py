@@ -1,12 +1,15 @@
 """MONAI's side of `time_to_score`: needs torch, monai and numpy, nothing of ours.
 
-    python torch_score.py VOLUMES.npz MINUTES
+    python torch_score.py VOLUMES.npz MINUTES [MINUTES ...]
 
-The settings are those of the atrium's --preset cpu.
+The minutes rise. At each the averaged weights are kept; the last ends the training. The settings
+are those of the atrium's --preset cpu.
 """
 
 from __future__ import annotations
 
+import copy
+import json
 import sys
 import time
 from pathlib import Path
@@ -34,9 +37,9 @@ ROTATION, SCALE, SHIFT, CONTRAST, NOISE = np.deg2rad(15.0), 0.15, 0.05, 0.3, 0.0
 
 
 def main() -> None:
-    """Train for the minutes, score, and print the mean Dice."""
+    """Train, and print for each of the minutes the Dice of each validation volume, as JSON."""
     torch.manual_seed(0)
-    minutes = float(sys.argv[2])
+    minutes, kept = [float(minute) for minute in sys.argv[2:]], []
     with np.load(sys.argv[1]) as saved:
         arrays = dict(saved)
     batches = _batches(_pairs(arrays, "train"))
@@ -49,7 +52,8 @@ def main() -> None:
     optimizer = torch.optim.Adam(model.parameters(), RATE, fused=True)
     soft_dice = DiceLoss(sigmoid=True, batch=True)
     began = time.monotonic()
-    while (gone := (time.monotonic() - began) / (60 * minutes)) < 1:
+    while len(kept) < len(minutes):
+        gone = (time.monotonic() - began) / (60 * minutes[-1])
         batch = next(batches)
         for group in optimizer.param_groups:
             group["lr"] = RATE * _rate_at(gone)
@@ -63,9 +67,17 @@ def main() -> None:
         loss.backward()
         optimizer.step()
         averaged.update_parameters(model)
-    averaged.eval()
+        while len(kept) < len(minutes) and time.monotonic() - began >= 60 * minutes[len(kept)]:
+            kept.append(copy.deepcopy(averaged))
     pairs = _pairs(arrays, "validation")
-    print(np.mean([_dice(mask > 0, _segment(averaged, image)) for image, mask in pairs]))
+    print(
+        json.dumps(
+            [
+                [_dice(mask > 0, _segment(network.eval(), image)) for image, mask in pairs]
+                for network in kept
+            ]
+        )
+    )
 
 
 def _pairs(arrays: dict[str, np.ndarray], split: str) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -129,11 +141,12 @@ def _segment(model: torch.nn.Module, volume: np.ndarray) -> np.ndarray:
 
 
 def _rate_at(gone: float) -> float:
+    gone = min(gone, 1.0)
     return gone / 0.05 if gone < 0.05 else (1 + np.cos(np.pi * (gone - 0.05) / 0.95)) / 2
 
 
 def _dice(truth: np.ndarray, predicted: np.ndarray) -> float:
-    return 2 * (truth & predicted).sum() / max(truth.sum() + predicted.sum(), 1)
+    return float(2 * (truth & predicted).sum() / max(truth.sum() + predicted.sum(), 1))
 
 
 if __name__ == "__main__":
