@@ -106,15 +106,21 @@ def read_unlabelled(path: Path, spacing_mm: Sequence[float]) -> dict[str, Any]:
     """
     import numpy as np
 
-    from atrium_segmentation.prepare_data import as_bytes, working_spacing
-    from common.nifti import read_volume
+    from atrium_segmentation.prepare_data import (
+        SHOWN_PERCENTILES,
+        as_bytes,
+        percentiles,
+        working_spacing,
+    )
+    from common.nifti import read_volume, resample_volume
 
     volume = read_volume(path)
-    working, affine, image = as_bytes(volume, working_spacing(volume, spacing_mm))
+    ends = percentiles(volume.voxels, SHOWN_PERCENTILES)
+    working, affine = resample_volume(volume, working_spacing(volume, spacing_mm))
     return {
-        "working": np.ascontiguousarray(working.T),
+        "working": np.ascontiguousarray(as_bytes(working, ends).T),
         "working_affine": affine,
-        "image": image,
+        "image": as_bytes(volume.voxels, ends),
         "affine": volume.affine,
         "spacing_mm": volume.spacing_mm,
         "grid_header": volume.grid_header,

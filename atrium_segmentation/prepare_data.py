@@ -8,8 +8,7 @@ split), records/ and manifest.json. Started again, it goes on, or says that all 
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,10 @@ from common.errors import run_script
 from common.settings import parse, show
 
 VOLUMES_A_SHARD = 8
+
+SHOWN_PERCENTILES = (0.5, 99.5)
+"""Of a volume's intensities, what is stored as 0 and as 255: the units of MRI are arbitrary and
+differ from scan to scan."""
 
 FORMAT = 2
 """Of the records; another number makes older ones be prepared anew."""
@@ -126,7 +129,7 @@ def decode_case(
 
     from common.decoding import REMARK
     from common.errors import UnusableError
-    from common.nifti import read_mask, read_volume, resample_mask
+    from common.nifti import read_mask, read_volume, resample_mask, resample_volume
     from common.splits import TRAIN
 
     volume = read_volume(source / job["path"])
@@ -136,11 +139,12 @@ def decode_case(
     if sorted(labels) != list(range(len(labels))):
         mask = np.searchsorted(sorted(labels), mask).astype(np.uint8)
     spacing = working_spacing(volume, spacing_mm)
-    image, affine, grid_image = as_bytes(volume, spacing)
+    ends = percentiles(volume.voxels, SHOWN_PERCENTILES)
+    image, affine = resample_volume(volume, spacing)
     working_mask, _ = resample_mask(mask, volume, spacing)
     features = {
         "case": job["case"],
-        "image": packed(image),
+        "image": packed(as_bytes(image, ends)),
         "mask": packed(working_mask),
         "shape": np.array(image.shape[::-1]),
         "affine": affine.astype("<f8").tobytes(),
@@ -154,7 +158,7 @@ def decode_case(
         features[REMARK] = "empty mask: none of its voxels is labelled"
     if job["split"] != TRAIN:
         features["grid_header"] = volume.grid_header
-        features["grid_image"] = packed(grid_image)
+        features["grid_image"] = packed(as_bytes(volume.voxels, ends))
         features["grid_mask"] = packed(mask)
     return features
 
@@ -164,45 +168,32 @@ def working_spacing(volume: Any, spacing_mm: tuple[float, float, float]) -> tupl
     return tuple(w or own for w, own in zip(spacing_mm, volume.spacing_mm, strict=True))
 
 
-def as_bytes(volume: Any, spacing_mm: tuple[float, ...]) -> tuple[Any, Any, Any]:
-    """A volume's intensities as uint8, at the working spacing and on its own grid.
-
-    Its 0.5th percentile becomes 0 and its 99.5th 255, what lies outside is cut off, since the
-    units of MRI are arbitrary and differ from scan to scan.
+def as_bytes(voxels: Any, ends: tuple[float, float]) -> Any:
+    """Intensities as uint8: one end becomes 0, the other 255, and what lies outside is cut off.
 
     Args:
-        volume: A `nifti.Volume`.
-        spacing_mm: The working spacing along x, y and z.
-
-    Returns:
-        (x, y, z) uint8 at the working spacing, its affine (4, 4), and (x, y, z) uint8 on the
-        volume's own grid, canonical.
+        voxels: Any shape, float32.
+        ends: The percentiles `SHOWN_PERCENTILES` of the volume on its own grid.
     """
     import numpy as np
 
-    from common.nifti import resample_volume
-
-    low, high = percentiles(volume.voxels, [0.5, 99.5])
-
-    def bytes_of(voxels: Any) -> Any:
-        scaled = (voxels - low) * (255 / max(high - low, 1e-6))
-        return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-
-    image, affine = resample_volume(volume, spacing_mm)
-    return bytes_of(image), affine, bytes_of(volume.voxels)
+    low, high = ends
+    scaled = (voxels - low) * (255 / max(high - low, 1e-6))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
-def percentiles(voxels: Any, percents: list[float]) -> Any:
+def percentiles(voxels: Any, percents: Sequence[float]) -> Any:
     """`np.percentile`; of whole numbers by counting, the same to the last bit and much faster."""
     import numpy as np
 
     least = voxels.min()
     if voxels.max() - least >= 1 << 16:
         return np.percentile(voxels, percents)
-    whole = (voxels - least).astype(np.intp)
-    if not np.array_equal(whole, voxels - least):
+    above = voxels - least
+    whole = above.astype(np.uint16)
+    if not np.array_equal(whole, above):
         return np.percentile(voxels, percents)
-    up_to = np.cumsum(np.bincount(whole.ravel()))
+    up_to = np.cumsum(np.bincount(whole.ravel("K")))
     place = np.asarray(percents) / 100 * (voxels.size - 1)
     first = np.floor(place)
     low, high = (np.searchsorted(up_to, at, side="right") + least for at in (first, first + 1))
@@ -214,9 +205,10 @@ def percentiles(voxels: Any, percents: list[float]) -> Any:
 def packed(values: Any) -> bytes:
     """A uint8 array (x, y, z) as zlib bytes in the order (z, y, x)."""
     import numpy as np
+    from isal import isal_zlib
 
-    # On scans level 3 takes half of the time of zlib's default, for as many bytes.
-    return zlib.compress(np.ascontiguousarray(values.T), 3)
+    # On scans a fifth of the time of Python's own zlib at its level 3, for 5 % more bytes.
+    return isal_zlib.compress(np.ascontiguousarray(values.T))
 
 
 if __name__ == "__main__":

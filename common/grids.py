@@ -7,6 +7,9 @@ coarser grid comes back to its place without a shift.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -30,12 +33,11 @@ def resample(values: np.ndarray, shape: tuple[int, ...], order: int = 1) -> np.n
             centres = (np.arange(length) + 0.5) * values.shape[axis] / length
             values = np.take(values, np.floor(centres).astype(int), axis=axis)
         return values
-    values = values.astype(np.float32, copy=False)
-    for axis, length in enumerate(shape):
-        if length != values.shape[axis]:
-            weights = _weights(values.shape[axis], length)
-            values = np.moveaxis(np.tensordot(weights, values, (1, axis)), 0, axis)
-    return np.ascontiguousarray(values)
+    weights = [
+        None if old == new else _weights(old, new)
+        for old, new in zip(values.shape, shape, strict=True)
+    ]
+    return _weighed(values.astype(np.float32, copy=False), weights)
 
 
 def resample_labels(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -120,13 +122,34 @@ def _share(inside: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         all_weights = _weights(inside.shape[axis], length)
         old.append(_extent(inside.any(axis=others)))
         new.append(_extent(all_weights[:, old[-1]].any(axis=1)))
-        weights.append(all_weights[new[-1], old[-1]])
-    values = inside[tuple(old)].astype(np.float32)
-    for axis, of_axis in enumerate(weights):
-        values = np.moveaxis(np.tensordot(of_axis, values, (1, axis)), 0, axis)
+        same = inside.shape[axis] == length
+        weights.append(None if same else all_weights[new[-1], old[-1]])
     result = np.zeros(shape, np.float32)
-    result[tuple(new)] = values
+    result[tuple(new)] = _weighed(inside[tuple(old)].astype(np.float32), weights)
     return result
+
+
+def _weighed(values: np.ndarray, weights: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Sums of float32 values along every axis, by weights (new, old), most of which are 0.
+
+    An axis without weights stays as it is. The result lies in memory as the values do.
+    """
+    from scipy.sparse import csr_array
+
+    order = np.argsort(np.abs(values.strides), kind="stable")[::-1]
+    values = np.ascontiguousarray(values.transpose(order))
+    for axis, of_axis in enumerate(weights[place] for place in order):
+        if of_axis is None:
+            continue
+        new, old = of_axis.shape
+        before, after = values.shape[:axis], values.shape[axis + 1 :]
+        if after:
+            sparse = csr_array(of_axis)
+            lines = [sparse @ part for part in values.reshape(-1, old, math.prod(after))]
+        else:
+            lines = values.reshape(-1, old) @ of_axis.T
+        values = np.asarray(lines).reshape(*before, new, *after)
+    return values.transpose(np.argsort(order))
 
 
 def _extent(occupied: np.ndarray) -> slice:

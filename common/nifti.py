@@ -45,7 +45,8 @@ class Volume:
 
     Attributes:
         path: The file.
-        voxels: ``(x, y, z)`` float32, RAS+ as the module says, scaled by scl_slope and scl_inter.
+        voxels: ``(x, y, z)`` float32, RAS+ as the module says, scaled by scl_slope and scl_inter;
+            their axes lie in memory in the order that the file has them in.
         affine: ``(4, 4)``, canonical indices to mm.
         spacing_mm: Distance of voxels along x, y, z.
         original: The input's own grid.
@@ -99,7 +100,7 @@ def read_volume(path: Path) -> Volume:
     affine = grid.affine @ orientations.inv_ornt_aff(orientation, grid.shape)
     return Volume(
         path=path,
-        voxels=np.ascontiguousarray(orientations.apply_orientation(voxels, orientation)),
+        voxels=orientations.apply_orientation(voxels, orientation).copy("K"),
         affine=affine,
         spacing_mm=_spacing_mm(affine),
         original=grid,
@@ -133,8 +134,8 @@ def read_mask(path: Path, like: Volume, labels: Mapping[int, str] | None = None)
     values = orientations.apply_orientation(values, orientation)
     _check_same_grid(path, Grid(values.shape, affine), like)
     known = np.isin(np.arange(256), range(256) if labels is None else list(labels))
-    if values.dtype == np.uint8 and known[values].all():
-        return np.ascontiguousarray(values)
+    if values.dtype == np.uint8 and (known[: values.max() + 1].all() or known[values].all()):
+        return values.copy("K")
     # A mask saved with scl_slope has 255 x 0.003921569 for 1.
     found = np.unique(values).astype(float)
     whole = np.where(np.abs(found - np.rint(found)) < 1e-4, np.rint(found), found)
@@ -148,7 +149,7 @@ def read_mask(path: Path, like: Volume, labels: Mapping[int, str] | None = None)
             "or the dataset's labels",
             "mask values",
         )
-    return np.ascontiguousarray(np.rint(values).astype(np.uint8))
+    return np.rint(values).astype(np.uint8)
 
 
 # ---- Between grids

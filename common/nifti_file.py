@@ -7,7 +7,6 @@ memory is taken, and every failure of nibabel becomes a `UserError` that names t
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from isal import isal_zlib
 from nibabel import imageglobals
 
 from common.errors import UserError
@@ -118,7 +118,7 @@ def _inflate(path: Path, image: nib.Nifti1Pair) -> bytes:
     most = expected + (1 << 24)  # behind the voxels there is next to nothing
     content, rest = b"", path.read_bytes()
     while rest:
-        member = zlib.decompressobj(wbits=31)
+        member = isal_zlib.decompressobj(wbits=31)
         content += member.decompress(rest, most - len(content))
         if len(content) >= most:
             raise UserError(f"{path}: holds more than its header declares; fetch it again")
@@ -152,7 +152,7 @@ def _named(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: may not be read; change its permissions") from None
     except FileNotFoundError:
         raise UserError(f"{path}: its .img or .hdr is not beside it; fetch both") from None
-    except (EOFError, OSError, zlib.error):
+    except (EOFError, OSError, isal_zlib.error):
         raise UserError(f"{path}: cut short or damaged; fetch it again") from None
     except Exception as error:
         kind = type(error).__name__
