@@ -30,8 +30,10 @@ def step(network: str, batch: str, steps: str) -> None:
     import keras
     import tensorflow as tf
 
+    from common.models.fused import fuse_batch_normalization
+
     set_precision("auto")
-    model = _network(network)
+    model = fuse_batch_normalization(_network(network))
     model.compile(keras.optimizers.Adam(1e-4), loss="binary_crossentropy", jit_compile="auto")
     data = tf.data.Dataset.from_tensors(_made_up(network, int(batch))).repeat()
     _answer(model, data, int(steps))
@@ -49,6 +51,7 @@ def fit(folder: str, name: str, steps: str, of: str) -> None:
     import keras
     import tensorflow as tf
 
+    from common.models.fused import fuse_batch_normalization
     from common.records import open_prepared
     from common.splits import training_splits
 
@@ -58,7 +61,7 @@ def fit(folder: str, name: str, steps: str, of: str) -> None:
     splits, _ = training_splits(prepared.splits, 0)
     set_precision(settings.precision)
     model, training, losses = _project(name, prepared, splits, settings, int(steps))
-    model.compile(keras.optimizers.Adam(1e-4), **losses)
+    fuse_batch_normalization(model).compile(keras.optimizers.Adam(1e-4), **losses)
     data = training.batches()
     if of == "memory":
         data = tf.data.Dataset.from_tensors(next(iter(data))).repeat()

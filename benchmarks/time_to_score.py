@@ -113,6 +113,7 @@ def train_ours(folder: Path, minutes: Sequence[float]) -> list[list[float]]:
     from atrium_segmentation import networks, slices
     from atrium_segmentation.config import PROJECT as OF
     from atrium_segmentation.train import _losses
+    from common.models.fused import fuse_batch_normalization
     from common.precision import set_precision
     from common.records import open_prepared
     from common.splits import training_splits
@@ -122,7 +123,7 @@ def train_ours(folder: Path, minutes: Sequence[float]) -> list[list[float]]:
     train, validation = training_splits(prepared.splits, 0)
     set_precision(settings.precision)
     keras.utils.set_random_seed(settings.seed)
-    model = networks.build("unet", 1, settings)
+    model = fuse_batch_normalization(networks.build("unet", 1, settings))
     adam = keras.optimizers.Adam(
         settings.learning_rate, use_ema=True, ema_momentum=settings.averaging
     )

@@ -115,10 +115,12 @@ def fit(
     import keras
 
     start_tensorflow()
+    from common.models.fused import fuse_batch_normalization
+
     keras.utils.set_random_seed(settings.seed)
     memory.begin_peak()
     with _on_all_gpus():
-        model = build()
+        model = fuse_batch_normalization(build())
         optimizer = keras.optimizers.Adam(
             _schedule(settings, training.steps),
             use_ema=settings.averaging > 0,
