@@ -36,6 +36,16 @@ def test_what_is_opened_again_says_the_same_on_a_film_of_another_size(name, tmp_
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
 
 
+def test_an_output_of_another_shape_is_not_kept(tmp_path, monkeypatch):
+    def with_an_axis_more(path, name):
+        return lambda images: network().predict_on_batch(images)[None]
+
+    monkeypatch.setattr(export, "open_exported", with_an_axis_more)
+    with pytest.raises(UserError, match=r"gives \(1, 3, 64, 64, 1\)"):
+        export.export(network(), tmp_path / "model", "saved_model")
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_says_something_else_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
     with pytest.raises(UserError, match="says something else"):
