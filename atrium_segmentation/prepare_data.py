@@ -178,8 +178,10 @@ def as_bytes(voxels: Any, ends: tuple[float, float]) -> Any:
     import numpy as np
 
     low, high = ends
-    scaled = (voxels - low) * (255 / max(high - low, 1e-6))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    result = np.empty_like(voxels, np.uint8)
+    for part, scaled in zip(_slabs(voxels), _slabs(result), strict=True):
+        scaled[:] = np.clip(np.rint((part - low) * (255 / max(high - low, 1e-6))), 0, 255)
+    return result
 
 
 def percentiles(voxels: Any, percents: Sequence[float]) -> Any:
@@ -189,17 +191,27 @@ def percentiles(voxels: Any, percents: Sequence[float]) -> Any:
     least = voxels.min()
     if voxels.max() - least >= 1 << 16:
         return np.percentile(voxels, percents)
-    above = voxels - least
-    whole = above.astype(np.uint16)
-    if not np.array_equal(whole, above):
-        return np.percentile(voxels, percents)
-    up_to = np.cumsum(np.bincount(whole.ravel("K")))
+    counts = np.zeros(int(voxels.max() - least) + 1, np.int64)
+    for part in _slabs(voxels):
+        above = part - least
+        whole = above.astype(np.intp)
+        if not np.array_equal(whole, above):
+            return np.percentile(voxels, percents)
+        counts += np.bincount(whole.ravel("K"), minlength=len(counts))
+    up_to = np.cumsum(counts)
     place = np.asarray(percents) / 100 * (voxels.size - 1)
     first = np.floor(place)
     low, high = (np.searchsorted(up_to, at, side="right") + least for at in (first, first + 1))
     share = place - first
     # As numpy has it, from whichever is nearer.
     return np.where(share < 0.5, low + (high - low) * share, high - (high - low) * (1 - share))
+
+
+def _slabs(voxels: Any) -> Any:
+    """A volume's slices along the axis whose steps in memory are the longest: views, each small."""
+    import numpy as np
+
+    return np.moveaxis(voxels, int(np.argmax(np.abs(voxels.strides))), 0)
 
 
 def packed(values: Any) -> bytes:

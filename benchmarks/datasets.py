@@ -1,11 +1,13 @@
 """What is timed: made from the built-in sample, so that anyone can time the same.
 
 The films are RSNA-like: 1024 x 1024 JPEG Baseline of some 120 KB, as the challenge's are. A set of
-any size is the same few files under other names (hard links).
+any size is the same few files under other names (hard links). The volumes have the voxels of
+Task02_Heart's.
 """
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 from io import BytesIO
@@ -14,6 +16,7 @@ from pathlib import Path
 from benchmarks.measuring import Options
 
 SIDE = 1024
+VOXELS, VOXEL_MM = (320, 320, 112), (1.25, 1.25, 1.37)
 _FILMS = 48
 _QUALITY = 90
 
@@ -64,6 +67,32 @@ def films(options: Options) -> list[Path]:
         film.save_as(whole, enforce_file_format=True)
         write_bytes(folder / f"film-{number:03d}.dcm", whole.getvalue())
     return sorted(folder.glob("*.dcm"))
+
+
+def volumes(options: Options) -> tuple[list[Path], list[Path]]:
+    """Images and masks as large as Task02_Heart's, each another volume of the sample."""
+    import nibabel as nib
+    import numpy as np
+
+    from common.artefacts import write_bytes
+    from common.grids import resample, resample_labels
+
+    folder, source = options.work / "volumes", sample(options)["atrium"]
+    images, masks = folder / "imagesTr", folder / "labelsTr"
+    noise = np.random.default_rng(0)
+    affine = np.diag([*VOXEL_MM, 1.0])
+    for mask_file in sorted((source / "labelsTr").glob("la_*.nii.gz")):
+        if (masks / mask_file.name).exists():
+            continue
+        image = np.asarray(nib.load(source / "imagesTr" / mask_file.name).dataobj)
+        mask = np.asarray(nib.load(mask_file).dataobj).astype(np.uint8)
+        values = resample(image, VOXELS) + noise.normal(0, 0.02 * image.max(), VOXELS)
+        for path, content in (
+            (images / mask_file.name, np.clip(np.rint(values), 0, None).astype(np.int16)),
+            (masks / mask_file.name, resample_labels(mask, VOXELS)),
+        ):
+            write_bytes(path, gzip.compress(nib.Nifti1Image(content, affine).to_bytes(), 6))
+    return sorted(images.glob("la_*.nii.gz")), sorted(masks.glob("la_*.nii.gz"))
 
 
 def linked(files: list[Path], folder: Path, count: int) -> list[Path]:

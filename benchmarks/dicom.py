@@ -21,7 +21,7 @@ def rows(options: Options) -> Iterator[Row]:
     from common.processes import each
 
     cores = os.cpu_count() or 1
-    count, few = options.size(1600, 96), options.size(200, 48)
+    count, few = options.size(4800, 96), options.size(200, 48)
     work = options.work / "dicom"
     files = datasets.linked(datasets.films(options), work / "films", count)
     name, decode = fastest_decoder(files[0])

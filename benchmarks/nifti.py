@@ -17,13 +17,15 @@ def rows(options: Options) -> Iterator[Row]:
     """Volumes a second, an image and its mask each, on all cores."""
     from common.processes import each
 
-    count = options.size(240, 16)
-    source, work = datasets.sample(options)["atrium"], options.work / "nifti"
-    pairs = []
-    for folder in ("imagesTr", "labelsTr"):
-        files = sorted((source / folder).glob("la_*.nii.gz"))
-        pairs.append(datasets.linked(files, work / folder, count))
-    pairs = list(zip(*pairs, strict=True))
+    count = options.size(96, 16)
+    work, (images, masks) = options.work / "nifti", datasets.volumes(options)
+    pairs = list(
+        zip(
+            datasets.linked(images, work / "imagesTr", count),
+            datasets.linked(masks, work / "labelsTr", count),
+            strict=True,
+        )
+    )
     whole, bare = in_turn(
         timed(lambda: ours([image.name for image, _ in pairs], work)),
         timed(lambda: each(bare_limit, pairs, 0, desc="bare")),

@@ -54,14 +54,19 @@ def resample_labels(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """
     last = int(mask.max())
     lowest, *others = (n for n in range(last + 1) if (mask == n).any())
-    shares = [_share(mask == label, shape) for label in others]
-    # The lowest label, as a rule the background, has what the others leave.
-    best = 1 - sum(shares, np.zeros(shape, np.float32))
-    result = np.full(shape, lowest, np.uint8)
+    result = np.full(shape, lowest, np.uint8, order="F" if mask.flags.f_contiguous else "C")
+    if not others:
+        return result
+    # The lowest label is as a rule the background: only the part that holds others is looked at.
+    old, new, weights = _part(mask != lowest, shape)
+    mask, labels = mask[old], result[new]
+    shares = [_weighed((mask == label).astype(np.float32), weights) for label in others]
+    best = 1 - sum(shares)
     for label, share in zip(others, shares, strict=True):
         # Sums of weights in float32 that should be equal differ in their last bits.
         wins = share > best + 1e-5
-        best[wins], result[wins] = share[wins], label
+        np.copyto(best, share, where=wins)
+        np.copyto(labels, label, where=wins)
     return result
 
 
@@ -114,8 +119,10 @@ def to_grid(
     return result
 
 
-def _share(inside: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """`resample` of booleans that are True in a small part: only that part is looked at."""
+def _part(
+    inside: np.ndarray, shape: tuple[int, ...]
+) -> tuple[tuple[slice, ...], tuple[slice, ...], list[np.ndarray | None]]:
+    """Where booleans are True, which new voxels that reaches, and the weights between the two."""
     old, new, weights = [], [], []
     for axis, length in enumerate(shape):
         others = tuple(other for other in range(inside.ndim) if other != axis)
@@ -124,9 +131,7 @@ def _share(inside: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         new.append(_extent(all_weights[:, old[-1]].any(axis=1)))
         same = inside.shape[axis] == length
         weights.append(None if same else all_weights[new[-1], old[-1]])
-    result = np.zeros(shape, np.float32)
-    result[tuple(new)] = _weighed(inside[tuple(old)].astype(np.float32), weights)
-    return result
+    return tuple(old), tuple(new), weights
 
 
 def _weighed(values: np.ndarray, weights: Sequence[np.ndarray | None]) -> np.ndarray:
@@ -148,7 +153,8 @@ def _weighed(values: np.ndarray, weights: Sequence[np.ndarray | None]) -> np.nda
             lines = [sparse @ part for part in values.reshape(-1, old, math.prod(after))]
         else:
             lines = values.reshape(-1, old) @ of_axis.T
-        values = np.asarray(lines).reshape(*before, new, *after)
+        lines = lines[0] if len(lines) == 1 else np.asarray(lines)
+        values = lines.reshape(*before, new, *after)
     return values.transpose(np.argsort(order))
 
 

@@ -88,7 +88,8 @@ def read_volume(path: Path) -> Volume:
     """
     path = Path(path)
     values, grid, header = read_nifti(path)
-    voxels = values.astype(np.float32, copy=False)
+    orientation = orientations.io_orientation(grid.affine)
+    voxels = orientations.apply_orientation(values, orientation).astype(np.float32, "K")
     wrong = int(voxels.size - np.isfinite(voxels).sum()) if values.dtype.kind == "f" else 0
     if wrong:
         raise UnusableError(
@@ -96,11 +97,10 @@ def read_volume(path: Path) -> Volume:
             "or leave the file out",
             "NaN or infinite",
         )
-    orientation = orientations.io_orientation(grid.affine)
     affine = grid.affine @ orientations.inv_ornt_aff(orientation, grid.shape)
     return Volume(
         path=path,
-        voxels=orientations.apply_orientation(voxels, orientation).copy("K"),
+        voxels=voxels,
         affine=affine,
         spacing_mm=_spacing_mm(affine),
         original=grid,
