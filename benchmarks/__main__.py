@@ -4,7 +4,8 @@
     python -m benchmarks dicom nifti           # some
     python -m benchmarks --torch-python ../torch/bin/python
 
-Prints the table and writes results.json and results.png beside it. A part whose alternative is
+Prints the table and writes results.json and results.png beside it; lines of other parts that are
+in results.json already, from this machine, stay as they are. A part whose alternative is
 not installed says so and gives our figure alone.
 """
 
@@ -61,20 +62,21 @@ def main() -> None:
 
     from benchmarks import table
 
-    rows: list[Row] = []
+    found: dict[str, list[Row]] = {}
     for name in wanted:
         print(f"\n== {name}: {_part(name).__doc__.splitlines()[0]}", flush=True)
         began = time.monotonic()
         try:
             for row in _part(name).rows(options):
-                rows.append(row)
+                found.setdefault(name, []).append(row)
                 print(table.as_text([row]).splitlines()[1], flush=True)
         except MissingError as missing:
             print(f"   not measured: {missing}", flush=True)
         print(f"   {time.monotonic() - began:.0f} s", flush=True)
-    print(f"\n{table.as_text(rows)}\n")
+    print(f"\n{table.as_text([row for of_part in found.values() for row in of_part])}\n")
     print("written:")
-    for path in table.write(given.output, rows, _torch_versions(options)):
+    order = [*PARTS, LARGE]
+    for path in table.write(given.output, found, order, _torch_versions(options)):
         print(f"  {path}")
 
 

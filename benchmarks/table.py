@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import Row
-from common.artefacts import versions, whole_file, write_json
+from common.artefacts import read_json, versions, whole_file, write_json
 
 _COLUMNS = ("stage", "ours", "other", "unit", "ratio", "target", "reached", "against")
 
@@ -29,26 +29,37 @@ def machine() -> dict[str, Any]:
     return {**found, "card": _card(), "system": platform.platform()}
 
 
-def write(folder: Path, rows: Sequence[Row], torch: dict[str, str]) -> list[Path]:
+def write(
+    folder: Path, found: Mapping[str, Sequence[Row]], order: Sequence[str], torch: dict[str, str]
+) -> list[Path]:
     """Write ``results.json`` and ``results.png``.
+
+    What results.json has of other parts, from the same machine, stays, with its own date.
 
     Args:
         folder: Where to.
-        rows: The table.
-        torch: The versions of what it stands beside.
+        found: The lines of each part that was run.
+        order: Of all parts.
+        torch: The versions of what they stand beside.
 
     Returns:
         The paths.
     """
-    content = {
-        "machine": machine(),
-        "versions": {**versions(), **torch},
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "rows": [dataclasses.asdict(row) for row in rows],
-    }
-    write_json(folder / "results.json", content)
-    _draw(folder / "results.png", rows, content)
-    return [folder / "results.json", folder / "results.png"]
+    of, date = machine(), datetime.now(timezone.utc).isoformat(timespec="seconds")
+    known = {**versions(), **torch}
+    note = {"date": date, "commit": known.get("commit")}
+    path = folder / "results.json"
+    before = read_json(path) if path.exists() else {}
+    kept = before.get("rows", []) if before.get("machine") == of else []
+    lines = [one for one in kept if one.get("part") in set(order) - set(found)]
+    for part, rows in found.items():
+        lines += [{**dataclasses.asdict(row), "part": part, **note} for row in rows]
+    lines.sort(key=lambda line: order.index(line["part"]))
+    write_json(path, {"machine": of, "versions": known, "date": date, "rows": lines})
+    names = {field.name for field in dataclasses.fields(Row)}
+    rows = [Row(**{name: line[name] for name in names}) for line in lines]
+    _draw(folder / "results.png", rows, {"machine": of, "date": date})
+    return [path, folder / "results.png"]
 
 
 def as_text(rows: Sequence[Row]) -> str:

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from benchmarks import table
 from benchmarks.measuring import MissingError, compared, in_turn, side
 from common.artefacts import ROOT
 
@@ -33,6 +34,27 @@ def test_a_part_by_its_name_writes_the_table(tmp_path):
     assert row["ours"] > 0 and row["other"] is row["ratio"] is row["reached"] is None
     assert written["machine"]["cores"] and written["versions"]["numpy"] and written["date"]
     assert (tmp_path / "results.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_lines_of_other_parts_stay_in_the_table_if_they_are_this_machines(tmp_path):
+    def lines(machine_is, **found):
+        content = json.loads((tmp_path / "results.json").read_text())
+        if not machine_is:
+            content["machine"]["processor"] = "another"
+            (tmp_path / "results.json").write_text(json.dumps(content))
+        table.write(tmp_path, found, ["start", "disk", "large"], {})
+        rows = json.loads((tmp_path / "results.json").read_text())["rows"]
+        return [(row["part"], row["ours"]) for row in rows]
+
+    def row(ours):
+        return compared("a stage", "another", ours, 1.0, "s", 1.0)
+
+    table.write(
+        tmp_path, {"large": [row(1.0)], "start": [row(2.0), row(3.0)]}, ["start", "large"], {}
+    )
+    assert lines(True, disk=[row(4.0)]) == [("start", 2), ("start", 3), ("disk", 4), ("large", 1)]
+    assert lines(True, start=[row(5.0)]) == [("start", 5), ("disk", 4), ("large", 1)]
+    assert lines(False, disk=[row(6.0)]) == [("disk", 6)]
 
 
 def test_parts_are_listed_and_an_unknown_one_is_refused():
