@@ -134,7 +134,7 @@ def read_mask(path: Path, like: Volume, labels: Mapping[int, str] | None = None)
     values = orientations.apply_orientation(values, orientation)
     _check_same_grid(path, Grid(values.shape, affine), like)
     known = np.isin(np.arange(256), range(256) if labels is None else list(labels))
-    if values.dtype == np.uint8 and (known[: values.max() + 1].all() or known[values].all()):
+    if values.dtype == np.uint8 and (known[: int(values.max()) + 1].all() or known[values].all()):
         return values.copy("K")
     # A mask saved with scl_slope has 255 x 0.003921569 for 1.
     found = np.unique(values).astype(float)

@@ -84,6 +84,17 @@ def test_a_mask_with_other_values_is_refused(tmp_path, volume, values, message):
         read_mask(path, volume, {0: "background", 1: "atrium"})
 
 
+@pytest.mark.parametrize("value", [2, 127, 128, 254, 255])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float64])
+def test_another_value_is_refused_however_it_is_stored(tmp_path, volume, value, dtype):
+    mask = np.zeros((4, 5, 6), dtype)
+    mask[0, 0, 0], mask[1, 0, 0] = 1, value
+    path = write_nifti(tmp_path / "m.nii", mask, LAS)
+    with pytest.raises(UserError, match=f"holds the values {value}, its labels are 0, 1;"):
+        read_mask(path, volume, {0: "background", 1: "atrium"})
+    assert read_mask(path, volume, {0: "background", 1: "a", value: "b"}).max() == value
+
+
 def test_without_labels_any_byte_is_a_label(tmp_path, volume):
     mask = np.zeros((4, 5, 6), np.int16)
     mask[0, 0, 0] = 255
