@@ -210,8 +210,9 @@ def _voxels(path: Path) -> str | None:
 
 
 def _digest_of(values: np.ndarray) -> str:
-    # Of one type and order, so that 1 is 1 however it is stored.
-    return _digest(np.ascontiguousarray(values, "<f8").tobytes())
+    # Of one type and order, so that 1 is 1 however it is stored. Not every NaN is silent.
+    with np.errstate(invalid="ignore"):
+        return _digest(np.ascontiguousarray(values, "<f8").tobytes())
 
 
 def _digest(content: bytes) -> str:

@@ -20,6 +20,7 @@ import random
 import re
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection
@@ -158,6 +159,7 @@ def _status(name: str) -> int:
 
 def _child(names: Sequence[str], numbers: Iterable[int], pipe: Connection) -> None:
     faulthandler.disable()  # pytest's, to the terminal; the parent counts what falls
+    warnings.filterwarnings("error", module=r"common\.")  # as in the tests
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # what C libraries print
         for found in fuzz(names, numbers, Path(folder)):

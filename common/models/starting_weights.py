@@ -118,7 +118,7 @@ def _open_arrays(path: Path) -> Iterator[Arrays]:
             yield _arrays(file)
     except (
         *(OSError, KeyError, ValueError, RuntimeError, EOFError),
-        *(zipfile.BadZipFile, zlib.error),
+        *(OverflowError, zipfile.BadZipFile, zlib.error),
     ) as error:
         raise UserError(
             f"{path}: not readable as Keras weights ({error}); give a .keras or .weights.h5 file"
