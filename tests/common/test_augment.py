@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -324,6 +325,22 @@ def test_noise_has_the_width_asked_for():
     images = batch_of(np.full((SIDE, SIDE), 128.0))
     changed = augment.change_intensities(images, draw(Ranges(noise=0.1))).numpy()
     assert (changed - 128).std() == pytest.approx(25.5, rel=0.05)
+
+
+@few
+@given(SEEDS)
+def test_noise_is_normal_and_neither_images_nor_seeds_share_it(seed):
+    def noise(of):
+        images = batch_of(np.full((SIDE, SIDE), 128.0), 4)
+        changed = augment.change_intensities(images, draw(Ranges(noise=0.05), of, 4))
+        return changed.numpy().reshape(4, -1) - 128
+
+    first, other = noise(seed), noise((seed[0], seed[1] + 1))
+    np.testing.assert_array_equal(noise(seed), first)
+    for image in first:
+        assert scipy.stats.kstest(image, "norm", (0, 12.75)).statistic < 0.05
+    shared = np.corrcoef(np.concatenate([first, other])) - np.eye(8)
+    assert np.abs(shared).max() < 0.1
 
 
 def test_a_fixed_move_and_its_way_back():
