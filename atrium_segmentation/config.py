@@ -69,7 +69,10 @@ class TrainSettings(SharedTrain):
     shift: float = 0.05
     """Online augmentation: shift along each axis, as a share of the side."""
     contrast: float = 0.3
-    """Online augmentation: contrast and gamma, as a share; brightness half of it."""
+    """Online augmentation: contrast, as a share; brightness half of it."""
+    gamma: float = 0.3
+    """Online augmentation: exponent, as a share: 1 is from 1/2 to 2. It makes blood darker or
+    brighter against fat and air, as another inversion time does."""
     noise: float = 0.02
     """Online augmentation: standard deviation of noise, as a share of the value range."""
     flip: bool = False
@@ -160,6 +163,9 @@ CPU = Preset(
         averaging=0.99,
         neighbours=2,
         loss="dice+crossentropy",
+        rotation_degrees=25.0,
+        scale=0.25,
+        gamma=1.0,
     ),
     evaluate=EvaluateSettings(),
     predict=PredictSettings(),
@@ -181,6 +187,9 @@ GPU = Preset(
         fcn8_width=64,
         neighbours=2,
         loss="dice+crossentropy",
+        rotation_degrees=25.0,
+        scale=0.25,
+        gamma=1.0,
         deep_supervision=2,
     ),
     evaluate=EvaluateSettings(),

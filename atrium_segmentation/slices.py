@@ -115,7 +115,7 @@ def training_data(
         shift=settings.shift,
         contrast=settings.contrast,
         brightness=settings.contrast / 2,
-        gamma=settings.contrast,
+        gamma=settings.gamma,
         noise=settings.noise,
         flip=settings.flip,
         elastic=settings.elastic,
