@@ -5,8 +5,12 @@
 Both learn the same slices of the same volumes on this machine, one after the other, with the
 settings of --preset cpu: widths, batch, loss, augmentation, averaged weights. Each trains once, for
 the longest of the minutes, as the learning rate falls to nothing; at each of the others its weights
-are kept, and scored after the training. The score is the mean Dice of the validation split's whole
-volumes on the working grid, at a threshold of 0.5, without further cleaning.
+are kept, and scored after the training. The score is the mean Dice of whole volumes on the working
+grid, at a threshold of 0.5, without further cleaning: those of the test split, on which nothing was
+chosen. To choose a setting, take --split validation.
+
+What a side reached is written as soon as it is known. --side ours or --side other trains that one
+alone, and takes the other's from --output, where it stands for the same minutes and volumes.
 """
 
 from __future__ import annotations
@@ -41,10 +45,13 @@ def main() -> None:
     parser.add_argument("--torch-python", help="a Python with torch and monai, if not this one")
     parser.add_argument("--work", type=Path, default=ROOT / "data" / "prepared" / "benchmarks")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "score.json")
-    parser.add_argument("--ours", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--split", choices=("test", "validation"), default="test")
+    parser.add_argument("--side", choices=("both", "ours", "other"), default="both")
+    parser.add_argument("--train-here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.ours:
-        print(json.dumps(train_ours(given.work / "prepared", given.minutes)), flush=True)
+    if given.train_here:
+        reached = train_ours(given.work / "prepared", given.minutes, given.split)
+        print(json.dumps(reached), flush=True)
         return
     if not given.source.is_dir():
         raise UserError(f"{given.source}: there is no such folder; give --source Task02_Heart")
@@ -52,27 +59,48 @@ def main() -> None:
     places = ["--source", str(given.source), "--prepared", str(given.work / "prepared")]
     prepare = [sys.executable, "-m", f"{PROJECT}.prepare_data", "--preset", "cpu", *places]
     subprocess.run(prepare, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    slices = given.work / "volumes.npz"
-    _export(given.work / "prepared", slices)
+    slices, minutes = given.work / "volumes.npz", sorted(given.minutes)
+    cases = _export(given.work / "prepared", slices, given.split)
+    of_what = {"minutes": minutes, "split": given.split, "cases": cases}
+    dices: dict[str, Any] = {**of_what, **_already(given.output, of_what)}
 
+    if given.side != "other":
+        print(f"training ours for {minutes[-1]:g} minutes", flush=True)
+        dices["ours"] = _run(
+            sys.executable, "-m", "benchmarks.time_to_score", "--train-here", "--work",
+            given.work, "--split", given.split, "--minutes", *minutes,
+        )  # fmt: skip
+        _write(given.output, dices)
     torch_python = find_torch_python(given.torch_python)
-    minutes = sorted(given.minutes)
-    print(f"training ours for {minutes[-1]:g} minutes", flush=True)
-    ours = _run(sys.executable, "-m", "benchmarks.time_to_score", "--work", given.work,
-                "--ours", "--minutes", *minutes)  # fmt: skip
-    other = None
     if torch_python is None:
         print("no torch and monai here, ours alone: see benchmarks/requirements.txt")
-    else:
+    elif given.side != "ours":
         print(f"training MONAI's for {minutes[-1]:g} minutes", flush=True)
         script = Path(__file__).with_name("torch_score.py")
-        other = _run(torch_python, script, slices, *minutes)
-    rows = [row_of(minute, ours[place], other and other[place])
-            for place, minute in enumerate(minutes)]  # fmt: skip
-    content = {"machine": table.machine(), "rows": [vars(row) for row in rows],
-               "dices": {"minutes": minutes, "ours": ours, "other": other}}  # fmt: skip
-    write_json(given.output, content)
+        dices["other"] = _run(torch_python, script, slices, *minutes)
+    rows = _write(given.output, dices)
     print(f"\n{table.as_text(rows)}\n\nwritten:\n  {given.output}")
+
+
+def _already(file: Path, of_what: dict[str, Any]) -> dict[str, Any]:
+    """What either side reached in an earlier run, of the same minutes and volumes."""
+    dices = json.loads(file.read_text())["dices"] if file.exists() else {}
+    same = all(dices.get(name) == value for name, value in of_what.items())
+    return {name: dices[name] for name in ("ours", "other") if same and name in dices}
+
+
+def _write(file: Path, dices: dict[str, Any]) -> list[Row]:
+    """Write what each side reached, and the lines that it makes."""
+    ours, other = dices.get("ours"), dices.get("other")
+    rows = [
+        row_of(minute, ours[place], other and other[place])
+        for place, minute in enumerate(dices["minutes"]) if ours
+    ]  # fmt: skip
+    write_json(
+        file,
+        {"machine": table.machine(), "rows": [vars(row) for row in rows], "dices": dices},
+    )
+    return rows
 
 
 def row_of(minutes: float, ours: Sequence[float], other: Sequence[float] | None) -> Row:
@@ -96,15 +124,16 @@ def row_of(minutes: float, ours: Sequence[float], other: Sequence[float] | None)
     )  # fmt: skip
 
 
-def train_ours(folder: Path, minutes: Sequence[float]) -> list[list[float]]:
+def train_ours(folder: Path, minutes: Sequence[float], split: str) -> list[list[float]]:
     """Train the project's U-Net, and score its averaged weights as they were at some minutes.
 
     Args:
         folder: Prepared data.
         minutes: Rising; the last ends the training.
+        split: What is scored.
 
     Returns:
-        For each of the minutes, the Dice of each volume of the validation split.
+        For each of the minutes, the Dice of each volume of the split.
     """
     import dataclasses
 
@@ -120,7 +149,7 @@ def train_ours(folder: Path, minutes: Sequence[float]) -> list[list[float]]:
 
     settings = dataclasses.replace(OF.presets["cpu"].train, epochs=1_000_000)
     prepared = open_prepared(folder, PROJECT)
-    train, validation = training_splits(prepared.splits, 0)
+    train, _ = training_splits(prepared.splits, 0)
     set_precision(settings.precision)
     keras.utils.set_random_seed(settings.seed)
     model = fuse_batch_normalization(networks.build("unet", 1, settings))
@@ -159,7 +188,7 @@ def train_ours(folder: Path, minutes: Sequence[float]) -> list[list[float]]:
         shuffle=False, verbose=0,
     )  # fmt: skip
     evaluate, found = OF.presets["cpu"].evaluate, []
-    of_split = list(slices.volumes(prepared, validation).as_numpy_iterator())
+    of_split = list(slices.volumes(prepared, [split]).as_numpy_iterator())
     for weights in kept:
         model.set_weights(weights)
         found.append([])
@@ -180,22 +209,23 @@ def dice(truth: np.ndarray, predicted: np.ndarray) -> float:
     return float(2 * (truth & predicted).sum() / max(truth.sum() + predicted.sum(), 1))
 
 
-def _export(folder: Path, file: Path) -> None:
-    """The working volumes as arrays, for a process without TensorFlow."""
+def _export(folder: Path, file: Path, split: str) -> list[str]:
+    """The working volumes as arrays, for a process without TensorFlow; the cases to be scored."""
     from atrium_segmentation import slices
     from common.records import open_prepared
     from common.splits import training_splits
 
     prepared = open_prepared(folder, PROJECT)
-    arrays = {}
-    for name, splits in zip(
-        ("train", "validation"), training_splits(prepared.splits, 0), strict=True
-    ):
-        volumes = slices.volumes(prepared, splits).as_numpy_iterator()
-        for number, volume in enumerate(volumes):
+    train, _ = training_splits(prepared.splits, 0)
+    arrays, cases = {}, []
+    for name, splits in (("train", train), ("scored", [split])):
+        for number, volume in enumerate(slices.volumes(prepared, splits).as_numpy_iterator()):
             arrays[f"{name}-{number:03d}-image"] = volume["image"]
             arrays[f"{name}-{number:03d}-mask"] = volume["mask"]
+            if name == "scored":
+                cases.append(volume["case"].decode())
     np.savez(file, **arrays)
+    return cases
 
 
 def _run(*command: object) -> list[list[float]]:

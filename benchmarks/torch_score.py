@@ -33,11 +33,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 SIDE, NEIGHBOURS, BATCH, RATE, MOMENTUM, STRIDE = 96, 2, 16, 2e-3, 0.99, 32
-ROTATION, SCALE, SHIFT, CONTRAST, NOISE = np.deg2rad(15.0), 0.15, 0.05, 0.3, 0.02
+ROTATION, SCALE, SHIFT = np.deg2rad(25.0), 0.25, 0.05
+CONTRAST, GAMMA, NOISE = 0.3, 1.0, 0.02
 
 
 def main() -> None:
-    """Train, and print for each of the minutes the Dice of each validation volume, as JSON."""
+    """Train, and print for each of the minutes the Dice of each scored volume, as JSON."""
     torch.manual_seed(0)
     minutes, kept = [float(minute) for minute in sys.argv[2:]], []
     with np.load(sys.argv[1]) as saved:
@@ -69,7 +70,7 @@ def main() -> None:
         averaged.update_parameters(model)
         while len(kept) < len(minutes) and time.monotonic() - began >= 60 * minutes[len(kept)]:
             kept.append(copy.deepcopy(averaged))
-    pairs = _pairs(arrays, "validation")
+    pairs = _pairs(arrays, "scored")
     print(
         json.dumps(
             [
@@ -105,7 +106,7 @@ def _batches(pairs: list[tuple[np.ndarray, np.ndarray]]):
             padding_mode="zeros",
         ),
         _to_one,
-        RandAdjustContrastd("image", prob=1.0, gamma=(1 / (1 + CONTRAST), 1 + CONTRAST)),
+        RandAdjustContrastd("image", prob=1.0, gamma=(1 / (1 + GAMMA), 1 + GAMMA)),
         RandShiftIntensityd("image", offsets=CONTRAST / 2, prob=1.0),
         RandGaussianNoised("image", prob=1.0, std=NOISE),
     ]
