@@ -10,12 +10,14 @@ grid, at a threshold of 0.5, without further cleaning: those of the test split, 
 chosen. To choose a setting, take --split validation.
 
 What a side reached is written as soon as it is known. --side ours or --side other trains that one
-alone, and takes the other's from --output, where it stands for the same minutes and volumes.
+alone, and takes the other's from --output, where it stands for the same minutes, volumes, settings
+and machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import subprocess
 import sys
@@ -26,13 +28,12 @@ from typing import Any
 
 import numpy as np
 
+from atrium_segmentation.config import PROJECT
 from benchmarks import table
 from benchmarks.measuring import Row, find_torch_python
-from common.artefacts import ROOT, write_json
+from common.artefacts import ROOT, key_of, write_json
 from common.errors import UserError, run_script
 from common.scores.intervals import ci95_of_mean
-
-PROJECT = "atrium_segmentation"
 
 
 def main() -> None:
@@ -57,12 +58,14 @@ def main() -> None:
         raise UserError(f"{given.source}: there is no such folder; give --source Task02_Heart")
     given.work.mkdir(parents=True, exist_ok=True)
     places = ["--source", str(given.source), "--prepared", str(given.work / "prepared")]
-    prepare = [sys.executable, "-m", f"{PROJECT}.prepare_data", "--preset", "cpu", *places]
+    prepare = [sys.executable, "-m", f"{PROJECT.name}.prepare_data", "--preset", "cpu", *places]
     subprocess.run(prepare, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     slices, minutes = given.work / "volumes.npz", sorted(given.minutes)
     cases = _export(given.work / "prepared", slices, given.split)
-    of_what = {"minutes": minutes, "split": given.split, "cases": cases}
-    dices: dict[str, Any] = {**of_what, **_already(given.output, of_what)}
+    settings = dataclasses.asdict(PROJECT.presets["cpu"].train)
+    key = key_of({"machine": table.machine(), "settings": settings})
+    of_what = {"minutes": minutes, "split": given.split, "cases": cases, "key": key}
+    dices: dict[str, Any] = {**of_what, **reached_before(given.output, of_what)}
 
     if given.side != "other":
         print(f"training ours for {minutes[-1]:g} minutes", flush=True)
@@ -70,7 +73,7 @@ def main() -> None:
             sys.executable, "-m", "benchmarks.time_to_score", "--train-here", "--work",
             given.work, "--split", given.split, "--minutes", *minutes,
         )  # fmt: skip
-        _write(given.output, dices)
+        write(given.output, dices)
     torch_python = find_torch_python(given.torch_python)
     if torch_python is None:
         print("no torch and monai here, ours alone: see benchmarks/requirements.txt")
@@ -78,19 +81,19 @@ def main() -> None:
         print(f"training MONAI's for {minutes[-1]:g} minutes", flush=True)
         script = Path(__file__).with_name("torch_score.py")
         dices["other"] = _run(torch_python, script, slices, *minutes)
-    rows = _write(given.output, dices)
+    rows = write(given.output, dices)
     print(f"\n{table.as_text(rows)}\n\nwritten:\n  {given.output}")
 
 
-def _already(file: Path, of_what: dict[str, Any]) -> dict[str, Any]:
-    """What either side reached in an earlier run, of the same minutes and volumes."""
+def reached_before(file: Path, of_what: dict[str, Any]) -> dict[str, Any]:
+    """The Dice that either side had in an earlier run, if it was the same in all of these."""
     dices = json.loads(file.read_text())["dices"] if file.exists() else {}
     same = all(dices.get(name) == value for name, value in of_what.items())
     return {name: dices[name] for name in ("ours", "other") if same and name in dices}
 
 
-def _write(file: Path, dices: dict[str, Any]) -> list[Row]:
-    """Write what each side reached, and the lines that it makes."""
+def write(file: Path, dices: dict[str, Any]) -> list[Row]:
+    """Write what each side reached, and the lines that it makes; give the lines back."""
     ours, other = dices.get("ours"), dices.get("other")
     rows = [
         row_of(minute, ours[place], other and other[place])
@@ -135,20 +138,17 @@ def train_ours(folder: Path, minutes: Sequence[float], split: str) -> list[list[
     Returns:
         For each of the minutes, the Dice of each volume of the split.
     """
-    import dataclasses
-
     import keras
 
     from atrium_segmentation import networks, slices
-    from atrium_segmentation.config import PROJECT as OF
     from atrium_segmentation.train import _losses
     from common.models.fused import fuse_batch_normalization
     from common.precision import set_precision
     from common.records import open_prepared
     from common.splits import training_splits
 
-    settings = dataclasses.replace(OF.presets["cpu"].train, epochs=1_000_000)
-    prepared = open_prepared(folder, PROJECT)
+    settings = dataclasses.replace(PROJECT.presets["cpu"].train, epochs=1_000_000)
+    prepared = open_prepared(folder, PROJECT.name)
     train, _ = training_splits(prepared.splits, 0)
     set_precision(settings.precision)
     keras.utils.set_random_seed(settings.seed)
@@ -187,7 +187,7 @@ def train_ours(folder: Path, minutes: Sequence[float], split: str) -> list[list[
         training.batches(), steps_per_epoch=100, epochs=settings.epochs, callbacks=[Clock()],
         shuffle=False, verbose=0,
     )  # fmt: skip
-    evaluate, found = OF.presets["cpu"].evaluate, []
+    evaluate, found = PROJECT.presets["cpu"].evaluate, []
     of_split = list(slices.volumes(prepared, [split]).as_numpy_iterator())
     for weights in kept:
         model.set_weights(weights)
@@ -215,7 +215,7 @@ def _export(folder: Path, file: Path, split: str) -> list[str]:
     from common.records import open_prepared
     from common.splits import training_splits
 
-    prepared = open_prepared(folder, PROJECT)
+    prepared = open_prepared(folder, PROJECT.name)
     train, _ = training_splits(prepared.splits, 0)
     arrays, cases = {}, []
     for name, splits in (("train", train), ("scored", [split])):

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from benchmarks import table
+from benchmarks import table, time_to_score
 from benchmarks.measuring import MissingError, compared, in_turn, side
 from common.artefacts import ROOT
 
@@ -92,3 +92,28 @@ def test_a_side_answers_line_by_line_and_one_that_ends_says_why():
     nonsense = side(sys.executable, "-c", "import nonsense")
     with pytest.raises(MissingError, match="No module named 'nonsense'"), nonsense:
         pass
+
+
+def test_a_side_of_the_time_to_score_is_kept_for_the_other_where_all_else_is_the_same(tmp_path):
+    file = tmp_path / "score.json"
+    of_what = {"minutes": [10.0, 20.0], "split": "test", "cases": ["a", "b"], "key": "0f"}
+    assert time_to_score.reached_before(file, of_what) == {}
+    ours = [[0.5, 0.7], [0.8, 0.6]]
+    alone = time_to_score.write(file, {**of_what, "ours": ours})
+    assert [(row.ours, row.other, row.reached) for row in alone] == [
+        (pytest.approx(0.6), None, None),
+        (pytest.approx(0.7), None, None),
+    ]
+    assert time_to_score.reached_before(file, of_what) == {"ours": ours}
+    for name, other in [
+        ("minutes", [10.0]),
+        ("split", "validation"),
+        ("cases", ["a"]),
+        ("key", ""),
+    ]:
+        assert time_to_score.reached_before(file, {**of_what, name: other}) == {}
+    both = {**of_what, "ours": ours, "other": [[0.4, 0.6], [0.9, 0.7]]}
+    assert [row.reached for row in time_to_score.write(file, both)] == [True, False]
+    written = json.loads(file.read_text())
+    assert set(written["rows"][0]) >= KEYS
+    assert "difference +0.100 [+0.100, +0.100] over 2 volumes" in written["rows"][0]["against"]
