@@ -41,7 +41,8 @@ from common.processes import pool
 FINDINGS = "findings.csv"
 """What the check of the dataset found, in the prepared folder, also where nothing else is."""
 
-_CASES_A_CALL = 8
+_CALLS_A_SHARD = 64
+"""So many times a shard of the full size is handed over between processes, a part at a time."""
 _UNFINISHED = "unfinished.json"
 _MEND = "start the same prepare_data.py again, which writes anew what is damaged and no more"
 
@@ -140,7 +141,8 @@ def write_shards(
     shards: dict[str, list[dict[str, Any]]] = {}
     left_out: dict[str, str] = {}
     with tqdm(total=len(cases), unit="case", desc="decode and write", file=sys.stdout) as progress:
-        for (split, name, members), decoded in _ahead(plan, decode, records, workers):
+        a_call = max(1, cases_a_shard // _CALLS_A_SHARD)
+        for (split, name, members), decoded in _ahead(plan, decode, records, workers, a_call):
             path = records / name
             if decoded is not None:
                 _write_shard(path, members, decoded)
@@ -320,6 +322,7 @@ def _ahead(
     decode: Callable[[Case], Features],
     records: Path,
     workers: int,
+    cases_a_call: int,
 ) -> Iterator[tuple[tuple[str, str, list[Case]], Iterator[Outcome] | None]]:
     """Decode two shards ahead of the one that is written, so that memory stays bounded.
 
@@ -333,8 +336,8 @@ def _ahead(
             elif shard is not None:
                 members = shard[2]
                 calls = [
-                    processes.submit(outcomes, decode, members[start : start + _CASES_A_CALL])
-                    for start in range(0, len(members), _CASES_A_CALL)
+                    processes.submit(outcomes, decode, members[start : start + cases_a_call])
+                    for start in range(0, len(members), cases_a_call)
                 ]
                 waiting.append((shard, calls))
             if waiting and (len(waiting) > 2 or shard is None):
