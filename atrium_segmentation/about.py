@@ -1,6 +1,6 @@
 """What the atrium project says of its models."""
 
-from common.model_card import About
+from common.reporting.model_card import About
 
 ABOUT = About(
     model="A U-Net (Ronneberger et al. 2015) and an FCN-8 (Long et al. 2015), two-dimensional. "

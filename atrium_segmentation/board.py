@@ -18,16 +18,16 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
         settings: With ``board_pictures``.
 
     Returns:
-        A `common.board.Seen`, or None where no pictures are asked for.
+        A `common.training.tensorboard.Seen`, or None where no pictures are asked for.
     """
     import keras
     import numpy as np
 
-    from common.board import Seen, first_output
-    from common.figures import PREDICTION, TRUTH, pixels, sheet
-    from common.gifs import radiological
+    from common.reporting.figures import PREDICTION, TRUTH, pixels, sheet
+    from common.reporting.gifs import radiological
+    from common.reporting.orthogonal_views import draw_contours
     from common.scores.volumes import dice
-    from common.views import draw_contours
+    from common.training.tensorboard import Seen, first_output
 
     count, synthetic = settings.board_pictures, prepared.manifest["synthetic"]
     if not count:

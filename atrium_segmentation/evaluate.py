@@ -21,8 +21,8 @@ from typing import Any
 
 from atrium_segmentation import report
 from atrium_segmentation.config import PROJECT, EvaluateSettings, PrepareSettings
-from common.errors import UserError, run_script
-from common.settings import parse, show
+from common.base.errors import UserError, run_script
+from common.base.settings import parse, show
 
 
 def main() -> None:
@@ -30,8 +30,8 @@ def main() -> None:
     settings = parse(PROJECT, "evaluate", __doc__)
     show("Evaluate left atrium segmentation", settings)
 
-    from common import runs
-    from common.backend import start_tensorflow
+    from common.base.backend import start_tensorflow
+    from common.training import runs
 
     run = runs.open_run(PROJECT, settings)
     name, folder = runs.evaluation_folder(run, settings)
@@ -44,9 +44,9 @@ def main() -> None:
     from atrium_segmentation.page import write_page
     from atrium_segmentation.scores import mean_and_interval, scores_of, summary
     from atrium_segmentation.slices import whole_volumes
-    from common.artefacts import write_csv, write_json
-    from common.nifti import write_mask
-    from common.preparing import print_written
+    from common.base.files import write_csv, write_json
+    from common.imaging.nifti import write_mask
+    from common.records.preparing import print_written
 
     with runs.new_evaluation(folder, "masks", "gifs", "views") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
@@ -158,7 +158,7 @@ def _mean_shapes(run: Any) -> Any:
     """A function of a volume's shape (x, y, z) to the mean training shapes over it, labels."""
     import numpy as np
 
-    from common.grids import resample
+    from common.imaging.grids import resample
 
     means = np.load(run.folder / "mean_shape.npz")["means"]
     thresholds = run.fitted["mean_shape_thresholds"]

@@ -16,7 +16,7 @@ from atrium_segmentation.config import (
     PredictSettings,
     TrainSettings,
 )
-from common.errors import UserError
+from common.base.errors import UserError
 
 TITLES = {"fcn8": "FCN-8", "unet": "U-Net"}
 """The networks in the order in which they are shown, from left to right."""
@@ -59,7 +59,7 @@ def further_runs(run: Any, settings: EvaluateSettings | PredictSettings) -> list
     Raises:
         UserError: One was trained on another prepared set than ``run``.
     """
-    from common import runs
+    from common.training import runs
 
     members = []
     for folder in settings.ensemble:
@@ -97,7 +97,7 @@ def open_networks(
     Returns:
         By name, each run's model and what it was fitted to: ``neighbours``, ``planes``.
     """
-    from common import fitting
+    from common.training import fitting
 
     return {
         name: [
@@ -127,7 +127,7 @@ def segment(
     """
     import numpy as np
 
-    from common.nifti import to_grid
+    from common.imaging.nifti import to_grid
     from common.scores.volumes import largest_component
 
     said = np.mean(
@@ -185,7 +185,7 @@ def _said(model: Any, working: Any, plane: str, neighbours: int, settings: MaskS
     """A network's probabilities (z, y, x, channels) of a working volume (z, y, x) in a plane."""
     import numpy as np
 
-    from common import augment
+    from common.training import augment
 
     order = PLANES[plane]
     height, width = np.transpose(working, order).shape[1:]

@@ -15,11 +15,18 @@ from atrium_segmentation import report
 from atrium_segmentation.about import ABOUT
 from atrium_segmentation.config import PROJECT, EvaluateSettings
 from atrium_segmentation.networks import TITLES
-from common.artefacts import read_json
-from common.errors import run_script
-from common.examples import BEST, TYPICAL, WORST, examples_of
-from common.report import Page, Picture, Score, training_picture, write_again, write_report
-from common.tables import Table
+from common.base.errors import run_script
+from common.base.files import read_json
+from common.base.tables import Table
+from common.reporting.examples import BEST, TYPICAL, WORST, examples_of
+from common.reporting.html_report import (
+    Page,
+    Picture,
+    Score,
+    training_picture,
+    write_again,
+    write_report,
+)
 
 
 def write_page(run: Any, folder: Path) -> Path:

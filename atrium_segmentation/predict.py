@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from atrium_segmentation.config import PROJECT, PredictSettings
-from common.errors import UserError, run_script
-from common.settings import parse, show
+from common.base.errors import UserError, run_script
+from common.base.settings import parse, show
 
 
 def main() -> None:
@@ -28,11 +28,13 @@ def main() -> None:
 
     from atrium_segmentation.about import ABOUT
     from atrium_segmentation.networks import TITLES, further_runs
-    from common import inputs, predicting, runs
-    from common.artefacts import only_one
-    from common.model_card import model_hashes
-    from common.nifti import SUFFIXES, is_nifti
-    from common.preparing import print_written
+    from common.base.files import only_one
+    from common.imaging.nifti import SUFFIXES, is_nifti
+    from common.prediction import inputs
+    from common.prediction.predictions import begin
+    from common.records.preparing import print_written
+    from common.reporting.model_card import model_hashes
+    from common.training import runs
 
     run = runs.open_run(PROJECT, settings)
     members = [run, *further_runs(run, settings)]
@@ -41,9 +43,7 @@ def main() -> None:
     volumes = inputs.find_inputs(settings.inputs, "NIfTI", is_nifti, SUFFIXES, folder)
     with only_one(folder):
         others = [model_hashes(member.folder) for member in members[1:]]
-        predictions = predicting.begin(
-            folder, volumes, run, settings, network=network, ensemble=others
-        )
+        predictions = begin(folder, volumes, run, settings, network=network, ensemble=others)
         if predictions is None:
             return
         print(f"\n{len(volumes)} files; asked is {TITLES[network]}", flush=True)
@@ -56,16 +56,16 @@ def _predict(
     predictions: Any, members: Sequence[Any], network: str, settings: PredictSettings
 ) -> None:
     """Every volume that has no row yet: as train.py saw its own, as evaluate.py scores them."""
-    from common.backend import start_tensorflow
+    from common.base.backend import start_tensorflow
 
     start_tensorflow()
 
     import numpy as np
 
     from atrium_segmentation.networks import TITLES, open_networks, segment
-    from common.nifti import write_mask
+    from common.imaging.nifti import write_mask
+    from common.reporting.orthogonal_views import views_picture
     from common.scores.volumes import volume_ml
-    from common.views import views_picture
 
     run = members[0]
     models = open_networks(members, [network])[network]
@@ -112,7 +112,7 @@ def read_unlabelled(path: Path, spacing_mm: Sequence[float]) -> dict[str, Any]:
         percentiles,
         working_spacing,
     )
-    from common.nifti import read_volume, resample_volume
+    from common.imaging.nifti import read_volume, resample_volume
 
     volume = read_volume(path)
     ends = percentiles(volume.voxels, SHOWN_PERCENTILES)

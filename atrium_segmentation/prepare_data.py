@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from atrium_segmentation.config import PROJECT, PrepareSettings
-from common.errors import run_script
-from common.settings import parse, show
+from common.base.errors import run_script
+from common.base.settings import parse, show
 
 VOLUMES_A_SHARD = 8
 
@@ -42,10 +42,11 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
     Returns:
         The prepared folder.
     """
-    from common import preparing, records
-    from common.artefacts import only_one
-    from common.checks import DatasetCheck
-    from common.decathlon import index_volumes
+    from common.base.files import only_one
+    from common.datasets.decathlon import index_volumes
+    from common.records import preparing
+    from common.records.findings import DatasetCheck
+    from common.records.shards import finish
 
     show("Prepare volumes for left atrium segmentation", settings)
     source = preparing.find_source(PROJECT, settings)
@@ -91,7 +92,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         files = [*left["path"], *left["mask_path"]]
         check.tell(cases)
         disk = preparing.print_disk(source.folder, files, shards)
-        records.finish(
+        finish(
             folder,
             {
                 **preparing.manifest(PROJECT, source, key, decides, cases, shards, disk),
@@ -127,10 +128,10 @@ def decode_case(
     """
     import numpy as np
 
-    from common.decoding import REMARK
-    from common.errors import UnusableError
-    from common.nifti import read_mask, read_volume, resample_mask, resample_volume
-    from common.splits import TRAIN
+    from common.base.errors import UnusableError
+    from common.datasets.splits import TRAIN
+    from common.imaging.nifti import read_mask, read_volume, resample_mask, resample_volume
+    from common.records.outcomes import REMARK
 
     volume = read_volume(source / job["path"])
     if volume.voxels.min() == volume.voxels.max():

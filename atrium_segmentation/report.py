@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from atrium_segmentation.networks import TITLES
-from common.examples import Example, worst_typical_best
+from common.base.tables import MISSING, Table, print_table
+from common.reporting.examples import Example, worst_typical_best
 from common.results import with_interval
-from common.tables import MISSING, Table, print_table
 
 ROWS = (
     ("Dice", "dice", 3),
@@ -34,7 +34,7 @@ def draw_scores(folder: Path, cases: Sequence[Mapping[str, Any]], synthetic: boo
         cases: The rows of metrics.json, a case each.
         synthetic: Whether the data was made up.
     """
-    from common.charts import agreement_picture, cases_picture
+    from common.reporting.charts import agreement_picture, cases_picture
 
     networks = networks_of(cases)
 
@@ -70,9 +70,9 @@ def draw_cases(
     import numpy as np
     from tqdm import tqdm
 
-    from common.gifs import Panel, write_gif
-    from common.nifti import read_volume
-    from common.views import views_picture
+    from common.imaging.nifti import read_volume
+    from common.reporting.gifs import Panel, write_gif
+    from common.reporting.orthogonal_views import views_picture
 
     networks = networks_of(cases)
     drawn = worst_typical_best([row[networks[0]]["dice"] for row in cases], pictures)

@@ -21,7 +21,7 @@ def volumes(prepared: Any, splits: list[str]) -> Any:
     """
     import tensorflow as tf
 
-    from common import pipeline
+    from common.training import pipeline
 
     features = {
         "case": tf.io.FixedLenFeature((), tf.string),
@@ -107,7 +107,7 @@ def training_data(
     """
     import tensorflow as tf
 
-    from common import augment, pipeline
+    from common.training import augment, pipeline
 
     ranges = augment.Ranges(
         rotation_degrees=settings.rotation_degrees,

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from atrium_segmentation.config import PROJECT, TrainSettings
-from common.errors import run_script
-from common.settings import parse, show
+from common.base.errors import run_script
+from common.base.settings import parse, show
 
 MEAN_SHAPE_GRID = (48, 64, 64)
 """Voxels (z, y, x) over a volume's extent on which the baseline's mean shape is kept."""
@@ -33,12 +33,12 @@ def main() -> None:
     from atrium_segmentation import slices
     from atrium_segmentation.board import seen
     from atrium_segmentation.networks import build
-    from common import fitting, runs
-    from common.artefacts import only_one
-    from common.backend import start_tensorflow
-    from common.precision import set_precision
-    from common.preparing import print_written
-    from common.splits import training_splits
+    from common.base.backend import start_tensorflow
+    from common.base.files import only_one
+    from common.datasets.splits import training_splits
+    from common.records.preparing import print_written
+    from common.training import fitting, runs
+    from common.training.precision import set_precision
 
     prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
     run = runs.run_folder(PROJECT, settings, prepared)
@@ -120,7 +120,7 @@ def _classes_of(prepared: Any) -> int:
 
 def _losses(settings: TrainSettings, classes: int, outputs: int) -> dict[str, Any]:
     """The loss and the metric; of further outputs the loss, each half of the finer one's."""
-    from common.losses import Dice, segmentation_loss
+    from common.training.losses import Dice, segmentation_loss
 
     loss, metrics = segmentation_loss(settings.loss, classes), [Dice(classes)]
     if outputs == 1:
@@ -137,8 +137,8 @@ def _fit_mean_shapes(run: Path, prepared: Any, splits: Sequence[str]) -> list[fl
     import numpy as np
 
     from atrium_segmentation import slices
-    from common.artefacts import whole_file
-    from common.grids import resample
+    from common.base.files import whole_file
+    from common.imaging.grids import resample
     from common.scores.volumes import dice
 
     masks = [one["mask"] for one in slices.volumes(prepared, list(splits)).as_numpy_iterator()]

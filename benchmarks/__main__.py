@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 
 from benchmarks.measuring import MissingError, Options, Row, find_torch_python
-from common.artefacts import ROOT
-from common.errors import UserError, run_script
+from common.base.errors import UserError, run_script
+from common.base.files import ROOT
 
 PARTS = (
     *("start", "dicom", "nifti", "disk", "reading", "steps", "waiting"),

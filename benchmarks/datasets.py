@@ -36,8 +36,8 @@ def films(options: Options) -> list[Path]:
     from pydicom import uid
     from pydicom.encaps import encapsulate
 
-    from common.artefacts import write_bytes
-    from common.dicom import read_radiograph
+    from common.base.files import write_bytes
+    from common.imaging.dicom import read_radiograph
 
     folder = options.work / "films"
     made = sorted(folder.glob("*.dcm"))
@@ -74,8 +74,8 @@ def volumes(options: Options) -> tuple[list[Path], list[Path]]:
     import nibabel as nib
     import numpy as np
 
-    from common.artefacts import write_bytes
-    from common.grids import resample, resample_labels
+    from common.base.files import write_bytes
+    from common.imaging.grids import resample, resample_labels
 
     folder, source = options.work / "volumes", sample(options)["atrium"]
     images, masks = folder / "imagesTr", folder / "labelsTr"
@@ -113,7 +113,7 @@ def prepared(options: Options, project: str, *settings: str) -> Path:
     import subprocess
     import sys
 
-    from common.artefacts import ROOT, key_of
+    from common.base.files import ROOT, key_of
 
     source = sample(options)["atrium" if project.startswith("atrium") else "chest"]
     folder = options.work / f"{project}-{key_of(settings)[:8]}"

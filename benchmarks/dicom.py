@@ -18,7 +18,7 @@ STORED = 224
 
 def rows(options: Options) -> Iterator[Row]:
     """Images a second for each core, and for all cores."""
-    from common.processes import each
+    from common.base.processes import each
 
     cores = os.cpu_count() or 1
     count, few = options.size(4800, 96), options.size(200, 48)
@@ -52,7 +52,7 @@ def rows(options: Options) -> Iterator[Row]:
 
 def ours(files: list[Path], work: Path) -> None:
     """As prepare_data.py does it, from files to shards."""
-    from common import records
+    from common.records import shards
     from pneumonia_classification.prepare_data import decode_case
 
     folder = work / "ours"
@@ -62,7 +62,7 @@ def ours(files: list[Path], work: Path) -> None:
     size = {"rows": datasets.SIDE, "columns": datasets.SIDE}
     cases = [{"case": file.stem, "path": file.name, **case, **size} for file in files]
     decode = partial(decode_case, source=files[0].parent, folder=folder, side=STORED, stretch=False)
-    _, left_out = records.write_shards(folder, cases, decode, 512, 0)
+    _, left_out = shards.write_shards(folder, cases, decode, 512, 0)
     if left_out:
         raise RuntimeError(f"{len(left_out)} films were not read: {next(iter(left_out.values()))}")
 

@@ -19,7 +19,7 @@ def rows(options: Options) -> Iterator[Row]:
     from PIL import Image
 
     from benchmarks.dicom import STORED, ours
-    from common.stored_images import stored_image, stored_pixels
+    from common.records.stored_images import stored_image, stored_pixels
 
     files, work = datasets.films(options), options.work / "disk"
     work.mkdir(exist_ok=True)

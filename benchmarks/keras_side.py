@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from common.backend import start_tensorflow
-from common.precision import set_precision
+from common.base.backend import start_tensorflow
+from common.training.precision import set_precision
 
 SIDE, SLICE, CHANNELS = 224, 96, 5
 """Sides of films and slices in pixels, and slices seen as channels, as --preset cpu has them."""
@@ -51,9 +51,9 @@ def fit(folder: str, name: str, steps: str, of: str) -> None:
     import keras
     import tensorflow as tf
 
+    from common.datasets.splits import training_splits
     from common.models.fused import fuse_batch_normalization
-    from common.records import open_prepared
-    from common.splits import training_splits
+    from common.records.shards import open_prepared
 
     project = importlib.import_module(f"{name}.config").PROJECT
     settings = dataclasses.replace(project.presets["cpu"].train, epochs=_FOR_EVER)

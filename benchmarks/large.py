@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks import datasets
 from benchmarks.measuring import Options, Row
-from common.artefacts import ROOT
+from common.base.files import ROOT
 
 COUNTS = (1000, 5000, 26_684)
 MOST_GIB = 2.0
@@ -96,12 +96,12 @@ def read_epochs(folder: Path) -> None:
     """Read what train.py --preset cpu reads in some epochs, every batch of it."""
     import dataclasses
 
-    from common.backend import start_tensorflow
+    from common.base.backend import start_tensorflow
 
     start_tensorflow()
 
-    from common.records import open_prepared
-    from common.splits import training_splits
+    from common.datasets.splits import training_splits
+    from common.records.shards import open_prepared
     from pneumonia_classification.config import PROJECT
     from pneumonia_classification.train import training_data
 

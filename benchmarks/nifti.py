@@ -15,7 +15,7 @@ SPACING_MM = (1.25, 1.25, 1.25)
 
 def rows(options: Options) -> Iterator[Row]:
     """Volumes a second, an image and its mask each, on all cores."""
-    from common.processes import each
+    from common.base.processes import each
 
     count = options.size(96, 16)
     work, (images, masks) = options.work / "nifti", datasets.volumes(options)
@@ -44,7 +44,7 @@ def rows(options: Options) -> Iterator[Row]:
 def ours(names: list[str], work: Path) -> None:
     """As prepare_data.py does it, from files to shards."""
     from atrium_segmentation.prepare_data import VOLUMES_A_SHARD, decode_case
-    from common import records
+    from common.records import shards
 
     folder = work / "ours"
     shutil.rmtree(folder, ignore_errors=True)
@@ -56,7 +56,7 @@ def ours(names: list[str], work: Path) -> None:
     ]
     labels = {0: "background", 1: "left atrium"}
     decode = partial(decode_case, source=work, labels=labels, spacing_mm=SPACING_MM)
-    _, left_out = records.write_shards(folder, cases, decode, VOLUMES_A_SHARD, 0)
+    _, left_out = shards.write_shards(folder, cases, decode, VOLUMES_A_SHARD, 0)
     if left_out:
         raise RuntimeError(f"volumes were not read: {next(iter(left_out.values()))}")
 

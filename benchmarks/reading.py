@@ -26,9 +26,9 @@ def rows(options: Options) -> Iterator[Row]:
     import numpy as np
     import tensorflow as tf
 
-    from common.backend import start_tensorflow
-    from common.records import open_prepared
-    from common.splits import training_splits
+    from common.base.backend import start_tensorflow
+    from common.datasets.splits import training_splits
+    from common.records.shards import open_prepared
     from pneumonia_classification.config import TrainSettings
     from pneumonia_classification.train import training_data
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 
 from benchmarks.measuring import Options, Row, in_turn, timed
-from common.artefacts import ROOT
+from common.base.files import ROOT
 
 SECONDS = 0.5
 _NAMES = ("prepare_data", "train", "evaluate", "predict")

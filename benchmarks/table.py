@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import Row
-from common.artefacts import read_json, versions, whole_file, write_json
+from common.base.files import read_json, versions, whole_file, write_json
 
 _COLUMNS = ("stage", "ours", "other", "unit", "ratio", "target", "reached", "against")
 

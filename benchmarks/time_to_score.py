@@ -31,8 +31,8 @@ import numpy as np
 from atrium_segmentation.config import PROJECT
 from benchmarks import table
 from benchmarks.measuring import Row, find_torch_python
-from common.artefacts import ROOT, key_of, write_json
-from common.errors import UserError, run_script
+from common.base.errors import UserError, run_script
+from common.base.files import ROOT, key_of, write_json
 from common.scores.intervals import ci95_of_mean
 
 
@@ -142,10 +142,10 @@ def train_ours(folder: Path, minutes: Sequence[float], split: str) -> list[list[
 
     from atrium_segmentation import networks, slices
     from atrium_segmentation.train import _losses
+    from common.datasets.splits import training_splits
     from common.models.fused import fuse_batch_normalization
-    from common.precision import set_precision
-    from common.records import open_prepared
-    from common.splits import training_splits
+    from common.records.shards import open_prepared
+    from common.training.precision import set_precision
 
     settings = dataclasses.replace(PROJECT.presets["cpu"].train, epochs=1_000_000)
     prepared = open_prepared(folder, PROJECT.name)
@@ -212,8 +212,8 @@ def dice(truth: np.ndarray, predicted: np.ndarray) -> float:
 def _export(folder: Path, file: Path, split: str) -> list[str]:
     """The working volumes as arrays, for a process without TensorFlow; the cases to be scored."""
     from atrium_segmentation import slices
-    from common.records import open_prepared
-    from common.splits import training_splits
+    from common.datasets.splits import training_splits
+    from common.records.shards import open_prepared
 
     prepared = open_prepared(folder, PROJECT.name)
     train, _ = training_splits(prepared.splits, 0)

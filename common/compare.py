@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.artefacts import read_json, write_text
-from common.errors import UserError, run_script
+from common.base.errors import UserError, run_script
+from common.base.files import read_json, write_text
+from common.base.tables import MISSING, Table, print_table
 from common.results import score_rows, with_interval
-from common.tables import MISSING, Table, print_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +54,7 @@ def main() -> None:
     """Print the comparison, and write its page where one is asked for."""
     asked = _arguments()
 
-    from common.runs import name_of_data
+    from common.training.runs import name_of_data
 
     runs = [open_evaluation(folder, asked.split) for folder in asked.runs]
     refuse_others(runs)
@@ -67,7 +67,7 @@ def main() -> None:
     for table in tables:
         print_table(table)
     if asked.output:
-        from common.report import render
+        from common.reporting.html_report import render
 
         page = render("compare.html.j2", metrics=metrics, runs=runs, tables=tables)
         write_text(asked.output, page)

@@ -23,14 +23,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.artefacts import whole_file
-from common.errors import UserError, run_script
+from common.base.errors import UserError, run_script
+from common.base.files import whole_file
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
 
-    from common.runs import Run
+    from common.training.runs import Run
 
 FORMATS = ("saved_model", "onnx", "litert")
 
@@ -57,9 +57,9 @@ def main() -> None:
     parser.add_argument("--format", nargs="+", choices=FORMATS, default=["saved_model"])
     asked = parser.parse_args()
 
-    from common.backend import start_tensorflow
-    from common.model_card import model_hashes
-    from common.runs import read_run
+    from common.base.backend import start_tensorflow
+    from common.reporting.model_card import model_hashes
+    from common.training.runs import read_run
 
     run = read_run(asked.run)
     for name in asked.format:
@@ -68,7 +68,7 @@ def main() -> None:
             raise UserError(f"--format {name}: needs another package: pip install {packages}")
     start_tensorflow()
 
-    from common.fitting import load_model
+    from common.training.fitting import load_model
 
     images, source = check_images(run)
     for file in model_hashes(run.folder):
@@ -82,7 +82,7 @@ def main() -> None:
 
 def check_images(run: Run) -> tuple[np.ndarray | None, str]:
     """Images (n, side, side, channels) float32 of a run's own data, and in words whence."""
-    from common.records import open_prepared
+    from common.records.shards import open_prepared
 
     project = run.config["project"]
     try:

@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.artefacts import read_json
-from common.errors import UserError, run_script
-from common.tables import MISSING, Table, print_table
+from common.base.errors import UserError, run_script
+from common.base.files import read_json
+from common.base.tables import MISSING, Table, print_table
 
 
 def with_interval(

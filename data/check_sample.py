@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import UserError, run_script
+from common.base.errors import UserError, run_script
 from data.chest_dataset import HEARTS, IMAGES, LABELS
 from data.make_sample import ATRIUM, CHEST, DEFAULT_FOLDER
 

@@ -21,7 +21,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from common.artefacts import whole_file, write_csv
+from common.base.files import whole_file, write_csv
 from data.chest_findings import draw_findings
 from data.shapes import Map
 from data.synthetic_chest import FILM_SIZE, Film, Patient, draw_patient, draw_pose, render

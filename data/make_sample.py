@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from common.artefacts import (
+from common.base.errors import UserError, run_script
+from common.base.files import (
     ROOT,
     key_of,
     only_one,
@@ -24,8 +25,7 @@ from common.artefacts import (
     write_bytes,
     write_json,
 )
-from common.errors import UserError, run_script
-from common.processes import each
+from common.base.processes import each
 
 VERSION = 4
 """Raised when the generator draws something else, so that an older sample is made again."""

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from common.artefacts import ROOT, read_json, whole_file
-from common.errors import UserError, run_script
-from common.examples import BEST, examples_of
+from common.base.errors import UserError, run_script
+from common.base.files import ROOT, read_json, whole_file
+from common.reporting.examples import BEST, examples_of
 
 DEMO = ROOT / "runs" / "SYNTHETIC-demo"
 PREPARED = ROOT / "data" / "prepared"
@@ -64,8 +64,8 @@ def _shrink(source: Path, name: str, width: int = 640) -> None:
 
 
 def _sample_sheet() -> None:
-    from common.dicom import read_radiograph
-    from common.figures import film_sheet
+    from common.imaging.dicom import read_radiograph
+    from common.reporting.figures import film_sheet
 
     folder = ROOT / "data" / "synthetic" / "SYNTHETIC-rsna"
     cases = read_json(PREPARED / "SYNTHETIC-pneumonia_classification" / "manifest.json")
@@ -80,9 +80,9 @@ def _sample_sheet() -> None:
 def _atrium(run: Path) -> None:
     from atrium_segmentation.networks import TITLES
     from atrium_segmentation.slices import whole_volumes
-    from common.gifs import Panel, write_gif
-    from common.nifti import read_volume
-    from common.records import open_prepared
+    from common.imaging.nifti import read_volume
+    from common.records.shards import open_prepared
+    from common.reporting.gifs import Panel, write_gif
 
     prepared = open_prepared(Path(read_json(run / "config.json")["prepared"]), run.name)
     volume = next(iter(whole_volumes(prepared, ["test"])))

@@ -1,6 +1,6 @@
 """What the heart project says of its models."""
 
-from common.model_card import About
+from common.reporting.model_card import About
 
 ABOUT = About(
     model="A ResNet50 (He et al. 2016) with four outputs. It sees one chest film, scaled into a "

@@ -17,14 +17,14 @@ def seen(films: Any, side: int, settings: TrainSettings, synthetic: bool) -> Any
         synthetic: Whether the data was made up.
 
     Returns:
-        A `common.board.Seen`, or None where no pictures are asked for.
+        A `common.training.tensorboard.Seen`, or None where no pictures are asked for.
     """
     import keras
     import numpy as np
 
-    from common.board import Seen, first_output
-    from common.figures import PREDICTION, TRUTH, draw_box, pixels, sheet
+    from common.reporting.figures import PREDICTION, TRUTH, draw_box, pixels, sheet
     from common.scores.boxes import iou
+    from common.training.tensorboard import Seen, first_output
 
     count = settings.board_pictures
     if not count:

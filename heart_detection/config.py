@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from common.settings import (
+from common.base.settings import (
     Preset,
     Project,
     Shared,

@@ -17,8 +17,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from common.errors import run_script
-from common.settings import parse, show
+from common.base.errors import run_script
+from common.base.settings import parse, show
 from heart_detection.config import PROJECT, EvaluateSettings, PrepareSettings
 from heart_detection.prepare_data import BOX
 
@@ -28,8 +28,8 @@ def main() -> None:
     settings = parse(PROJECT, "evaluate", __doc__)
     show("Evaluate a heart detector", settings)
 
-    from common import runs
-    from common.backend import start_tensorflow
+    from common.base.backend import start_tensorflow
+    from common.training import runs
 
     run = runs.open_run(PROJECT, settings)
     name, folder = runs.evaluation_folder(run, settings)
@@ -37,13 +37,13 @@ def main() -> None:
 
     import numpy as np
 
-    from common import fitting
-    from common.artefacts import write_csv, write_json
-    from common.examples import worst_typical_best
-    from common.letterbox import Letterbox
-    from common.pipeline import stored_films
-    from common.preparing import print_written
+    from common.base.files import write_csv, write_json
+    from common.imaging.letterbox import Letterbox
+    from common.records.preparing import print_written
+    from common.reporting.examples import worst_typical_best
     from common.scores.boxes import box_scores, iou, scores_by_group
+    from common.training import fitting
+    from common.training.pipeline import stored_films
     from heart_detection import report
     from heart_detection.inference import predict_boxes
     from heart_detection.page import write_page

@@ -17,8 +17,8 @@ def predict_boxes(model: Any, images: Any, batch_size: int, flip: bool, moves: b
     """
     import numpy as np
 
-    from common import augment
-    from common.letterbox import mirrored
+    from common.imaging.letterbox import mirrored
+    from common.training import augment
 
     def predict(shown: Any) -> Any:
         return model.predict(shown, batch_size, verbose=0)

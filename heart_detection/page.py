@@ -11,12 +11,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common.artefacts import read_json
-from common.errors import run_script
-from common.examples import BEST, TYPICAL, WORST, examples_of
-from common.report import Page, Picture, Score, training_picture, write_again, write_report
+from common.base.errors import run_script
+from common.base.files import read_json
+from common.base.tables import Table
+from common.reporting.examples import BEST, TYPICAL, WORST, examples_of
+from common.reporting.html_report import (
+    Page,
+    Picture,
+    Score,
+    training_picture,
+    write_again,
+    write_report,
+)
 from common.scores.boxes import EDGES
-from common.tables import Table
 from heart_detection import report
 from heart_detection.about import ABOUT
 from heart_detection.config import PROJECT, EvaluateSettings

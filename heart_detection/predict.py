@@ -14,8 +14,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from common.errors import run_script
-from common.settings import parse, show
+from common.base.errors import run_script
+from common.base.settings import parse, show
 from heart_detection.config import PROJECT, PredictSettings
 from heart_detection.prepare_data import BOX
 
@@ -27,17 +27,19 @@ def main() -> None:
     settings = parse(PROJECT, "predict", __doc__)
     show("Predict the box of the heart on chest films", settings)
 
-    from common import inputs, predicting, runs
-    from common.artefacts import only_one
-    from common.dicom_file import SUFFIXES, is_dicom
-    from common.preparing import print_written
+    from common.base.files import only_one
+    from common.imaging.dicom_file import SUFFIXES, is_dicom
+    from common.prediction import inputs
+    from common.prediction.predictions import begin
+    from common.records.preparing import print_written
+    from common.training import runs
     from heart_detection.about import ABOUT
 
     run = runs.open_run(PROJECT, settings)
     folder = settings.output or run.folder / "predictions"
     films = inputs.find_inputs(settings.inputs, "DICOM", is_dicom, SUFFIXES, folder)
     with only_one(folder):
-        predictions = predicting.begin(folder, films, run, settings)
+        predictions = begin(folder, films, run, settings)
         if predictions is None:
             return
         print(f"\n{len(films)} files", flush=True)
@@ -48,13 +50,13 @@ def main() -> None:
 
 def _predict(predictions: Any, run: Any, settings: PredictSettings) -> None:
     """Every film that has no row yet: as train.py saw its films, as evaluate.py scores them."""
-    from common.backend import start_tensorflow
+    from common.base.backend import start_tensorflow
 
     start_tensorflow()
 
-    from common import fitting
-    from common.figures import box_picture
-    from common.stored_images import model_inputs, stored_film, stored_pixels
+    from common.records.stored_images import model_inputs, stored_film, stored_pixels
+    from common.reporting.figures import box_picture
+    from common.training import fitting
     from heart_detection.inference import predict_boxes
 
     model = fitting.load_model(run.folder / "model.keras")

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError, run_script
-from common.settings import parse, show
+from common.base.errors import UserError, run_script
+from common.base.settings import parse, show
 from heart_detection.config import PROJECT, PrepareSettings
 
 CASES_A_SHARD = 512
@@ -39,10 +39,11 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
     Returns:
         The prepared folder.
     """
-    from common import preparing, records
-    from common.artefacts import only_one
-    from common.checks import DatasetCheck, sizes_of
-    from common.rsna import index_heart
+    from common.base.files import only_one
+    from common.datasets.rsna import index_heart
+    from common.records import preparing
+    from common.records.findings import DatasetCheck, sizes_of
+    from common.records.shards import finish
 
     show("Prepare radiographs for heart detection", settings)
     source = preparing.find_source(PROJECT, settings)
@@ -91,7 +92,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         sheet = [_draw_copies(folder, jobs, decode, source.synthetic)] if copies else []
         check.tell(cases)
         disk = preparing.print_disk(source.folder, list(left["path"]), shards)
-        records.finish(
+        finish(
             folder,
             preparing.manifest(PROJECT, source, key, decides, cases, shards, disk),
         )
@@ -115,9 +116,9 @@ def decode_case(job: Mapping[str, Any], source: Path, side: int) -> dict[str, An
     """
     import numpy as np
 
-    from common.copies import imgaug_copy
-    from common.letterbox import Letterbox
-    from common.stored_images import png, stored_image, stored_pixels
+    from common.imaging.letterbox import Letterbox
+    from common.records.offline_copies import imgaug_copy
+    from common.records.stored_images import png, stored_image, stored_pixels
 
     encoded = stored_image(source / job["path"], side)
     square = Letterbox(job["rows"], job["columns"], side)
@@ -133,8 +134,8 @@ def decode_case(job: Mapping[str, Any], source: Path, side: int) -> dict[str, An
 
 def _draw_copies(folder: Path, jobs: Any, decode: Any, synthetic: bool) -> Path:
     """A sheet of copies with their boxes, so that a box that was moved wrongly is seen."""
-    from common.figures import film_sheet
-    from common.stored_images import stored_pixels
+    from common.records.stored_images import stored_pixels
+    from common.reporting.figures import film_sheet
 
     shown = []
     for job in [job for job in jobs if job["copy"]][:SHOWN_COPIES]:

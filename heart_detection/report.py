@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.examples import Example
+from common.base.tables import Table, print_table
+from common.reporting.examples import Example
 from common.results import score, share, with_interval
-from common.tables import Table, print_table
 
 GROUPS = {"per_view": "view", "per_sex": "sex"}
 HISTOGRAM = "iou_histogram.png"
@@ -16,7 +16,7 @@ HISTOGRAM = "iou_histogram.png"
 
 def draw_scores(folder: Path, ious: Any, of_mean_box: Any, synthetic: bool) -> None:
     """Draw the IoUs (n,) of the model beside those of the mean box."""
-    from common.charts import histogram_picture
+    from common.reporting.charts import histogram_picture
 
     label = "IoU with the true box; the baseline is the mean box of training"
     histogram_picture(folder / HISTOGRAM, ious, of_mean_box, label, synthetic)
@@ -46,7 +46,7 @@ def draw_cases(
     """
     import numpy as np
 
-    from common.figures import box_picture
+    from common.reporting.figures import box_picture
 
     examples = []
     for rank, (i, kind) in enumerate(drawn.items(), start=1):

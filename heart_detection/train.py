@@ -15,8 +15,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from common.errors import run_script
-from common.settings import parse, show
+from common.base.errors import run_script
+from common.base.settings import parse, show
 from heart_detection.config import PROJECT, TrainSettings
 
 
@@ -25,12 +25,12 @@ def main() -> None:
     settings = parse(PROJECT, "train", __doc__)
     show("Train a ResNet50 to detect the heart", settings)
 
-    from common import fitting, runs
-    from common.artefacts import only_one
-    from common.backend import start_tensorflow
-    from common.precision import set_precision
-    from common.preparing import copies_of, print_written
-    from common.splits import training_splits
+    from common.base.backend import start_tensorflow
+    from common.base.files import only_one
+    from common.datasets.splits import training_splits
+    from common.records.preparing import copies_of, print_written
+    from common.training import fitting, runs
+    from common.training.precision import set_precision
     from heart_detection.board import seen
 
     prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
@@ -94,7 +94,7 @@ def training_data(
     """
     import tensorflow as tf
 
-    from common import augment, pipeline
+    from common.training import augment, pipeline
 
     ranges = augment.Ranges(
         rotation_degrees=settings.rotation_degrees,
@@ -126,7 +126,7 @@ def training_data(
 
 def images_and_boxes(prepared: Any, splits: list[str], side: int) -> Any:
     """Every record once, in order: ``image`` (side, side, 1) 0..255, ``box`` (4,), ``case``."""
-    from common import pipeline
+    from common.training import pipeline
 
     return pipeline.radiographs(prepared, splits, side, "box", 4)
 
@@ -140,13 +140,13 @@ def _build(side: int, weights: str, settings: TrainSettings) -> Any:
 
 
 def _loss(settings: TrainSettings) -> Any:
-    from common.losses import box_loss
+    from common.training.losses import box_loss
 
     return box_loss(settings.loss)
 
 
 def _metrics() -> list[Any]:
-    from common.losses import iou
+    from common.training.losses import iou
 
     return [iou]
 

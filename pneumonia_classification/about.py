@@ -1,6 +1,6 @@
 """What the pneumonia project says of its models."""
 
-from common.model_card import About
+from common.reporting.model_card import About
 
 ABOUT = About(
     model="A ResNet50 (He et al. 2016) with one sigmoid output. It sees one chest film, scaled "

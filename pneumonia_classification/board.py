@@ -18,15 +18,15 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
         settings: With ``board_pictures``.
 
     Returns:
-        A `common.board.Seen`, or None where no pictures are asked for.
+        A `common.training.tensorboard.Seen`, or None where no pictures are asked for.
     """
     import keras
     import numpy as np
 
-    from common.board import Seen, first_output
-    from common.explain import gradcam
-    from common.figures import TRUTH, draw_heat, pixels, sheet
-    from common.pipeline import stored_films
+    from common.explaining.gradcam import gradcam
+    from common.reporting.figures import TRUTH, draw_heat, pixels, sheet
+    from common.training.pipeline import stored_films
+    from common.training.tensorboard import Seen, first_output
 
     count, synthetic = settings.board_pictures, prepared.manifest["synthetic"]
     if not count:

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common.errors import run_script
-from common.settings import parse, show
+from common.base.errors import run_script
+from common.base.settings import parse, show
 from pneumonia_classification.config import PROJECT, EvaluateSettings, PrepareSettings
 
 
@@ -26,17 +26,17 @@ def main() -> None:
     settings = parse(PROJECT, "evaluate", __doc__)
     show("Evaluate a pneumonia classifier", settings)
 
-    from common import runs
-    from common.backend import start_tensorflow
+    from common.base.backend import start_tensorflow
+    from common.training import runs
 
     run = runs.open_run(PROJECT, settings)
     name, folder = runs.evaluation_folder(run, settings)
     start_tensorflow()
 
-    from common.artefacts import write_csv, write_json
-    from common.pipeline import stored_films
-    from common.preparing import print_written
+    from common.base.files import write_csv, write_json
+    from common.records.preparing import print_written
     from common.scores import classification
+    from common.training.pipeline import stored_films
     from pneumonia_classification import inference, report
     from pneumonia_classification.page import write_page
     from pneumonia_classification.train import predict
@@ -148,16 +148,16 @@ def _explain(
     """Grad-CAM of some cases, (cases, side, side), and what it scores against their boxes."""
     import numpy as np
 
-    from common import explain
+    from common.explaining import gradcam
 
     maps = anew = np.zeros((0, side, side), np.float32)
     if len(cases):
         films = films_of(list(cases["case"]), side)
         images = np.stack([films[case] for case in cases["case"]])[..., None]
-        maps = explain.gradcam(model, images, settings.gradcam_layer)
-        anew = explain.gradcam(explain.randomised(model), images, settings.gradcam_layer)
-    game = explain.pointing_game(maps, list(cases["boxes"]), list(cases["patient"]), settings.seed)
-    return maps, {**game, "likeness_to_random_weights": explain.likeness(maps, anew)}
+        maps = gradcam.gradcam(model, images, settings.gradcam_layer)
+        anew = gradcam.gradcam(gradcam.randomised(model), images, settings.gradcam_layer)
+    game = gradcam.pointing_game(maps, list(cases["boxes"]), list(cases["patient"]), settings.seed)
+    return maps, {**game, "likeness_to_random_weights": gradcam.likeness(maps, anew)}
 
 
 def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:

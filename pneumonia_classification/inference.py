@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from common.errors import UserError
+from common.base.errors import UserError
 from pneumonia_classification.config import DecisionSettings
 
 
@@ -31,7 +31,7 @@ def open_model(run: Any, settings: DecisionSettings) -> Any:
     Raises:
         UserError: It cannot be loaded, or has no layer of the name that Grad-CAM is to look at.
     """
-    from common import fitting
+    from common.training import fitting
 
     model = fitting.load_model(run.folder / "model.keras")
     if settings.gradcam_layer not in [layer.name for layer in model.layers]:

@@ -11,12 +11,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common.artefacts import read_json
-from common.errors import run_script
-from common.examples import examples_of
-from common.report import Page, Picture, Score, training_picture, write_again, write_report
+from common.base.errors import run_script
+from common.base.files import read_json
+from common.base.tables import Table
+from common.reporting.examples import examples_of
+from common.reporting.html_report import (
+    Page,
+    Picture,
+    Score,
+    training_picture,
+    write_again,
+    write_report,
+)
 from common.results import score
-from common.tables import Table
 from pneumonia_classification import report
 from pneumonia_classification.about import ABOUT
 from pneumonia_classification.config import PROJECT, EvaluateSettings

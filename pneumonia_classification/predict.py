@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common.errors import run_script
-from common.settings import parse, show
+from common.base.errors import run_script
+from common.base.settings import parse, show
 from pneumonia_classification.config import PROJECT, PredictSettings
 
 COLUMNS = ("probability", "calibrated", "predicted", "picture")
@@ -27,10 +27,12 @@ def main() -> None:
     settings = parse(PROJECT, "predict", __doc__)
     show("Predict pneumonia on chest films", settings)
 
-    from common import inputs, predicting, runs
-    from common.artefacts import only_one
-    from common.dicom_file import SUFFIXES, is_dicom
-    from common.preparing import print_written
+    from common.base.files import only_one
+    from common.imaging.dicom_file import SUFFIXES, is_dicom
+    from common.prediction import inputs
+    from common.prediction.predictions import begin
+    from common.records.preparing import print_written
+    from common.training import runs
     from pneumonia_classification import inference
     from pneumonia_classification.about import ABOUT
 
@@ -39,7 +41,7 @@ def main() -> None:
     films = inputs.find_inputs(settings.inputs, "DICOM", is_dicom, SUFFIXES, folder)
     decision = inference.decision(run, settings)
     with only_one(folder):
-        predictions = predicting.begin(folder, films, run, settings, decision=vars(decision))
+        predictions = begin(folder, films, run, settings, decision=vars(decision))
         if predictions is None:
             return
         print(
@@ -54,13 +56,13 @@ def main() -> None:
 
 def _predict(predictions: Any, run: Any, decision: Any, settings: PredictSettings) -> None:
     """Every film that has no row yet: as train.py saw its films, as evaluate.py scores them."""
-    from common.backend import start_tensorflow
+    from common.base.backend import start_tensorflow
 
     start_tensorflow()
 
-    from common.explain import gradcam
+    from common.explaining.gradcam import gradcam
+    from common.records.stored_images import model_inputs, stored_film
     from common.scores.classification import with_temperature
-    from common.stored_images import model_inputs, stored_film
     from pneumonia_classification import inference
 
     model = inference.open_model(run, settings)
@@ -90,8 +92,8 @@ def _predict(predictions: Any, run: Any, decision: Any, settings: PredictSetting
 def _draw(
     folder: Path, name: str, film: Any, row: dict[str, Any], heat: Any, decision: Any, run: Any
 ) -> None:
-    from common.figures import gradcam_picture
-    from common.stored_images import stored_pixels
+    from common.records.stored_images import stored_pixels
+    from common.reporting.figures import gradcam_picture
 
     said = "pneumonia" if row["predicted"] else "no pneumonia"
     gradcam_picture(

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError, run_script
-from common.settings import parse, show
+from common.base.errors import UserError, run_script
+from common.base.settings import parse, show
 from pneumonia_classification.config import PROJECT, PrepareSettings
 
 CASES_A_SHARD = 512
@@ -38,10 +38,11 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
     Returns:
         The prepared folder.
     """
-    from common import preparing, records
-    from common.artefacts import only_one
-    from common.checks import DatasetCheck, sizes_of
-    from common.rsna import index_pneumonia
+    from common.base.files import only_one
+    from common.datasets.rsna import index_pneumonia
+    from common.records import preparing
+    from common.records.findings import DatasetCheck, sizes_of
+    from common.records.shards import finish
 
     show("Prepare radiographs for pneumonia classification", settings)
     source = preparing.find_source(PROJECT, settings)
@@ -98,7 +99,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
             print(f"  Augmentor: {copies} copies of each positive that trains, {made} in all")
         check.tell(cases)
         disk = preparing.print_disk(source.folder, list(left["path"]), shards)
-        records.finish(
+        finish(
             folder,
             preparing.manifest(PROJECT, source, key, decides, cases, shards, disk),
         )
@@ -125,10 +126,10 @@ def decode_case(
     """
     import numpy as np
 
-    from common.artefacts import write_bytes
-    from common.copies import augmentor_copy
-    from common.letterbox import Letterbox
-    from common.stored_images import png, stored_image, stored_pixels
+    from common.base.files import write_bytes
+    from common.imaging.letterbox import Letterbox
+    from common.records.offline_copies import augmentor_copy
+    from common.records.stored_images import png, stored_image, stored_pixels
 
     encoded = stored_image(source / job["path"], side, stretch)
     square = Letterbox(int(job["rows"]), int(job["columns"]), side, stretch)
@@ -165,7 +166,7 @@ def _copy_path(job: Mapping[str, Any]) -> str:
 def _write_images(
     folder: Path, source: Path, jobs: list[dict[str, Any]], unreadable: Mapping[str, str]
 ) -> None:
-    from common.artefacts import write_csv
+    from common.base.files import write_csv
 
     rows = [
         {

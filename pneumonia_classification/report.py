@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from common.examples import Example
+from common.base.tables import MISSING, Table, print_table
+from common.reporting.examples import Example
 from common.results import score, with_interval
-from common.tables import MISSING, Table, print_table
 
 GROUPS = {"per_view": "view", "per_sex": "sex", "per_age": "age"}
 SHEET = "surest.png"
@@ -24,7 +24,7 @@ def boxes_in_square(case: Mapping[str, Any], prepared: Any, side: int) -> Any:
     """A case's opacity boxes (n, 4) in fractions of the square that the model sees."""
     import numpy as np
 
-    from common.letterbox import Letterbox
+    from common.imaging.letterbox import Letterbox
 
     text = case["boxes"] if isinstance(case["boxes"], str) else ""
     boxes = [[float(edge) for edge in box.split()] for box in text.split(";") if box]
@@ -59,7 +59,7 @@ def draw_scores(
     folder: Path, cases: Any, metrics: Mapping[str, Any], synthetic: bool
 ) -> list[Path]:
     """Draw the confusion matrix and, where there are both labels, the curves."""
-    from common import charts
+    from common.reporting import charts
 
     names = ("no pneumonia", "pneumonia")
     matrix = charts.confusion_picture(
@@ -93,7 +93,7 @@ def draw_cases(
         films_of: Names of cases to their films, (side, side) 0..255.
         synthetic: Whether the data was made up.
     """
-    from common import figures
+    from common.reporting import figures
 
     wrong = cases["predicted"] != cases["label"]
     sheet = {

@@ -15,8 +15,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from common.errors import run_script
-from common.settings import parse, show
+from common.base.errors import run_script
+from common.base.settings import parse, show
 from pneumonia_classification.config import PROJECT, TrainSettings
 
 
@@ -25,12 +25,12 @@ def main() -> None:
     settings = parse(PROJECT, "train", __doc__)
     show("Train a ResNet50 to classify pneumonia", settings)
 
-    from common import fitting, runs
-    from common.artefacts import only_one, write_csv
-    from common.backend import start_tensorflow
-    from common.precision import set_precision
-    from common.preparing import copies_of, print_written
-    from common.splits import training_splits
+    from common.base.backend import start_tensorflow
+    from common.base.files import only_one, write_csv
+    from common.datasets.splits import training_splits
+    from common.records.preparing import copies_of, print_written
+    from common.training import fitting, runs
+    from common.training.precision import set_precision
     from pneumonia_classification.board import seen
 
     prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
@@ -97,7 +97,7 @@ def training_data(
     """
     import tensorflow as tf
 
-    from common import augment, pipeline
+    from common.training import augment, pipeline
 
     ranges = augment.Ranges(
         rotation_degrees=settings.rotation_degrees,
@@ -157,7 +157,7 @@ def images_and_labels(
 
     And, if asked for, ``region``: 255 where a radiologist's box is, in the image's shape.
     """
-    from common import pipeline
+    from common.training import pipeline
 
     return pipeline.radiographs(prepared, splits, side, "label", 1, with_region)
 
@@ -206,7 +206,7 @@ def _build(side: int, weights: str, settings: TrainSettings) -> Any:
 def _losses(settings: TrainSettings) -> dict[str, Any]:
     import keras
 
-    from common.losses import InsideRegion
+    from common.training.losses import InsideRegion
 
     kinds = {
         "crossentropy": keras.losses.BinaryCrossentropy,
@@ -225,7 +225,7 @@ def _losses(settings: TrainSettings) -> dict[str, Any]:
 
 def _of_each_label(prepared: Any, splits: list[str]) -> tuple[int, int]:
     """The records of some splits that are negative and positive, Augmentor's copies among them."""
-    from common.preparing import is_copies
+    from common.records.preparing import is_copies
 
     labels = prepared.cases().query("split in @splits")["label"]
     copies = prepared.count([split for split in splits if is_copies(split)])

@@ -13,9 +13,9 @@ import numpy as np
 import pydicom
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 
-from common.dicom import read_radiograph
-from common.errors import UserError
-from common.nifti import read_volume
+from common.base.errors import UserError
+from common.imaging.dicom import read_radiograph
+from common.imaging.nifti import read_volume
 from tests.common.fixtures import quiet
 
 _PYDICOM = Path(pydicom.__file__).parent / "data"

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from common.errors import UserError
+from common.base.errors import UserError
 from tests.fuzz_targets import TARGETS, Target
 
 GOOD = ("read", "refused")

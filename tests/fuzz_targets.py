@@ -41,8 +41,8 @@ def dicom(folder: Path) -> list[Target]:
     """Headers, pictures, and what is compared to find duplicates."""
     import pandas as pd
 
-    from common.dicom import read_header, read_radiograph
-    from common.duplicates import find_duplicates
+    from common.datasets.duplicates import find_duplicates
+    from common.imaging.dicom import read_header, read_radiograph
 
     folder.mkdir(parents=True)
     image, jpeg = soft_image(), jpeg_bytes(soft_image())
@@ -100,8 +100,8 @@ def nifti(folder: Path) -> list[Target]:
     import nibabel as nib
     import pandas as pd
 
-    from common.duplicates import find_duplicate_volumes
-    from common.nifti import read_mask, read_volume
+    from common.datasets.duplicates import find_duplicate_volumes
+    from common.imaging.nifti import read_mask, read_volume
 
     folder.mkdir(parents=True)
     values = np.arange(9 * 8 * 7, dtype=np.int16).reshape(9, 8, 7)
@@ -136,8 +136,8 @@ def tables(folder: Path) -> list[Target]:
     """The CSV files of the challenge; what is indexed is written, and must come back as it was."""
     import csv
 
-    from common.preparing import write_cases
-    from common.rsna import index_heart, index_pneumonia
+    from common.datasets.rsna import index_heart, index_pneumonia
+    from common.records.preparing import write_cases
 
     folder.mkdir(parents=True)
     (folder / "images").mkdir()
@@ -172,7 +172,7 @@ def tables(folder: Path) -> list[Target]:
 
 def dataset(folder: Path) -> list[Target]:
     """dataset.json of a decathlon folder."""
-    from common.decathlon import index_volumes
+    from common.datasets.decathlon import index_volumes
 
     for name in ("imagesTr", "labelsTr"):
         (folder / name).mkdir(parents=True)
@@ -191,22 +191,22 @@ def prepared(folder: Path) -> list[Target]:
     """manifest.json, cases.csv and a TFRecord shard of a prepared folder."""
     import tensorflow as tf
 
-    from common import records
-    from common.artefacts import write_csv
-    from common.pipeline import radiographs
-    from common.stored_images import png
+    from common.base.files import write_csv
+    from common.records import shards
+    from common.records.stored_images import png
+    from common.training.pipeline import radiographs
 
     (folder / "records").mkdir(parents=True)
     shard = folder / "records" / "train-00000.tfrecord"
     with tf.io.TFRecordWriter(str(shard)) as writer:
         for case in "abc":
             features = {"image": png(soft_image(32, 32)), "case": case, "label": 1.0}
-            writer.write(records._example(features))
+            writer.write(shards._example(features))
     about = {
         "file": shard.name,
         "records": 3,
         "bytes": shard.stat().st_size,
-        "sha256": records.sha256(shard),
+        "sha256": shards.sha256(shard),
     }
     rows = [{"case": case, "patient": case, "split": "train", "left_out": ""} for case in "abc"]
     write_csv(folder / "cases.csv", rows[0], rows)
@@ -214,10 +214,10 @@ def prepared(folder: Path) -> list[Target]:
         "project": "p", "dataset": "d", "synthetic": True, "key": "k",
         "settings": {"image_size": 32}, "shards": {"train": [about]},
     }  # fmt: skip
-    records.finish(folder, manifest)
+    shards.finish(folder, manifest)
 
     def read() -> None:
-        found = records.open_prepared(folder, "p")
+        found = shards.open_prepared(folder, "p")
         found.cases()
         found.count(found.splits)
         list(radiographs(found, found.splits, 32, "label", 1).as_numpy_iterator())
@@ -230,8 +230,8 @@ def keras(folder: Path) -> list[Target]:
     """Models, loaded and taken weights from."""
     import keras
 
-    from common.fitting import load_model
     from common.models.starting_weights import take_weights
+    from common.training.fitting import load_model
 
     folder.mkdir(parents=True)
     keras.utils.set_random_seed(0)

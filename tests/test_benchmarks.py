@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import table, time_to_score
 from benchmarks.measuring import MissingError, compared, in_turn, side
-from common.artefacts import ROOT
+from common.base.files import ROOT
 
 KEYS = {"stage", "ours", "other", "unit", "ratio", "target", "reached"}
 

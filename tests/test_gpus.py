@@ -11,11 +11,11 @@ import pytest
 TRAIN = """
 import contextlib, sys
 from pathlib import Path
-from common.backend import start_tensorflow
+from common.base.backend import start_tensorflow
 start_tensorflow()
 import tensorflow as tf, keras, numpy as np
 from common import board, fitting, pipeline
-from common.settings import SharedTrain
+from common.base.settings import SharedTrain
 
 devices = int(sys.argv[1])
 if devices == 2:

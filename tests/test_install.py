@@ -268,8 +268,14 @@ def test_demo_takes_each_project_through_its_steps_and_then_rests(checkout):
     ("changed", "repeated"),
     [
         ("data/synthetic.py", [f"{project} {step}" for project in PROJECTS for step in STEPS]),
-        ("common/records.py", [f"{project} {step}" for project in PROJECTS for step in STEPS]),
-        ("common/losses.py", [f"{project} {step}" for project in PROJECTS for step in STEPS[1:]]),
+        (
+            "common/records/shards.py",
+            [f"{project} {step}" for project in PROJECTS for step in STEPS],
+        ),
+        (
+            "common/training/losses.py",
+            [f"{project} {step}" for project in PROJECTS for step in STEPS[1:]],
+        ),
         ("common/scores/boxes.py", [f"{project} evaluate" for project in PROJECTS]),
         ("heart_detection/config.py", [f"heart_detection {step}" for step in STEPS]),
         ("heart_detection/train.py", ["heart_detection train", "heart_detection evaluate"]),

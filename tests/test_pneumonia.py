@@ -78,7 +78,7 @@ def test_a_wanted_sensitivity_is_reached_where_it_was_asked_for(whole, sensitive
 
 
 def test_a_threshold_of_ones_own_decides(whole):
-    from common.runs import open_run
+    from common.training.runs import open_run
     from pneumonia_classification.config import PROJECT as SETTINGS
     from pneumonia_classification.config import EvaluateSettings
     from pneumonia_classification.inference import decision
@@ -151,7 +151,7 @@ def test_what_an_evaluation_lacks_is_named(whole, tmp_path):
 @pytest.fixture
 def training(whole):
     """What a training would be given, from settings."""
-    from common.records import open_prepared
+    from common.records.shards import open_prepared
     from pneumonia_classification.config import TrainSettings
     from pneumonia_classification.train import training_data
 
@@ -210,7 +210,7 @@ def test_the_focal_loss_is_that_of_the_paper():
 
 
 def test_the_radiologists_boxes_move_with_their_films(training):
-    from common.letterbox import Letterbox
+    from common.imaging.letterbox import Letterbox
 
     prepared, batches = training
     cases = prepared.cases().query("split == 'train' and boxes != ''")

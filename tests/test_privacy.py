@@ -20,9 +20,9 @@ import tensorflow as tf
 from PIL import Image
 from pydicom import Dataset, datadict
 
-from common.errors import UserError
-from common.rsna import index_heart, index_pneumonia
-from common.stored_images import stored_image
+from common.base.errors import UserError
+from common.datasets.rsna import index_heart, index_pneumonia
+from common.records.stored_images import stored_image
 from tests.common.fixtures import quiet
 from tests.scripts import CHEST, Whole, run
 

@@ -13,7 +13,7 @@ from functools import partial
 
 import pytest
 
-from common.artefacts import only_one
+from common.base.files import only_one
 from tests import kills
 from tests.scripts import PROJECTS, ROOT, TINY_DATA, everything, run
 

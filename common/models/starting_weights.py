@@ -19,7 +19,7 @@ from pathlib import Path
 import h5py
 import keras
 
-from common.errors import UserError
+from common.base.errors import UserError
 
 _IMAGENET_FOLDER = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
 _IMAGENET_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"

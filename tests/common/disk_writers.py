@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from common.artefacts import whole_file, write_bytes, write_csv, write_json
-from common.backend import start_tensorflow
-from common.errors import disk_fault
+from common.base.backend import start_tensorflow
+from common.base.errors import disk_fault
+from common.base.files import whole_file, write_bytes, write_csv, write_json
 
 LARGE = 1 << 22
 

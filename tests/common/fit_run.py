@@ -40,7 +40,7 @@ def training(settings, fault_in=None, fault_step=0, kind="error", pause=0.0):
     """Batches of 6 steps an epoch; from a step of an epoch on, both from 0, with a fault."""
     import tensorflow as tf
 
-    from common import pipeline
+    from common.training import pipeline
 
     def give(batch, seed):
         x, y = batch["xy"]
@@ -79,8 +79,8 @@ def fit(run, settings, sign=1.0, seen=None, **options):
     """Train in a folder."""
     import tensorflow as tf
 
-    from common import fitting
-    from common.precision import set_precision
+    from common.training import fitting
+    from common.training.precision import set_precision
 
     set_precision("float32")
     held_out = tf.data.Dataset.from_tensor_slices(points(sign, 12, 1)).batch(4)
@@ -91,7 +91,7 @@ def fit(run, settings, sign=1.0, seen=None, **options):
 
 
 def settings(**given):
-    from common.settings import SharedTrain
+    from common.base.settings import SharedTrain
 
     usual = {"epochs": 5, "batch_size": 4, "learning_rate": 0.05, "checkpoint_seconds": 0.0}
     return SharedTrain(**{**usual, **given})

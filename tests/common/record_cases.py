@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError
+from common.base.errors import UserError
 
 
 def decode(case):

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import artefacts
-from common.artefacts import key_of, only_one, read_json, sha256, whole_file, write_csv, write_json
-from common.errors import UserError
+from common.base import files
+from common.base.errors import UserError
+from common.base.files import key_of, only_one, read_json, sha256, whole_file, write_csv, write_json
 from tests.common.fixtures import names
 
 HOLD = (
-    "import sys, time; from pathlib import Path; from common.artefacts import only_one\n"
+    "import sys, time; from pathlib import Path; from common.base.files import only_one\n"
     "with only_one(Path(sys.argv[1])):\n"
     "    print('held', flush=True); time.sleep(60)"
 )
@@ -76,7 +76,7 @@ def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
     for name in (*keep, *gone):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    artefacts.remove_parts(tmp_path)
+    files.remove_parts(tmp_path)
     left = [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()]
     assert sorted(left) == sorted(keep)
 
@@ -125,7 +125,7 @@ def test_a_folder_is_held_against_another_process_and_freed_when_that_is_killed(
     folder = tmp_path / "new" / "run"
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(folder)],
-        stdout=subprocess.PIPE, text=True, cwd=artefacts.ROOT,
+        stdout=subprocess.PIPE, text=True, cwd=files.ROOT,
     )  # fmt: skip
     try:
         assert holder.stdout.readline() == "held\n"
@@ -185,12 +185,12 @@ def test_a_key_outlives_the_process_and_a_way_through_json():
 
 
 def test_versions_name_what_decides_a_result(monkeypatch):
-    found = artefacts.versions()
+    found = files.versions()
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert found["numpy"] == np.__version__
     assert {"keras", "tensorflow", "commit"} <= set(found)
     monkeypatch.setenv("PATH", "")
-    assert artefacts.versions()["commit"] == "unknown"
+    assert files.versions()["commit"] == "unknown"
 
 
 def git(folder, *arguments):
@@ -201,17 +201,17 @@ def git(folder, *arguments):
 
 
 def test_the_commit_is_that_of_the_clone_and_says_if_it_was_changed(tmp_path, monkeypatch):
-    monkeypatch.setattr(artefacts, "ROOT", tmp_path)
-    assert artefacts.versions()["commit"] == "unknown"
+    monkeypatch.setattr(files, "ROOT", tmp_path)
+    assert files.versions()["commit"] == "unknown"
     git(tmp_path, "init", "-q")
     (tmp_path / "a.py").write_text("1")
     git(tmp_path, "add", "a.py")
     git(tmp_path, "commit", "-qm", "a")
     commit = git(tmp_path, "rev-parse", "HEAD")
-    assert artefacts.versions()["commit"] == commit
+    assert files.versions()["commit"] == commit
     (tmp_path / "a.py").write_text("2")
-    assert artefacts.versions()["commit"] == f"{commit}-dirty"
+    assert files.versions()["commit"] == f"{commit}-dirty"
     # A copy within another repository has none of its own.
     (tmp_path / "copy").mkdir()
-    monkeypatch.setattr(artefacts, "ROOT", tmp_path / "copy")
-    assert artefacts.versions()["commit"] == "unknown"
+    monkeypatch.setattr(files, "ROOT", tmp_path / "copy")
+    assert files.versions()["commit"] == "unknown"

@@ -9,9 +9,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common import augment
-from common.augment import Ranges
-from common.letterbox import mirrored
+from common.imaging.letterbox import mirrored
+from common.training import augment
+from common.training.augment import Ranges
 from tests.common.drawing import ellipse, rectangle, seen_box
 from tests.common.fixtures import soft_image
 

@@ -3,13 +3,13 @@
 import subprocess
 import sys
 
-from common.artefacts import ROOT
-from common.backend import start_tensorflow
+from common.base.backend import start_tensorflow
+from common.base.files import ROOT
 
 
 def test_tensorflow_starts_without_a_word():
     script = (
-        "import sys, os; from common.backend import start_tensorflow; "
+        "import sys, os; from common.base.backend import start_tensorflow; "
         "start_tensorflow(); start_tensorflow(); "
         "assert 'tensorflow' in sys.modules; print('mine', file=sys.stderr); "
         # What is written below Python is heard again too.

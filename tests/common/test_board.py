@@ -9,7 +9,7 @@ from tensorboard.context import RequestContext
 from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
-from common import board, fitting, pipeline
+from common.training import fitting, pipeline, tensorboard
 from tests.common import events
 from tests.common.fit_run import assert_same, build, fit, history, points, settings, training
 
@@ -32,11 +32,11 @@ class Watcher:
 
     @property
     def seen(self):
-        return board.Seen(self.validation, self.augmented)
+        return tensorboard.Seen(self.validation, self.augmented)
 
     def validation(self, model):
         self.weights.append(model.get_weights())
-        return picture(board.first_output(model, points(1.0, 12, 1)[0]))
+        return picture(tensorboard.first_output(model, points(1.0, 12, 1)[0]))
 
     def augmented(self, images, targets):
         self.batches.append(images.numpy())
@@ -99,7 +99,7 @@ def test_the_pictures_are_of_every_epoch_and_the_first_batch(shown):
     model = build()
     for drawn, of_epoch in zip(events.pictures(found, "validation"), watcher.weights, strict=True):
         model.set_weights(of_epoch)
-        expected = picture(board.first_output(model, points(1.0, 12, 1)[0]))
+        expected = picture(tensorboard.first_output(model, points(1.0, 12, 1)[0]))
         np.testing.assert_array_equal(drawn, expected)
     (batch,) = watcher.batches
     np.testing.assert_array_equal(batch, next(iter(training(settings()).batches()))[0])

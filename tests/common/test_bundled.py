@@ -10,8 +10,8 @@ from pydicom import uid
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 
-from common.dicom import read_header, read_radiograph
-from common.errors import UserError
+from common.base.errors import UserError
+from common.imaging.dicom import read_header, read_radiograph
 from tests import bundled
 from tests.common.fixtures import jpeg_bytes, soft_image, write_dicom
 

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from common import compare
-from common.errors import UserError
+from common.base.errors import UserError
 from tests.common.test_results import METRICS
 
 N = 60

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.copies import augmentor_copy, imgaug_copy
+from common.records.offline_copies import augmentor_copy, imgaug_copy
 from tests.common.drawing import rectangle, seen_box
 from tests.common.fixtures import soft_image
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from common.decathlon import index_volumes
-from common.errors import UserError
+from common.base.errors import UserError
+from common.datasets.decathlon import index_volumes
 from tests.common.fixtures import real_data, write_nifti
 
 LABELS = {"0": "background", "1": "left atrium"}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydicom import Dataset, Sequence, uid
 
-from common.dicom import read_header, read_radiograph
-from common.errors import UserError
+from common.base.errors import UserError
+from common.imaging.dicom import read_header, read_radiograph
 from tests.common.fixtures import jpeg_bytes, real_data, soft_image, write_dicom
 
 BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"

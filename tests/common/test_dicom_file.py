@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydicom import uid
 from pydicom.encaps import encapsulate
 
-from common.dicom import read_header, read_radiograph
-from common.errors import UserError
+from common.base.errors import UserError
+from common.imaging.dicom import read_header, read_radiograph
 from tests.common.fixtures import jpeg_bytes, soft_image, write_dicom
 
 
@@ -99,7 +99,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, case):
 
 
 def test_a_deflated_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("common.dicom_file.MOST_BYTES", 1 << 20)
+    monkeypatch.setattr("common.imaging.dicom_file.MOST_BYTES", 1 << 20)
     zeros = np.zeros((1500, 1500), np.uint8)
     path = write_dicom(tmp_path / "a.dcm", zeros, syntax=uid.DeflatedExplicitVRLittleEndian)
     assert path.stat().st_size < 1 << 14

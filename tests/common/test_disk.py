@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.artefacts import ROOT
+from common.base.files import ROOT
 from tests.common.disk_writers import WRITERS
 
 # A namespace of its own, in which anybody may mount a small disk.

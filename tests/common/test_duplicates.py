@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import uid
 
-import common.duplicates
-from common import preparing
-from common.dicom import read_radiograph
-from common.duplicates import dealt_together, find_duplicates
-from common.records import open_prepared
-from common.settings import SharedPrepare
-from common.splits import split_by_patient
+import common.datasets.duplicates
+from common.base.settings import SharedPrepare
+from common.datasets.duplicates import dealt_together, find_duplicates
+from common.datasets.splits import split_by_patient
+from common.imaging.dicom import read_radiograph
+from common.records import preparing
+from common.records.shards import open_prepared
 from tests.common.fixtures import jpeg_bytes, real_data, soft_image, write_dicom
 
 IMAGE = soft_image(40, 56)
@@ -57,7 +57,7 @@ def decoded(monkeypatch):
         names.append(path.name)
         return read_radiograph(path)
 
-    monkeypatch.setattr(common.duplicates, "read_radiograph", read)
+    monkeypatch.setattr(common.datasets.duplicates, "read_radiograph", read)
     return names
 
 
@@ -144,7 +144,7 @@ def test_what_cant_be_read_equals_nothing(tmp_path, duplicates):
     end = start + 2 + int.from_bytes(jpeg[start + 2 : start + 4], "big")
     for name in ("jpeg1", "jpeg2"):
         write_dicom(tmp_path / f"{name}.dcm", tall, jpeg=jpeg[:start] + jpeg[end:])
-    assert common.duplicates._stored(tmp_path / "jpeg1.dcm") is not None
+    assert common.datasets.duplicates._stored(tmp_path / "jpeg1.dcm") is not None
     assert duplicates() == {"b": "a"}
     cases = pd.DataFrame({"case": ["x", "y"], "path": ["absent.dcm", "absent.dcm"]})
     assert list(find_duplicates(cases, tmp_path)) == ["", ""]
@@ -165,8 +165,8 @@ def test_processes_find_what_one_finds(tmp_path, duplicates, monkeypatch):
         write_dicom(tmp_path / f"{number}.dcm", pixels, photometric=photometric)
     alone = duplicates()
     assert alone == {"1": "0", "2": "0"}
-    monkeypatch.setattr(common.duplicates, "_READ_POOL_FROM", 0)
-    monkeypatch.setattr(common.duplicates, "_DECODE_POOL_FROM", 0)
+    monkeypatch.setattr(common.datasets.duplicates, "_READ_POOL_FROM", 0)
+    monkeypatch.setattr(common.datasets.duplicates, "_DECODE_POOL_FROM", 0)
     assert duplicates(workers=2) == alone
 
 
@@ -317,7 +317,7 @@ def test_two_patients_who_share_a_film_are_prepared_on_one_side(tmp_path, capsys
 
 @pytest.mark.parametrize("name", ["heart", "rsna-pneumonia"])
 def test_the_real_folders(name):
-    from common.rsna import index_heart, index_pneumonia
+    from common.datasets.rsna import index_heart, index_pneumonia
 
     source = real_data(name)
     cases = (index_heart if name == "heart" else index_pneumonia)(source)

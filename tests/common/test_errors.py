@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from common.artefacts import ROOT
+from common.base.files import ROOT
 
-BEFORE = "import errno, signal, time; from common.errors import UserError, run_script\n"
+BEFORE = "import errno, signal, time; from common.base.errors import UserError, run_script\n"
 WAIT = "def main():\n    print('ready')\n    time.sleep(60)\nrun_script(main)"
 
 
@@ -81,7 +81,7 @@ def test_a_signal(signal_sent, status, said):
 
 
 HELD = """
-from common.errors import Stopped, held_signals
+from common.base.errors import Stopped, held_signals
 def main():
     with held_signals() as held:
         print('ready')
@@ -109,7 +109,7 @@ def test_a_signal_is_held_until_all_is_saved_a_second_one_is_not(times, said):
 
 def test_a_held_signal_that_nobody_looked_at_stops_when_it_is_held_no_more():
     lines = """
-from common.errors import held_signals
+from common.base.errors import held_signals
 def main():
     with held_signals():
         signal.raise_signal(signal.SIGTERM)
@@ -127,7 +127,7 @@ def test_a_signal_within_tensorflow_stops_whoever_called_it(times, said):
     # What is raised in a function that TensorFlow's C++ calls may be lost, or crash it.
     status, out, err = run(f"""
 def main():
-    from common.backend import start_tensorflow
+    from common.base.backend import start_tensorflow
     start_tensorflow()
     import tensorflow as tf
     def called(one):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.examples import BEST, TYPICAL, WORST, Example, examples_of, worst_typical_best
+from common.reporting.examples import BEST, TYPICAL, WORST, Example, examples_of, worst_typical_best
 
 
 @given(st.lists(st.floats(0, 1), max_size=40), st.integers(0, 15))

@@ -6,8 +6,8 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from common import explain
-from common.explain import (
+from common.explaining import gradcam
+from common.explaining.gradcam import (
     boxes_mask,
     centred_blob,
     gradcam,
@@ -79,7 +79,7 @@ def test_a_map_of_nothing_is_zero_and_no_nan():
 def test_more_images_than_are_taken_at_once(monkeypatch):
     images = np.random.default_rng(0).uniform(0, 9, (5, 8, 8, 1)).astype(np.float32)
     whole = gradcam(tiny(), images, "conv")
-    monkeypatch.setattr(explain, "_AT_ONCE", 2)
+    monkeypatch.setattr(gradcam, "_AT_ONCE", 2)
     np.testing.assert_array_equal(gradcam(tiny(), images, "conv"), whole)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from common import export
-from common.errors import UserError
-from common.runs import read_run
+from common.base.errors import UserError
+from common.training.runs import read_run
 from tests.common.fixtures import soft_image
 from tests.scripts import CHEST, ROOT
 

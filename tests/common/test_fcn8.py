@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from common.losses import segmentation_loss
 from common.models.fcn8 import bilinear_kernel, build_fcn8
+from common.training.losses import segmentation_loss
 from tests.common.model_checks import check_model
 
 

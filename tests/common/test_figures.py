@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from common import charts, figures
-from common.figures import PREDICTION, TRUTH
+from common.reporting import charts, figures
+from common.reporting.figures import PREDICTION, TRUTH
 from tests.common.fixtures import soft_image
 
 BLACK = np.zeros((100, 60))

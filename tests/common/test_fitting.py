@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import checkpoints, fitting, pipeline
-from common.artefacts import ROOT
-from common.errors import Stopped, UserError
-from common.precision import set_precision
+from common.base.errors import Stopped, UserError
+from common.base.files import ROOT
+from common.training import checkpoints, fitting, pipeline
+from common.training.precision import set_precision
 from tests.common.fit_run import (
     assert_same,
     build,

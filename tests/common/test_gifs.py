@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor, ImageSequence
 
-from common.figures import PREDICTION, TRUTH
-from common.gifs import MOST_BYTES, PANEL_SIDE, Panel, write_gif
+from common.reporting.figures import PREDICTION, TRUTH
+from common.reporting.gifs import MOST_BYTES, PANEL_SIDE, Panel, write_gif
 
 TEXT = 18
 """Rows over and under the slices."""

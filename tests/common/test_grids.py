@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.grids import resample, resample_labels, to_grid
-from common.nifti import read_volume, resample_mask, resample_volume
+from common.imaging.grids import resample, resample_labels, to_grid
+from common.imaging.nifti import read_volume, resample_mask, resample_volume
 from tests.common.fixtures import write_nifti
 from tests.common.geometry import LAS, affine_of, counted, on_disk, oriented, tilts
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.dicom_file import is_dicom
-from common.errors import UserError
-from common.inputs import LONGEST_NAME, find_inputs
-from common.nifti import is_nifti
+from common.base.errors import UserError
+from common.imaging.dicom_file import is_dicom
+from common.imaging.nifti import is_nifti
+from common.prediction.inputs import LONGEST_NAME, find_inputs
 from tests.common.fixtures import soft_image, write_dicom
 
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from common.artefacts import ROOT
+from common.base.files import ROOT
 
 PROGRAM = """
 import keras

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.letterbox import Letterbox, mirrored
+from common.imaging.letterbox import Letterbox, mirrored
 from tests.common.drawing import rectangle, seen_box
 
 LETTERBOXES = st.builds(

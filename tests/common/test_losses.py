@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from shapely.geometry import box as rectangle
 from shapely.ops import unary_union
 
-from common.losses import (
+from common.scores.boxes import iou as scored_iou
+from common.training.losses import (
     BOX_LOSSES,
     SEGMENTATION_LOSSES,
     BoxOverlap,
@@ -23,7 +24,6 @@ from common.losses import (
     iou,
     segmentation_loss,
 )
-from common.scores.boxes import iou as scored_iou
 
 side = st.tuples(st.integers(0, 90), st.integers(5, 100)).map(
     lambda pair: (pair[0] / 100, min(pair[0] + pair[1], 100) / 100)

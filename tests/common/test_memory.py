@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common import memory
+from common.training import memory
 
 pytestmark = pytest.mark.skipif(
     memory.gpu_is_there() or not memory._CLEAR.exists(), reason="asks Linux, without a GPU"

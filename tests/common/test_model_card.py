@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from common import model_card
-from common.model_card import About
-from common.runs import Run
+from common.reporting import model_card
+from common.reporting.model_card import About
+from common.training.runs import Run
 from tests.common.test_results import METRICS
 
 ABOUT = About(

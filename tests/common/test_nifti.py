@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nibabel import orientations
 
-from common.errors import UserError
-from common.nifti import read_mask, read_volume, resample_mask, to_grid, write_mask
+from common.base.errors import UserError
+from common.imaging.nifti import read_mask, read_volume, resample_mask, to_grid, write_mask
 from tests.common.fixtures import real_data, write_nifti
 from tests.common.geometry import (
     LAS,

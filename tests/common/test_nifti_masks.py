@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from nibabel import orientations
 
-from common.errors import UserError
-from common.nifti import read_mask, read_volume, write_mask
+from common.base.errors import UserError
+from common.imaging.nifti import read_mask, read_volume, write_mask
 from tests.common.fixtures import write_nifti
 from tests.common.geometry import LAS, affine_of, counted
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import pipeline
-from common.records import Prepared, sha256
-from common.stored_images import png
+from common.records.shards import Prepared, sha256
+from common.records.stored_images import png
+from common.training import pipeline
 
 COUNT = 24
 BATCH = 4

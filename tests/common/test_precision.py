@@ -6,7 +6,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from common import precision
+from common.training import precision
 from tests.common.fit_run import build
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 import data.make_sample
-from common import preparing
-from common.errors import UserError
-from common.settings import Project, SharedPrepare
+from common.base.errors import UserError
+from common.base.settings import Project, SharedPrepare
+from common.records import preparing
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from common.processes import stream
+from common.base.processes import stream
 
 
 def square(number):

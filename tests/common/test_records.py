@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from common import records
-from common.artefacts import ROOT, write_csv
-from common.errors import UserError
+from common.base.errors import UserError
+from common.base.files import ROOT, write_csv
+from common.records import shards as records
 from tests.common.fixtures import names
 
 HERE = Path(__file__).parent
@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
 import record_cases
-from common.records import write_shards
+from common.records.shards import write_shards
 if __name__ == "__main__":
     folder = Path({folder!r})
     write_shards(folder, record_cases.cases(folder.parent, 40), record_cases.slow, 4, 2)

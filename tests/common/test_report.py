@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common import report
-from common.artefacts import write_json
-from common.model_card import About
-from common.runs import Run
-from common.tables import Table
+from common.base.files import write_json
+from common.base.tables import Table
+from common.reporting import html_report
+from common.reporting.model_card import About
+from common.training.runs import Run
 from tests.common.test_results import METRICS
 
 NAMES = [
@@ -64,26 +64,26 @@ def folder(tmp_path_factory) -> Path:
         {},
     )  # fmt: skip
     words = dict.fromkeys(("model", "question", "answer", "factors", "metrics"), NAMES[4])
-    page = report.Page(
+    page = html_report.Page(
         title=NAMES[2],
         answer=(NAMES[1],),
-        scores=(report.Score("IoU", 0.8, [0.7, 0.9], 0.6, "the mean box"),
-                report.Score("other", None, None, None, "none")),
-        charts=(report.Picture(still, NAMES[2], NAMES[2]),),
+        scores=(html_report.Score("IoU", 0.8, [0.7, 0.9], 0.6, "the mean box"),
+                html_report.Score("other", None, None, None, "none")),
+        charts=(html_report.Picture(still, NAMES[2], NAMES[2]),),
         tables=(Table("", ("score", "model"), (("IoU", "0.800 [0.700, 0.900]"),)),
                 Table(NAMES[5], ("edge", "model"), (("left", "1.0"),))),
-        examples=(report.Picture(moving, NAMES[3], NAMES[2], "Worst", NAMES[1]),),
+        examples=(html_report.Picture(moving, NAMES[3], NAMES[2], "Worst", NAMES[1]),),
         cases=Table("", ("case", "score"), tuple(
             (name, "-" if score is None else f"{score:.3f}")
             for name, score in zip(NAMES, SCORES, strict=True)
         )),
     )  # fmt: skip
-    report.write_report(run, folder, About(**words, caveats=(NAMES[1], "second")), page)
+    html_report.write_report(run, folder, About(**words, caveats=(NAMES[1], "second")), page)
     return folder
 
 
 def test_hostile_names_are_text_on_a_valid_page(folder):
-    page = parsed(folder / report.FILE)
+    page = parsed(folder / html_report.FILE)
     (cases,) = (of for of in page.iter(XHTML + "table") if of.get("class") == "cases")
     cells = [[("".join(td.itertext())) for td in tr] for tr in cases.find(XHTML + "tbody")]
     assert [row[0] for row in cells] == NAMES
@@ -94,7 +94,7 @@ def test_hostile_names_are_text_on_a_valid_page(folder):
 
 
 def test_the_page_brings_everything_along_and_lets_nothing_in(folder):
-    page = parsed(folder / report.FILE)
+    page = parsed(folder / html_report.FILE)
     for of in page.iter():
         for name in ("src", "href", "srcset", "data", "action", "poster"):
             assert of.get(name, "#").startswith(("data:", "#")), (of.tag, of.get(name))
@@ -105,7 +105,7 @@ def test_the_page_brings_everything_along_and_lets_nothing_in(folder):
 
 
 def test_everyone_can_read_it(folder):
-    page = parsed(folder / report.FILE)
+    page = parsed(folder / html_report.FILE)
     assert all(of.get("alt") for of in page.iter(XHTML + "img"))
     assert next(page.iter(XHTML + "html")).get("lang") == "en"
     levels = [int(of.tag[-1]) for of in page.iter() if str(of.tag)[-2:] in ("h1", "h2", "h3")]
@@ -118,7 +118,7 @@ def test_everyone_can_read_it(folder):
 
 
 def test_what_is_said_first(folder):
-    page = parsed(folder / report.FILE)
+    page = parsed(folder / html_report.FILE)
     said = " ".join("".join(page.itertext()).split())
     assert said.count("SYNTHETIC") >= 3
     assert "0.800 95 % interval 0.700 to 0.900 baseline, the mean box: 0.600" in said
@@ -127,12 +127,12 @@ def test_what_is_said_first(folder):
 
 
 def test_what_has_no_room_is_named(folder, tmp_path):
-    pictures = [report.Picture(folder / name, "", "") for name in ("a.png", "b.gif")]
+    pictures = [html_report.Picture(folder / name, "", "") for name in ("a.png", "b.gif")]
     size = (folder / "a.png").stat().st_size
-    found = report.embedded(pictures, size)
+    found = html_report.embedded(pictures, size)
     assert list(found) == [folder / "a.png"]
     assert (found[folder / "a.png"]["width"], found[folder / "a.png"]["height"]) == (90, 60)
-    assert report.embedded(pictures)[folder / "b.gif"]["moving"] is True
+    assert html_report.embedded(pictures)[folder / "b.gif"]["moving"] is True
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_what_has_no_room_is_named(folder, tmp_path):
     ],
 )
 def test_a_score_is_better_only_where_its_interval_is(ci95, said):
-    assert said in report.verdict(report.Score("a", 0.8, ci95, 0.6, "chance"))
+    assert said in html_report.verdict(html_report.Score("a", 0.8, ci95, 0.6, "chance"))
 
 
 # ---- In a browser
@@ -176,7 +176,7 @@ def opened(browser, folder):
         windows.append(window)
         window.on("console", lambda message: complaints.append(message.text))
         window.on("pageerror", lambda error: complaints.append(str(error)))
-        address = (folder / report.FILE).as_uri()
+        address = (folder / html_report.FILE).as_uri()
         window.on(
             "request",
             lambda request: (

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from common.errors import UserError
+from common.base.errors import UserError
 from common.models import starting_weights
 from common.models.resnet50 import (
     GRADCAM_LAYER,

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from common import results
-from common.errors import UserError
+from common.base.errors import UserError
 
 METRICS = {
     "pneumonia": {

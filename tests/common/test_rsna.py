@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import common.rsna
-from common.errors import UserError
-from common.rsna import index_heart, index_pneumonia, usable_id
+import common.datasets.rsna
+from common.base.errors import UserError
+from common.datasets.rsna import index_heart, index_pneumonia, usable_id
 from tests.common.fixtures import jpeg_bytes, real_data, soft_image, write_dicom
 
 IMAGE = soft_image(40, 56)
@@ -207,7 +207,7 @@ def test_a_missing_or_empty_folder(tmp_path, index):
 def test_processes_give_what_one_gives(tmp_path, monkeypatch):
     labels(make(tmp_path, "abcdef"), *GOOD)
     alone = index_pneumonia(tmp_path)
-    monkeypatch.setattr(common.rsna, "_POOL_FROM", 0)
+    monkeypatch.setattr(common.datasets.rsna, "_POOL_FROM", 0)
     assert index_pneumonia(tmp_path).equals(alone)
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from common import runs
-from common.artefacts import only_one
-from common.errors import UserError
-from common.records import Prepared
-from common.settings import Project, SharedEvaluate, SharedTrain
+from common.base.errors import UserError
+from common.base.files import only_one
+from common.base.settings import Project, SharedEvaluate, SharedTrain
+from common.records.shards import Prepared
+from common.training import runs
 from tests.common.fixtures import names
 
 

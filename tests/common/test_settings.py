@@ -8,9 +8,9 @@ from typing import Literal
 
 import pytest
 
-from common import settings
-from common.errors import UserError
-from common.settings import (
+from common.base import settings
+from common.base.errors import UserError
+from common.base.settings import (
     Preset,
     Project,
     SharedEvaluate,

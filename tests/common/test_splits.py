@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import UserError
-from common.splits import leak_of_image_split, split_by_patient, training_splits
+from common.base.errors import UserError
+from common.datasets.splits import leak_of_image_split, split_by_patient, training_splits
 
 
 @st.composite

@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from common.dicom import read_radiograph
-from common.letterbox import Letterbox
-from common.stored_images import decode_image, png, stored_image, stored_pixels
+from common.imaging.dicom import read_radiograph
+from common.imaging.letterbox import Letterbox
+from common.records.stored_images import decode_image, png, stored_image, stored_pixels
 from tests.common.fixtures import jpeg_bytes, soft_image, write_dicom
 
 SIDE = 64

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.tables import Table, print_table
+from common.base.tables import Table, print_table
 
 
 def test_columns_stand_under_each_other(capsys):

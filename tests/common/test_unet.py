@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from common.losses import segmentation_loss
 from common.models.unet import build_unet
+from common.training.losses import segmentation_loss
 from tests.common.model_checks import check_model, output
 
 

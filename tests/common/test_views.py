@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from common.figures import PREDICTION, TRUTH
-from common.views import views_picture
+from common.reporting.figures import PREDICTION, TRUTH
+from common.reporting.orthogonal_views import views_picture
 
 SHAPE = (40, 50, 30)
 

@@ -12,7 +12,7 @@ import pydicom
 import pytest
 from PIL import Image
 
-from common.errors import UserError
+from common.base.errors import UserError
 from data import make_sample as sample
 from data.check_sample import atrium_figures, chest_figures
 from data.chest_dataset import (

@@ -1,0 +1,247 @@
+"""Whole files only: write beside the place, flush to the disk, rename into it.
+
+A reader therefore sees a file as it was or as it is to be, never half of one, also when
+the writer is killed (POSIX ``rename`` is atomic within one file system).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from common.base.errors import UserError, disk_fault
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The repository: the folder of README.md."""
+
+_PART = re.compile(r"\..*\.\d+\.part(\..+)?")
+_REPORTED_PACKAGES = ("tensorflow", "keras", "numpy", "pydicom", "nibabel", "scikit-learn")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a place to write to, and rename it to ``path`` when the block ends well.
+
+    The temporary name keeps the suffix, since many writers choose the format by it.
+
+    Args:
+        path: Where the file is to be; its folder is made.
+
+    Yields:
+        A path in the same folder. If the block raises, what was written there is removed
+        and ``path`` stays as it was.
+
+    Raises:
+        OSError: The disk failed, whatever the writer calls it; the error names ``path``.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".gz") else path.suffix
+    beside = path.with_name(f".{path.name[: -len(suffix) or None]}.{os.getpid()}.part{suffix}")
+    try:
+        yield beside
+        with open(beside, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(beside, path)
+        sync_folder(path.parent)
+    except Exception as error:
+        code = disk_fault(error)
+        if code is None:
+            raise
+        raise OSError(code, os.strerror(code), str(path)) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries: a rename outlives a power cut only when these are on the disk."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        # Some network file systems can't, and need not.
+        with suppress(OSError):
+            os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what killed writers left beside; a subfolder with a lock is another script's."""
+    for entry in list(Path(folder).iterdir()):
+        if _PART.fullmatch(entry.name):
+            entry.unlink(missing_ok=True)
+        elif entry.is_dir() and not entry.is_symlink() and not (entry / ".lock").exists():
+            remove_parts(entry)
+
+
+def entries(folder: Path) -> list[str]:
+    """The names in a folder that somebody put there: none that is hidden, as our own lock is."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file of bytes."""
+    with whole_file(path) as beside:
+        beside.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a whole file of text as UTF-8."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a whole JSON file, indented, keys in the given order; NaN becomes null."""
+    write_text(path, json.dumps(_plain(content), indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; `UserError` if it is not there or is not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not readable as JSON ({error}); make it again") from None
+
+
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a whole CSV file with a header line; a missing value is an empty cell."""
+    with whole_file(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(columns), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold a folder, so that two scripts never write into it at once.
+
+    The lock is the operating system's: it ends with the process, also when that is killed.
+
+    Args:
+        folder: The folder to hold; it is made.
+
+    Raises:
+        UserError: Another process holds it; the message names process, host and start.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file, and a folder is wanted; choose another place")
+    folder.mkdir(parents=True, exist_ok=True)
+    started = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    try:
+        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+    try:
+        if not _take(lock):
+            holder = os.pread(lock, 1000, 0).decode(errors="replace") or "another process"
+            raise UserError(
+                f"{folder}: {holder} is writing here; wait until it ends, or choose another folder"
+            )
+        try:
+            os.truncate(lock, 0)
+            os.write(
+                lock,
+                f"process {os.getpid()} on {socket.gethostname()}, started {started},".encode(),
+            )
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(folder)) from error
+        yield
+    finally:
+        os.close(lock)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process holds a folder (`only_one`)."""
+    try:
+        lock = os.open(Path(folder) / ".lock", os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not _take(lock)
+    finally:
+        os.close(lock)
+
+
+def _take(lock: int) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def key_of(content: Any) -> str:
+    """A short key of any JSON-like content: the same content, the same key."""
+    return hashlib.sha256(json.dumps(_plain(content), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python, of the packages that decide a result, and of this repository."""
+    import platform
+
+    found = {"python": platform.python_version()}
+    for package in _REPORTED_PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = ""
+    found["commit"] = _commit()
+    return found
+
+
+def _commit() -> str:
+    """The commit that the repository stands at, ``-dirty`` if changed; ``unknown`` if no clone."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=10, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        # An unpacked copy may lie in another repository, whose commit says nothing of this one.
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT:
+            return "unknown"
+        changed = "-dirty" if git("status", "--porcelain", "--untracked-files=no") else ""
+        return git("rev-parse", "HEAD") + changed
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def _plain(content: Any) -> Any:
+    """JSON has no NaN, no path and no numpy number."""
+    if isinstance(content, Mapping):
+        return {str(key): _plain(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_plain(value) for value in content]
+    if isinstance(content, Path):
+        return str(content)
+    if hasattr(content, "tolist"):
+        return _plain(content.tolist())
+    if isinstance(content, float) and content != content:
+        return None
+    return content

@@ -1,0 +1,404 @@
+"""A frozen dataclass to a command line with presets; where things lie by default.
+
+A setting has one home: a field of a dataclass in a project's ``config.py``. What the three
+projects share has one name in all and is inherited from the dataclasses here. tyro turns the
+dataclass into the command line, its docstrings into ``--help``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import re
+import sys
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from common.base.errors import UserError
+from common.base.files import ROOT, read_json
+
+PresetName = Literal["auto", "demo", "cpu", "gpu"]
+Settings = TypeVar("Settings", bound="Shared")
+
+SHOWN_VALUES = 4
+
+WITHOUT_CONSEQUENCE = (
+    *("preset", "run", "prepared"),
+    *("checkpoint_seconds", "board_pictures", "profile"),
+)
+"""Settings of train.py that do not change what a training ends with."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What every script takes."""
+
+    preset: PresetName = "auto"
+    """A named configuration: demo is the SYNTHETIC sample in about a minute, cpu real data on two
+    cores, gpu what one would run on a card. auto is gpu where a card is found, else cpu; and demo
+    where there is no dataset. Any setting given beside it wins."""
+    seed: int = 2022
+    """The seed of everything that is drawn: splits, weights, order, augmentation, resampling."""
+
+
+@dataclass(frozen=True)
+class SharedPrepare(Shared):
+    """What every prepare_data.py takes."""
+
+    source: Path | None = None
+    """The dataset's folder as downloaded. Default: data/raw/DATASET, else the SYNTHETIC sample."""
+    prepared: Path | None = None
+    """Where to write. Default: data/prepared/PROJECT (SYNTHETIC-PROJECT for the sample)."""
+    validation_share: float = 0.15
+    """Share of the patients in the validation split, 0 to 1; at least one patient where not 0."""
+    test_share: float = 0.15
+    """Share of the patients in the test split, 0 to 1. 0: every case is for training and
+    validation."""
+    folds: int = 0
+    """Number of folds that the patients outside the test split are dealt into, for
+    cross-validation with train.py --fold. 0: one training and one validation split."""
+    workers: int = 0
+    """Processes that decode. 0: one a core."""
+    overwrite: bool = False
+    """Replace a prepared folder that was made with other settings or from other files."""
+    check: bool = False
+    """Check the dataset, write what was found to findings.csv, and prepare nothing."""
+    bad_files_limit: float = 0.1
+    """How many cases may be left out for what is wrong with their files or labels: from 1 a
+    number, below 1 a share of all, of which 3 may always be; 0: none. More of them stop it."""
+
+    def __post_init__(self) -> None:
+        """Refuse shares and folds that leave nothing to train on."""
+        for name in ("validation_share", "test_share"):
+            require(0 <= getattr(self, name) < 1, name, "0 or more and below 1", self)
+        require(
+            self.validation_share + self.test_share < 1,
+            "validation_share",
+            "such that validation and test leave a share for training",
+            self,
+        )
+        require(self.folds == 0 or self.folds >= 2, "folds", "0, or 2 and more", self)
+        require(self.bad_files_limit >= 0, "bad_files_limit", "0 or more", self)
+
+
+@dataclass(frozen=True)
+class SharedTrain(Shared):
+    """What every train.py takes."""
+
+    prepared: Path | None = None
+    """A folder that prepare_data.py wrote. Default: data/prepared/PROJECT, prepared first where
+    there is nothing yet."""
+    run: Path | None = None
+    """The run's folder. Default: a new runs/PROJECT/DATE-TIME. A run that did not end goes on."""
+    epochs: int = 30
+    """The most passes over the training split."""
+    batch_size: int = 16
+    """Images in one step."""
+    learning_rate: float = 1e-3
+    """Adam's highest learning rate; it warms up to it and falls to a hundredth by a cosine."""
+    warmup_share: float = 0.1
+    """Share of all steps in which the learning rate rises from 0."""
+    patience: int = 10
+    """EarlyStopping: epochs without a better val_loss before the training ends."""
+    image_size: int = 0
+    """Side of the model's input in pixels. 0: the side that was prepared."""
+    weights: str = "none"
+    """Where the weights start: imagenet, none, a .keras or .weights.h5 file, or a run's folder."""
+    head_epochs: int = 0
+    """Epochs in which the head alone learns first, on a frozen backbone."""
+    head_learning_rate: float = 1e-3
+    """The highest learning rate of those epochs."""
+    averaging: float = 0.0
+    """Momentum, 0 to below 1, of a running average of the weights over the steps; the average is
+    what is validated and kept. 0: the weights of the last step."""
+    checkpoint_seconds: float = 30.0
+    """Seconds of work that a kill may cost at most, or 20 times what saving takes, where that is
+    more. 0: save after every step."""
+    board_pictures: int = 6
+    """Cases of the validation split that TensorBoard shows after every epoch, always the same, and
+    augmented samples that it shows before the first. 0: none."""
+    profile: int = 0
+    """Steps that the profiler traces, from the second on, for TensorBoard, which can show the
+    trace only after pip install tensorboard-plugin-profile. 0: none."""
+    fold: int = 0
+    """With a set prepared in folds: the fold that validates, from 0."""
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16", "onednn_bfloat16"] = (
+        "auto"
+    )
+    """Number format of the arithmetic; weights stay float32. auto: mixed_bfloat16 on a GPU that
+    has it, else mixed_float16; onednn_bfloat16 on a CPU that has it; else float32."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no training can use."""
+        for name in ("epochs", "batch_size", "patience"):
+            require(getattr(self, name) >= 1, name, "1 or more", self)
+        require(self.learning_rate > 0, "learning_rate", "above 0", self)
+        require(self.head_learning_rate > 0, "head_learning_rate", "above 0", self)
+        require(0 <= self.head_epochs <= self.epochs, "head_epochs", "0 to --epochs", self)
+        require(0 <= self.averaging < 1, "averaging", "0 or more and below 1", self)
+        require(0 <= self.warmup_share < 1, "warmup_share", "0 or more and below 1", self)
+        for name in ("fold", "checkpoint_seconds", "board_pictures", "profile"):
+            require(getattr(self, name) >= 0, name, "0 or more", self)
+        require(
+            self.image_size == 0 or self.image_size >= 32, "image_size", "0, or 32 and more", self
+        )
+
+
+@dataclass(frozen=True)
+class SharedEvaluate(Shared):
+    """What every evaluate.py takes."""
+
+    run: Path | None = None
+    """The run to evaluate. Default: the newest of runs/PROJECT."""
+    source: Path | None = None
+    """Any other dataset in the same layout; every case of it is a test case. Default: the test
+    split of the data that the run was trained on."""
+    name: str = ""
+    """Name of the evaluation's folder. Default: test, or the source folder's name."""
+    split: Literal["test", "validation"] = "test"
+    """The split to score, without --source. A validation score chose the best epoch and is
+    therefore too good."""
+    pictures: int = 12
+    """The most cases that are drawn."""
+    batch_size: int = 32
+    """Images the model sees at once."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no evaluation can use, and a name that is no folder name."""
+        require(self.pictures >= 0, "pictures", "0 or more", self)
+        require(self.batch_size >= 1, "batch_size", "1 or more", self)
+        require(
+            not self.name
+            or (re.fullmatch(r"[\w.-]{1,100}", self.name) is not None and set(self.name) != {"."}),
+            "name",
+            "letters, digits, '.', '_' and '-'",
+            self,
+        )
+
+
+@dataclass(frozen=True)
+class SharedPredict(Shared):
+    """What every predict.py takes."""
+
+    inputs: tuple[Path, ...] = dataclasses.field(default=(), metadata={"positional": "INPUT ..."})
+    """Files and folders to predict. Of a folder, and of those in it, every file of the right kind
+    is taken, whatever it is called."""
+    run: Path | None = None
+    """The run whose model is asked. Default: the newest of runs/PROJECT."""
+    output: Path | None = None
+    """Where to write. Default: predictions/ in the run's folder."""
+    pictures: int = -1
+    """The most files that are drawn, the first ones. -1: all of them."""
+    batch_size: int = 32
+    """Images the model sees at once."""
+    workers: int = 0
+    """Processes that decode. 0: one a core."""
+    overwrite: bool = False
+    """Replace predictions that were made of other files, by another run or with other settings."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no prediction can use."""
+        require(self.pictures >= -1, "pictures", "-1, 0 or more", self)
+        require(self.batch_size >= 1, "batch_size", "1 or more", self)
+        require(self.workers >= 0, "workers", "0 or more", self)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named instance of a project's configuration.
+
+    Attributes:
+        about: The command, the expected score and the time it takes.
+        prepare: What prepare_data.py does under it.
+        train: What train.py does under it.
+        evaluate: What evaluate.py does under it.
+        predict: What predict.py does under it.
+    """
+
+    about: str
+    prepare: SharedPrepare
+    train: SharedTrain
+    evaluate: SharedEvaluate
+    predict: SharedPredict
+
+
+@dataclass(frozen=True)
+class Project:
+    """What the scripts must know of their project.
+
+    Attributes:
+        name: The project's folder.
+        dataset: Folder under data/raw that its dataset is put into.
+        sample: Folder under data/synthetic that holds its built-in sample.
+        presets: Its presets, by name: demo, cpu and gpu.
+    """
+
+    name: str
+    dataset: str
+    sample: str
+    presets: Mapping[str, Preset]
+
+    @property
+    def raw(self) -> Path:
+        """Where its dataset is put."""
+        return ROOT / "data" / "raw" / self.dataset
+
+    def prepared(self, synthetic: bool) -> Path:
+        """Where its prepared data lies by default."""
+        return ROOT / "data" / "prepared" / (f"SYNTHETIC-{self.name}" if synthetic else self.name)
+
+    @property
+    def runs(self) -> Path:
+        """Where its runs lie by default."""
+        return ROOT / "runs" / self.name
+
+
+def parse(
+    project: Project,
+    kind: Literal["prepare", "train", "evaluate", "predict"],
+    description: str,
+    arguments: list[str] | None = None,
+) -> Any:
+    """The command line as settings: the preset's values, and what is given beside it.
+
+    Args:
+        project: Whose presets.
+        kind: Which of a preset's four settings.
+        description: What the script does, for ``--help``.
+        arguments: The command line without the program's name; default `sys.argv`.
+
+    Returns:
+        An instance of the preset's settings class, with ``preset`` resolved to its name.
+
+    Raises:
+        UserError: A setting is unknown or no value that it can take.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    name, asked = _preset_name(project, kind, arguments)
+    settings = dataclasses.replace(getattr(project.presets[name], kind), preset=name)
+    presets = "\n".join(f"--preset {key}: {value.about}" for key, value in project.presets.items())
+    if "-h" not in arguments and "--help" not in arguments:
+        settings = _parsed(settings, arguments)
+        return settings if asked else dataclasses.replace(settings, preset=name)
+    return _parsed(
+        settings,
+        arguments,
+        f"{description.strip()}\n\n{presets}\n\nDefaults shown are those of --preset {name}.",
+    )
+
+
+def _parsed(settings: Settings, arguments: list[str], description: str = "") -> Settings:
+    import tyro
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            parsed = tyro.cli(
+                _with_help_in_one_line(settings), args=arguments, description=description
+            )
+    except SystemExit as leaving:
+        if leaving.code in (0, None):
+            raise
+        # tyro draws its message in a box with the setting's help; the contract is one line. The
+        # box has a title, and is of other characters where the terminal's encoding is poor.
+        lines = [line.strip(" │|") for line in said.getvalue().splitlines()[1:]]
+        words = " ".join(line for line in lines if line.strip("─-+╰╯"))
+        words = re.split(r"Argument helptext:|For full helptext", words)[0].rstrip(" .")
+        raise UserError(f"{' '.join(words.split())}; --help shows every setting") from None
+    return type(settings)(**vars(parsed))
+
+
+def _with_help_in_one_line(settings: Settings) -> type:
+    """The same fields and defaults as a dataclass whose help tyro can wrap.
+
+    Of a docstring of several lines tyro keeps the line breaks, whatever the terminal's width.
+    """
+    import docstring_parser
+    import tyro
+
+    help_of = {
+        parameter.arg_name: " ".join((parameter.description or "").split())
+        for home in reversed(type(settings).__mro__[:-1])
+        for parameter in docstring_parser.parse_from_object(home).params
+    }
+    types = typing.get_type_hints(type(settings))
+    fields = []
+    for field in dataclasses.fields(settings):
+        called = field.metadata.get("positional")
+        arg = tyro.conf.arg(help=help_of.get(field.name, ""), metavar=called)
+        kind = typing.Annotated[types[field.name], arg]
+        if called:
+            kind = tyro.conf.Positional[kind]
+        fields.append((field.name, kind, dataclasses.field(default=getattr(settings, field.name))))
+    return dataclasses.make_dataclass(type(settings).__name__, fields)
+
+
+def _preset_name(project: Project, kind: str, arguments: list[str]) -> tuple[str, bool]:
+    """The preset asked for, or what the machine and the data at hand suggest."""
+    given = _value_of("--preset", arguments)
+    if given in project.presets:
+        return given, True
+    machine = "gpu" if gpu_is_there() else "cpu"
+    if kind in ("evaluate", "predict"):
+        return machine, False
+    folder = _value_of("--prepared", arguments) if kind == "train" else None
+    if kind == "train" and folder is None and (project.prepared(False) / "manifest.json").exists():
+        return machine, False
+    if folder is not None:
+        manifest = Path(folder) / "manifest.json"
+        content = read_json(manifest) if manifest.exists() else None
+        synthetic = isinstance(content, dict) and content.get("synthetic", False)
+        return ("demo" if synthetic else machine), False
+    has_data = _value_of("--source", arguments) is not None or project.raw.is_dir()
+    return (machine if has_data else "demo"), False
+
+
+def _value_of(flag: str, arguments: list[str]) -> str | None:
+    for position, argument in enumerate(arguments):
+        if argument == flag and position + 1 < len(arguments):
+            return arguments[position + 1]
+        if argument.startswith(f"{flag}="):
+            return argument.split("=", 1)[1]
+    return None
+
+
+def gpu_is_there() -> bool:
+    """Whether this machine has an NVIDIA card, asked without starting TensorFlow."""
+    return any(Path(place).exists() for place in ("/dev/nvidia0", "/proc/driver/nvidia/gpus"))
+
+
+def newest_run(project: Project) -> Path:
+    """The newest run of a project that ended.
+
+    Raises:
+        UserError: There is none.
+    """
+    runs = [config.parent for config in project.runs.glob("*/fitted.json")]
+    if not runs:
+        raise UserError(
+            f"{project.runs}: there is no run that ended; start train.py, or name one with --run"
+        )
+    return max(runs, key=lambda run: (run / "fitted.json").stat().st_mtime)
+
+
+def show(title: str, settings: Shared) -> None:
+    """Print what a script is about to do: its title and every setting."""
+    print(f"\n{title}")
+    fields = dataclasses.asdict(settings)
+    width = max(len(name) for name in fields)
+    for name, value in fields.items():
+        if isinstance(value, tuple):
+            more = f" and {len(value) - SHOWN_VALUES} more" if len(value) > SHOWN_VALUES else ""
+            value = " ".join(map(str, value[:SHOWN_VALUES])) + more
+        print(f"  {name:<{width}}  {'' if value is None else value}")
+
+
+def require(condition: bool, name: str, wanted: str, settings: Shared) -> None:
+    """Refuse a setting's value, with its flag and what it must be, as a `UserError`."""
+    if not condition:
+        flag = "--" + name.replace("_", "-")
+        raise UserError(f"{flag} must be {wanted}. Received: {getattr(settings, name)}")

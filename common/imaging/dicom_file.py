@@ -1,0 +1,246 @@
+"""One DICOM file to a dataset that can be trusted: what it declares is what it holds.
+
+A file may be cut, altered, or made to harm. Its declared sizes are held against its bytes before
+memory is taken, only the elements that were asked for are read, and every failure of pydicom or
+Pillow becomes a `UserError` that names the file and quotes no element's value.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import pydicom
+from PIL import Image
+from pydicom import uid
+from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
+from pydicom.pixels.utils import get_expected_length
+
+from common.base.errors import UserError
+
+MOST_ROWS = 20_000
+MOST_PIXELS = 1 << 26
+MOST_BYTES = 1 << 29
+"""A radiograph has some 20 million pixels. What declares more than this is refused."""
+
+# A JPEG block of 64 pixels takes a bit for its DC and one for its end, RLE two bytes for 128: a
+# header that declares more is false, and is refused before memory is taken for it.
+_MOST_PIXELS_A_BYTE = 256
+_BOUNDED = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.RLELossless)
+
+SUFFIXES = (".dcm", ".dicom", ".ima")
+"""Ends of names that many files bear, and none need."""
+
+GREY = ("MONOCHROME1", "MONOCHROME2")
+_KNOWN = {
+    1: (*GREY, "PALETTE COLOR"),
+    3: ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
+}
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM does, whatever it is called; also one that can't be read."""
+    try:
+        with open(path, "rb") as file:
+            return _begins_as_dicom(file.read(132))
+    except OSError:
+        return True
+
+
+def _begins_as_dicom(head: bytes) -> bool:
+    # Without the preamble, a dataset begins with group 0002 or 0008, in either byte order.
+    return head[128:132] == b"DICM" or head[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08")
+
+
+def parse(path: Path, tags: list[str | int], stop_before_pixels: bool = False) -> Dataset:
+    """Read these elements of a DICOM image; call it within `quiet` and `named`.
+
+    Args:
+        path: With the preamble and file meta of PS3.10 7.1, or a bare dataset.
+        tags: Keywords or numbers of elements. No other comes into memory.
+        stop_before_pixels: Whether the pixels stay unread.
+
+    Returns:
+        The dataset, its ``file_meta.TransferSyntaxUID`` set, its Rows and Columns possible ones.
+
+    Raises:
+        UserError: The file is not there, is no DICOM image or declares what no radiograph has.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file")
+    if path.stat().st_size > MOST_BYTES:
+        raise UserError(f"{path}: over {MOST_BYTES >> 20} MiB, no radiograph is; leave it out")
+    with open(path, "rb") as file:
+        head = file.read(1024)
+    whole = head[128:132] == b"DICM"
+    if not _begins_as_dicom(head):
+        raise UserError(f"{path}: not a DICOM file; leave it out")
+    if uid.DeflatedExplicitVRLittleEndian.encode() in head:
+        _check_inflated(path, 144 + int.from_bytes(head[140:144], "little"))
+    dataset = pydicom.dcmread(
+        path, stop_before_pixels=stop_before_pixels, specific_tags=tags, force=not whole
+    )
+    if "Rows" not in dataset or "Columns" not in dataset:
+        raise UserError(
+            f"{path}: no DICOM image, or it is cut short (no Rows and Columns); leave it out"
+        )
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        if (dataset.get("PixelData") or b"")[:4] == b"\xfe\xff\x00\xe0":
+            raise UserError(f"{path}: compressed, without a TransferSyntaxUID; write it again")
+        implicit, little = dataset.original_encoding
+        explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    if not (0 < rows <= MOST_ROWS and 0 < columns <= MOST_ROWS and rows * columns <= MOST_PIXELS):
+        raise UserError(f"{path}: declares {rows} x {columns} pixels, no radiograph; leave it out")
+    return dataset
+
+
+def _check_inflated(path: Path, start: int) -> None:
+    """Refuse a deflated dataset (PS3.5 A.5) that would take more memory than a radiograph."""
+    inflating, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    with open(path, "rb") as file:
+        file.seek(start)
+        while block := inflating.unconsumed_tail or file.read(1 << 16):
+            size += len(inflating.decompress(block, 1 << 20))
+            if size > MOST_BYTES:
+                raise UserError(f"{path}: inflates to more than a radiograph has; leave it out")
+
+
+def check(path: Path, dataset: Dataset) -> None:
+    """Hold what a dataset declares of its pixels against its bytes; fill in what may be absent.
+
+    Raises:
+        UserError: It has no pixels, several frames, fewer bytes than it declares, or a photometric
+            interpretation, depth or transfer syntax that is not known.
+    """
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    declared = f"{path}: declares {rows} x {columns} pixels"
+    if not dataset.get("PixelData"):
+        raise UserError(f"{path}: it has no pixels, or it is cut short; fetch it again")
+    if (frames := int(dataset.get("NumberOfFrames") or 1)) != 1:
+        raise UserError(f"{path}: has {frames} frames; write the one that is meant to its own file")
+    dataset.SamplesPerPixel = int(dataset.get("SamplesPerPixel") or 1)
+    dataset.PixelRepresentation = int(dataset.get("PixelRepresentation") or 0)
+    dataset.PhotometricInterpretation = text(dataset, "PhotometricInterpretation").upper()
+    if dataset.PhotometricInterpretation not in _KNOWN.get(dataset.SamplesPerPixel, ()):
+        known = ", ".join(_KNOWN[1] + _KNOWN[3])
+        raise UserError(f"{path}: its photometric interpretation is none of {known}; convert it")
+    if not 1 <= dataset.BitsStored <= dataset.BitsAllocated <= 32:
+        raise UserError(f"{path}: its BitsStored and BitsAllocated are not legal; convert it")
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax not in uid.AllTransferSyntaxes:
+        raise UserError(f"{path}: its transfer syntax is not one of the standard; convert it")
+    if not syntax.is_encapsulated:
+        if dataset.get("HighBit", dataset.BitsStored - 1) != dataset.BitsStored - 1:
+            raise UserError(f"{path}: its HighBit is not legal (PS3.5 8.1.1); convert it")
+        held, needed = len(dataset.PixelData), get_expected_length(dataset)
+        if held < needed:
+            raise UserError(
+                f"{path}: cut short, {held} of {needed} bytes of pixels; fetch it again"
+            )
+        return
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    if syntax in _BOUNDED and rows * columns > _MOST_PIXELS_A_BYTE * len(frame):
+        raise UserError(f"{declared}, more than {len(frame)} bytes can hold; fetch it again")
+    try:
+        size = Image.open(BytesIO(frame), formats=("JPEG", "JPEG2000")).size
+    except Exception:
+        # Not a format of Pillow's: JPEG-LS or Lossless, or the decoder will say.
+        size = _size_in_jpeg(frame) or (columns, rows)
+    if size != (columns, rows):
+        raise UserError(f"{declared}, the image in it has {size[1]} x {size[0]}; fetch it again")
+
+
+_FRAME_HEADERS = (0xC0, 0xC1, 0xC2, 0xC3, 0xF7)
+
+
+def _size_in_jpeg(frame: bytes) -> tuple[int, int] | None:
+    """Columns and rows that a JPEG's or JPEG-LS's frame header says (T.81 B.2.2, T.87 C.2.2)."""
+    at = 2
+    while frame[at : at + 1] == b"\xff" and at + 9 <= len(frame):
+        if frame[at + 1] in _FRAME_HEADERS:
+            rows, columns = (int.from_bytes(frame[at + i : at + i + 2], "big") for i in (5, 7))
+            return columns, rows
+        at += 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
+    return None
+
+
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+
+def bare_jpeg(frame: bytes) -> bytes:
+    """A JPEG from SOI to EOI without its APPn and COM segments (ITU-T T.81 B.2).
+
+    Text may stand in these and behind the end; nothing that is decoded changes.
+
+    Raises:
+        ValueError, IndexError: It is cut short, or no JPEG.
+    """
+    kept, at = [frame[:2]], 2
+    while frame[at : at + 2] != b"\xff\xd9":
+        if frame[at] != 0xFF:  # at the end an IndexError: cut short
+            raise ValueError("no marker")
+        marker, end = frame[at + 1], at + 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        if not (0xE0 <= marker <= 0xEF or marker == 0xFE):
+            kept.append(frame[at:end])
+        if marker == 0xDA:  # its scan runs to the next marker
+            scan = _NEXT_MARKER.search(frame, end)
+            if scan is None:
+                raise ValueError("no end")
+            kept.append(frame[end : scan.start()])
+            end = scan.start()
+        at = end
+    return b"".join([*kept, b"\xff\xd9"])
+
+
+def text(dataset: Dataset, name: str) -> str:
+    """An element's value as text, "" if absent or empty."""
+    return str(dataset.get(name) or "").strip(" \0")
+
+
+_ONE_AT_A_TIME = threading.RLock()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence pydicom for a while: its warnings quote values, and every RSNA file brings one.
+
+    Its settings are the process's own, so one thread at a time holds them, and gives them back.
+    """
+    logger = logging.getLogger("pydicom")
+    with _ONE_AT_A_TIME, warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        before, logger.disabled = logger.disabled, True
+        try:
+            yield
+        finally:
+            logger.disabled = before
+
+
+@contextmanager
+def named(path: Path, problem: str) -> Iterator[None]:
+    """Turn any failure of a library into one that names the file, and no value in it."""
+    try:
+        yield
+    except UserError:
+        raise
+    except PermissionError:
+        raise UserError(f"{path}: may not be read; change its permissions") from None
+    except Exception as error:
+        kind = type(error).__name__
+        raise UserError(
+            f"{path}: {problem} ({kind}); damaged? fetch it again or leave it out"
+        ) from None

@@ -1,0 +1,300 @@
+"""One NIfTI file to a volume in canonical order, and a mask back to the input's own grid.
+
+Canonical is nibabel's "closest to RAS+": axis 0 runs to the patient's right, 1 to the front, 2 to
+the head, as nearly as flips and swaps of axes allow (no voxel is interpolated). The affine takes
+voxel indices, whole numbers at voxel centres, to millimetres: the sform if its code is above 0,
+else the qform if its code is, else pixdim alone with x to the left (nibabel's ``get_best_affine``).
+
+A grid covers its voxels to their outer edges: ``n`` voxels of index -0.5 to ``n - 0.5``.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel import orientations
+
+from common.base.errors import UnusableError, UserError
+from common.base.files import write_bytes
+from common.imaging.grids import resample, resample_labels, to_grid
+from common.imaging.nifti_file import SUFFIXES, Grid, read_nifti
+
+__all__ = [
+    "SUFFIXES", "Grid", "Volume", "is_nifti", "read_mask", "read_volume", "resample_mask",
+    "resample_volume", "to_grid", "write_mask",
+]  # fmt: skip
+
+GRID_TOLERANCE = 0.01
+"""Two grids are one if no corner voxel's centre is further off than this share of a voxel."""
+
+# What a header says of the grid; the rest of it (descriptions, file names) is not taken over.
+_GRID_FIELDS = (
+    "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y",
+    "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A volume in canonical order, and the way back to the input's own.
+
+    Attributes:
+        path: The file.
+        voxels: ``(x, y, z)`` float32, RAS+ as the module says, scaled by scl_slope and scl_inter;
+            their axes lie in memory in the order that the file has them in.
+        affine: ``(4, 4)``, canonical indices to mm.
+        spacing_mm: Distance of voxels along x, y, z.
+        original: The input's own grid.
+        orientation: ``(3, 2)``, nibabel's orientation of the input's axes.
+        grid_header: What a NIfTI header says of the input's grid and nothing else, as its bytes:
+            for `write_mask`, also where the input is not at hand.
+    """
+
+    path: Path
+    voxels: np.ndarray
+    affine: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    original: Grid
+    orientation: np.ndarray
+    grid_header: bytes
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether a file is called as NIfTI is; of a pair the header, of which there is one a volume.
+
+    What a Mac writes beside the files of an archive, ``._la_003.nii.gz``, is none.
+    """
+    name = path.name.lower()
+    return name.endswith(SUFFIXES) and not name.endswith(".img") and not name.startswith("._")
+
+
+def read_volume(path: Path) -> Volume:
+    """Read an image: `.nii`, `.nii.gz` or `.hdr` with `.img`, NIfTI-1 or 2, either byte order.
+
+    Args:
+        path: The file. A fourth axis of length 1 is dropped.
+
+    Returns:
+        The volume; see `Volume`.
+
+    Raises:
+        UserError: The file is not there, is no NIfTI or is damaged; it has two axes, several
+            channels, or colours; its affine is degenerate; a value is NaN or infinite.
+    """
+    path = Path(path)
+    values, grid, header = read_nifti(path)
+    orientation = orientations.io_orientation(grid.affine)
+    voxels = orientations.apply_orientation(values, orientation).astype(np.float32, "K")
+    wrong = int(voxels.size - np.isfinite(voxels).sum()) if values.dtype.kind == "f" else 0
+    if wrong:
+        raise UnusableError(
+            f"{path}: {wrong} of {voxels.size} voxels are NaN or infinite; set them to a number "
+            "or leave the file out",
+            "NaN or infinite",
+        )
+    affine = grid.affine @ orientations.inv_ornt_aff(orientation, grid.shape)
+    return Volume(
+        path=path,
+        voxels=voxels,
+        affine=affine,
+        spacing_mm=_spacing_mm(affine),
+        original=grid,
+        orientation=orientation,
+        grid_header=_grid_header(header, grid.shape),
+    )
+
+
+def read_mask(path: Path, like: Volume, labels: Mapping[int, str] | None = None) -> np.ndarray:
+    """Read the mask of a volume.
+
+    Args:
+        path: The mask's file; its axes may be in another order than the image's.
+        like: The volume; the mask must lie on its grid, to `GRID_TOLERANCE` of a voxel.
+        labels: The values that may occur, with their names; None for any of 0 to 255.
+
+    Returns:
+        ``like.voxels.shape`` uint8, canonical.
+
+    Raises:
+        UserError: As for `read_volume`; or the mask lies on another grid (shape, spacing,
+            direction or origin), or holds a value that is no whole number, or is not in ``labels``.
+    """
+    path = Path(path)
+    values, grid, _ = read_nifti(path)
+    if grid.shape == like.original.shape and _apart(grid.affine, like.original) <= GRID_TOLERANCE:
+        orientation = like.orientation
+    else:
+        orientation = orientations.io_orientation(grid.affine)
+    affine = grid.affine @ orientations.inv_ornt_aff(orientation, grid.shape)
+    values = orientations.apply_orientation(values, orientation)
+    _check_same_grid(path, Grid(values.shape, affine), like)
+    known = np.isin(np.arange(256), range(256) if labels is None else list(labels))
+    if values.dtype == np.uint8 and (known[: int(values.max()) + 1].all() or known[values].all()):
+        return values.copy("K")
+    # A mask saved with scl_slope has 255 x 0.003921569 for 1.
+    found = np.unique(values).astype(float)
+    whole = np.where(np.abs(found - np.rint(found)) < 1e-4, np.rint(found), found)
+    wrong = found[~np.isin(whole, list(labels if labels is not None else range(256)))]
+    if wrong.size:
+        named = ", ".join(f"{value:g}" for value in wrong[:5])
+        more = f" and {wrong.size - 5} more" if wrong.size > 5 else ""
+        allowed = ", ".join(str(label) for label in sorted(labels)) if labels else "0 to 255"
+        raise UnusableError(
+            f"{path}: holds the values {named}{more}, its labels are {allowed}; correct the mask "
+            "or the dataset's labels",
+            "mask values",
+        )
+    return np.rint(values).astype(np.uint8)
+
+
+# ---- Between grids
+
+
+def resample_volume(
+    volume: Volume, spacing_mm: tuple[float, float, float], order: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bring a volume to a working spacing.
+
+    The extent is kept to its edges, so the new spacing is the whole number of voxels nearest to
+    the one that was asked for; the returned affine has it exactly.
+
+    Args:
+        volume: The volume.
+        spacing_mm: The spacing asked for along x, y, z.
+        order: As in `resample`.
+
+    Returns:
+        The array ``(x, y, z)`` and its affine ``(4, 4)``.
+    """
+    shape = _shape_at(volume, spacing_mm)
+    return resample(volume.voxels, shape, order), _affine_at(volume, shape)
+
+
+def resample_mask(
+    mask: np.ndarray, volume: Volume, spacing_mm: tuple[float, float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bring a volume's mask to the grid of `resample_volume`, each label's share by itself.
+
+    A new voxel gets the label with the largest share of it; of equal shares the lowest label's.
+
+    Args:
+        mask: ``volume.voxels.shape`` uint8.
+        volume: The volume.
+        spacing_mm: As in `resample_volume`.
+
+    Returns:
+        The mask ``(x, y, z)`` uint8 and its affine ``(4, 4)``.
+    """
+    shape = _shape_at(volume, spacing_mm)
+    return resample_labels(mask, shape), _affine_at(volume, shape)
+
+
+def write_mask(path: Path, mask_canonical: np.ndarray, grid_header: bytes) -> None:
+    """Write a mask in the input's own grid: its order of axes, affine, sform and qform codes.
+
+    Nothing else of the input's header is written: no description, no file name, no extension.
+
+    Args:
+        path: Ends in `.nii` or `.nii.gz`; written whole or not at all, the same bytes each time.
+        mask_canonical: 0 to 255, of the volume's canonical shape.
+        grid_header: `Volume.grid_header` of the volume.
+
+    Raises:
+        UserError: The suffix is another one.
+        ValueError: The mask has another shape than the volume.
+    """
+    path = Path(path)
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        raise UserError(f"{path}: a mask is written as .nii or .nii.gz; name it so")
+    two = len(grid_header) == nib.Nifti2Header.template_dtype.itemsize
+    header = (nib.Nifti2Header if two else nib.Nifti1Header)(grid_header)
+    orientation = orientations.io_orientation(header.get_best_affine())
+    back = _inverse(orientation)
+    mask = orientations.apply_orientation(np.asarray(mask_canonical).astype(np.uint8), back)
+    if mask.shape != header.get_data_shape():
+        raise ValueError(
+            f"the mask must have the volume's shape, {header.get_data_shape()} in the order of its "
+            f"file. Received: {mask.shape}"
+        )
+    # Without the affine nibabel takes the codes and the two forms from the header as they are.
+    image = (nib.Nifti2Image if two else nib.Nifti1Image)(np.ascontiguousarray(mask), None, header)
+    content = image.to_bytes()
+    if path.name.lower().endswith(".gz"):
+        content = gzip.compress(content, mtime=0)
+    write_bytes(path, content)
+
+
+def _grid_header(header: nib.Nifti1Header, shape: tuple[int, int, int]) -> bytes:
+    clean = (nib.Nifti2Header if isinstance(header, nib.Nifti2Header) else nib.Nifti1Header)()
+    clean.set_data_dtype(np.uint8)
+    clean.set_data_shape(shape)
+    for name in _GRID_FIELDS:
+        clean[name] = header[name]
+    clean["pixdim"][:4] = header["pixdim"][:4]
+    return clean.binaryblock
+
+
+# ---- Geometry
+
+
+def _check_same_grid(path: Path, grid: Grid, like: Volume) -> None:
+    if tuple(grid.shape) == like.voxels.shape:
+        image = Grid(like.voxels.shape, like.affine)
+        if _apart(grid.affine, image) <= GRID_TOLERANCE:
+            return
+        apart = _difference(grid.affine, like.affine)
+    else:
+        apart = f"shape {tuple(grid.shape)}, not {like.voxels.shape}"
+    raise UnusableError(
+        f"{path}: does not lie on the grid of {like.path}: {apart}", "mask on another grid"
+    )
+
+
+def _difference(affine: np.ndarray, other: np.ndarray) -> str:
+    """In words, how one affine differs from another."""
+    mine, its = np.array(_spacing_mm(affine)), np.array(_spacing_mm(other))
+    if not np.allclose(mine, its, rtol=1e-3):
+        return f"spacing {np.round(mine, 4)} mm, not {np.round(its, 4)} mm"
+    if not np.allclose(affine[:3, :3] / mine, other[:3, :3] / its, atol=1e-3):
+        return "its axes have another direction"
+    mine, its = affine[:3, 3], other[:3, 3]
+    return f"origin {np.round(mine, 3)} mm, not {np.round(its, 3)} mm"
+
+
+def _apart(affine: np.ndarray, grid: Grid) -> float:
+    """How far corner voxels lie apart, at most, as a share of the smallest spacing."""
+    corners = np.array(np.meshgrid(*[(0, length - 1) for length in grid.shape], [1])).reshape(4, -1)
+    apart = ((affine - grid.affine) @ corners)[:3]
+    return float(np.sqrt((apart**2).sum(axis=0)).max() / min(_spacing_mm(grid.affine)))
+
+
+def _spacing_mm(affine: np.ndarray) -> tuple[float, float, float]:
+    return tuple(float(length) for length in np.sqrt((affine[:3, :3] ** 2).sum(axis=0)))
+
+
+def _shape_at(volume: Volume, spacing_mm: tuple[float, float, float]) -> tuple[int, ...]:
+    return tuple(
+        max(1, round(length * old / new))
+        for length, old, new in zip(volume.voxels.shape, volume.spacing_mm, spacing_mm, strict=True)
+    )
+
+
+def _affine_at(volume: Volume, shape: tuple[int, ...]) -> np.ndarray:
+    """The affine of ``shape`` voxels over the volume's extent."""
+    scale = np.array(volume.voxels.shape) / np.array(shape)
+    step = np.diag([*scale, 1.0])
+    step[:3, 3] = (scale - 1) / 2
+    return volume.affine @ step
+
+
+def _inverse(orientation: np.ndarray) -> np.ndarray:
+    """The orientation that undoes one: axis k of the input is axis ``orientation[k, 0]``."""
+    back = np.empty_like(orientation)
+    for k, (axis, flip) in enumerate(orientation):
+        back[int(axis)] = k, flip
+    return back

@@ -1,0 +1,1 @@
+"""Files without labels to a folder of predictions."""

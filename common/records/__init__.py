@@ -1,0 +1,1 @@
+"""Cases to TFRecord shards and a manifest, and a prepared folder opened again."""

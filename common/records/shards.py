@@ -1,0 +1,387 @@
+"""Cases to sharded TFRecords with a manifest, and a prepared folder opened again.
+
+A prepared folder holds ``cases.csv``, ``records/SPLIT-00000.tfrecord`` and ``manifest.json``,
+which is written last: a folder without it is not finished, and the same command goes on with
+the shards that are there. What a shard holds depends on the cases and the settings alone, not
+on the number of processes or on where an earlier try was killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from common.base.backend import start_tensorflow
+from common.base.errors import UserError
+from common.base.files import (
+    entries,
+    key_of,
+    read_json,
+    remove_parts,
+    sha256,
+    versions,
+    whole_file,
+    write_json,
+)
+from common.base.processes import pool
+from common.records.outcomes import Case, Features, Outcome, outcomes
+
+FINDINGS = "findings.csv"
+"""What the check of the dataset found, in the prepared folder, also where nothing else is."""
+
+_CALLS_A_SHARD = 64
+"""So many times a shard of the full size is handed over between processes, a part at a time."""
+_UNFINISHED = "unfinished.json"
+_MEND = "start the same prepare_data.py again, which writes anew what is damaged and no more"
+
+
+def source_key(source: Path, settings: Mapping[str, Any]) -> str:
+    """The key under which prepared data is used again.
+
+    It changes with any setting, and with the name, size or time of any file of the source.
+    """
+    files = sorted(
+        (str(path.relative_to(source)), status.st_size, status.st_mtime_ns)
+        for path in source.rglob("*")
+        if path.is_file()
+        for status in [path.stat()]
+    )
+    return key_of({"settings": settings, "files": files})
+
+
+def begin(folder: Path, key: str, overwrite: bool) -> bool:
+    """Make a folder ready to be prepared in.
+
+    Of a finished folder every file is held against the manifest; where some are missing, cut or
+    altered, only these are to be written again.
+
+    Args:
+        folder: The prepared folder, which may exist.
+        key: From `source_key`.
+        overwrite: Whether data of another key may be replaced.
+
+    Returns:
+        False where it already holds what this key gives: there is nothing to do.
+
+    Raises:
+        UserError: The folder holds something else, and ``overwrite`` is not set.
+    """
+    manifest, unfinished = folder / "manifest.json", folder / _UNFINISHED
+    there = manifest if manifest.exists() else unfinished if unfinished.exists() else None
+    refuse_foreign(folder)
+    same = there is not None and _key_in(there) == key
+    # A try that was refused before its first shard, for a column say, holds nothing to lose.
+    nothing_yet = there is unfinished and not any(folder.glob("records/*.tfrecord"))
+    if there is not None and not same and not overwrite and not nothing_yet:
+        raise UserError(
+            f"{folder}: was prepared with other settings or from other files; choose another "
+            "--prepared, or replace it with --overwrite"
+        )
+    if same and there is manifest:
+        if not (damaged := _damaged(folder)):
+            return False
+        print(f"\n{folder}: damaged, and written again: {', '.join(damaged)}", flush=True)
+        _keep_whole(folder, damaged)
+    elif not same:
+        for made in (*folder.glob("records/*"), *folder.glob("augmented/*")):
+            made.unlink()
+    remove_parts(folder)
+    write_json(unfinished, {"key": key})
+    # Last, so that the folder can be told from a foreign one wherever this is broken off.
+    manifest.unlink(missing_ok=True)
+    return True
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Refuse, with a `UserError`, a folder that holds what prepare_data.py did not write."""
+    made = any((folder / name).exists() for name in ("manifest.json", _UNFINISHED))
+    if not made and set(entries(folder)) - {FINDINGS}:
+        raise UserError(
+            f"{folder}: is not empty and was not made by prepare_data.py; choose another --prepared"
+        )
+
+
+def write_shards(
+    folder: Path,
+    cases: Sequence[Case],
+    decode: Callable[[Case], Features],
+    cases_a_shard: int,
+    workers: int,
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
+    """Decode cases in processes and write them as TFRecord shards, a set of shards a split.
+
+    Args:
+        folder: The prepared folder.
+        cases: Rows with ``case`` and ``split``; written in this order.
+        decode: One case to its features; runs in another process, so it must be importable.
+            A `UserError` leaves the case out and never stops the others.
+        cases_a_shard: Cases in one file.
+        workers: Processes; 0 is one a core.
+
+    Returns:
+        The shards by split, each ``{file, records, bytes, sha256, left_out}`` and, by case,
+        ``remarks`` (`common.records.outcomes.REMARK`) where there are any; and the reason for each
+        case that was left out, by case.
+    """
+    records = folder / "records"
+    records.mkdir(exist_ok=True)
+    plan = list(_plan(cases, cases_a_shard))
+    shards: dict[str, list[dict[str, Any]]] = {}
+    left_out: dict[str, str] = {}
+    with tqdm(total=len(cases), unit="case", desc="decode and write", file=sys.stdout) as progress:
+        a_call = max(1, cases_a_shard // _CALLS_A_SHARD)
+        for (split, name, members), decoded in _ahead(plan, decode, records, workers, a_call):
+            path = records / name
+            if decoded is not None:
+                _write_shard(path, members, decoded)
+            shard = read_json(_notes(path))
+            left_out |= shard["left_out"]
+            shards.setdefault(split, []).append(shard)
+            progress.update(len(members))
+    return shards, left_out
+
+
+def finish(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest, which makes the folder whole, and remove what only a restart needs."""
+    # What was found says nothing that a reader of the data needs, and --check writes it anew.
+    files = sorted(path for path in folder.glob("*.csv") if path.name != FINDINGS)
+    tables = [{"file": path.name, **_measured(path)} for path in files]
+    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    content = {**manifest, "tables": tables, "versions": versions(), "created": created}
+    write_json(folder / "manifest.json", {**content, "seal": key_of(content)})
+    (folder / _UNFINISHED).unlink(missing_ok=True)
+    for note in folder.glob("records/*.json"):
+        note.unlink()
+    remove_parts(folder)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A folder that prepare_data.py wrote.
+
+    Attributes:
+        folder: Where it is.
+        manifest: What ``manifest.json`` says.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the data: of the names and hashes of all shards."""
+        shards = [(shard["file"], shard["sha256"]) for shard in _all_shards(self.manifest)]
+        return hashlib.sha256(json.dumps(sorted(shards)).encode()).hexdigest()
+
+    @property
+    def splits(self) -> list[str]:
+        """The names of the splits that hold cases."""
+        return list(self.manifest["shards"])
+
+    def count(self, splits: Sequence[str]) -> int:
+        """The number of records in some splits."""
+        return sum(
+            shard["records"] for split in splits for shard in self.manifest["shards"].get(split, [])
+        )
+
+    def shards(self, splits: Sequence[str]) -> list[Path]:
+        """The files of some splits, each checked against its size and SHA-256.
+
+        Raises:
+            UserError: A file is missing, cut or altered.
+        """
+        found = []
+        for shard in (s for split in splits for s in self.manifest["shards"].get(split, [])):
+            found.append(self.folder / "records" / shard["file"])
+            _refuse(found[-1], _fault(found[-1], shard))
+        return found
+
+    def cases(self) -> pd.DataFrame:
+        """Every case: ``case``, ``patient``, ``split``, ``left_out`` and what the project adds."""
+        path = self.folder / "cases.csv"
+        for table in self.manifest.get("tables", []):
+            if table["file"] == path.name:
+                _refuse(path, _fault(path, table))
+        try:
+            text = ("case", "patient", "split", "left_out", "view", "sex", "duplicate_of")
+            # A case may be called NA.
+            return pd.read_csv(
+                path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=["", "nan"]
+            ).fillna(dict.fromkeys(text[2:], ""))
+        except (OSError, ValueError):
+            raise UserError(f"{path}: cannot be read; {_MEND}") from None
+
+
+def open_prepared(folder: Path, project: str) -> Prepared:
+    """Open a prepared folder.
+
+    Raises:
+        UserError: It is not there, not finished, damaged, or another project's.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder; make it with prepare_data.py")
+    if not (folder / "manifest.json").exists():
+        mend = "start the same prepare_data.py again, it goes on from here"
+        if not (folder / _UNFINISHED).exists():
+            mend = "name a folder that prepare_data.py wrote"
+        raise UserError(f"{folder}: holds no manifest.json; {mend}")
+    manifest = read_json(folder / "manifest.json")
+    if not _is_whole(manifest):
+        raise UserError(f"{folder}/manifest.json: is damaged; prepare again with --overwrite")
+    if manifest["project"] != project:
+        raise UserError(f"{folder}: was prepared for {manifest['project']}, not for {project}")
+    return Prepared(folder, manifest)
+
+
+def _is_whole(manifest: Any) -> bool:
+    """Whether a manifest is as `finish` wrote it; one of an older version has no seal."""
+    if not isinstance(manifest, dict) or not {"project", "shards", "key"} <= set(manifest):
+        return False
+    content = {name: value for name, value in manifest.items() if name != "seal"}
+    return "seal" not in manifest or manifest["seal"] == key_of(content)
+
+
+def _key_in(path: Path) -> str:
+    try:
+        content = read_json(path)
+    except UserError:
+        return ""
+    return content.get("key", "") if isinstance(content, dict) else ""
+
+
+def _measured(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+def _fault(path: Path, expected: Mapping[str, Any]) -> str:
+    """What is wrong with a file, held against its size and SHA-256; "" if nothing is."""
+    if not path.is_file():
+        return "is missing"
+    if path.stat().st_size != expected["bytes"]:
+        return f"has {path.stat().st_size} bytes, not {expected['bytes']}"
+    return "" if sha256(path) == expected["sha256"] else "was altered: its SHA-256 is another"
+
+
+def _refuse(path: Path, fault: str) -> None:
+    if fault:
+        raise UserError(f"{path}: {fault}; {_MEND}")
+
+
+def _damaged(folder: Path) -> list[str]:
+    """The files, from ``folder``, that are not what the manifest says."""
+    manifest = read_json(folder / "manifest.json")
+    shards = [{**shard, "file": f"records/{shard['file']}"} for shard in _all_shards(manifest)]
+    # Data of an older version of this repository has no tables in its manifest.
+    files = [*shards, *manifest.get("tables", [])]
+    return [file["file"] for file in files if _fault(folder / file["file"], file)]
+
+
+def _keep_whole(folder: Path, damaged: Sequence[str]) -> None:
+    """Leave a finished folder as a try that was broken off once all but these were written."""
+    for shard in _all_shards(read_json(folder / "manifest.json")):
+        path = folder / "records" / shard["file"]
+        if f"records/{shard['file']}" not in damaged and "left_out" in shard:
+            write_json(_notes(path), shard)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _all_shards(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [shard for of in manifest["shards"].values() for shard in of]
+
+
+def _notes(path: Path) -> Path:
+    """Where a shard's entry of the manifest is kept until there is one."""
+    return path.with_name(f"{path.name}.json")
+
+
+def _plan(cases: Sequence[Case], cases_a_shard: int) -> Iterator[tuple[str, str, list[Case]]]:
+    by_split: dict[str, list[Case]] = {}
+    for case in cases:
+        by_split.setdefault(case["split"], []).append(case)
+    for split, members in by_split.items():
+        for number, start in enumerate(range(0, len(members), cases_a_shard)):
+            name = f"{split}-{number:05d}.tfrecord"
+            yield split, name, members[start : start + cases_a_shard]
+
+
+def _ahead(
+    plan: list[tuple[str, str, list[Case]]],
+    decode: Callable[[Case], Features],
+    records: Path,
+    workers: int,
+    cases_a_call: int,
+) -> Iterator[tuple[tuple[str, str, list[Case]], Iterator[Outcome] | None]]:
+    """Decode two shards ahead of the one that is written, so that memory stays bounded.
+
+    A shard that an earlier try finished is given as None.
+    """
+    with pool(workers) as processes:
+        waiting: deque[tuple[Any, list[Future[Any]] | None]] = deque()
+        for shard in [*plan, None, None]:
+            if shard is not None and _notes(records / shard[1]).exists():
+                waiting.append((shard, None))
+            elif shard is not None:
+                members = shard[2]
+                calls = [
+                    processes.submit(outcomes, decode, members[start : start + cases_a_call])
+                    for start in range(0, len(members), cases_a_call)
+                ]
+                waiting.append((shard, calls))
+            if waiting and (len(waiting) > 2 or shard is None):
+                done, calls = waiting.popleft()
+                yield done, None if calls is None else (r for c in calls for r in c.result())
+
+
+def _write_shard(path: Path, members: list[Case], decoded: Iterator[Outcome]) -> None:
+    start_tensorflow()
+    import tensorflow as tf
+
+    left_out, remarks, count = {}, {}, 0
+    with whole_file(path) as beside, tf.io.TFRecordWriter(str(beside)) as writer:
+        for case, outcome in zip(members, decoded, strict=True):
+            # A copy that could not be made takes nothing from its case.
+            if outcome.left_out and not case.get("copy"):
+                left_out[case["case"]] = outcome.left_out
+            if outcome.remark and not case.get("copy"):
+                remarks[case["case"]] = outcome.remark
+            if outcome.features is not None:
+                writer.write(_example(outcome.features))
+                count += 1
+    about = {"file": path.name, "records": count, **_measured(path), "left_out": left_out}
+    if remarks:
+        about["remarks"] = remarks
+    write_json(_notes(path), about)
+
+
+def _example(features: Features) -> bytes:
+    """Features to a serialised ``tf.train.Example``, in the order of their names."""
+    import tensorflow as tf
+
+    def feature(value: Any) -> tf.train.Feature:
+        if isinstance(value, str):
+            value = value.encode("utf-8")
+        if isinstance(value, bytes):
+            return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        array = np.asarray(value).ravel()
+        if array.dtype.kind in "iub":
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=array.astype(np.int64)))
+        return tf.train.Feature(float_list=tf.train.FloatList(value=array.astype(np.float32)))
+
+    named = {name: feature(features[name]) for name in sorted(features)}
+    # Protobuf promises no order of a map unless it is asked to be deterministic.
+    return tf.train.Example(features=tf.train.Features(feature=named)).SerializeToString(
+        deterministic=True
+    )

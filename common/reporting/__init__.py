@@ -1,0 +1,1 @@
+"""Figures, charts, GIFs, report.html and the model card."""

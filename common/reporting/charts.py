@@ -1,0 +1,226 @@
+"""Charts of scores as PNG, in the palette and style of `common.reporting.figures`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from common.reporting.figures import GREY, INK, PREDICTION, SECOND, TRUTH, new_figure, save
+
+_NETWORKS = ((PREDICTION, "o"), (SECOND, "s"))
+"""Colour and mark of each network of a chart."""
+
+
+def confusion_picture(
+    path: Path, matrix: Sequence[Sequence[int]], names: Sequence[str], synthetic: bool
+) -> Path:
+    """A confusion matrix [[tn, fp], [fn, tp]] with counts and the share of each true class."""
+    figure, axes = new_figure(1, 1, 3.8, 3.4)
+    counts = np.asarray(matrix)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    axes[0, 0].imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        axes[0, 0].text(
+            column,
+            row,
+            f"{count}\n{shares[row, column]:.0%}",
+            ha="center",
+            va="center",
+            color="white" if shares[row, column] > 0.55 else INK,
+        )
+    axes[0, 0].set(
+        xticks=range(len(names)),
+        yticks=range(len(names)),
+        xticklabels=names,
+        yticklabels=names,
+        xlabel="predicted",
+        ylabel="true",
+    )
+    return save(figure, path, synthetic)
+
+
+def curves_picture(
+    path: Path,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    calibrated: np.ndarray,
+    threshold: float,
+    synthetic: bool,
+) -> Path:
+    """ROC, precision-recall and reliability of a classifier, each beside doing nothing clever.
+
+    Args:
+        path: Where the PNG goes.
+        labels: (n,) 0 or 1, both there.
+        scores: (n,) probabilities.
+        calibrated: (n,) the same after temperature scaling.
+        threshold: Marked on the ROC curve.
+        synthetic: Whether the data was made up.
+    """
+    from sklearn.calibration import calibration_curve
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    figure, axes = new_figure(3, 1, 3.4, 3.4)
+    roc, recall, reliability = axes[0]
+    false_positive, true_positive, _ = roc_curve(labels, scores)
+    roc.plot(false_positive, true_positive, color=PREDICTION, label="model")
+    chosen = scores >= threshold
+    roc.plot(
+        np.mean(chosen[labels == 0]),
+        np.mean(chosen[labels == 1]),
+        "o",
+        color=INK,
+        label=f"threshold {threshold:.2f}",
+    )
+    roc.plot([0, 1], [0, 1], ":", color=GREY, label="chance")
+    roc.set(xlabel="1 - specificity, share of negatives", ylabel="sensitivity, share of positives")
+    precision, sensitivity, _ = precision_recall_curve(labels, scores)
+    recall.plot(sensitivity, precision, color=PREDICTION, label="model")
+    recall.axhline(labels.mean(), ls=":", color=GREY, label="share of positives")
+    recall.set(
+        xlabel="recall, share of positives",
+        ylabel="precision, share of those called",
+        ylim=(0, 1.02),
+    )
+    for of, colour, style, name in (
+        (scores, PREDICTION, "o-", "model"),
+        (calibrated, INK, "s--", "after temperature"),
+    ):
+        observed, said = calibration_curve(labels, of, n_bins=10)
+        reliability.plot(said, observed, style, color=colour, label=name)
+    reliability.plot([0, 1], [0, 1], ":", color=GREY, label="perfect")
+    reliability.set(xlabel="predicted probability", ylabel="share of positives", ylim=(0, 1.02))
+    for one in axes[0]:
+        one.legend()
+    return save(figure, path, synthetic)
+
+
+def histogram_picture(
+    path: Path, model: np.ndarray, baseline: np.ndarray, label: str, synthetic: bool
+) -> Path:
+    """Histograms of shares between 0 and 1, the model's beside its baseline's.
+
+    Args:
+        path: Where the PNG goes.
+        model: (n,) one a case.
+        baseline: (n,) the same of the baseline.
+        label: What the shares are.
+        synthetic: Whether the data was made up.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = new_figure(1, 1, 5.2, 3.0)
+    axes[0, 0].hist(
+        [model, baseline],
+        bins=np.linspace(0, 1, 21),
+        color=[PREDICTION, GREY],
+        label=[f"model, mean {np.mean(model):.2f}", f"baseline, mean {np.mean(baseline):.2f}"],
+    )
+    axes[0, 0].set(xlabel=label, ylabel="cases", xlim=(0, 1))
+    axes[0, 0].yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0, 0].legend(loc="upper left")
+    return save(figure, path, synthetic)
+
+
+def history_picture(
+    path: Path, histories: Mapping[str, Sequence[Mapping[str, float]]], synthetic: bool
+) -> Path:
+    """What a training did epoch by epoch: loss, metrics and learning rate.
+
+    Args:
+        path: Where the PNG goes.
+        histories: A row of charts each, by name: the rows of ``history.csv``, in which ``val_``
+            before a name says that it is of the validation split.
+        synthetic: Whether the data was made up.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    names = {
+        of: ["loss", *sorted(name[4:] for name in rows[0] if name.startswith("val_"))]
+        for of, rows in histories.items()
+    }
+    names = {of: list(dict.fromkeys([*found, "learning_rate"])) for of, found in names.items()}
+    figure, axes = new_figure(max(map(len, names.values())), len(names), 3.0, 2.5)
+    for one in axes.flat:
+        one.set_axis_off()
+    for (of, rows), line in zip(histories.items(), axes, strict=True):
+        epochs = [row["epoch"] for row in rows]
+        best = min(range(len(rows)), key=lambda i: rows[i]["val_loss"])
+        for name, one in zip(names[of], line, strict=False):
+            one.set_axis_on()
+            one.set(xlabel="epoch", ylabel=", ".join(filter(None, (of, name.replace("_", " ")))))
+            one.xaxis.set_major_locator(MaxNLocator(integer=True))
+            if name == "learning_rate":
+                one.plot(epochs, [row[name] for row in rows], color=INK)
+                one.set_yscale("log")
+                continue
+            seen = [row[f"val_{name}"] for row in rows]
+            one.plot(epochs, [row[name] for row in rows], "--", color=GREY, label="training")
+            one.plot(epochs, seen, color=PREDICTION, label="validation")
+            one.plot(epochs[best], seen[best], "o", color=INK, label="best epoch, kept")
+    axes[0, 0].legend()
+    return save(figure, path, synthetic)
+
+
+def cases_picture(
+    path: Path,
+    networks: Mapping[str, Sequence[float]],
+    baseline: Sequence[float],
+    label: str,
+    synthetic: bool,
+) -> Path:
+    """A score, 0 to 1, of every case, the worst of the first network first, beside a baseline.
+
+    Args:
+        path: Where the PNG goes.
+        networks: (n,) by name, two networks at most.
+        baseline: (n,) of what does nothing clever.
+        label: What the score is.
+        synthetic: Whether the data was made up.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    order = np.argsort(next(iter(networks.values())), kind="stable")
+    places = np.arange(1, len(order) + 1)
+    figure, axes = new_figure(1, 1, 5.2, 3.2)
+    for (name, scores), (colour, mark) in zip(networks.items(), _NETWORKS, strict=False):
+        axes[0, 0].plot(places, np.asarray(scores)[order], mark, color=colour, label=name)
+    axes[0, 0].plot(places, np.asarray(baseline)[order], "_", color=GREY, ms=9, label="baseline")
+    axes[0, 0].set(xlabel="case, by its score", ylabel=label, ylim=(0, 1))
+    axes[0, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0, 0].legend(loc="lower right")
+    return save(figure, path, synthetic)
+
+
+def agreement_picture(
+    path: Path,
+    truth: Sequence[float],
+    networks: Mapping[str, Sequence[float]],
+    quantity: str,
+    synthetic: bool,
+) -> Path:
+    """A measured quantity against the true one, a dot a case, with the line of agreement.
+
+    Args:
+        path: Where the PNG goes.
+        truth: (n,) true values, 0 or more.
+        networks: (n,) measured values by name, two networks at most.
+        quantity: What is measured, with its unit.
+        synthetic: Whether the data was made up.
+    """
+    figure, axes = new_figure(1, 1, 3.6, 3.6)
+    highest = 1.08 * max(np.max(truth), *(np.max(values) for values in networks.values()))
+    axes[0, 0].plot([0, highest], [0, highest], ":", color=TRUTH, label="agreement")
+    for (name, values), (colour, mark) in zip(networks.items(), _NETWORKS, strict=False):
+        axes[0, 0].plot(truth, values, mark, color=colour, label=name)
+    axes[0, 0].set(
+        xlabel=f"true {quantity}",
+        ylabel=f"predicted {quantity}",
+        xlim=(0, highest),
+        ylim=(0, highest),
+        aspect="equal",
+    )
+    axes[0, 0].legend(loc="upper left")
+    return save(figure, path, synthetic)

@@ -1,0 +1,249 @@
+"""Pictures of radiographs as PNG, and the one palette and style of all that is drawn.
+
+Blue is the truth and vermilion red the prediction, on film and in charts alike. The two, and the
+colour of a second network, differ in lightness too, so that they can be told apart without colour
+vision and in print; in charts they differ in their marks as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.base.files import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+TRUTH = "#4da3ff"
+PREDICTION = "#ff4b33"
+SECOND = "#00695c"
+"""A network beside the one that `PREDICTION` stands for."""
+INK = "#1f2933"
+GREY = "#8896a5"
+"""What does nothing clever: baselines and chance."""
+MARK = "#ffd166"
+"""The word SYNTHETIC on black."""
+
+STYLE = {
+    "font.size": 9,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "text.color": INK,
+    "xtick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.color": GREY,
+    "ytick.labelcolor": INK,
+}
+"""matplotlib's settings under which every figure is made."""
+
+SHORTEST_SIDE_INCHES = 3.4
+
+
+def new_figure(columns: int, rows: int, width: float, height: float) -> tuple[Figure, Any]:
+    """A figure of ``rows`` by ``columns`` axes of a size in inches each, in the one style."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    mpl.rcParams.update(STYLE)
+    figure = Figure((columns * width, rows * height), layout="constrained", facecolor="white")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def save(figure: Figure, path: Path, synthetic: bool) -> Path:
+    """Write a figure as a PNG, marked where the data was made up; gives the path back."""
+    if synthetic:
+        _mark(figure)
+    with whole_file(path) as beside:
+        figure.savefig(beside, dpi=120)
+    return path
+
+
+def pixels(figure: Figure, synthetic: bool) -> np.ndarray:
+    """A figure as (height, width, 3) uint8, 100 pixels an inch, marked as `save` does."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    if synthetic:
+        _mark(figure)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _mark(figure: Figure) -> None:
+    from matplotlib.patheffects import withStroke
+
+    # The white edge is for films, on which any grey would be lost.
+    figure.text(
+        0.5,
+        0.5,
+        "SYNTHETIC",
+        fontsize=26,
+        color=GREY,
+        alpha=0.4,
+        rotation=20,
+        ha="center",
+        va="center",
+        zorder=10,
+        weight="bold",
+        path_effects=[withStroke(linewidth=3, foreground="white")],
+    )
+
+
+def draw_film(axes: Axes, image: np.ndarray, title: str) -> None:
+    """A radiograph (rows, columns) 0..255 on axes in its own pixels, true proportions."""
+    rows, columns = image.shape
+    # Box edges are half-open pixel edges, so the film lies from 0 to its width.
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255, extent=(0, columns, rows, 0))
+    axes.set_title(title, fontsize=9, loc="left", color=INK)
+    axes.set_axis_off()
+
+
+def draw_box(axes: Axes, box: Sequence[float], colour: str, style: str = "-") -> None:
+    """A box (x0, y0, x1, y1) in the pixels of the film on the axes."""
+    from matplotlib.patches import Rectangle
+
+    x0, y0, x1, y1 = box
+    axes.add_patch(
+        Rectangle(
+            (x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.8, linestyle=style
+        )
+    )
+
+
+def draw_heat(axes: Axes, heat: np.ndarray, side: int) -> AxesImage:
+    """A map (any, any) 0..1 over a square film of a side in pixels; gives what was drawn."""
+    # Where the map is low the film stays visible.
+    return axes.imshow(
+        heat,
+        cmap="inferno",
+        vmin=0,
+        vmax=1,
+        alpha=np.clip(heat * 0.75, 0, 0.75),
+        extent=(0, side, side, 0),
+        interpolation="bilinear",
+    )
+
+
+def gradcam_picture(
+    path: Path,
+    image: np.ndarray,
+    heat: np.ndarray,
+    boxes: np.ndarray,
+    title: str,
+    synthetic: bool,
+) -> Path:
+    """The film, and the film under its Grad-CAM map, with the radiologist's boxes on both.
+
+    Args:
+        path: Where the PNG goes.
+        image: (side, side) 0..255.
+        heat: (any, any) 0..1, over the same square.
+        boxes: (n, 4) in fractions of the square's side.
+        title: Says case, label and score.
+        synthetic: Whether the data was made up.
+    """
+    figure, axes = new_figure(2, 1, 3.9, 4.1)
+    draw_film(axes[0, 0], image, title)
+    draw_film(axes[0, 1], image, "Grad-CAM of the pneumonia output")
+    side = image.shape[0]
+    shown = draw_heat(axes[0, 1], heat, side)
+    figure.colorbar(shown, ax=axes[0, 1], shrink=0.7, label="share of the map's peak")
+    for box in boxes:
+        for one in axes[0]:
+            draw_box(one, box * side, TRUTH)
+    if len(boxes):
+        axes[0, 0].plot([], [], color=TRUTH, label="radiologist's box")
+        figure.legend(loc="outside lower left")
+    return save(figure, path, synthetic)
+
+
+def box_picture(
+    path: Path,
+    image: np.ndarray,
+    truth: np.ndarray | None,
+    predicted: np.ndarray,
+    title: str,
+    synthetic: bool,
+) -> Path:
+    """A film in true proportions with the true box in blue and the predicted one in red.
+
+    Args:
+        path: Where the PNG goes.
+        image: (rows, columns) 0..255.
+        truth: (x0, y0, x1, y1) in pixels of the image; None where it is not known.
+        predicted: (x0, y0, x1, y1) likewise.
+        title: Says case and IoU.
+        synthetic: Whether the data was made up.
+    """
+    rows, columns = image.shape
+    scale = SHORTEST_SIDE_INCHES / min(rows, columns)
+    figure, axes = new_figure(1, 1, columns * scale + 0.1, rows * scale + 0.9)
+    draw_film(axes[0, 0], image, title)
+    for box, colour, label in (
+        (truth, TRUTH, "truth"),
+        (predicted, PREDICTION, "prediction"),
+    ):
+        if box is not None:
+            draw_box(axes[0, 0], box, colour)
+            axes[0, 0].plot([], [], color=colour, label=label)
+    figure.legend(loc="outside lower center", ncols=2)
+    return save(figure, path, synthetic)
+
+
+def film_sheet(
+    path: Path,
+    images: Sequence[np.ndarray | None],
+    boxes: Sequence[np.ndarray],
+    titles: Sequence[str],
+    synthetic: bool,
+    columns: int = 4,
+) -> Path:
+    """Write a `sheet` as a PNG; gives the path back."""
+    return save(sheet(images, boxes, titles, columns), path, synthetic)
+
+
+def sheet(
+    images: Sequence[np.ndarray | None],
+    boxes: Sequence[np.ndarray],
+    titles: Sequence[str],
+    columns: int,
+    draw: Callable[[Axes, int], object] | None = None,
+    legend: Mapping[str, str] | None = None,
+) -> Figure:
+    """Films on a sheet, each with its boxes (n, 4) in its own pixels, in blue; None is a gap.
+
+    Args:
+        images: (rows, columns) 0..255.
+        boxes: Of each film.
+        titles: Over each film.
+        columns: Films beside each other.
+        draw: Draws something more on a film's axes, by the film's number.
+        legend: The colours by what they stand for.
+    """
+    rows = -(-len(images) // columns)
+    figure, axes = new_figure(columns, rows, 2.2, 2.4)
+    for one in axes.flat:
+        one.set_axis_off()
+    for number, (one, image) in enumerate(zip(axes.flat, images, strict=False)):
+        if image is None:
+            continue
+        draw_film(one, image, titles[number])
+        for box in boxes[number]:
+            draw_box(one, box, TRUTH)
+        if draw is not None:
+            draw(one, number)
+    for label, colour in (legend or {}).items():
+        axes[0, 0].plot([], [], color=colour, label=label)
+    if legend:
+        figure.legend(loc="outside lower center", ncols=len(legend))
+    return figure

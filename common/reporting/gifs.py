@@ -1,0 +1,194 @@
+"""Volumes as GIFs that a radiologist can step through.
+
+Slices run from the feet to the head and lie as in radiology: the patient's right at the left,
+the front on top, in true proportions. Truth is blue and prediction vermilion, as in every other
+picture; an area is tinted and its contour drawn, so that the image below stays visible.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.base.files import write_bytes
+from common.reporting.figures import INK, MARK, PREDICTION, TRUTH
+
+MOST_BYTES = 3_000_000
+PANEL_SIDE = 260
+"""Pixels of the longer side of a slice in a picture."""
+
+_TEXT_HEIGHT = 18
+_FRAME_MILLISECONDS = 120
+_GREYS = 24
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of a frame: a title over the slices, and masks drawn on them.
+
+    Attributes:
+        title: Stands over every slice; where both masks are there the slice's Dice follows it.
+        truth: (x, y, z) labels drawn in blue, 0 is background; or None.
+        prediction: (x, y, z) labels drawn in vermilion, or None.
+    """
+
+    title: str
+    truth: np.ndarray | None = None
+    prediction: np.ndarray | None = None
+
+
+def write_gif(
+    path: Path,
+    image: np.ndarray,
+    spacing_mm: Sequence[float],
+    panels: Sequence[Panel],
+    caption: str,
+    synthetic: bool,
+    most_bytes: int = MOST_BYTES,
+) -> Path:
+    """Write a volume as a GIF, panels side by side, a frame a slice.
+
+    A GIF that would be too large shows every second slice, or every third, and so on; the
+    number of the slice is always its own.
+
+    Args:
+        path: Where to.
+        image: (x, y, z) 0..255, canonical: right, front, head.
+        spacing_mm: (3,) along x, y and z.
+        panels: From left to right.
+        caption: Stands under every frame.
+        synthetic: Whether the data was made up.
+        most_bytes: How large the file may be.
+    """
+    for step in range(1, image.shape[2] + 1):
+        content = _gif(image, spacing_mm, panels, caption, synthetic, step)
+        if len(content) <= most_bytes:
+            break
+    write_bytes(path, content)
+    return path
+
+
+def _gif(
+    image: np.ndarray,
+    spacing_mm: Sequence[float],
+    panels: Sequence[Panel],
+    caption: str,
+    synthetic: bool,
+    step: int,
+) -> bytes:
+    import imageio.v3 as iio
+
+    frames = [
+        _frame(image, spacing_mm, panels, caption, synthetic, number)
+        for number in range(0, image.shape[2], step)
+    ]
+    file = io.BytesIO()
+    iio.imwrite(
+        file,
+        _one_palette(frames),
+        extension=".gif",
+        plugin="pillow",
+        duration=_FRAME_MILLISECONDS * step,
+        loop=0,
+        optimize=False,
+    )
+    return file.getvalue()
+
+
+def _frame(
+    image: np.ndarray,
+    spacing_mm: Sequence[float],
+    panels: Sequence[Panel],
+    caption: str,
+    synthetic: bool,
+    number: int,
+) -> np.ndarray:
+    from PIL import Image, ImageDraw
+
+    film = radiological(image[:, :, number])
+    millimetres = film.shape[0] * spacing_mm[1], film.shape[1] * spacing_mm[0]
+    scale = PANEL_SIDE / max(millimetres)
+    height, width = (round(length * scale) for length in millimetres)
+    frame = Image.new("RGB", (len(panels) * (width + 4), height + 2 * _TEXT_HEIGHT), "white")
+    draw = ImageDraw.Draw(frame)
+    for place, panel in enumerate(panels):
+        left = place * (width + 4)
+        tinted = _tinted(film, panel, number, (width, height))
+        frame.paste(Image.fromarray(tinted), (left, _TEXT_HEIGHT))
+        title = panel.title
+        if panel.truth is not None and panel.prediction is not None:
+            title += f", here {_dice(panel, number)}"
+        draw.text((left + 2, 3), title, fill=INK)
+    words = f"slice {number + 1} of {image.shape[2]}  {caption}"
+    draw.text((2, height + _TEXT_HEIGHT + 3), words, fill=INK)
+    if synthetic:
+        draw.text((frame.width - 66, _TEXT_HEIGHT + 3), "SYNTHETIC", fill=MARK)
+    return np.asarray(frame)
+
+
+def _dice(panel: Panel, number: int) -> str:
+    """The Dice of all that is not background on a slice; a dash where both are empty."""
+    from common.scores.volumes import dice
+
+    truth, prediction = panel.truth[:, :, number] > 0, panel.prediction[:, :, number] > 0
+    return f"{dice(truth, prediction):.2f}" if truth.any() or prediction.any() else "-"
+
+
+def _tinted(film: np.ndarray, panel: Panel, number: int, size: tuple[int, int]) -> np.ndarray:
+    """A slice at its picture's size (height, width, 3) with tints and contours."""
+    from PIL import Image, ImageColor
+    from scipy.ndimage import binary_erosion
+
+    grey = np.asarray(Image.fromarray(film).resize(size, Image.Resampling.BILINEAR), float)
+    colours = np.repeat(grey[..., None], 3, -1)
+    for mask, colour in ((panel.truth, TRUTH), (panel.prediction, PREDICTION)):
+        if mask is None:
+            continue
+        labels = radiological(mask[:, :, number])
+        paint = np.array(ImageColor.getrgb(colour), float)
+        for label in np.unique(labels[labels > 0]):
+            area = Image.fromarray((labels == label).astype(np.uint8) * 255)
+            inside = np.asarray(area.resize(size, Image.Resampling.BILINEAR)) >= 128
+            colours[inside] = 0.75 * colours[inside] + 0.25 * paint
+            colours[inside & ~binary_erosion(inside, iterations=2)] = paint
+    return np.clip(colours, 0, 255).astype(np.uint8)
+
+
+def radiological(plane: np.ndarray) -> np.ndarray:
+    """A canonical plane, (x, y), (x, z) or (y, z), as rows and columns of a picture.
+
+    The patient's right (or front, if x was cut) is at the left, the front (or head) on top.
+    """
+    return np.ascontiguousarray(plane.T[::-1, ::-1])
+
+
+def _one_palette(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The frames in one palette without dithering, which would flicker and compress badly.
+
+    The palette is made of what is drawn: a palette that is fitted to a film gives nearly all of
+    its colours to the greys, and contours turn grey.
+    """
+    from PIL import Image, ImageColor
+
+    truth, prediction, ink, mark = (
+        np.array(ImageColor.getrgb(colour), float) for colour in (TRUTH, PREDICTION, INK, MARK)
+    )
+    grey = np.linspace(0, 255, _GREYS)[:, None].repeat(3, 1)
+    on_truth, on_prediction = (0.75 * grey[::2] + 0.25 * paint for paint in (truth, prediction))
+    on_both = 0.75 * on_truth + 0.25 * prediction
+    solid = np.stack([truth, prediction, ink, mark])
+    colours = np.concatenate([grey, on_truth, on_prediction, on_both, solid])
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(colours.round().astype(np.uint8).tobytes())
+    return [
+        np.asarray(
+            Image.fromarray(frame)
+            .quantize(palette=palette, dither=Image.Dither.NONE)
+            .convert("RGB")
+        )
+        for frame in frames
+    ]

@@ -1,0 +1,257 @@
+"""report.html: an evaluation on one page that opens without a network.
+
+The page holds everything: its style, its script and its pictures, and a Content Security Policy
+that lets nothing in from outside. What a file says (a case's name, a setting) is text on it and
+never markup: Jinja2 escapes it.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common.base.errors import UserError
+from common.base.files import only_one, read_json, remove_parts, sha256, write_text
+from common.base.tables import Table
+from common.reporting.model_card import NOT_FOR, About, model_card, shown
+
+if TYPE_CHECKING:
+    from common.base.settings import Project, SharedEvaluate
+    from common.training.runs import Run
+
+FILE = "report.html"
+MOST_PICTURE_BYTES = 10_500_000
+"""Of all pictures of a page; as text they take a third more, so that it stays under 15 MB."""
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_TYPES = {".png": "image/png", ".gif": "image/gif"}
+_ON_THE_PAGE = ("Model details", "Evaluation data and scores", "Caveats and recommendations")
+"""Sections of the card that the page says in full elsewhere."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """A main score between 0 and 1, drawn as a bar beside what does nothing clever.
+
+    Attributes:
+        name: Such as "AUROC".
+        value: Of the model; None where it is undefined.
+        ci95: Its 95 % interval [low, high], or None.
+        baseline: Of the baseline, or None.
+        baseline_name: What the baseline is.
+    """
+
+    name: str
+    value: float | None
+    ci95: Sequence[float] | None
+    baseline: float | None
+    baseline_name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture on the page.
+
+    Attributes:
+        path: A PNG or GIF.
+        caption: Stands under it.
+        alternative: What it shows, for who cannot see it.
+        heading: Pictures in a row with one heading stand under it.
+        case: Whose it is, where it is one case's.
+    """
+
+    path: Path
+    caption: str
+    alternative: str
+    heading: str = ""
+    case: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """What a project says of an evaluation.
+
+    Attributes:
+        title: Of the page.
+        answer: The result in words that a clinician reads, a sentence each.
+        scores: The main scores, the first the one that counts.
+        charts: Curves and matrices.
+        tables: All scores, as they were printed.
+        examples: Pictures of cases.
+        cases: A row a case; what can be sorted and filtered.
+    """
+
+    title: str
+    answer: tuple[str, ...]
+    scores: tuple[Score, ...]
+    charts: tuple[Picture, ...]
+    tables: tuple[Table, ...]
+    examples: tuple[Picture, ...]
+    cases: Table
+
+
+def write_report(run: Run, folder: Path, about: About, page: Page) -> Path:
+    """Write ``report.html`` of an evaluation beside its ``metrics.json``; gives the path back.
+
+    Args:
+        run: Whose evaluation.
+        folder: The evaluation's, with ``metrics.json`` and ``predictions.csv``.
+        about: What the project says of its models, whose question heads the page.
+        page: What it says of this evaluation.
+    """
+    metrics = read_json(folder / "metrics.json")
+    card = model_card(run, about, [metrics])
+    anchors = {of.path: f"example-{number}" for number, of in enumerate(page.examples, start=1)}
+    path = folder / FILE
+    write_text(
+        path,
+        render(
+            "report.html.j2",
+            page=page,
+            metrics=metrics,
+            about=about,
+            not_for=NOT_FOR,
+            verdict=verdict(page.scores[0]),
+            pictures=embedded([*page.charts, *page.examples]),
+            anchors=anchors,
+            links={of.case: anchors[of.path] for of in reversed(page.examples)},
+            card=[
+                (section, section.table and Table("", section.table[0], section.table[1:]))
+                for section in card.sections
+                if section.title not in _ON_THE_PAGE
+            ],
+            facts=_facts(run, folder, metrics),
+        ),
+    )
+    return path
+
+
+def write_again(
+    project: Project, settings: SharedEvaluate, write_page: Callable[[Run, Path], Path]
+) -> None:
+    """The script that writes the page of an evaluation again from its files, predicting nothing.
+
+    Args:
+        project: Whose run it is.
+        settings: Any of its evaluate.py.
+        write_page: Writes the page of a run's evaluation into its folder.
+
+    Raises:
+        UserError: The command line names no evaluation of the project.
+    """
+    from common.training.runs import open_run
+
+    folder = Path(sys.argv[1] if len(sys.argv) == 2 else "")
+    if not (folder / "metrics.json").is_file():
+        raise UserError(
+            f"{folder}: holds no metrics.json; name one folder, RUN/evaluation/NAME, that "
+            "evaluate.py wrote"
+        )
+    run = open_run(project, dataclasses.replace(settings, run=folder.resolve().parents[1]))
+    with only_one(folder):
+        remove_parts(folder)
+        print(write_page(run, folder))
+
+
+def training_picture(run: Run, folder: Path, networks: Mapping[str, Path]) -> Picture:
+    """Draw the training of a run's networks, each in a folder with its ``history.csv``."""
+    import pandas as pd
+
+    from common.reporting.charts import history_picture
+
+    histories = {
+        name: pd.read_csv(of / "history.csv").to_dict("records") for name, of in networks.items()
+    }
+    path = history_picture(folder / "training.png", histories, run.config["synthetic"])
+    return Picture(
+        path,
+        "The training, epoch by epoch; the epoch with the lowest validation loss is kept.",
+        "Loss, metrics and learning rate over the epochs, of training and validation.",
+    )
+
+
+def render(template: str, **content: Any) -> str:
+    """A page from one of this package's templates, with the style and script of all pages."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    style = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
+    return environment.get_template(template).render(
+        style=style, script=script, script_hash=digest, **content
+    )
+
+
+def embedded(pictures: Sequence[Picture], most_bytes: int = MOST_PICTURE_BYTES) -> dict[Path, Any]:
+    """Pictures as data URIs, in their order, as long as there is room.
+
+    Returns:
+        By path: ``uri``, ``width``, ``height`` and whether it is ``moving``; pictures for which
+        there is no room are not in it.
+    """
+    from PIL import Image
+
+    found, left = {}, most_bytes
+    for path in (picture.path for picture in pictures):
+        size = path.stat().st_size
+        if size > left or path in found:
+            continue
+        left -= size
+        with Image.open(path) as image:
+            width, height = image.size
+            moving = getattr(image, "n_frames", 1) > 1
+        text = base64.b64encode(path.read_bytes()).decode()
+        uri = f"data:{_TYPES[path.suffix]};base64,{text}"
+        found[path] = {"uri": uri, "width": width, "height": height, "moving": moving}
+    return found
+
+
+def verdict(score: Score) -> str:
+    """One sentence: whether the main score is shown to be better than its baseline."""
+    if score.value is None or score.baseline is None:
+        return "With the cases at hand this score is undefined: nothing is shown."
+    if score.ci95 is None:
+        return "There are too few patients for an interval: nothing is shown."
+    if score.ci95[0] > score.baseline:
+        return f"The whole interval lies above the baseline ({score.baseline_name})."
+    if score.ci95[1] < score.baseline:
+        return f"The whole interval lies below the baseline ({score.baseline_name})."
+    return (
+        f"The interval reaches the baseline ({score.baseline_name}): on these cases the model is "
+        "not shown to be better."
+    )
+
+
+def _facts(run: Run, folder: Path, metrics: Mapping[str, Any]) -> dict[str, Table]:
+    """Settings, versions and hashes, by title."""
+    models = sorted([*run.folder.glob("model.keras"), *run.folder.glob("*/model.keras")])
+    files = {str(path.relative_to(run.folder)): path for path in models}
+    files |= {name: folder / name for name in ("metrics.json", "predictions.csv")}
+    data, versions = run.config["data"], (run.config["versions"], metrics["versions"])
+    return {
+        "Training": _pairs({"trained": run.config["created"], **run.config["settings"]}),
+        "Data": _pairs({"key": data["key"], **data["settings"]}),
+        "Evaluation": _pairs({name: metrics[name] for name in ("created", "split", "seed")}),
+        "Versions": Table(
+            "",
+            ("package", "trained with", "evaluated with"),
+            tuple((name, *(of.get(name, "") for of in versions)) for name in versions[1]),
+        ),
+        "SHA-256 of files": _pairs({name: sha256(path) for name, path in files.items()}),
+    }
+
+
+def _pairs(values: Mapping[str, Any]) -> Table:
+    return Table("", ("what", "value"), tuple((name, shown(of)) for name, of in values.items()))

@@ -1,0 +1,231 @@
+"""What a model is, what it is for, how well it did and what that does not show.
+
+The sections are those of Mitchell et al. 2019, "Model Cards for Model Reporting"
+(arXiv:1810.03993), filled from the run: its settings, its data and its evaluations. Nothing is
+written by hand but what a project says of itself (`About`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common.base.files import read_json, sha256, write_text
+from common.results import score_rows, with_interval
+
+if TYPE_CHECKING:
+    from common.training.runs import Run
+
+FILE = "model_card.md"
+
+NOT_FOR = (
+    "Not for diagnosis, triage or treatment, and not a medical device: nobody has shown that it "
+    "is safe or that it helps a patient, and no authority has cleared it."
+)
+SYNTHETIC = (
+    "Trained on SYNTHETIC data that this repository drew. It stands for no patient, and nothing "
+    "that the model says of a real image means anything."
+)
+_NO_SETTING = ("prepared", "run", "preset")
+_OF_VALIDATION = "The validation split chose the best epoch, so what is scored on it is too good."
+
+
+@dataclass(frozen=True)
+class About:
+    """What a project says of its models, whichever run made them.
+
+    Attributes:
+        model: What the network is and what goes into it.
+        question: What it answers.
+        answer: What comes out, and its unit.
+        factors: What its scores may depend on.
+        metrics: Why it is scored as it is, and against what.
+        caveats: What its scores do not show, a sentence or two each.
+    """
+
+    model: str
+    question: str
+    answer: str
+    factors: str
+    metrics: str
+    caveats: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a card.
+
+    Attributes:
+        title: Of Mitchell et al. 2019.
+        text: Paragraphs.
+        table: Rows of equally many cells under them, the first of them the head; or none.
+    """
+
+    title: str
+    text: tuple[str, ...] = ()
+    table: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A card: plain text, for whatever it is shown in."""
+
+    title: str
+    synthetic: bool
+    sections: tuple[Section, ...]
+
+
+def model_card(
+    run: Run, about: About, evaluations: Sequence[Mapping[str, Any]] | None = None
+) -> ModelCard:
+    """The card of a run.
+
+    Args:
+        run: A run that ended.
+        about: What its project says.
+        evaluations: Contents of ``metrics.json``, the newest last; default: those in the run.
+    """
+    evaluations = evaluations_of(run) if evaluations is None else evaluations
+    config = run.config
+    sections = (
+        Section("Model details", (about.model,), _details(run)),
+        Section(
+            "Intended use",
+            (
+                f"{about.question} {about.answer}",
+                "For teaching and research: to learn how such models are built and scored.",
+                NOT_FOR,
+            ),
+        ),
+        Section("Factors", (about.factors,), _groups(evaluations)),
+        Section("Metrics", (about.metrics,)),
+        Section("Training data", *_training_data(config)),
+        Section("Evaluation data and scores", *_scores(evaluations)),
+        Section(
+            "Ethical considerations",
+            (
+                "Films and scans are of people. Of a file only its name is kept: no name, birth "
+                "date or number of a patient reaches what this program writes.",
+                "A model learns what its data holds, also what it should not: the view, the "
+                "scanner, the hospital. A group that is rare in the data may be served worse.",
+            ),
+        ),
+        Section("Caveats and recommendations", about.caveats),
+    )
+    return ModelCard(f"Model card: {config['project']}", bool(config["synthetic"]), sections)
+
+
+def evaluations_of(run: Run) -> list[dict[str, Any]]:
+    """What the run's evaluations wrote into ``metrics.json``, the newest last."""
+    found = [read_json(path) for path in run.folder.glob("evaluation/*/metrics.json")]
+    return sorted(found, key=lambda metrics: metrics["created"])
+
+
+def model_hashes(run: Path) -> dict[str, str]:
+    """The SHA-256 of every model of a run's folder, by its file's name there."""
+    files = sorted([*run.glob("model.keras"), *run.glob("*/model.keras")])
+    return {
+        str(file.relative_to(run)): sha256(file)
+        for file in files
+        if file.parent.name != "head"  # a first stage of the training, and no result
+    }
+
+
+def as_markdown(card: ModelCard) -> str:
+    """A card as Markdown."""
+    parts = [f"# {card.title}"]
+    if card.synthetic:
+        parts.append(f"**{SYNTHETIC}**")
+    for section in card.sections:
+        parts += [f"## {section.title}", *section.text]
+        if section.table:
+            head, *rows = (f"| {' | '.join(map(_cell, row))} |" for row in section.table)
+            rule = "|" + "---|" * len(section.table[0])
+            parts.append("\n".join([head, rule, *rows]))
+    return "\n\n".join(parts) + "\n"
+
+
+def write_model_card(folder: Path, run: Run, about: About) -> Path:
+    """Write a run's card as ``model_card.md`` into a folder; gives the path back."""
+    path = folder / FILE
+    write_text(path, as_markdown(model_card(run, about)))
+    return path
+
+
+def _details(run: Run) -> tuple[tuple[str, str], ...]:
+    config = run.config
+    settings = {
+        name: value for name, value in config["settings"].items() if name not in _NO_SETTING
+    }
+    return (
+        ("what", "value"),
+        ("run", run.folder.resolve().name),
+        ("trained", config["created"]),
+        *((f"sha256 of {file}", digest) for file, digest in model_hashes(run.folder).items()),
+        ("settings", ", ".join(f"{name} {shown(value)}" for name, value in settings.items())),
+        ("versions", ", ".join(f"{name} {value}" for name, value in config["versions"].items())),
+        ("licence of the code", "Apache-2.0"),
+    )
+
+
+def _training_data(
+    config: Mapping[str, Any],
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    data = config["data"]
+    text = (
+        f"{config['dataset']}, prepared by prepare_data.py; split by patient, so that nobody is "
+        "on two sides. Every fitted constant is from the training or the validation split.",
+    )
+    settings = ", ".join(f"{name} {shown(value)}" for name, value in data["settings"].items())
+    rows = [("key of the prepared data", data["key"]), ("its settings", settings)]
+    manifest = Path(config["prepared"]) / "manifest.json"
+    if manifest.exists() and (prepared := read_json(manifest)).get("key") == data["key"]:
+        rows += [(f"cases, {split}", str(count)) for split, count in prepared["counts"].items()]
+    return text, (("what", "value"), *rows)
+
+
+def _scores(
+    evaluations: Sequence[Mapping[str, Any]],
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    if not evaluations:
+        return ("This run was not evaluated: how well it does is not known.",), ()
+    text = [
+        "Intervals are 95 %, by bootstrap over patients. The baseline does nothing clever; a model "
+        "that does not beat it has learned nothing of use."
+    ]
+    if any(metrics["split"] == "validation" for metrics in evaluations):
+        text.append(_OF_VALIDATION)
+    head = ("data", "cases", "patients", "score", "model [95 % interval]", "baseline")
+    rows = [
+        (data, cases, str(metrics["n_patients"]), *of_score)
+        for metrics in evaluations
+        for _, data, cases, *of_score in score_rows(metrics)
+    ]
+    return tuple(text), (head, *rows)
+
+
+def _groups(evaluations: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]:
+    """The newest evaluation's main score of each group: views, sexes, ages, or labels."""
+    rows = []
+    for metrics in evaluations[-1:]:
+        for key in (key for key in metrics if key.startswith("per_")):
+            for group, of in metrics[key].items():
+                score = ("AUROC", of["auroc"]) if "auroc" in of else ("mean IoU", of["iou"])
+                value = with_interval(score[1], "value" if "auroc" in of else "mean")
+                name = f"{key.removeprefix('per_')} {group}"
+                rows.append((name, metrics["split"], str(of["n"]), score[0], value))
+    head = ("group", "data", "cases", "score", "model [95 % interval]")
+    return (head, *rows) if rows else ()
+
+
+def shown(value: Any) -> str:
+    """A setting without the folders of the machine that it was given on."""
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(shown, value))
+    return Path(value).name if isinstance(value, str) and "/" in value else str(value)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,110 @@
+"""A volume's three orthogonal views with contours, as radiologists look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from common.reporting.figures import PREDICTION, TRUTH, new_figure, save
+from common.reporting.gifs import radiological
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_VIEWS = (("axial", 2, "RLAP"), ("coronal", 1, "RLSI"), ("sagittal", 0, "APSI"))
+"""Name, the axis that is cut, and the patient's side at the left, right, top and bottom."""
+
+
+def views_picture(
+    path: Path,
+    image: np.ndarray,
+    spacing_mm: Sequence[float],
+    truth: np.ndarray | None,
+    predictions: Mapping[str, np.ndarray],
+    title: str,
+    synthetic: bool,
+) -> Path:
+    """Axial, coronal and sagittal slices through the middle of the truth, a row a prediction.
+
+    Args:
+        path: Where the PNG goes.
+        image: (x, y, z) 0..255, canonical: right, front, head.
+        spacing_mm: (3,) along x, y and z; the slices are drawn in true proportions.
+        truth: (x, y, z) labels; where it is empty, or None for not known, the slices are through
+            the first prediction.
+        predictions: (x, y, z) labels by the title of their row.
+        title: Stands over everything.
+        synthetic: Whether the data was made up.
+    """
+    known = [] if truth is None else [(truth, TRUTH, "truth")]
+    centre = _centre([*(mask for mask, *_ in known), *predictions.values()])
+    figure, axes = new_figure(3, len(predictions), 3.2, 3.3)
+    for row, (name, prediction) in zip(axes, predictions.items(), strict=True):
+        for one, (view, axis, sides) in zip(row, _VIEWS, strict=True):
+            number = centre[axis]
+            film = radiological(image.take(number, axis))
+            across, up = (spacing_mm[other] for other in range(3) if other != axis)
+            rows, columns = film.shape
+            extent = (0, columns * across, rows * up, 0)
+            one.imshow(film, cmap="gray", vmin=0, vmax=255, extent=extent)
+            for mask, colour, _ in (*known, (prediction, PREDICTION, "prediction")):
+                draw_contours(one, radiological(mask.take(number, axis)), (across, up), colour)
+            _sides(one, sides)
+            one.set_title(f"{view}, slice {number + 1} of {image.shape[axis]}", fontsize=9)
+            one.set_axis_off()
+        row[0].annotate(
+            name, (-0.06, 0.5), xycoords="axes fraction", rotation=90, ha="center", va="center"
+        )
+    for _, colour, label in (*known, (None, PREDICTION, "prediction")):
+        axes[0, 0].plot([], [], color=colour, label=label)
+    figure.legend(loc="outside lower center", ncols=2)
+    figure.suptitle(title, fontsize=10)
+    return save(figure, path, synthetic)
+
+
+def _centre(masks: Sequence[np.ndarray]) -> list[int]:
+    """The voxel in the middle of the first mask that is not empty, else of the volume."""
+    for mask in masks:
+        places = np.argwhere(mask)
+        if len(places):
+            return [round(place) for place in places.mean(axis=0).tolist()]
+    return [length // 2 for length in masks[0].shape]
+
+
+def draw_contours(
+    axes: Axes, labels: np.ndarray, spacing_mm: tuple[float, float], colour: str
+) -> None:
+    """The outline of every label of a plane, whose pixels have a size in mm (across, up)."""
+    # A border of background, so that an outline closes where the volume ends.
+    padded = np.pad(labels, 1)
+    rows, columns = (np.arange(-1, length - 1) + 0.5 for length in padded.shape)
+    for label in np.unique(labels[labels > 0]):
+        axes.contour(
+            columns * spacing_mm[0],
+            rows * spacing_mm[1],
+            padded == label,
+            levels=[0.5],
+            colors=[colour],
+            linewidths=1.2,
+        )
+
+
+def _sides(axes: Axes, sides: str) -> None:
+    """The patient's side at each edge: R, L, A(nterior), P, S(uperior), I."""
+    from matplotlib.patheffects import withStroke
+
+    places = ((0.03, 0.5), (0.97, 0.5), (0.5, 0.96), (0.5, 0.04))
+    for letter, place in zip(sides, places, strict=True):
+        axes.text(
+            *place,
+            letter,
+            transform=axes.transAxes,
+            color="white",
+            fontsize=9,
+            ha="center",
+            va="center",
+            path_effects=[withStroke(linewidth=2, foreground="black")],
+        )

@@ -1,0 +1,107 @@
+"""The whole state of a training in one file: begun anew, it goes on as if never broken off.
+
+It holds weights, batch statistics, optimizer, random streams, the sums of the metrics within an
+epoch, history and what EarlyStopping knows.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.base.errors import UserError
+from common.base.files import whole_file
+from common.training import memory
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass
+class State:
+    """Where a training stands.
+
+    Attributes:
+        epoch: Epochs done.
+        step: Steps done of the next epoch.
+        seconds: Time that these took.
+        history: One row an epoch: ``epoch``, ``seconds``, ``learning_rate``, losses, metrics.
+        best: The lowest ``val_loss``.
+        best_epoch: Its epoch, from 1.
+        ended: Whether the training is over.
+        peak_memory_mib: The most memory that was held at once, if the system says (`memory`).
+    """
+
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: float = math.inf
+    best_epoch: int = 0
+    ended: bool = False
+    peak_memory_mib: int | None = None
+
+    @property
+    def place(self) -> str:
+        """What was done last, in words."""
+        if self.step:
+            return f"step {self.step} of epoch {self.epoch + 1}"
+        return f"epoch {self.epoch}"
+
+
+def save(path: Path, model: keras.Model, state: State) -> None:
+    """Write everything into one file, so that it is replaced in one step.
+
+    Args:
+        path: Ends in ``.npz``.
+        model: Compiled, its optimizer built.
+        state: Where it stands; takes the peak of memory along.
+    """
+    state.peak_memory_mib = max(state.peak_memory_mib or 0, memory.peak_mib() or 0) or None
+    arrays = {f"v{number}": np.asarray(v) for number, v in enumerate(_variables(model))}
+    if state.step:
+        sums = enumerate(model.metrics_variables)
+        arrays |= {f"m{number}": np.asarray(v) for number, v in sums}
+    about = np.frombuffer(json.dumps(vars(state)).encode(), np.uint8)
+    with whole_file(path) as beside:
+        np.savez(beside, state=about, **arrays)
+
+
+def restore(path: Path, model: keras.Model) -> tuple[State, list[np.ndarray]]:
+    """Read a checkpoint, and put its arrays into the model.
+
+    Returns:
+        The state, a new one where there is no file, and the variables of ``model.metrics`` where
+        it stands within an epoch, else none.
+
+    Raises:
+        UserError: The file is damaged or of another model.
+    """
+    if not path.exists():
+        return State(), []
+    variables = _variables(model)
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            state = State(**json.loads(bytes(saved["state"])))
+            sums = [saved[name] for name in saved.files if name.startswith("m")]
+            if len(saved.files) != len(variables) + len(sums) + 1:
+                raise ValueError("another model")
+            for number, variable in enumerate(variables):
+                variable.assign(saved[f"v{number}"])
+    except (ValueError, KeyError, OSError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path}: is damaged or of another model; remove it to begin this run anew"
+        ) from error
+    return state, sums
+
+
+def _variables(model: keras.Model) -> list[Any]:
+    """Weights, batch statistics, random streams and the optimizer's moments and counter."""
+    seeds = [v for v in model.variables if all(v is not w for w in model.weights)]
+    return [*model.weights, *seeds, *model.optimizer.variables]

@@ -1,0 +1,39 @@
+"""How much memory a stretch of a program took at its peak."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from common.base.settings import gpu_is_there
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+
+def begin_peak() -> None:
+    """Forget the peak so far: that of the GPU where there is one, else of this process."""
+    if gpu_is_there():
+        import tensorflow as tf
+
+        if tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.reset_memory_stats("GPU:0")
+            return
+    if _CLEAR.exists():
+        _CLEAR.write_text("5")
+
+
+def peak_mib() -> int | None:
+    """The most memory in MiB that was held at once since `begin_peak`.
+
+    Of the first GPU where there is one, else of this process, its libraries included (the
+    kernel's VmHWM); None where the system does not say, which is any but Linux.
+    """
+    if gpu_is_there():
+        import tensorflow as tf
+
+        if tf.config.list_physical_devices("GPU"):
+            return tf.config.experimental.get_memory_info("GPU:0")["peak"] >> 20
+    if not _STATUS.exists():
+        return None
+    lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+    return int(lines["VmHWM"].split()[0]) >> 10

@@ -1,0 +1,366 @@
+"""A run's folder: begun by train.py, read by evaluate.py.
+
+It holds ``config.json`` (settings, data, versions), what `common.training.fitting.fit` writes, and
+``fitted.json``, written last: the constants fitted on the training and validation splits
+(threshold, baselines). A folder without it did not end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from common.base.errors import UserError
+from common.base.files import (
+    entries,
+    is_held,
+    only_one,
+    read_json,
+    remove_parts,
+    sha256,
+    sync_folder,
+    versions,
+    write_json,
+)
+from common.base.settings import (
+    WITHOUT_CONSEQUENCE,
+    Project,
+    SharedEvaluate,
+    SharedPredict,
+    SharedTrain,
+    newest_run,
+)
+from common.datasets.splits import TEST, VALIDATION, training_splits
+from common.records.shards import Prepared, open_prepared
+
+_KEYS = {"project", "synthetic", "prepared", "data", "settings"}
+
+_NOT_OF_A_CASE = (
+    *("seed", "validation_share", "test_share", "folds", "all_test"),
+    *("copies", "patients", "duplicates"),
+)
+"""Settings of prepare_data.py that do not decide how a case looks to a model."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run that ended.
+
+    Attributes:
+        folder: Where it is.
+        config: What ``config.json`` says: ``settings``, ``prepared``, ``data``, ``versions``.
+        fitted: What ``fitted.json`` says.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    fitted: dict[str, Any]
+
+
+def find_prepared(project: Project, settings: SharedTrain, prepare: Callable[[], Path]) -> Prepared:
+    """The data to train on, prepared first where none was named and none is there.
+
+    Args:
+        project: Whose data.
+        settings: With ``prepared`` where it was given, and the preset.
+        prepare: Prepares the data of the same preset, and returns where.
+    """
+    folder = settings.prepared
+    if folder is None:
+        folder = project.prepared(synthetic=settings.preset == "demo")
+        if not (folder / "manifest.json").exists():
+            print(f"nothing is prepared in {folder}: preparing first")
+            folder = prepare()
+    return open_prepared(folder, project.name)
+
+
+def run_folder(project: Project, settings: SharedTrain, prepared: Prepared) -> Path:
+    """The folder that was given; else that of the newest run, if it is this one and did not end.
+
+    Else a new one, named after the time.
+    """
+    if settings.run is not None:
+        return settings.run
+    begun = project.runs.glob("*/config.json")
+    newest = max(begun, key=lambda config: config.stat().st_mtime, default=None)
+    if (
+        newest is not None
+        and not (newest.parent / "fitted.json").exists()
+        and not is_held(newest.parent)
+        and not _differences(read_json(newest), settings, prepared)
+    ):
+        return newest.parent
+    time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return project.runs / (f"SYNTHETIC-{time}" if prepared.manifest["synthetic"] else time)
+
+
+def begin_run(run: Path, settings: SharedTrain, prepared: Prepared) -> bool:
+    """Begin a run, or go on with one.
+
+    Returns:
+        False where it ended already: there is nothing to do.
+
+    Raises:
+        UserError: The folder holds something else, or a run with other settings or data.
+    """
+    begun = any(run.rglob("checkpoint.npz")) or any(run.rglob("history.csv"))
+    if not (run / "config.json").exists() and entries(run):
+        raise UserError(f"{run}: is not empty and is no run; choose another --run")
+    remove_parts(run)
+    # A try that failed before its first epoch holds nothing that other settings could spoil.
+    if not begun and not (run / "fitted.json").exists():
+        write_json(
+            run / "config.json",
+            {
+                "project": prepared.manifest["project"],
+                "dataset": prepared.manifest["dataset"],
+                "synthetic": prepared.manifest["synthetic"],
+                "prepared": str(prepared.folder.resolve()),
+                "data": {
+                    **{name: prepared.manifest[name] for name in ("key", "settings")},
+                    "sha256": prepared.sha256,
+                },
+                "settings": _as_json(dataclasses.asdict(settings)),
+                "versions": versions(),
+                "created": now(),
+            },
+        )
+        return True
+    config = read_json(run / "config.json")
+    differ = _differences(config, settings, prepared)
+    if differ:
+        flags = ", ".join("--" + name.replace("_", "-") for name in differ)
+        raise UserError(
+            f"{run}: was begun with other settings ({flags}); choose another --run, or give the "
+            "settings of its config.json"
+        )
+    if (run / "fitted.json").exists():
+        return False
+    others = {name for name, value in versions().items() if config["versions"].get(name) != value}
+    if others:
+        print(
+            f"\n{run}: was begun with another version ({', '.join(sorted(others))}); it may not "
+            "end as an unbroken run would",
+            flush=True,
+        )
+    return True
+
+
+def end_run(run: Path, fitted: Mapping[str, Any], kept: Sequence[str]) -> None:
+    """Write ``fitted.json``, which makes a run whole.
+
+    Args:
+        run: The run's folder.
+        fitted: The constants.
+        kept: The files of the run that evaluate.py reads; their hashes are written too.
+    """
+    hashes = {name: sha256(run / name) for name in kept}
+    write_json(run / "fitted.json", {**fitted, "sha256": hashes})
+
+
+def open_run(project: Project, settings: SharedEvaluate | SharedPredict) -> Run:
+    """Open the run that was given, or the newest.
+
+    Raises:
+        UserError: It is not there, did not end, is another project's, or a file of it was altered.
+    """
+    run = read_run(settings.run or newest_run(project))
+    if run.config["project"] != project.name:
+        of = run.config["project"]
+        raise UserError(f"{run.folder}: is a run of {of}, not of {project.name}")
+    return run
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run of any project.
+
+    Raises:
+        UserError: It is not there, did not end, or a file of it was altered.
+    """
+    if not (folder / "config.json").exists():
+        raise UserError(f"{folder}: is no run (no config.json); name a folder that train.py wrote")
+    if not (folder / "fitted.json").exists():
+        raise UserError(
+            f"{folder}: this run did not end; start the same train.py again, it goes on from there"
+        )
+    config, fitted = read_json(folder / "config.json"), read_json(folder / "fitted.json")
+    if not isinstance(config, dict) or not isinstance(fitted, dict) or not set(config) >= _KEYS:
+        raise UserError(f"{folder}/config.json: is damaged; train again into another folder")
+    for name, expected in fitted.get("sha256", {}).items():
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name}: is missing; train again into another folder")
+        if sha256(folder / name) != expected:
+            raise UserError(
+                f"{folder / name}: was altered since its training; train again into another folder"
+            )
+    return Run(folder, config, fitted)
+
+
+def evaluation_folder(run: Run, settings: SharedEvaluate) -> tuple[str, Path]:
+    """The name of an evaluation, and its folder in the run."""
+    name = settings.name or settings.split
+    if settings.source is not None:
+        if not settings.source.is_dir():
+            raise UserError(f"{settings.source}: there is no such folder; --source is a dataset")
+        name = settings.name or settings.source.resolve().name
+    if name in (TEST, VALIDATION) and (settings.source is not None or name != settings.split):
+        raise UserError(f"{name}: would be taken for the {name} split; give another --name")
+    return name, run.folder / "evaluation" / name
+
+
+@contextmanager
+def new_evaluation(folder: Path, *drawn: str) -> Iterator[Path]:
+    """Hold an evaluation's folder, and give a place to write a new one into.
+
+    Where the block ends well, what it wrote takes the place of an earlier evaluation,
+    metrics.json last; else that stays as it was.
+
+    Args:
+        folder: The evaluation's folder.
+        drawn: Folders and pictures that an earlier evaluation may have and a new one lack.
+
+    Yields:
+        The place, a folder within.
+    """
+    with only_one(folder):
+        new = folder / ".new"
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        try:
+            yield new
+            for name in ("metrics.json", *drawn):
+                if (folder / name).is_dir():
+                    shutil.rmtree(folder / name)
+                else:
+                    (folder / name).unlink(missing_ok=True)
+            for entry in sorted(new.iterdir(), key=lambda entry: entry.name == "metrics.json"):
+                os.replace(entry, folder / entry.name)
+            sync_folder(folder)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+
+def evaluation_data(
+    run: Run, settings: SharedEvaluate, folder: Path, prepare_all: Callable[[Path], Path]
+) -> tuple[Prepared, list[str]]:
+    """The prepared data to score, and its splits.
+
+    Args:
+        run: The run to evaluate.
+        settings: With ``source``, where another dataset was given, and ``split``.
+        folder: The evaluation's folder.
+        prepare_all: Prepares the source into a folder, every case a test case.
+
+    Raises:
+        UserError: The run's data is gone or was prepared anew, the split has no cases, or another
+            dataset was prepared in another way than the run's.
+    """
+    project = run.config["project"]
+    if settings.source is not None:
+        prepared = open_prepared(prepare_all(folder / "prepared"), project)
+        _refuse_other_preparing(run, prepared)
+        return prepared, [TEST]
+    prepared = open_prepared(Path(run.config["prepared"]), project)
+    data = run.config["data"]
+    if (data["key"], data.get("sha256", prepared.sha256)) != (
+        prepared.manifest["key"],
+        prepared.sha256,
+    ):
+        raise UserError(
+            f"{prepared.folder}: was prepared anew after {run.folder} was trained, so its test "
+            "split may hold what the run was trained on; train again, or give a --source"
+        )
+    splits = [TEST]
+    if settings.split == VALIDATION:
+        _, splits = training_splits(prepared.splits, run.config["settings"]["fold"])
+    if prepared.count(splits) == 0:
+        raise UserError(
+            f"{prepared.folder}: holds no {settings.split} split; evaluate another dataset with "
+            "--source, or --split validation"
+        )
+    return prepared, splits
+
+
+def metrics_of(
+    run: Run,
+    prepared: Prepared,
+    cases: Any,
+    name: str,
+    settings: SharedEvaluate,
+    metrics: dict[str, Any],
+) -> dict[str, Any]:
+    """The content of ``metrics.json``: what all projects say, then the project's own."""
+    return {
+        "project": run.config["project"],
+        "dataset": prepared.manifest["dataset"],
+        "synthetic": prepared.manifest["synthetic"] or run.config["synthetic"],
+        "split": name,
+        "n_patients": int(cases["patient"].nunique()),
+        "seed": settings.seed,
+        "folds": {
+            "of": run.config["data"]["settings"]["folds"],
+            "fold": run.config["settings"]["fold"],
+            "data": run.config["data"]["key"],
+        },
+        **metrics,
+        "versions": versions(),
+        "created": now(),
+    }
+
+
+def name_of_data(manifest: Mapping[str, Any], split: str = "") -> str:
+    """The data's name as it is shown, marked where this repository made it up."""
+    name = " ".join(dict.fromkeys(word for word in (manifest["dataset"], split) if word))
+    return f"SYNTHETIC data, {name}" if manifest["synthetic"] else name
+
+
+def now() -> str:
+    """The time in UTC, to the second, as ISO 8601."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _differences(config: Mapping[str, Any], settings: SharedTrain, prepared: Prepared) -> list[str]:
+    """The settings that a run was begun with otherwise; ``prepared`` for other data."""
+    # A setting that is newer than the run: its default is what was done before there was one.
+    begun_with = {field.name: _as_json(field.default) for field in dataclasses.fields(settings)}
+    begun_with |= config["settings"]
+    differ = [
+        name
+        for name, value in _as_json(dataclasses.asdict(settings)).items()
+        if name not in WITHOUT_CONSEQUENCE and value != begun_with[name]
+    ]
+    data = config["data"]
+    same = data["key"] == prepared.manifest["key"]
+    if not same or data.get("sha256", prepared.sha256) != prepared.sha256:
+        differ.append("prepared")
+    return differ
+
+
+def _refuse_other_preparing(run: Run, prepared: Prepared) -> None:
+    """Refuse data whose cases were made in another way than those that the run learned from."""
+    own, other = run.config["data"]["settings"], prepared.manifest["settings"]
+    differ = [
+        f"{name} {other.get(name, 'none')}, not {own.get(name, 'none')}"
+        for name in sorted((own.keys() | other.keys()).difference(_NOT_OF_A_CASE))
+        if own.get(name) != other.get(name)
+    ]
+    if differ:
+        raise UserError(
+            f"{prepared.folder}: was prepared in another way than what {run.folder} was trained "
+            f"on ({'; '.join(differ)}); train again on data of this version"
+        )
+
+
+def _as_json(value: Any) -> Any:
+    """A setting, or a dictionary of them, as JSON gives it back."""
+    if isinstance(value, dict):
+        return {name: _as_json(one) for name, one in value.items()}
+    if isinstance(value, tuple):
+        return [_as_json(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
