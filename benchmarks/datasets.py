@@ -23,7 +23,7 @@ _QUALITY = 90
 
 def sample(options: Options) -> dict[str, Path]:
     """The built-in sample: ``chest`` and ``atrium``."""
-    from data.make_sample import make_sample
+    from synthetic_sample.make_sample import make_sample
 
     return make_sample(options.work / "sample", chest_images=200, atrium_volumes=8)
 

@@ -1,1 +1,1 @@
-"""Where datasets lie, and the generator of the built-in synthetic sample."""
+"""Where datasets lie; the generator of the built-in sample is in synthetic_sample."""

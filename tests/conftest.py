@@ -56,7 +56,7 @@ def shared(
 @pytest.fixture(scope="session")
 def samples(shared) -> dict[str, Path]:
     """A small sample: the folder of each project's dataset."""
-    from data.make_sample import make_sample
+    from synthetic_sample.make_sample import make_sample
 
     with shared("sample") as folder:
         made = make_sample(folder / "synthetic", seed=7, chest_images=60, atrium_volumes=6)

@@ -318,7 +318,7 @@ def main(arguments: list[str] | None = None) -> int:
     until = time.monotonic() + 60 * given.minutes
     draw, number = random.Random(given.seed), signal.Signals[f"SIG{given.signal}"]
 
-    from data.make_sample import make_sample
+    from synthetic_sample.make_sample import make_sample
 
     found: list[Counts] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -28,7 +28,7 @@ _NOT_IN_KEY = (
 SYNTHETIC_BANNER = """
   ##############################################################################
   #  SYNTHETIC DATA: {why:<58}#
-  #  Made by data/make_sample.py; it stands for no patient, and a score on it  #
+  #  Made by synthetic_sample/; it stands for no patient, and a score on it    #
   #  says nothing about medicine.                                              #
   ##############################################################################
 """
@@ -58,7 +58,7 @@ def find_source(project: Project, settings: SharedPrepare) -> Source:
     elif settings.preset != "demo" and project.raw.is_dir():
         folder = project.raw
     else:
-        from data.make_sample import make_sample
+        from synthetic_sample.make_sample import make_sample
 
         why = "--preset demo asks for the built-in sample."
         if settings.preset != "demo":

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import data.make_sample
+import synthetic_sample.make_sample
 from common.base.errors import UserError
 from common.base.settings import Project, SharedPrepare
 from common.records import preparing
@@ -36,7 +36,7 @@ def sample(tmp_path, monkeypatch):
         (folder / "sample").mkdir(parents=True)
         (folder / "sample" / "SYNTHETIC.json").touch()
 
-    monkeypatch.setattr(data.make_sample, "make_sample", make_sample)
+    monkeypatch.setattr(synthetic_sample.make_sample, "make_sample", make_sample)
     monkeypatch.setattr(preparing, "ROOT", tmp_path)
     return tmp_path / "data" / "synthetic" / "sample"
 

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from common.base.errors import UserError
-from data import make_sample as sample
-from data.check_sample import atrium_figures, chest_figures
-from data.chest_dataset import (
+from synthetic_sample import make_sample as sample
+from synthetic_sample.check_sample import atrium_figures, chest_figures
+from synthetic_sample.chest_dataset import (
     CLASSES,
     HEART_GRID,
     HEARTS,
@@ -26,7 +26,7 @@ from data.chest_dataset import (
     opacity_boxes,
     plan_cases,
 )
-from data.synthetic_chest import FILM_SIZE
+from synthetic_sample.synthetic_chest import FILM_SIZE
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR AS")
 SEED, FILMS, VOLUMES = 7, 12, 2

@@ -1,9 +1,9 @@
 """A chest radiograph by attenuation: path lengths of air, tissue and bone, then Beer-Lambert.
 
 A patient is a set of numbers; a film is the same patient in a pose, with findings. All maps
-are drawn on the frontal plane in centimetres (`data.shapes`), summed to one line integral
-a pixel, turned into what reaches the detector (scatter and quantum noise included), and shown
-with the logarithmic response of a digital system. Nothing is taken from a real image.
+are drawn on the frontal plane in centimetres (`synthetic_sample.shapes`), summed to one line
+integral a pixel, turned into what reaches the detector (scatter and quantum noise included), and
+shown with the logarithmic response of a digital system. Nothing is taken from a real image.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data import chest_bones, chest_tissue, shapes
-from data.chest_film import Pose, develop, into_film
-from data.chest_findings import Findings, finding_maps
-from data.shapes import Layer, Map
+from synthetic_sample import chest_bones, chest_tissue, shapes
+from synthetic_sample.chest_film import Pose, develop, into_film
+from synthetic_sample.chest_findings import Findings, finding_maps
+from synthetic_sample.shapes import Layer, Map
 
 FILM_SIZE = 512
 SOFT_TISSUE_PER_CM = 0.19

@@ -22,9 +22,16 @@ from pydicom.uid import (
 )
 
 from common.base.files import whole_file, write_csv
-from data.chest_findings import draw_findings
-from data.shapes import Map
-from data.synthetic_chest import FILM_SIZE, Film, Patient, draw_patient, draw_pose, render
+from synthetic_sample.chest_findings import draw_findings
+from synthetic_sample.shapes import Map
+from synthetic_sample.synthetic_chest import (
+    FILM_SIZE,
+    Film,
+    Patient,
+    draw_patient,
+    draw_pose,
+    render,
+)
 
 HEART_GRID = 224
 """Edge of the grid on which the challenge's heart boxes are given, in pixels."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data import shapes
-from data.shapes import Map
+from synthetic_sample import shapes
+from synthetic_sample.shapes import Map
 
 
 @dataclass(frozen=True)

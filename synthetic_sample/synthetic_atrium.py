@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from data.shapes import curve
+from synthetic_sample.shapes import curve
 
 Volume = NDArray[np.float32]
 _ORIENTATIONS = ("LPS", "RAS", "LAS", "RPS", "LPS", "RAS")

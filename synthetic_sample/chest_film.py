@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from data import shapes
-from data.shapes import Map
+from synthetic_sample import shapes
+from synthetic_sample.shapes import Map
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What can be had from the synthetic sample without looking at it: shortcuts and baselines.
 
-    python -m data.check_sample
+    python -m synthetic_sample.check_sample
 
 A sample is of use only if a model has to look. This prints how well the label of pneumonia
 is told by the view, by the way a file is stored, and by a linear model on brightness and a
@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.base.errors import UserError, run_script
-from data.chest_dataset import HEARTS, IMAGES, LABELS
-from data.make_sample import ATRIUM, CHEST, DEFAULT_FOLDER
+from synthetic_sample.chest_dataset import HEARTS, IMAGES, LABELS
+from synthetic_sample.make_sample import ATRIUM, CHEST, DEFAULT_FOLDER
 
 
 def chest_figures(folder: Path, folds: int = 5) -> dict[str, float]:
@@ -166,7 +166,7 @@ def main() -> None:
     for part, figures in ((CHEST, chest_figures), (ATRIUM, atrium_figures)):
         if not (folder / part / "SYNTHETIC.json").is_file():
             raise UserError(
-                f"{folder / part} holds no complete sample: run python -m data.make_sample first"
+                f"{folder / part} holds no complete sample: run python -m synthetic_sample.make_sample first"
             )
         for name, value in figures(folder / part).items():
             print(f"SYNTHETIC {name}: {value:.3f}")

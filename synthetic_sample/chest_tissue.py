@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data import shapes
-from data.shapes import Layer, Map
+from synthetic_sample import shapes
+from synthetic_sample.shapes import Layer, Map
 
 if TYPE_CHECKING:
-    from data.chest_film import Pose
-    from data.synthetic_chest import Patient
+    from synthetic_sample.chest_film import Pose
+    from synthetic_sample.synthetic_chest import Patient
 
 
 def body(patient: Patient, pose: Pose, own: np.random.Generator) -> Map:

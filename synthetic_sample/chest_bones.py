@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from data import shapes
-from data.shapes import Layer, Map
+from synthetic_sample import shapes
+from synthetic_sample.shapes import Layer, Map
 
 if TYPE_CHECKING:
-    from data.chest_film import Pose
-    from data.synthetic_chest import Patient
+    from synthetic_sample.chest_film import Pose
+    from synthetic_sample.synthetic_chest import Patient
 
 _RIBS = 11
 _CAGE_DEPTH_CM = 8.0
