@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from atrium_segmentation import report
+from atrium_segmentation import score_tables
 from atrium_segmentation.config import PROJECT, EvaluateSettings, PrepareSettings
 from common.base.errors import UserError, run_script
 from common.base.settings import parse, show
@@ -117,21 +117,21 @@ def main() -> None:
             for label in labels
         ]
         write_csv(new / "predictions.csv", rows[0], rows)
-        examples = report.draw_cases(
+        examples = score_tables.draw_cases(
             new,
             scored,
             whole_volumes(prepared, splits),
             settings.pictures,
             run.config["synthetic"],
         )
-        report.draw_scores(new, scored, run.config["synthetic"])
+        score_tables.draw_scores(new, scored, run.config["synthetic"])
         metrics["examples"] = [vars(one) for one in examples]
         write_json(
             new / "metrics.json",
             runs.metrics_of(run, prepared, cases, name, settings, metrics),
         )
         page = write_page(run, new)
-    report.print_scores(metrics)
+    score_tables.print_scores(metrics)
     print_written(
         [
             folder / page.name,

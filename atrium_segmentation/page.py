@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from atrium_segmentation import report
-from atrium_segmentation.about import ABOUT
+from atrium_segmentation import score_tables
 from atrium_segmentation.config import PROJECT, EvaluateSettings
+from atrium_segmentation.model_card import ABOUT
 from atrium_segmentation.networks import TITLES
 from common.base.errors import run_script
 from common.base.files import read_json
@@ -32,7 +32,7 @@ from common.reporting.html_report import (
 def write_page(run: Any, folder: Path) -> Path:
     """Write report.html of an evaluation from its files; gives the path back."""
     metrics = read_json(folder / "metrics.json")
-    networks = report.networks_of(metrics["cases"])
+    networks = score_tables.networks_of(metrics["cases"])
     mean_shape = metrics["baselines"]["mean_shape"]["dice"]
     dices = {name: metrics["models"][name]["dice"] for name in networks}
     page = Page(
@@ -43,7 +43,7 @@ def write_page(run: Any, folder: Path) -> Path:
             for name, dice in dices.items()
         ),
         charts=_charts(run, folder, networks),
-        tables=report.tables(metrics),
+        tables=score_tables.tables(metrics),
         examples=_examples(folder, metrics, networks),
         cases=_cases(metrics, networks),
     )
@@ -72,9 +72,9 @@ def _answer(metrics: Mapping[str, Any], network: str) -> tuple[str, ...]:
 
 def _charts(run: Any, folder: Path, networks: list[str]) -> tuple[Picture, ...]:
     shown = (
-        (report.CASES, "Dice of every case, beside the mean shape's.", "Dice of every case."),
+        (score_tables.CASES, "Dice of every case, beside the mean shape's.", "Dice of every case."),
         (
-            report.VOLUMES,
+            score_tables.VOLUMES,
             "The predicted volume against the true one; on the dotted line they agree.",
             "Predicted against true volumes in ml, a mark a case.",
         ),

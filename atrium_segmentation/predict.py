@@ -26,7 +26,7 @@ def main() -> None:
     settings = parse(PROJECT, "predict", __doc__)
     show("Predict the left atrium in MRI volumes", settings)
 
-    from atrium_segmentation.about import ABOUT
+    from atrium_segmentation.model_card import ABOUT
     from atrium_segmentation.networks import TITLES, further_runs
     from common.base.files import only_one
     from common.imaging.nifti import SUFFIXES, is_nifti

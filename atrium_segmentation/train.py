@@ -31,8 +31,8 @@ def main() -> None:
     show("Train networks to segment the left atrium", settings)
 
     from atrium_segmentation import slices
-    from atrium_segmentation.board import seen
     from atrium_segmentation.networks import build
+    from atrium_segmentation.training_pictures import seen
     from common.base.backend import start_tensorflow
     from common.base.files import only_one
     from common.datasets.splits import training_splits

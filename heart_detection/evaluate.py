@@ -44,7 +44,7 @@ def main() -> None:
     from common.scores.boxes import box_scores, iou, scores_by_group
     from common.training import fitting
     from common.training.pipeline import stored_films
-    from heart_detection import report
+    from heart_detection import score_tables
     from heart_detection.inference import predict_boxes
     from heart_detection.page import write_page
     from heart_detection.train import images_and_boxes
@@ -103,17 +103,19 @@ def main() -> None:
         ]
         write_csv(new / "predictions.csv", rows[0], rows)
         synthetic = run.config["synthetic"]
-        report.draw_scores(new, ious, iou(truth, mean_box), synthetic)
+        score_tables.draw_scores(new, ious, iou(truth, mean_box), synthetic)
         drawn = worst_typical_best(ious, settings.pictures)
         films = stored_films(prepared, splits, "box", 4, [names[i] for i in drawn])
-        examples = report.draw_cases(new, rows, drawn, truth, predicted, squares, films, synthetic)
+        examples = score_tables.draw_cases(
+            new, rows, drawn, truth, predicted, squares, films, synthetic
+        )
         metrics["examples"] = [vars(one) for one in examples]
         write_json(
             new / "metrics.json",
             runs.metrics_of(run, prepared, cases, name, settings, metrics),
         )
         page = write_page(run, new)
-    report.print_scores(metrics, rows)
+    score_tables.print_scores(metrics, rows)
     print_written(
         [
             folder / page.name,

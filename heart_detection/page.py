@@ -24,9 +24,9 @@ from common.reporting.html_report import (
     write_report,
 )
 from common.scores.boxes import EDGES
-from heart_detection import report
-from heart_detection.about import ABOUT
+from heart_detection import score_tables
 from heart_detection.config import PROJECT, EvaluateSettings
+from heart_detection.model_card import ABOUT
 from heart_detection.prepare_data import BOX
 
 
@@ -40,7 +40,7 @@ def write_page(run: Any, folder: Path) -> Path:
     mean_box = metrics["baselines"]["mean_box"]["iou"]["mean"]
     iou = metrics["iou"]
     histogram = Picture(
-        folder / report.HISTOGRAM,
+        folder / score_tables.HISTOGRAM,
         "How many cases have which IoU, of the model and of the mean box of training.",
         f"Histogram of IoU: the model's mean is {iou['mean']:.2f}, the mean box's {mean_box:.2f}.",
     )
@@ -49,7 +49,7 @@ def write_page(run: Any, folder: Path) -> Path:
         answer=_answer(metrics),
         scores=(Score("mean IoU", iou["mean"], iou["ci95"], mean_box, "the mean box"),),
         charts=(histogram, training_picture(run, folder, {"": run.folder})),
-        tables=report.tables(metrics),
+        tables=score_tables.tables(metrics),
         examples=_examples(folder, metrics, dict(zip(cases["case"], cases["iou"], strict=True))),
         cases=Table(
             "",

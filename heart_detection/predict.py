@@ -33,7 +33,7 @@ def main() -> None:
     from common.prediction.predictions import begin
     from common.records.preparing import print_written
     from common.training import runs
-    from heart_detection.about import ABOUT
+    from heart_detection.model_card import ABOUT
 
     run = runs.open_run(PROJECT, settings)
     folder = settings.output or run.folder / "predictions"

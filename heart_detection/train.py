@@ -31,7 +31,7 @@ def main() -> None:
     from common.records.preparing import copies_of, print_written
     from common.training import fitting, runs
     from common.training.precision import set_precision
-    from heart_detection.board import seen
+    from heart_detection.training_pictures import seen
 
     prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
     run = runs.run_folder(PROJECT, settings, prepared)

@@ -37,7 +37,7 @@ def main() -> None:
     from common.records.preparing import print_written
     from common.scores import classification
     from common.training.pipeline import stored_films
-    from pneumonia_classification import inference, report
+    from pneumonia_classification import inference, score_tables
     from pneumonia_classification.page import write_page
     from pneumonia_classification.train import predict
 
@@ -55,7 +55,7 @@ def main() -> None:
         cases = prepared.cases().set_index("case").loc[said["case"]].reset_index()
         cases["age"] = age_groups(cases["age_years"])
         cases["boxes"] = [
-            report.boxes_in_square(case, prepared, side) for case in cases.to_dict("records")
+            score_tables.boxes_in_square(case, prepared, side) for case in cases.to_dict("records")
         ]
         cases["probability"] = inference.averaged(said, settings.flip)
         cases["calibrated"] = classification.with_temperature(
@@ -74,14 +74,14 @@ def main() -> None:
             *scored, decision.temperature, settings.seed
         )
         metrics["baselines"] = _baselines(run, cases, settings)
-        for key, column in report.GROUPS.items():
+        for key, column in score_tables.GROUPS.items():
             metrics[key] = classification.scores_by_group(
                 cases[column], *scored, decision.threshold, settings.seed
             )
 
         # -- Explain: the map of every case with a radiologist's box, and of those drawn.
         films_of = partial(stored_films, prepared, splits, "label", 1)
-        drawn = report.to_draw(cases, settings.pictures)
+        drawn = score_tables.to_draw(cases, settings.pictures)
         looked = sorted({i for i, boxes in enumerate(cases["boxes"]) if len(boxes)} | set(drawn))
         maps, metrics["gradcam"] = _explain(model, cases.iloc[looked], films_of, side, settings)
 
@@ -91,15 +91,15 @@ def main() -> None:
         write_csv(new / "predictions.csv", columns, rows)
         synthetic = run.config["synthetic"]
         heats = dict(zip(looked, maps, strict=True))
-        report.draw_scores(new, cases, metrics, synthetic)
-        examples = report.draw_cases(new, cases, drawn, heats, films_of, synthetic)
+        score_tables.draw_scores(new, cases, metrics, synthetic)
+        examples = score_tables.draw_cases(new, cases, drawn, heats, films_of, synthetic)
         metrics["examples"] = [vars(one) for one in examples]
         write_json(
             new / "metrics.json",
             runs.metrics_of(run, prepared, cases, name, settings, metrics),
         )
         page = write_page(run, new)
-    report.print_scores(cases, metrics)
+    score_tables.print_scores(cases, metrics)
     print_written(
         [
             folder / page.name,

@@ -24,9 +24,9 @@ from common.reporting.html_report import (
     write_report,
 )
 from common.results import score
-from pneumonia_classification import report
-from pneumonia_classification.about import ABOUT
+from pneumonia_classification import score_tables
 from pneumonia_classification.config import PROJECT, EvaluateSettings
+from pneumonia_classification.model_card import ABOUT
 
 KINDS = {
     "found": "pneumonia, surely said so",
@@ -59,7 +59,7 @@ def write_page(run: Any, folder: Path) -> Path:
             ),
         ),
         charts=_charts(run, folder, metrics),
-        tables=report.tables(metrics),
+        tables=score_tables.tables(metrics),
         examples=_examples(folder, metrics, cases),
         cases=Table(
             "",
@@ -68,10 +68,10 @@ def write_page(run: Any, folder: Path) -> Path:
                 (
                     row.case,
                     row.patient,
-                    report.TRUTHS[row.label],
+                    score_tables.TRUTHS[row.label],
                     f"{row.probability:.3f}",
                     f"{row.calibrated:.3f}",
-                    report.TRUTHS[row.predicted],
+                    score_tables.TRUTHS[row.predicted],
                     _result(row),
                 )
                 for row in cases.itertuples()
@@ -112,7 +112,7 @@ def _charts(run: Any, folder: Path, metrics: Mapping[str, Any]) -> tuple[Any, ..
             "Three curves. Their numbers stand in the tables of all scores.",
         ),
         (
-            report.SHEET,
+            score_tables.SHEET,
             "The surest cases of each kind, with their probability; radiologists' boxes in blue.",
             "Rows of chest films: found, missed, false alarms, cleared.",
         ),
@@ -126,7 +126,7 @@ def _examples(folder: Path, metrics: dict[str, Any], cases: Any) -> tuple[Any, .
     return tuple(
         Picture(
             folder / file,
-            f"{one.case}: {report.TRUTHS[rows[one.case].label]}, probability "
+            f"{one.case}: {score_tables.TRUTHS[rows[one.case].label]}, probability "
             f"{rows[one.case].probability:.2f}, {_result(rows[one.case])}",
             f"Chest film {one.case}, and the same film under its Grad-CAM map, with the "
             "radiologist's boxes where there are any.",

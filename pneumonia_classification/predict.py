@@ -34,7 +34,7 @@ def main() -> None:
     from common.records.preparing import print_written
     from common.training import runs
     from pneumonia_classification import inference
-    from pneumonia_classification.about import ABOUT
+    from pneumonia_classification.model_card import ABOUT
 
     run = runs.open_run(PROJECT, settings)
     folder = settings.output or run.folder / "predictions"

@@ -31,7 +31,7 @@ def main() -> None:
     from common.records.preparing import copies_of, print_written
     from common.training import fitting, runs
     from common.training.precision import set_precision
-    from pneumonia_classification.board import seen
+    from pneumonia_classification.training_pictures import seen
 
     prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
     run = runs.run_folder(PROJECT, settings, prepared)

@@ -307,7 +307,7 @@ def test_the_learning_rate_is_a_curve(whole, project):
 
 def test_films_of_both_labels_are_chosen_in_turn(whole):
     from common.records.shards import open_prepared
-    from pneumonia_classification.board import first_of_each_label
+    from pneumonia_classification.training_pictures import first_of_each_label
 
     project = "pneumonia_classification"
     prepared = open_prepared(whole(project).prepared, project)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pneumonia_classification import report
+from pneumonia_classification import score_tables
 from pneumonia_classification.config import EvaluateSettings, TrainSettings
 
 
@@ -34,7 +34,7 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
     cases = first_of_each_label(prepared, splits, count)
     by_case = stored_films(prepared, splits, "label", 1, [case["case"] for case in cases], side)
     films = np.stack([by_case[case["case"]] for case in cases])
-    boxes = [report.boxes_in_square(case, prepared, side) * side for case in cases]
+    boxes = [score_tables.boxes_in_square(case, prepared, side) * side for case in cases]
     columns = -(-count // 2)
 
     def validation(model: keras.Model) -> np.ndarray:
@@ -43,7 +43,7 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
         images = films[..., None]
         heats = gradcam(bare, images, EvaluateSettings().gradcam_layer)
         titles = [
-            f"{case['case'][:24]}\ntruth: {report.TRUTHS[int(case['label'])]}, score {score:.2f}"
+            f"{case['case'][:24]}\ntruth: {score_tables.TRUTHS[int(case['label'])]}, score {score:.2f}"
             for case, score in zip(cases, first_output(bare, images)[:, 0], strict=True)
         ]
         figure = sheet(
@@ -58,7 +58,7 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
 
     def augmented(images: Any, targets: Any, weights: Any = None) -> np.ndarray:
         labels, *places = (target[:count].numpy() for target in keras.tree.flatten(targets))
-        names = [report.TRUTHS[int(label)] for label in labels[:, 0]]
+        names = [score_tables.TRUTHS[int(label)] for label in labels[:, 0]]
         # With --box-weight boxes are given as their share of each place of the last features.
         lit = [_squares(share[..., 0] > 0.01, side) for of in places for share in of]
         figure = sheet(
