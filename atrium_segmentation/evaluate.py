@@ -41,7 +41,7 @@ def main() -> None:
     from tqdm import tqdm
 
     from atrium_segmentation.networks import further_runs, names_of, open_networks, segment
-    from atrium_segmentation.page import write_page
+    from atrium_segmentation.report import write_page
     from atrium_segmentation.scores import mean_and_interval, scores_of, summary
     from atrium_segmentation.slices import whole_volumes
     from common.base.files import write_csv, write_json

@@ -46,7 +46,7 @@ def main() -> None:
     from common.training.pipeline import stored_films
     from heart_detection import score_tables
     from heart_detection.inference import predict_boxes
-    from heart_detection.page import write_page
+    from heart_detection.report import write_page
     from heart_detection.train import images_and_boxes
 
     with runs.new_evaluation(folder, "boxes") as new:

@@ -38,7 +38,7 @@ def main() -> None:
     from common.scores import classification
     from common.training.pipeline import stored_films
     from pneumonia_classification import inference, score_tables
-    from pneumonia_classification.page import write_page
+    from pneumonia_classification.report import write_page
     from pneumonia_classification.train import predict
 
     with runs.new_evaluation(folder, "gradcam", "surest.png") as new:

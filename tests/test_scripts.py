@@ -76,7 +76,7 @@ def test_an_evaluation_is_told_on_a_page_that_can_be_written_again(whole, projec
 
 def test_a_page_of_what_is_no_evaluation_is_refused(tmp_path):
     for arguments in ([], [tmp_path]):
-        command = [sys.executable, "-m", "heart_detection.page", *arguments]
+        command = [sys.executable, "-m", "heart_detection.report", *arguments]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 2
         assert "holds no metrics.json; name one folder, RUN/evaluation/NAME" in done.stderr

@@ -2,7 +2,7 @@
 
 Written by evaluate.py, and again from the evaluation's files, predicting nothing, by
 
-    python -m atrium_segmentation.page runs/my-run/evaluation/test
+    python -m atrium_segmentation.report runs/my-run/evaluation/test
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Written by evaluate.py, and again from the evaluation's files, predicting nothing, by
 
-    python -m pneumonia_classification.page runs/my-run/evaluation/test
+    python -m pneumonia_classification.report runs/my-run/evaluation/test
 """
 
 from __future__ import annotations
