@@ -43,7 +43,8 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
         images = films[..., None]
         heats = gradcam(bare, images, EvaluateSettings().gradcam_layer)
         titles = [
-            f"{case['case'][:24]}\ntruth: {score_tables.TRUTHS[int(case['label'])]}, score {score:.2f}"
+            f"{case['case'][:24]}\n"
+            f"truth: {score_tables.TRUTHS[int(case['label'])]}, score {score:.2f}"
             for case, score in zip(cases, first_output(bare, images)[:, 0], strict=True)
         ]
         figure = sheet(

@@ -166,7 +166,8 @@ def main() -> None:
     for part, figures in ((CHEST, chest_figures), (ATRIUM, atrium_figures)):
         if not (folder / part / "SYNTHETIC.json").is_file():
             raise UserError(
-                f"{folder / part} holds no complete sample: run python -m synthetic_sample.make_sample first"
+                f"{folder / part} holds no complete sample: "
+                "run python -m synthetic_sample.make_sample first"
             )
         for name, value in figures(folder / part).items():
             print(f"SYNTHETIC {name}: {value:.3f}")

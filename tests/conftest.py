@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.scripts import Whole
+from tests.helpers.scripts import Whole
 
 BEGAN = time.monotonic()
 

@@ -15,7 +15,7 @@ from scipy.ndimage import distance_transform_edt
 
 from atrium_segmentation.prepare_data import percentiles
 from common.scores.volumes import volume_scores
-from tests.scripts import TINY, TINY_DATA, refused, run
+from tests.helpers.scripts import TINY, TINY_DATA, refused, run
 
 PROJECT = "atrium_segmentation"
 

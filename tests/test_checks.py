@@ -10,8 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tests.common.fixtures import soft_image, write_dicom, write_nifti
-from tests.scripts import PROJECTS, TINY_DATA, everything, refused, run
+from tests.helpers.fixtures import soft_image, write_dicom, write_nifti
+from tests.helpers.scripts import PROJECTS, TINY_DATA, everything, refused, run
 
 FILM = soft_image(32, 32)
 HEARTS = "rsna_heart_detection.csv"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scripts import PROJECTS, ROOT
+from tests.helpers.scripts import PROJECTS, ROOT
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("*_*/README.md")])
 KINDS = {"prepare_data": "prepare"}

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import fuzz, fuzz_targets
-from tests.common.fixtures import soft_image, write_dicom
-from tests.scripts import everything
+from tests.helpers.fixtures import soft_image, write_dicom
+from tests.helpers.scripts import everything
+from tests.tools import fuzz, fuzz_targets
 
 
 @pytest.mark.parametrize(

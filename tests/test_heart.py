@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heart_detection.inference import predict_boxes
-from tests.common.drawing import rectangle, seen_box
+from tests.helpers.drawing import rectangle, seen_box
 
 SIDE = 64
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.scripts import PROJECTS, ROOT
+from tests.helpers.scripts import PROJECTS, ROOT
 from tests.test_docs import SCRIPTS, assert_taken
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

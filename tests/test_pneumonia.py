@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.scripts import TINY, TINY_DATA, refused, run
+from tests.helpers.scripts import TINY, TINY_DATA, refused, run
 
 PROJECT = "pneumonia_classification"
 
@@ -275,7 +275,7 @@ def test_folds_are_kept_trained_and_summed_up(whole, tmp_path):
     import subprocess
     import sys
 
-    from tests.scripts import ROOT
+    from tests.helpers.scripts import ROOT
 
     said = subprocess.run(
         [sys.executable, "-m", "common.results", str(tmp_path / "cv")],

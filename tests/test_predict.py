@@ -15,7 +15,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from tests.scripts import CHEST, PROJECTS, ROOT, everything, refused, run
+from tests.helpers.scripts import CHEST, PROJECTS, ROOT, everything, refused, run
 
 HEART, ATRIUM = "heart_detection", "atrium_segmentation"
 

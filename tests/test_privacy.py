@@ -23,8 +23,8 @@ from pydicom import Dataset, datadict
 from common.base.errors import UserError
 from common.datasets.rsna import index_heart, index_pneumonia
 from common.records.stored_images import stored_image
-from tests.common.fixtures import quiet
-from tests.scripts import CHEST, Whole, run
+from tests.helpers.fixtures import quiet
+from tests.helpers.scripts import CHEST, Whole, run
 
 ATRIUM = "atrium_segmentation"
 TEXT, DAY, TIME = "PLANTED", "19170305", "030405.190817"
@@ -35,7 +35,11 @@ USED = {"PatientSex", "PatientAge"}
 
 ELEMENTS = [
     (int(line.split()[0], 16), line.split()[1])
-    for line in Path(__file__).with_name("identifying_elements.txt").read_text().splitlines()
+    for line in Path(__file__)
+    .with_name("helpers")
+    .joinpath("identifying_elements.txt")
+    .read_text()
+    .splitlines()
     # Group 0 is of messages, not of files.
     if not line.startswith(("#", "0000"))
 ]

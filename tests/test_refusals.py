@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.scripts import PROJECTS, ROOT, TINY_DATA, refused, run
+from tests.helpers.scripts import PROJECTS, ROOT, TINY_DATA, refused, run
 
 # ---- The command line
 

@@ -14,8 +14,8 @@ from functools import partial
 import pytest
 
 from common.base.files import only_one
-from tests import kills
-from tests.scripts import PROJECTS, ROOT, TINY_DATA, everything, run
+from tests.helpers.scripts import PROJECTS, ROOT, TINY_DATA, everything, run
+from tests.tools import kills
 
 HEART = "heart_detection"
 SCRIPTS = ("prepare_data", "train", "evaluate", "predict")

@@ -17,8 +17,8 @@ import pytest
 from PIL import ImageColor
 
 from common.reporting.figures import PREDICTION, TRUTH
-from tests.common import events
-from tests.scripts import CHEST, PROJECTS, ROOT, TINY, TINY_DATA, everything, refused, run
+from tests.helpers import events
+from tests.helpers.scripts import CHEST, PROJECTS, ROOT, TINY, TINY_DATA, everything, refused, run
 
 COMMON_KEYS = {
     "project", "dataset", "synthetic", "n_patients", "split", "seed", "versions", "created", "n",

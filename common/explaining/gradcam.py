@@ -1,7 +1,7 @@
 """Grad-CAM: where a classifier looked (Selvaraju et al. 2017, arXiv:1610.02391).
 
 By tf-explain where it works, which is on TensorFlow and in float32 with a flat graph; by the
-same formula of our own elsewhere. Both give the same map (tests/common/test_explain.py).
+same formula of our own elsewhere. Both give the same map (tests/explaining/test_gradcam.py).
 """
 
 from __future__ import annotations

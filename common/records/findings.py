@@ -112,7 +112,7 @@ class DatasetCheck:
         decode: Callable[[Case], Features],
         cases_a_shard: int,
     ) -> tuple[dict[str, Any], dict[str, str]]:
-        """`common.records.shards.write_shards`, or with ``--check`` the same that writes nothing."""
+        """`common.records.shards.write_shards`; with ``--check`` the same, which writes nothing."""
         workers = self.settings.workers
         if self.settings.check:
             shards, (left_out, remarks) = {}, try_cases(decode, jobs, workers)

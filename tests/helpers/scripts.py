@@ -1,0 +1,96 @@
+"""How the tests run the scripts: as a user does, in processes of their own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECTS = ("pneumonia_classification", "heart_detection", "atrium_segmentation")
+CHEST = ("pneumonia_classification", "heart_detection")
+
+TINY = {
+    "pneumonia_classification": ["--image-size", "32", "--batch-size", "8"],
+    "heart_detection": ["--image-size", "32", "--batch-size", "8"],
+    "atrium_segmentation": ["--image-size", "32", "--unet-width", "2", "--unet-depth", "2",
+                            "--fcn8-width", "1"],
+}  # fmt: skip
+TINY_DATA = {
+    "pneumonia_classification": ["--image-size", "32"],
+    "heart_detection": ["--image-size", "32"],
+    "atrium_segmentation": ["--spacing-mm", "3", "3", "6"],
+}
+
+
+def run(project: str, script: str, *arguments: object, cwd: Path = ROOT, code: int = 0) -> str:
+    """Run a script; give back what it printed, standard error after standard output."""
+    command = [sys.executable, str(ROOT / project / f"{script}.py"), *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
+    assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout + done.stderr
+
+
+def refused(project: str, script: str, *arguments: object) -> str:
+    """Run a script that must be refused: status 2, one line on standard error, no traceback."""
+    command = [sys.executable, str(ROOT / project / f"{script}.py"), *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 2, done.stdout[-2000:] + done.stderr[-4000:]
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def everything(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every file's size and time, to see that nothing was touched."""
+    return {
+        str(path): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+class Whole:
+    """One project once through: its folders and what its scripts printed.
+
+    Args:
+        project: Which.
+        sample: The folder of its dataset.
+        folder: Where it goes through; a folder where it went is taken as it is.
+        own: Where a copy of its run goes, for evaluations of one's own; none if not given.
+    """
+
+    def __init__(self, project: str, sample: Path, folder: Path, own: Path | None = None) -> None:
+        self.project, self.sample = project, sample
+        self.prepared, self.run = folder / "prepared", folder / "run"
+        if not (folder / "said.json").exists():
+            (folder / "said.json").write_text(json.dumps(self._through()))
+        self.said = json.loads((folder / "said.json").read_text())
+        if own:
+            self.run = shutil.copytree(self.run, own / "run")
+        self.evaluation = self.run / "evaluation" / "test"
+        self.metrics = json.loads((self.evaluation / "metrics.json").read_text())
+        with open(self.evaluation / "predictions.csv") as file:
+            self.predictions = list(csv.DictReader(file))
+
+    def _through(self) -> dict[str, str]:
+        return {
+            "prepare": run(
+                self.project, "prepare_data", "--preset", "cpu", "--source", self.sample,
+                "--prepared", self.prepared, "--validation-share", 0.2, "--test-share", 0.3,
+                *TINY_DATA[self.project],
+            ),
+            "train": run(self.project, "train", *self.training(2)),
+            "evaluate": run(self.project, "evaluate", "--run", self.run, "--pictures", 2),
+        }  # fmt: skip
+
+    def training(self, epochs: int) -> list[object]:
+        """The command line of its training."""
+        return [
+            "--preset", "cpu", "--prepared", self.prepared, "--run", self.run,
+            "--epochs", epochs, "--precision", "float32", *TINY[self.project],
+        ]  # fmt: skip

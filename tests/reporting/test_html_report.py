@@ -1,0 +1,249 @@
+"""report.html: whole, valid, safe with hostile names, and usable in a browser."""
+
+import itertools
+import shutil
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import html5lib
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.base.files import write_json
+from common.base.tables import Table
+from common.reporting import html_report
+from common.reporting.model_card import About
+from common.training.runs import Run
+from tests.commands.test_results import METRICS
+
+NAMES = [
+    "plain", "<script>window.hacked = 1</script>", "\"><img src=x onerror='window.hacked=1'>",
+    "two\nlines", "it's & so on", "</td></table>{{ 7 * 7 }}",
+]  # fmt: skip
+SCORES = [0.9, 0.05, 0.5, 0.11, 0.7, None]
+
+XHTML = "{http://www.w3.org/1999/xhtml}"
+
+
+def parsed(path: Path) -> Element:
+    """The page as a strict HTML parser sees it; what is not valid raises."""
+    return html5lib.HTMLParser(strict=True).parse(path.read_text(encoding="utf-8"))
+
+
+def texts(page: Element, tag: str) -> list[str]:
+    return ["".join(of.itertext()).strip() for of in page.iter(XHTML + tag)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """An evaluation whose names, settings and captions are hostile."""
+    folder = tmp_path_factory.mktemp("run") / "evaluation" / "test"
+    folder.mkdir(parents=True)
+    metrics = {
+        "project": "heart_detection", "dataset": NAMES[1], "synthetic": True, "split": "test",
+        "n": len(NAMES), "n_patients": 5, "seed": 1, "created": "2026-01-01T00:00:00+00:00",
+        "iou": {"mean": 0.8, "ci95": [0.7, 0.9]}, "iou_above": {"0.5": 5},
+        "baselines": METRICS["heart"]["baselines"],
+        "versions": {"keras": NAMES[2]},
+    }  # fmt: skip
+    write_json(folder / "metrics.json", metrics)
+    (folder / "predictions.csv").write_text("case\n")
+    noise = np.random.default_rng(0).integers(0, 256, (2, 60, 90), dtype=np.uint8)
+    still, moving = folder / "a.png", folder / "b.gif"
+    frames = [Image.fromarray(one) for one in noise]
+    frames[0].save(still)
+    frames[0].save(moving, save_all=True, append_images=frames[1:], duration=50, loop=0)
+    run = Run(
+        folder.parents[1],
+        {
+            "project": "heart_detection", "dataset": NAMES[1], "synthetic": True,
+            "prepared": "nowhere", "data": {"key": "k", "settings": {"patients": "/secret/a.csv"}},
+            "settings": {"weights": NAMES[1]}, "versions": {"keras": "3"}, "created": "then",
+        },
+        {},
+    )  # fmt: skip
+    words = dict.fromkeys(("model", "question", "answer", "factors", "metrics"), NAMES[4])
+    page = html_report.Page(
+        title=NAMES[2],
+        answer=(NAMES[1],),
+        scores=(html_report.Score("IoU", 0.8, [0.7, 0.9], 0.6, "the mean box"),
+                html_report.Score("other", None, None, None, "none")),
+        charts=(html_report.Picture(still, NAMES[2], NAMES[2]),),
+        tables=(Table("", ("score", "model"), (("IoU", "0.800 [0.700, 0.900]"),)),
+                Table(NAMES[5], ("edge", "model"), (("left", "1.0"),))),
+        examples=(html_report.Picture(moving, NAMES[3], NAMES[2], "Worst", NAMES[1]),),
+        cases=Table("", ("case", "score"), tuple(
+            (name, "-" if score is None else f"{score:.3f}")
+            for name, score in zip(NAMES, SCORES, strict=True)
+        )),
+    )  # fmt: skip
+    html_report.write_report(run, folder, About(**words, caveats=(NAMES[1], "second")), page)
+    return folder
+
+
+def test_hostile_names_are_text_on_a_valid_page(folder):
+    page = parsed(folder / html_report.FILE)
+    (cases,) = (of for of in page.iter(XHTML + "table") if of.get("class") == "cases")
+    cells = [[("".join(td.itertext())) for td in tr] for tr in cases.find(XHTML + "tbody")]
+    assert [row[0] for row in cells] == NAMES
+    assert len(texts(page, "script")) == 1
+    assert len(list(page.iter(XHTML + "img"))) == 2
+    for of in page.iter():
+        assert not [name for name in of.attrib if name.lower().startswith("on")]
+
+
+def test_the_page_brings_everything_along_and_lets_nothing_in(folder):
+    page = parsed(folder / html_report.FILE)
+    for of in page.iter():
+        for name in ("src", "href", "srcset", "data", "action", "poster"):
+            assert of.get(name, "#").startswith(("data:", "#")), (of.tag, of.get(name))
+    policy = next(of.get("content") for of in page.iter(XHTML + "meta") if of.get("http-equiv"))
+    assert "default-src 'none'" in policy and "unsafe-eval" not in policy
+    style = texts(page, "style")[0]
+    assert "url(" not in style and "@import" not in style
+
+
+def test_everyone_can_read_it(folder):
+    page = parsed(folder / html_report.FILE)
+    assert all(of.get("alt") for of in page.iter(XHTML + "img"))
+    assert next(page.iter(XHTML + "html")).get("lang") == "en"
+    levels = [int(of.tag[-1]) for of in page.iter() if str(of.tag)[-2:] in ("h1", "h2", "h3")]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+    ids = [of.get("id") for of in page.iter() if of.get("id")]
+    assert len(ids) == len(set(ids))
+    targets = {of.get("href")[1:] for of in page.iter(XHTML + "a")}
+    assert targets <= set(ids)
+
+
+def test_what_is_said_first(folder):
+    page = parsed(folder / html_report.FILE)
+    said = " ".join("".join(page.itertext()).split())
+    assert said.count("SYNTHETIC") >= 3
+    assert "0.800 95 % interval 0.700 to 0.900 baseline, the mean box: 0.600" in said
+    assert "The whole interval lies above the baseline (the mean box)." in said
+    assert "/secret" not in said and "a.csv" in said
+
+
+def test_what_has_no_room_is_named(folder, tmp_path):
+    pictures = [html_report.Picture(folder / name, "", "") for name in ("a.png", "b.gif")]
+    size = (folder / "a.png").stat().st_size
+    found = html_report.embedded(pictures, size)
+    assert list(found) == [folder / "a.png"]
+    assert (found[folder / "a.png"]["width"], found[folder / "a.png"]["height"]) == (90, 60)
+    assert html_report.embedded(pictures)[folder / "b.gif"]["moving"] is True
+
+
+@pytest.mark.parametrize(
+    ("ci95", "said"),
+    [
+        ([0.7, 0.9], "above the baseline"),
+        ([0.5, 0.9], "not shown to be better"),
+        ([0.1, 0.5], "below the baseline"),
+        (None, "too few patients"),
+    ],
+)
+def test_a_score_is_better_only_where_its_interval_is(ci95, said):
+    assert said in html_report.verdict(html_report.Score("a", 0.8, ci95, 0.6, "chance"))
+
+
+# ---- In a browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        pytest.skip("no Chromium is installed")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser, folder):
+    """The page in a window of any width and scheme; a complaint or a request fails the test."""
+    complaints, windows = [], []
+
+    def open_page(width=1280, scheme="light", **options):
+        window = browser.new_page(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, **options
+        )
+        windows.append(window)
+        window.on("console", lambda message: complaints.append(message.text))
+        window.on("pageerror", lambda error: complaints.append(str(error)))
+        address = (folder / html_report.FILE).as_uri()
+        window.on(
+            "request",
+            lambda request: (
+                request.url.startswith(("data:", address)) or complaints.append(request.url)
+            ),
+        )
+        window.goto(address)
+        window.wait_for_function("document.querySelector('.tools').hidden === false")
+        return window
+
+    yield open_page
+    for window in windows:
+        assert window.evaluate("window.hacked") is None
+        window.close()
+    assert complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_fits_and_is_accessible(opened, width, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    window = opened(width, scheme)
+    assert window.evaluate("document.documentElement.scrollWidth") == width
+    results = axe.Axe().run(window)
+    assert results.violations_count == 0, results.generate_report()
+
+
+def shown(window) -> list[str]:
+    rows = "Array.from(document.querySelectorAll('table.cases tbody tr'))"
+    return window.evaluate(f"{rows}.filter(r => !r.hidden).map(r => r.cells[1].textContent)")
+
+
+def test_cases_are_sorted_by_keyboard_and_mouse(opened):
+    window = opened()
+    head = window.locator("table.cases th").nth(1)
+    head.locator("button").focus()
+    window.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert shown(window) == ["0.050", "0.110", "0.500", "0.700", "0.900", "-"]
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    assert shown(window) == ["0.900", "0.700", "0.500", "0.110", "0.050", "-"]
+    window.locator("table.cases th").nth(0).locator("button").click()
+    assert head.get_attribute("aria-sort") is None
+
+
+def test_cases_are_filtered(opened):
+    window = opened()
+    window.get_by_label("Show only rows with").fill("WINDOW.hacked script")
+    assert shown(window) == ["0.050"]
+    assert window.locator("output").text_content() == "1 of 6 shown"
+    window.get_by_label("Show only rows with").fill("")
+    assert len(shown(window)) == 6
+
+
+def test_moving_pictures_stop(opened):
+    window = opened(reduced_motion="reduce")
+    image, button = window.locator("img.moving"), window.locator(".pause")
+    window.wait_for_function("document.querySelector('img.moving').hidden")
+    button.click()
+    assert image.is_visible() and button.text_content() == "Stop"
+    button.click()
+    assert not image.is_visible() and window.locator("canvas").is_visible()
+
+
+def test_on_paper_everything_is_open(opened, tmp_path):
+    window = opened()
+    window.pdf(path=tmp_path / "page.pdf")
+    assert window.evaluate("document.querySelectorAll('details:not([open])').length") == 0
+    assert (tmp_path / "page.pdf").stat().st_size > 10_000

@@ -1,0 +1,275 @@
+"""Good files of every kind that is read, and how each is read."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from pydicom import uid
+from pydicom.encaps import encapsulate
+
+from tests.helpers.fixtures import jpeg_bytes, soft_image, write_dicom, write_nifti
+from tests.helpers.geometry import LAS
+
+
+class Target(NamedTuple):
+    """A good file and its reader.
+
+    Attributes:
+        path: Where the reader looks for it.
+        good: Its bytes.
+        read: Reads it to the end; raises `UserError` or nothing.
+        pack: What is within to a file, for formats with a checksum or a compression that would
+            hide what is changed.
+        inner: What is within.
+    """
+
+    path: Path
+    good: bytes
+    read: Callable[[], object]
+    pack: Callable[[bytes], bytes] | None = None
+    inner: bytes = b""
+
+
+def dicom(folder: Path) -> list[Target]:
+    """Headers, pictures, and what is compared to find duplicates."""
+    import pandas as pd
+
+    from common.datasets.duplicates import find_duplicates
+    from common.imaging.dicom import read_header, read_radiograph
+
+    folder.mkdir(parents=True)
+    image, jpeg = soft_image(), jpeg_bytes(soft_image())
+    deep = image.astype(np.uint16) * 16
+    window = {"bits": 12, "WindowCenter": [2000, 9], "WindowWidth": [900, 9]}
+    colour = np.stack([image, image[::-1], 255 - image], -1)
+    j2k = io.BytesIO()
+    _picture(image).save(j2k, "JPEG2000")
+    rescale = {"RescaleSlope": 2, "RescaleIntercept": -9, "PixelPaddingValue": 0}
+    made = [
+        write_dicom(folder / "plain.dcm", image, PatientAge="062Y", ViewPosition="PA"),
+        write_dicom(folder / "jpeg.dcm", image, jpeg=jpeg),
+        write_dicom(folder / "window.dcm", deep, photometric="MONOCHROME1", **window),
+        write_dicom(folder / "rescale.dcm", deep.astype(np.int16) - 99, **rescale),
+        write_dicom(folder / "colour.dcm", colour, photometric="RGB"),
+        write_dicom(folder / "bare.dcm", image, uid.ImplicitVRLittleEndian, bare=True),
+        write_dicom(folder / "big.dcm", deep, uid.ExplicitVRBigEndian, bits=12),
+        write_dicom(folder / "deflated.dcm", image, uid.DeflatedExplicitVRLittleEndian),
+        write_dicom(
+            folder / "j2k.dcm", image, uid.JPEG2000, PixelData=encapsulate([j2k.getvalue()])
+        ),
+    ]
+    for syntax, name in ((uid.RLELossless, "rle"), (uid.JPEGLSLossless, "jpeg-ls")):
+        made += _compressed(folder / f"{name}.dcm", deep, syntax)
+
+    def reader(path: Path) -> Callable[[], object]:
+        case = pd.DataFrame({"case": ["a"], "path": [path.name]})
+        return lambda: (
+            find_duplicates(case, folder, workers=1), read_header(path), read_radiograph(path)
+        )  # fmt: skip
+
+    return [Target(path, path.read_bytes(), reader(path)) for path in made]
+
+
+def _picture(image: np.ndarray):
+    from PIL import Image
+
+    return Image.fromarray(image)
+
+
+def _compressed(path: Path, pixels: np.ndarray, syntax: uid.UID) -> list[Path]:
+    import pydicom
+
+    dataset = pydicom.dcmread(write_dicom(path, pixels, bits=12))
+    try:
+        dataset.compress(syntax, generate_instance_uid=False)
+    except RuntimeError:  # its encoder is not installed
+        return []
+    dataset.save_as(path)
+    return [path]
+
+
+def nifti(folder: Path) -> list[Target]:
+    """Volumes, masks, and what is compared to find duplicates."""
+    import nibabel as nib
+    import pandas as pd
+
+    from common.datasets.duplicates import find_duplicate_volumes
+    from common.imaging.nifti import read_mask, read_volume
+
+    folder.mkdir(parents=True)
+    values = np.arange(9 * 8 * 7, dtype=np.int16).reshape(9, 8, 7)
+    scaled = nib.Nifti1Image(values, LAS, nib.Nifti1Header(endianness=">"))
+    scaled.header.set_slope_inter(0.5, -3)
+    scaled.to_filename(folder / "scaled.nii")
+    paths = [
+        write_nifti(folder / "plain.nii", values, LAS),
+        write_nifti(folder / "two.nii", values, LAS, nib.Nifti2Image),
+        write_nifti(folder / "floats.nii.gz", values.astype(np.float32), LAS),
+        folder / "scaled.nii",
+    ]
+
+    def reader(path: Path) -> Callable[[], object]:
+        case = pd.DataFrame({"case": ["a"], "path": [path.name]})
+        return lambda: (find_duplicate_volumes(case, folder, workers=1), read_volume(path))
+
+    targets = [Target(path, path.read_bytes(), reader(path), *_inside(path)) for path in paths]
+    volume = read_volume(paths[0])
+    mask = write_nifti(folder / "mask.nii.gz", (values > 99).astype(np.uint8), LAS)
+    read = lambda: read_mask(mask, volume, {0: "background", 1: "atrium"})  # noqa: E731
+    return [*targets, Target(mask, mask.read_bytes(), read, *_inside(mask))]
+
+
+def _inside(path: Path) -> tuple[Callable[[bytes], bytes] | None, bytes]:
+    if path.suffix != ".gz":
+        return None, b""
+    return lambda inner: gzip.compress(inner, 1), gzip.decompress(path.read_bytes())
+
+
+def tables(folder: Path) -> list[Target]:
+    """The CSV files of the challenge; what is indexed is written, and must come back as it was."""
+    import csv
+
+    from common.datasets.rsna import index_heart, index_pneumonia
+    from common.records.preparing import write_cases
+
+    folder.mkdir(parents=True)
+    (folder / "images").mkdir()
+    for name in "abc":
+        write_dicom(folder / "images" / f"{name}.dcm", soft_image(8, 8), PatientID=name)
+    files = {
+        "stage_2_train_labels.csv": "patientId,x,y,width,height,Target\na,1,2,3,4,1\nb,,,,,0\n"
+        "c,,,,,0\n",
+        "stage_2_detailed_class_info.csv": "patientId,class\na,Lung Opacity\nb,Normal\n",
+        "nih_patients.csv": "patientId,nih_patient\na,0007\nb,0007\n",
+        "rsna_heart_detection.csv": "label,x0,y0,w,h,name,img_shape_x,img_shape_y\n"
+        "heart,1,2,3,4,a.png,8,8\nheart,1,1,5,5,b,8,8\n",
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text)
+
+    def read(index: Callable) -> None:
+        cases = index(folder)
+        (folder / "out").mkdir(exist_ok=True)
+        write_cases(folder / "out", cases)
+        with open(folder / "out" / "cases.csv", newline="", encoding="utf-8") as file:
+            found = [row["case"] for row in csv.DictReader(file)]
+        assert found == list(cases["case"]), "cases.csv is broken"
+        assert {path.name for path in folder.iterdir()} == {"images", "out", *files}
+
+    indexes = {name: index_heart if "heart" in name else index_pneumonia for name in files}
+    return [
+        Target(folder / name, text.encode(), lambda name=name: read(indexes[name]))
+        for name, text in files.items()
+    ]
+
+
+def dataset(folder: Path) -> list[Target]:
+    """dataset.json of a decathlon folder."""
+    from common.datasets.decathlon import index_volumes
+
+    for name in ("imagesTr", "labelsTr"):
+        (folder / name).mkdir(parents=True)
+        for case in ("la_001", "la_002"):
+            write_nifti(folder / name / f"{case}.nii.gz", np.ones((2, 2, 2), np.uint8))
+    listed = [
+        {"image": f"./imagesTr/{case}.nii.gz", "label": f"./labelsTr/{case}.nii.gz"}
+        for case in ("la_001", "la_002")
+    ]
+    content = {"labels": {"0": "background", "1": "left atrium"}, "training": listed}
+    path = folder / "dataset.json"
+    return [Target(path, json.dumps(content).encode(), lambda: index_volumes(folder))]
+
+
+def prepared(folder: Path) -> list[Target]:
+    """manifest.json, cases.csv and a TFRecord shard of a prepared folder."""
+    import tensorflow as tf
+
+    from common.base.files import write_csv
+    from common.records import shards
+    from common.records.stored_images import png
+    from common.training.pipeline import radiographs
+
+    (folder / "records").mkdir(parents=True)
+    shard = folder / "records" / "train-00000.tfrecord"
+    with tf.io.TFRecordWriter(str(shard)) as writer:
+        for case in "abc":
+            features = {"image": png(soft_image(32, 32)), "case": case, "label": 1.0}
+            writer.write(shards._example(features))
+    about = {
+        "file": shard.name,
+        "records": 3,
+        "bytes": shard.stat().st_size,
+        "sha256": shards.sha256(shard),
+    }
+    rows = [{"case": case, "patient": case, "split": "train", "left_out": ""} for case in "abc"]
+    write_csv(folder / "cases.csv", rows[0], rows)
+    manifest = {
+        "project": "p", "dataset": "d", "synthetic": True, "key": "k",
+        "settings": {"image_size": 32}, "shards": {"train": [about]},
+    }  # fmt: skip
+    shards.finish(folder, manifest)
+
+    def read() -> None:
+        found = shards.open_prepared(folder, "p")
+        found.cases()
+        found.count(found.splits)
+        list(radiographs(found, found.splits, 32, "label", 1).as_numpy_iterator())
+
+    names = ("manifest.json", "cases.csv", f"records/{shard.name}")
+    return [Target(folder / name, (folder / name).read_bytes(), read) for name in names]
+
+
+def keras(folder: Path) -> list[Target]:
+    """Models, loaded and taken weights from."""
+    import keras
+
+    from common.models.starting_weights import take_weights
+    from common.training.fitting import load_model
+
+    folder.mkdir(parents=True)
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.Conv2D(4, 3, name="conv")(inputs)
+    x = keras.layers.BatchNormalization(name="norm")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    model = keras.Model(inputs, keras.layers.Dense(1, name="head")(x))
+    path = folder / "model.keras"
+    model.save(path)
+    good = path.read_bytes()
+
+    def read() -> None:
+        load_model(path)
+        take_weights(model, path)
+
+    def member(name: str) -> tuple[Callable[[bytes], bytes], bytes]:
+        with zipfile.ZipFile(io.BytesIO(good)) as archive:
+            others = {entry: archive.read(entry) for entry in archive.namelist()}
+
+        def pack(inner: bytes) -> bytes:
+            file = io.BytesIO()
+            with zipfile.ZipFile(file, "w") as archive:
+                for entry, content in {**others, name: inner}.items():
+                    archive.writestr(zipfile.ZipInfo(entry), content)
+            return file.getvalue()
+
+        return pack, others[name]
+
+    names = ("config.json", "config.json", "metadata.json", "model.weights.h5")
+    return [Target(path, good, read, *member(name)) for name in names]
+
+
+TARGETS: dict[str, Callable[[Path], list[Target]]] = {
+    "dicom": dicom,
+    "nifti": nifti,
+    "tables": tables,
+    "dataset": dataset,
+    "prepared": prepared,
+    "keras": keras,
+}

@@ -1,0 +1,36 @@
+"""The number format is what was asked for, or what the processor is good at."""
+
+from pathlib import Path
+
+import keras
+import pytest
+import tensorflow as tf
+
+from common.training import precision
+from tests.helpers.fit_run import build
+
+
+def test_precision():
+    before = keras.config.dtype_policy()
+    try:
+        assert precision.set_precision("mixed_bfloat16") == "mixed_bfloat16"
+        assert build().get_layer("hidden").compute_dtype == "bfloat16"
+        assert precision.set_precision("float32") == "float32"
+        assert build().get_layer("hidden").compute_dtype == "float32"
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [("avx2 avx512_bf16", "onednn_bfloat16"), ("avx2", "float32")]
+)
+def test_precision_by_the_processor(monkeypatch, flags, expected):
+    monkeypatch.setattr(precision, "gpu_is_there", lambda: False)
+    monkeypatch.setattr(Path, "exists", lambda path: True)
+    monkeypatch.setattr(Path, "read_text", lambda path: flags)
+    monkeypatch.setattr(tf.config.optimizer, "set_experimental_options", lambda options: None)
+    before = keras.config.dtype_policy()
+    try:
+        assert precision.set_precision("auto") == expected
+    finally:
+        keras.config.set_dtype_policy(before)
