@@ -22,16 +22,10 @@ from pydicom.uid import (
 )
 
 from common.base.files import whole_file, write_csv
-from synthetic_sample.chest_findings import draw_findings
+from synthetic_sample.chest import FILM_SIZE, Film, render
+from synthetic_sample.findings import draw_findings
+from synthetic_sample.patient import Patient, draw_patient, draw_pose
 from synthetic_sample.shapes import Map
-from synthetic_sample.synthetic_chest import (
-    FILM_SIZE,
-    Film,
-    Patient,
-    draw_patient,
-    draw_pose,
-    render,
-)
 
 HEART_GRID = 224
 """Edge of the grid on which the challenge's heart boxes are given, in pixels."""

@@ -146,7 +146,7 @@ def _make_atrium(folder: Path, seed: int, count: int, workers: int) -> None:
 def _write_volume(case: tuple[int, str], folder: Path, seed: int) -> None:
     import nibabel
 
-    from synthetic_sample.synthetic_atrium import draw_volume
+    from synthetic_sample.atrium import draw_volume
 
     number, name = case
     volume = draw_volume(seed, number)

@@ -15,6 +15,7 @@ from PIL import Image
 from common.base.errors import UserError
 from synthetic_sample import make_sample as sample
 from synthetic_sample.check_sample import atrium_figures, chest_figures
+from synthetic_sample.chest import FILM_SIZE
 from synthetic_sample.chest_dataset import (
     CLASSES,
     HEART_GRID,
@@ -26,7 +27,6 @@ from synthetic_sample.chest_dataset import (
     opacity_boxes,
     plan_cases,
 )
-from synthetic_sample.synthetic_chest import FILM_SIZE
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR AS")
 SEED, FILMS, VOLUMES = 7, 12, 2

@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from synthetic_sample import shapes
+from synthetic_sample.patient import Pose
 from synthetic_sample.shapes import Map
-
-
-@dataclass(frozen=True)
-class Pose:
-    """How one film is taken.
-
-    Attributes:
-        view: ``PA`` or ``AP``.
-        field_cm: Edge of the square field at the patient.
-        shift_cm: The field's middle on the patient, (x, y).
-        angle_deg: Turn in the image plane.
-        turn_deg: Turn about the body's axis.
-        breath: How far the diaphragm is lower than usual, in cm.
-        magnification: Of the heart, which is far from the detector in AP.
-        scatter: Scattered radiation as a share of the mean primary.
-        arms_down: Whether the arms lie along the body.
-    """
-
-    view: str
-    field_cm: float
-    shift_cm: tuple[float, float]
-    angle_deg: float
-    turn_deg: float
-    breath: float
-    magnification: float
-    scatter: float
-    arms_down: bool
 
 
 def into_film(field: NDArray, pose: Pose, size: int) -> NDArray:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from synthetic_sample import chest_bones, chest_tissue, shapes
-from synthetic_sample.chest_film import Pose, develop, into_film
-from synthetic_sample.chest_findings import Findings, finding_maps
+from synthetic_sample import bones, shapes, tissue
+from synthetic_sample.film import develop, into_film
+from synthetic_sample.findings import Findings, finding_maps
+from synthetic_sample.patient import Patient, Pose
 from synthetic_sample.shapes import Layer, Map
 
 FILM_SIZE = 512
@@ -24,26 +25,6 @@ SOFT_TISSUE_PER_CM = 0.19
 _BONE_PER_CM = 0.52
 _LUNG_AIR = 0.76
 """The share of an inflated lung's path that is air."""
-
-
-@dataclass(frozen=True)
-class Patient:
-    """What the films of one patient share; lengths in cm, factors around 1."""
-
-    seed: int
-    female: bool
-    age: int
-    width: float
-    height: float
-    fat: float
-    heart_width: float
-    heart_height: float
-    heart_tilt_deg: float
-    heart_shift: float
-    knob: float
-    scoliosis: float
-    rib_slope: float
-    breast: float
 
 
 @dataclass(frozen=True)
@@ -63,44 +44,6 @@ class Film:
     lungs: NDArray[np.bool_]
     opacities: list[NDArray[np.bool_]]
     pixel_mm: float
-
-
-def draw_patient(rng: np.random.Generator) -> Patient:
-    """Draw the numbers of one patient."""
-    female = bool(rng.random() < 0.45)
-    age = int(np.clip(rng.normal(52, 17), 18, 92))
-    return Patient(
-        seed=int(rng.integers(2**31)),
-        female=female,
-        age=age,
-        width=float(rng.normal(0.95 if female else 1.0, 0.035)),
-        height=float(rng.normal(0.96 if female else 1.0, 0.05)),
-        fat=float(np.clip(rng.gamma(2.2, 0.45), 0.1, 3.2)),
-        heart_width=float(np.clip(rng.normal(1.0, 0.10), 0.78, 1.3)),
-        heart_height=float(np.clip(rng.normal(1.0, 0.08), 0.8, 1.2)),
-        heart_tilt_deg=float(rng.normal(0, 7)),
-        heart_shift=float(rng.normal(0, 0.35)),
-        knob=float(np.clip(rng.normal(1.75 + 0.01 * (age - 50), 0.25), 1.2, 2.6)),
-        scoliosis=float(rng.normal(0, 0.35)),
-        rib_slope=float(rng.normal(1.0, 0.15)),
-        breast=float(rng.uniform(0.4, 1.25)) if female else 0.0,
-    )
-
-
-def draw_pose(rng: np.random.Generator, view: str) -> Pose:
-    """Draw how one film is taken: ``PA`` standing and breathed in, ``AP`` mostly in bed."""
-    bed = view == "AP"
-    return Pose(
-        view=view,
-        field_cm=float(rng.uniform(32.5, 37.5)),
-        shift_cm=(float(rng.normal(0, 0.7)), float(rng.normal(0.2, 0.9))),
-        angle_deg=float(rng.normal(0, 2.6 if bed else 1.3)),
-        turn_deg=float(rng.normal(0, 4.5 if bed else 2.5)),
-        breath=float(rng.normal(-1.5 if bed else 0.0, 0.8)),
-        magnification=1.13 if bed else 1.0,
-        scatter=float(rng.uniform(0.5, 1.0) if bed else rng.uniform(0.25, 0.6)),
-        arms_down=bool(rng.random() < (0.8 if bed else 0.35)),
-    )
 
 
 def render(patient: Patient, pose: Pose, findings: Findings, rng: np.random.Generator) -> Film:
@@ -125,17 +68,17 @@ def render(patient: Patient, pose: Pose, findings: Findings, rng: np.random.Gene
     free = np.maximum(lung - np.hypot(middle, heart_depth), 0)
     lung_mask = free > 0.6
 
-    body = chest_tissue.body(patient, pose, own)
+    body = tissue.body(patient, pose, own)
     soft = body - _LUNG_AIR * free
-    soft += chest_tissue.breasts(patient, own, x, y)
-    soft -= chest_tissue.airways(own, turn) + chest_tissue.stomach_gas(patient, own, rng, domes)
-    tree = chest_bones.vessel_tree(own, patient)
+    soft += tissue.breasts(patient, own, x, y)
+    soft -= tissue.airways(own, turn) + tissue.stomach_gas(patient, own, rng, domes)
+    tree = bones.vessel_tree(own, patient)
     inside = np.clip(free / 7, 0, 1) ** 1.5
     soft += 2.3 * _LUNG_AIR * inside * findings.vessel_gain * tree
     soft += inside * 0.27 * shapes.noise(own, (shapes.SIZE,) * 2, (24, 64, 150), 0.5)
     extra, opacity_maps = finding_maps(findings, rng, free, lung_mask, domes, wall)
     soft += extra
-    bone = chest_bones.skeleton(own, patient, pose, turn, wall)
+    bone = bones.skeleton(own, patient, pose, turn, wall)
     line_integral = SOFT_TISSUE_PER_CM * np.maximum(soft, 0) + _BONE_PER_CM * bone
 
     heart, lungs, *opacities = (

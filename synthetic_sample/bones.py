@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from synthetic_sample import shapes
+from synthetic_sample.patient import Patient, Pose
 from synthetic_sample.shapes import Layer, Map
-
-if TYPE_CHECKING:
-    from synthetic_sample.chest_film import Pose
-    from synthetic_sample.synthetic_chest import Patient
 
 _RIBS = 11
 _CAGE_DEPTH_CM = 8.0

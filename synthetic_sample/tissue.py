@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from synthetic_sample import shapes
+from synthetic_sample.patient import Patient, Pose
 from synthetic_sample.shapes import Layer, Map
-
-if TYPE_CHECKING:
-    from synthetic_sample.chest_film import Pose
-    from synthetic_sample.synthetic_chest import Patient
 
 
 def body(patient: Patient, pose: Pose, own: np.random.Generator) -> Map:
