@@ -17,7 +17,7 @@ def predict_boxes(model: Any, images: Any, batch_size: int, flip: bool, moves: b
     """
     import numpy as np
 
-    from common.imaging.letterbox import mirrored
+    from common.imaging.letterbox import mirror_boxes
     from common.training import augment
 
     def predict(shown: Any) -> Any:
@@ -28,5 +28,5 @@ def predict_boxes(model: Any, images: Any, batch_size: int, flip: bool, moves: b
         of_moved = predict(augment.move_images(images.astype(np.float32), there).numpy())
         found.append(augment.move_boxes(of_moved, back).numpy())
     if flip:
-        found += [mirrored(predict(images[:, :, ::-1]))] * len(found)
+        found += [mirror_boxes(predict(images[:, :, ::-1]))] * len(found)
     return np.mean(found, axis=0)

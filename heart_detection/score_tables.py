@@ -51,7 +51,7 @@ def draw_cases(
     examples = []
     for rank, (i, kind) in enumerate(drawn.items(), start=1):
         case, square = rows[i]["case"], squares[i]
-        film = films[case][square.top :, square.left :][: square.height, : square.width]
+        film = square.cut_out(films[case])
         # The film is drawn at the size it was stored in; its boxes come along.
         scale = np.tile([square.width / square.columns, square.height / square.rows], 2)
         file = f"boxes/{rank:02d}-{case}.png"

@@ -27,8 +27,8 @@ def main() -> None:
 
     from common.base.backend import start_tensorflow
     from common.base.files import only_one
-    from common.datasets.splits import training_splits
-    from common.records.preparing import copies_of, print_written
+    from common.datasets.splits import copies_of, training_splits
+    from common.records.preparing import print_written
     from common.training import fitting, runs
     from common.training.precision import set_precision
     from heart_detection.training_pictures import seen

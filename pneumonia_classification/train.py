@@ -27,8 +27,8 @@ def main() -> None:
 
     from common.base.backend import start_tensorflow
     from common.base.files import only_one, write_csv
-    from common.datasets.splits import training_splits
-    from common.records.preparing import copies_of, print_written
+    from common.datasets.splits import copies_of, training_splits
+    from common.records.preparing import print_written
     from common.training import fitting, runs
     from common.training.precision import set_precision
     from pneumonia_classification.training_pictures import seen
@@ -225,7 +225,7 @@ def _losses(settings: TrainSettings) -> dict[str, Any]:
 
 def _of_each_label(prepared: Any, splits: list[str]) -> tuple[int, int]:
     """The records of some splits that are negative and positive, Augmentor's copies among them."""
-    from common.records.preparing import is_copies
+    from common.datasets.splits import is_copies
 
     labels = prepared.cases().query("split in @splits")["label"]
     copies = prepared.count([split for split in splits if is_copies(split)])

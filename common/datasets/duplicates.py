@@ -128,29 +128,6 @@ def find_duplicate_volumes(cases: pd.DataFrame, source: Path, workers: int = 0) 
     return found.reindex(cases.index)
 
 
-def dealt_together(cases: pd.DataFrame) -> pd.Series:
-    """Group the patients who share a film, directly or through others.
-
-    Args:
-        cases: With ``case``, ``patient``, and ``duplicate_of``, "" or one of the cases.
-
-    Returns:
-        (cases,) the first patient, by sorted name, of the group that the case's patient is in.
-    """
-    import pandas as pd
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    patient_of_case, patients = pd.factorize(cases["patient"], sort=True)
-    numbers = pd.Series(patient_of_case, cases["case"].to_numpy())
-    linked = cases[cases["duplicate_of"] != ""]
-    ends = (numbers[linked["case"]].to_numpy(), numbers[linked["duplicate_of"]].to_numpy())
-    links = coo_array((np.ones(len(linked), bool), ends), shape=(len(patients), len(patients)))
-    _, group = connected_components(links, directed=False)
-    _, first = np.unique(group, return_index=True)
-    return pd.Series(patients[first[group]][patient_of_case], cases.index)
-
-
 def _stored(path: Path) -> _Stored | None:
     """What a file holds, not decoded; None where it cannot be read."""
     try:

@@ -40,7 +40,7 @@ HEARTS = "rsna_heart_detection.csv"
 PATIENTS = "nih_patients.csv"
 IMAGE_FOLDERS = ("stage_2_train_images", "images")
 
-MOST_BYTES = 200
+MAX_ID_BYTES = 200
 """Of an id, in UTF-8: a file's name has at most 255 bytes."""
 
 _POOL_FROM = 5000  # headers, half a millisecond each
@@ -303,10 +303,10 @@ def usable_id(name: str) -> bool:
     """Whether an id may be used in a file name, a CSV and a page.
 
     Not: an empty or dotted one, one with a path separator or an unprintable character (control,
-    format and surrogate characters), or one of more than `MOST_BYTES`.
+    format and surrogate characters), or one of more than `MAX_ID_BYTES`.
     """
     return (
-        0 < len(name.encode("utf-8", "surrogateescape")) <= MOST_BYTES
+        0 < len(name.encode("utf-8", "surrogateescape")) <= MAX_ID_BYTES
         and not name.startswith(".")
         and not any(c in "/\\" or unicodedata.category(c) in _UNPRINTABLE for c in name)
     )

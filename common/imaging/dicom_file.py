@@ -26,14 +26,14 @@ from pydicom.pixels.utils import get_expected_length
 
 from common.base.errors import UserError
 
-MOST_ROWS = 20_000
-MOST_PIXELS = 1 << 26
-MOST_BYTES = 1 << 29
+MAX_ROWS = 20_000
+MAX_PIXELS = 1 << 26
+MAX_BYTES = 1 << 29
 """A radiograph has some 20 million pixels. What declares more than this is refused."""
 
 # A JPEG block of 64 pixels takes a bit for its DC and one for its end, RLE two bytes for 128: a
 # header that declares more is false, and is refused before memory is taken for it.
-_MOST_PIXELS_A_BYTE = 256
+_MAX_PIXELS_PER_BYTE = 256
 _BOUNDED = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.RLELossless)
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -76,8 +76,8 @@ def parse(path: Path, tags: list[str | int], stop_before_pixels: bool = False) -
     """
     if not path.is_file():
         raise UserError(f"{path}: there is no such file")
-    if path.stat().st_size > MOST_BYTES:
-        raise UserError(f"{path}: over {MOST_BYTES >> 20} MiB, no radiograph is; leave it out")
+    if path.stat().st_size > MAX_BYTES:
+        raise UserError(f"{path}: over {MAX_BYTES >> 20} MiB, no radiograph is; leave it out")
     with open(path, "rb") as file:
         head = file.read(1024)
     whole = head[128:132] == b"DICM"
@@ -99,7 +99,7 @@ def parse(path: Path, tags: list[str | int], stop_before_pixels: bool = False) -
         explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
     rows, columns = int(dataset.Rows), int(dataset.Columns)
-    if not (0 < rows <= MOST_ROWS and 0 < columns <= MOST_ROWS and rows * columns <= MOST_PIXELS):
+    if not (0 < rows <= MAX_ROWS and 0 < columns <= MAX_ROWS and rows * columns <= MAX_PIXELS):
         raise UserError(f"{path}: declares {rows} x {columns} pixels, no radiograph; leave it out")
     return dataset
 
@@ -111,7 +111,7 @@ def _check_inflated(path: Path, start: int) -> None:
         file.seek(start)
         while block := inflating.unconsumed_tail or file.read(1 << 16):
             size += len(inflating.decompress(block, 1 << 20))
-            if size > MOST_BYTES:
+            if size > MAX_BYTES:
                 raise UserError(f"{path}: inflates to more than a radiograph has; leave it out")
 
 
@@ -150,7 +150,7 @@ def check(path: Path, dataset: Dataset) -> None:
             )
         return
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-    if syntax in _BOUNDED and rows * columns > _MOST_PIXELS_A_BYTE * len(frame):
+    if syntax in _BOUNDED and rows * columns > _MAX_PIXELS_PER_BYTE * len(frame):
         raise UserError(f"{declared}, more than {len(frame)} bytes can hold; fetch it again")
     try:
         size = Image.open(BytesIO(frame), formats=("JPEG", "JPEG2000")).size

@@ -2,7 +2,7 @@
 
 Boxes are ``(x0, y0, x1, y1)``, half-open: x0 and y0 are the outer edges of the first column
 and row inside, x1 and y1 those of the last, so that a box over a whole image of 1024 columns
-goes from 0 to 1024 and its width is ``x1 - x0``. The unit is said where one is given: pixels
+goes from 0 to 1024 and its width is ``x1 - x0``. The docstrings give the unit: pixels
 of the image as its file holds it, or fractions of the square's side.
 """
 
@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 
-def mirrored(boxes: np.ndarray) -> np.ndarray:
+def mirror_boxes(boxes: np.ndarray) -> np.ndarray:
     """Boxes (..., 4) in fractions of the side, as they lie in the square mirrored left to right."""
     boxes = np.asarray(boxes, float)
     return np.stack([1 - boxes[..., 2], boxes[..., 1], 1 - boxes[..., 0], boxes[..., 3]], axis=-1)
@@ -28,13 +29,13 @@ class Letterbox:
     Attributes:
         rows: Height of the image in its own pixels.
         columns: Width of the image in its own pixels.
-        side: Side of the square in pixels.
+        image_size: Side of the square in pixels.
         stretch: Whether its proportions are given up.
     """
 
     rows: int
     columns: int
-    side: int
+    image_size: int
     stretch: bool = False
 
     @property
@@ -48,14 +49,14 @@ class Letterbox:
         return self._scaled(self.columns)
 
     @property
-    def top(self) -> int:
+    def pad_top(self) -> int:
         """Black rows above the image."""
-        return (self.side - self.height) // 2
+        return (self.image_size - self.height) // 2
 
     @property
-    def left(self) -> int:
+    def pad_left(self) -> int:
         """Black columns left of the image."""
-        return (self.side - self.width) // 2
+        return (self.image_size - self.width) // 2
 
     def into_square(self, pixels: np.ndarray) -> np.ndarray:
         """Scale an image into the square.
@@ -64,23 +65,21 @@ class Letterbox:
             pixels: (rows, columns) uint8.
 
         Returns:
-            (side, side) uint8; the same values where the image is that size already.
+            (image_size, image_size) uint8; the same values where the image is that size already.
         """
-        from PIL import Image
-
         if pixels.shape != (self.height, self.width):
             # Pillow widens the bilinear kernel when it shrinks, so nothing aliases.
             scaled = Image.fromarray(pixels).resize(
                 (self.width, self.height), Image.Resampling.BILINEAR
             )
             pixels = np.asarray(scaled)
-        square = np.zeros((self.side, self.side), np.uint8)
-        square[self.top : self.top + self.height, self.left : self.left + self.width] = pixels
+        square = np.zeros((self.image_size, self.image_size), np.uint8)
+        self.cut_out(square)[:] = pixels
         return square
 
     def cut_out(self, square: np.ndarray) -> np.ndarray:
-        """The image's part (height, width) of a square (side, side)."""
-        return square[self.top :, self.left :][: self.height, : self.width]
+        """The image's part (height, width) of a square (image_size, image_size)."""
+        return square[self.pad_top :, self.pad_left :][: self.height, : self.width]
 
     def to_cut_out(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (..., 4) from the image's own pixels to those of `cut_out`."""
@@ -88,20 +87,20 @@ class Letterbox:
 
     def to_fractions(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (..., 4) from the image's own pixels to fractions of the square's side."""
-        return (np.asarray(boxes, float) * self._scale() + self._offset()) / self.side
+        return (np.asarray(boxes, float) * self._scale() + self._offset()) / self.image_size
 
     def to_pixels(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (..., 4) from fractions of the square's side to the image's own pixels."""
-        return (np.asarray(boxes, float) * self.side - self._offset()) / self._scale()
+        return (np.asarray(boxes, float) * self.image_size - self._offset()) / self._scale()
 
     def _scaled(self, length: int) -> int:
         if self.stretch:
-            return self.side
-        return max(1, round(length * self.side / max(self.rows, self.columns)))
+            return self.image_size
+        return max(1, round(length * self.image_size / max(self.rows, self.columns)))
 
     def _scale(self) -> np.ndarray:
         across, down = self.width / self.columns, self.height / self.rows
         return np.array([across, down, across, down])
 
     def _offset(self) -> np.ndarray:
-        return np.array([self.left, self.top, self.left, self.top], float)
+        return np.array([self.pad_left, self.pad_top, self.pad_left, self.pad_top], float)

@@ -19,13 +19,13 @@ from nibabel import imageglobals
 
 from common.base.errors import UserError
 
-MOST_VOXELS = 1 << 28
+MAX_VOXELS = 1 << 28
 """512 x 512 x 1024, a GiB of float32: a header that declares more is refused."""
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
 
 # Deflate can't say more than 1032 bytes in one.
-_MOST_INFLATION = 1032
+_MAX_INFLATION = 1032
 _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 
 
@@ -102,12 +102,12 @@ def _check(path: Path, image: nib.Nifti1Pair) -> tuple[int, int, int]:
             "meant to a file of its own"
         )
     count = math.prod(shape)
-    if not 0 < count <= MOST_VOXELS:
-        raise UserError(f"{path}: declares the shape {shape}, 1 to {MOST_VOXELS} voxels are read")
+    if not 0 < count <= MAX_VOXELS:
+        raise UserError(f"{path}: declares the shape {shape}, 1 to {MAX_VOXELS} voxels are read")
     compressed = path.name.lower().endswith(".gz")
     held = Path(image.file_map["image"].filename).stat().st_size
     needed = int(image.dataobj.offset) + count * dtype.itemsize
-    if needed > held * (_MOST_INFLATION if compressed else 1):
+    if needed > held * (_MAX_INFLATION if compressed else 1):
         raise UserError(f"{path}: cut short, it declares {needed} bytes; fetch it again")
     return shape[:3]
 

@@ -15,8 +15,9 @@ import pandas as pd
 from common.base.errors import UserError
 from common.base.files import ROOT, sha256, write_csv
 from common.base.settings import Project, SharedPrepare
-from common.datasets.duplicates import dealt_together, find_duplicate_volumes, find_duplicates
-from common.datasets.splits import TEST, VALIDATION, leak_of_image_split, split_by_patient
+from common.datasets.duplicates import find_duplicate_volumes, find_duplicates
+from common.datasets.patient_splits import image_split_leak, patient_groups, split_by_patient
+from common.datasets.splits import TEST, VALIDATION, copies_of, is_copies, split_order
 from common.records import shards as records
 
 SHOWN_FILES = 8
@@ -151,23 +152,13 @@ def split(
     if all_test:
         return TEST
     return split_by_patient(
-        dealt_together(cases) if "duplicate_of" in cases else cases["patient"],
+        patient_groups(cases) if "duplicate_of" in cases else cases["patient"],
         strata,
         settings.validation_share,
         settings.test_share,
         settings.folds,
         settings.seed,
     )
-
-
-def copies_of(split: str) -> str:
-    """The name under which the augmented copies of a split's cases are kept."""
-    return f"{split}-copies"
-
-
-def is_copies(split: str) -> bool:
-    """Whether a split's name is that of augmented copies."""
-    return split.endswith("-copies")
 
 
 def jobs(
@@ -191,7 +182,7 @@ def jobs(
     copied = set(cases.query(of)["case"])
     # Shuffled once, so that a shard holds every kind of case.
     np.random.default_rng(seed).shuffle(rows)
-    order = order_of_splits(cases["split"])
+    order = split_order(cases["split"])
     rows.sort(key=lambda row: order.index(row["split"]))
     made = [{**row, "copy": 0, "seed": 0} for row in rows]
     for number, row in enumerate(rows):
@@ -262,7 +253,7 @@ def print_splits(cases: pd.DataFrame, groups: Mapping[str, str], settings: Share
         print(f"  left out: {count} ({reason})")
     if left["patient"].nunique() < len(left):
         share = settings.test_share or settings.validation_share
-        leak = leak_of_image_split(left["patient"], share, settings.seed)
+        leak = image_split_leak(left["patient"], share, settings.seed)
         print(
             f"  No patient is on two sides. A split by image would have put the patient of "
             f"{leak:.0%} of the test images into training."
@@ -326,8 +317,3 @@ def print_written(paths: Sequence[Path]) -> None:
         print(f"  {path}")
     for folder in folders - Counter(path.parent for path in few):
         print(f"  {folder}{os.sep} ({folders[folder]} files)")
-
-
-def order_of_splits(splits: Sequence[str]) -> list[str]:
-    """Split names as they are shown: what trains first, then validation, then test."""
-    return sorted(set(splits), key=lambda name: (name == TEST, name == VALIDATION, name))

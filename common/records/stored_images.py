@@ -113,4 +113,6 @@ def decode_image(encoded: tf.Tensor, stored_side: int, side: int) -> tf.Tensor:
 
 def model_inputs(films: Sequence[StoredFilm], side: int) -> np.ndarray:
     """Films as a network sees those of a record: (n, side, side, 1) uint8."""
-    return np.stack([decode_image(one.encoded, one.square.side, side).numpy() for one in films])
+    return np.stack(
+        [decode_image(one.encoded, one.square.image_size, side).numpy() for one in films]
+    )

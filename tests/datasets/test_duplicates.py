@@ -11,8 +11,8 @@ from pydicom import uid
 
 import common.datasets.duplicates
 from common.base.settings import SharedPrepare
-from common.datasets.duplicates import dealt_together, find_duplicates
-from common.datasets.splits import split_by_patient
+from common.datasets.duplicates import find_duplicates
+from common.datasets.patient_splits import patient_groups, split_by_patient
 from common.imaging.dicom import read_radiograph
 from common.records import preparing
 from common.records.shards import open_prepared
@@ -232,17 +232,17 @@ def closure(cases):
 @given(shared_films(), st.randoms(use_true_random=False))
 def test_groups_are_the_closure_of_sharing_and_named_by_their_first_patient(cases, shuffler):
     expected = cases["patient"].map({p: min(group) for p, group in closure(cases).items()})
-    pd.testing.assert_series_equal(dealt_together(cases), expected, check_names=False)
+    pd.testing.assert_series_equal(patient_groups(cases), expected, check_names=False)
     order = list(cases.index)
     shuffler.shuffle(order)
-    found = dealt_together(cases.loc[order]).sort_index()
+    found = patient_groups(cases.loc[order]).sort_index()
     pd.testing.assert_series_equal(found, expected, check_names=False)
 
 
 @settings(max_examples=40, deadline=None)
 @given(shared_films(), st.integers(0, 9), st.sampled_from([0, 2]))
 def test_neither_a_patient_nor_a_film_is_on_two_sides(cases, seed, folds):
-    if dealt_together(cases).nunique() < 4:
+    if patient_groups(cases).nunique() < 4:
         return
     dealing = SharedPrepare(validation_share=0.25, test_share=0.25, folds=folds, seed=seed)
     split = preparing.split(cases, cases["film"] % 2, dealing, all_test=False)
@@ -253,9 +253,9 @@ def test_neither_a_patient_nor_a_film_is_on_two_sides(cases, seed, folds):
 
 def test_without_shared_films_nothing_is_dealt_otherwise():
     cases = pd.DataFrame({"case": list("abcdef"), "patient": list("vwxyzz"), "duplicate_of": ""})
-    assert dealt_together(cases).equals(cases["patient"])
+    assert patient_groups(cases).equals(cases["patient"])
     cases.loc[5, "duplicate_of"] = "e"  # of the same patient
-    assert dealt_together(cases).equals(cases["patient"])
+    assert patient_groups(cases).equals(cases["patient"])
 
 
 # ---- What is said

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.base.errors import UserError
-from common.datasets.splits import leak_of_image_split, split_by_patient, training_splits
+from common.datasets.patient_splits import image_split_leak, split_by_patient
+from common.datasets.splits import training_splits
 
 
 @st.composite
@@ -135,15 +136,15 @@ def test_leak_of_an_image_split_is_what_counting_all_of_them_gives():
     for test in itertools.combinations(range(6), 3):
         rest = {patients.iloc[i] for i in range(6) if i not in test}
         every.append(np.mean([patients.iloc[i] in rest for i in test]))
-    found = [leak_of_image_split(patients, 0.5, seed) for seed in range(500)]
+    found = [image_split_leak(patients, 0.5, seed) for seed in range(500)]
     assert {round(leak, 6) for leak in found} == {round(leak, 6) for leak in every}
     assert np.mean(found) == pytest.approx(np.mean(every), abs=0.04)
 
 
 def test_leak_at_the_ends():
-    assert leak_of_image_split(pd.Series(range(20)), 0.3, 0) == 0
-    assert leak_of_image_split(pd.Series(["one"] * 20), 0.3, 0) == 1
-    assert leak_of_image_split(pd.Series(["one"] * 20), 0.0, 0) == 0
+    assert image_split_leak(pd.Series(range(20)), 0.3, 0) == 0
+    assert image_split_leak(pd.Series(["one"] * 20), 0.3, 0) == 1
+    assert image_split_leak(pd.Series(["one"] * 20), 0.0, 0) == 0
 
 
 def test_training_splits():

@@ -99,7 +99,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, case):
 
 
 def test_a_deflated_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("common.imaging.dicom_file.MOST_BYTES", 1 << 20)
+    monkeypatch.setattr("common.imaging.dicom_file.MAX_BYTES", 1 << 20)
     zeros = np.zeros((1500, 1500), np.uint8)
     path = write_dicom(tmp_path / "a.dcm", zeros, syntax=uid.DeflatedExplicitVRLittleEndian)
     assert path.stat().st_size < 1 << 14

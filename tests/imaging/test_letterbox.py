@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.imaging.letterbox import Letterbox, mirrored
+from common.imaging.letterbox import Letterbox, mirror_boxes
 from tests.helpers.drawing import rectangle, seen_box
 
 LETTERBOXES = st.builds(
@@ -27,16 +27,16 @@ def test_boxes_go_to_the_square_and_back(letterbox, box):
 
 @given(LETTERBOXES)
 def test_the_image_fills_the_square_one_way_and_is_centred(letterbox):
-    rows, columns, side = letterbox.rows, letterbox.columns, letterbox.side
+    rows, columns, side = letterbox.rows, letterbox.columns, letterbox.image_size
     assert max(letterbox.height, letterbox.width) == side
     longest = max(rows, columns)
     # The short side is at least a pixel, however thin the image.
     assert abs(letterbox.height - max(1, rows * side / longest)) <= 0.5
     assert abs(letterbox.width - max(1, columns * side / longest)) <= 0.5
-    assert 0 <= side - letterbox.height - 2 * letterbox.top <= 1
-    assert 0 <= side - letterbox.width - 2 * letterbox.left <= 1
+    assert 0 <= side - letterbox.height - 2 * letterbox.pad_top <= 1
+    assert 0 <= side - letterbox.width - 2 * letterbox.pad_left <= 1
     whole = letterbox.to_fractions([0, 0, columns, rows]) * side
-    x0, y0 = letterbox.left, letterbox.top
+    x0, y0 = letterbox.pad_left, letterbox.pad_top
     expected = [x0, y0, x0 + letterbox.width, y0 + letterbox.height]
     np.testing.assert_allclose(whole, expected, atol=1e-9)
 
@@ -107,6 +107,8 @@ def test_shrinking_averages_and_does_not_sample():
 def test_a_mirrored_box_is_where_the_mirrored_rectangle_is(numbers):
     (x0, x1), (y0, y1) = sorted(numbers[:2]), sorted(numbers[2:])
     box = np.array([x0, y0, x1 + 1, y1 + 1])
-    np.testing.assert_array_equal(mirrored(box / 64) * 64, seen_box(np.fliplr(rectangle(64, box))))
+    np.testing.assert_array_equal(
+        mirror_boxes(box / 64) * 64, seen_box(np.fliplr(rectangle(64, box)))
+    )
     many = np.stack([box, box + 1])[None] / 64
-    np.testing.assert_array_equal(mirrored(mirrored(many)), many)
+    np.testing.assert_array_equal(mirror_boxes(mirror_boxes(many)), many)

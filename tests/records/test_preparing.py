@@ -9,6 +9,7 @@ import pytest
 import synthetic_sample.make_sample
 from common.base.errors import UserError
 from common.base.settings import Project, SharedPrepare
+from common.datasets.splits import is_copies, split_order
 from common.records import preparing
 
 
@@ -119,7 +120,7 @@ def test_copies_of_a_fold_lie_beside_it():
     folds = {job["case"]: job["split"] for job in made if not job["copy"]}
     copies = {job["case"]: job["split"] for job in made if job["copy"]}
     assert copies == {c: f"{fold}-copies" for c, fold in folds.items() if fold != "test"}
-    assert all(preparing.is_copies(split) for split in copies.values())
+    assert all(is_copies(split) for split in copies.values())
 
 
 def test_jobs_are_mixed_and_the_same_for_the_same_seed():
@@ -129,7 +130,7 @@ def test_jobs_are_mixed_and_the_same_for_the_same_seed():
 
 
 def test_splits_are_shown_as_they_are_used():
-    found = preparing.order_of_splits(["test", "validation", "fold-1", "train", "test", "fold-0"])
+    found = split_order(["test", "validation", "fold-1", "train", "test", "fold-0"])
     assert found == ["fold-0", "fold-1", "train", "validation", "test"]
 
 

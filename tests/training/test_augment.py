@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.imaging.letterbox import mirrored
+from common.imaging.letterbox import mirror_boxes
 from common.training import augment
 from common.training.augment import Ranges
 from tests.helpers.drawing import ellipse, rectangle, seen_box
@@ -241,7 +241,7 @@ def test_a_flip_mirrors_what_would_have_been_without_it(seed, box):
     images = [augment.move_images(image, draws).numpy()[..., 0] for draws in (plain, flipped)]
     is_mirror = np.linalg.det(flipped["linear"]) < 0
     for place, mirror in enumerate(is_mirror):
-        expected = mirrored(without[place]) if mirror else without[place]
+        expected = mirror_boxes(without[place]) if mirror else without[place]
         np.testing.assert_allclose(with_flip[place], expected, atol=1e-5)
         expected = np.fliplr(images[0][place]) if mirror else images[0][place]
         np.testing.assert_allclose(images[1][place], expected, atol=0.1)

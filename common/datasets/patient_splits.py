@@ -1,0 +1,122 @@
+"""A table of cases to train, validation and test, by patient.
+
+The patient is the unit that is dealt, so that no patient stands on two sides, and the deal is
+stratified, so that labels and views keep their shares. scikit-learn does the dealing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import StratifiedKFold, train_test_split
+
+from common.base.errors import UserError
+from common.datasets.splits import TEST, TRAIN, VALIDATION, fold_name
+
+
+def split_by_patient(
+    patients: pd.Series,
+    strata: pd.Series,
+    validation_share: float,
+    test_share: float,
+    folds: int,
+    seed: int,
+) -> pd.Series:
+    """Deal patients into splits.
+
+    Args:
+        patients: The patient of every case, (cases,).
+        strata: What is to keep its share on every side, (cases,): a label, or a label and a view.
+            A patient with several takes the greatest.
+        validation_share: Share of the patients, 0 to 1.
+        test_share: Share of the patients, 0 to 1.
+        folds: 0 for one training and one validation split; else the number of folds that the
+            patients outside the test split are dealt into.
+        seed: The same seed and table give the same splits, whatever the order of the rows.
+
+    Returns:
+        (cases,) of ``train``, ``validation`` and ``test``, or of ``fold-0`` ... and ``test``.
+
+    Raises:
+        UserError: There are fewer patients than sides to put them on.
+    """
+    table = pd.DataFrame({"patient": patients, "stratum": strata.astype(str)})
+    table = table.groupby("patient", sort=True)["stratum"].max()
+    sides = (test_share > 0) + (folds or 1 + (validation_share > 0))
+    if len(table) < sides:
+        raise UserError(
+            f"{len(table)} patients cannot fill {sides} splits: give more data, "
+            "fewer --folds, or a share of 0"
+        )
+    split = pd.Series(TRAIN, index=table.index)
+    rest, test = _two_sides(table, test_share, sides - 1, seed)
+    split[test.index] = TEST
+    if folds:
+        strata_of_rest = _enough(rest, folds)
+        dealer = StratifiedKFold(folds, shuffle=True, random_state=seed)
+        for fold, (_, members) in enumerate(dealer.split(rest.index, strata_of_rest)):
+            split[rest.index[members]] = fold_name(fold)
+    else:
+        _, validation = _two_sides(
+            rest, min(1.0, validation_share * len(table) / len(rest)), 1, seed + 1
+        )
+        split[validation.index] = VALIDATION
+    return patients.map(split)
+
+
+def patient_groups(cases: pd.DataFrame) -> pd.Series:
+    """Group the patients who share a film, directly or through others.
+
+    Args:
+        cases: With ``case``, ``patient``, and ``duplicate_of``, "" or one of the cases.
+
+    Returns:
+        (cases,) the first patient, by sorted name, of the group that the case's patient is in.
+    """
+    patient_of_case, patients = pd.factorize(cases["patient"], sort=True)
+    numbers = pd.Series(patient_of_case, cases["case"].to_numpy())
+    linked = cases[cases["duplicate_of"] != ""]
+    ends = (numbers[linked["case"]].to_numpy(), numbers[linked["duplicate_of"]].to_numpy())
+    links = coo_array((np.ones(len(linked), bool), ends), shape=(len(patients), len(patients)))
+    _, group = connected_components(links, directed=False)
+    _, first = np.unique(group, return_index=True)
+    return pd.Series(patients[first[group]][patient_of_case], cases.index)
+
+
+def image_split_leak(patients: pd.Series, test_share: float, seed: int) -> float:
+    """The leak that a split by image would have had.
+
+    Returns:
+        Share, 0 to 1, of the images of a random ``test_share`` of all images whose patient also
+        has an image outside it.
+    """
+    count = round(len(patients) * test_share)
+    if count == 0:
+        return 0.0
+    test = np.zeros(len(patients), bool)
+    test[np.random.default_rng(seed).permutation(len(patients))[:count]] = True
+    return float(patients[test].isin(patients[~test]).mean())
+
+
+def _two_sides(
+    table: pd.Series, share: float, leave: int, seed: int
+) -> tuple[pd.Series, pd.Series]:
+    count = max(1, round(len(table) * share)) if share > 0 else 0
+    count = min(count, len(table) - leave)
+    if count == 0:
+        return table, table.iloc[:0]
+    strata = _enough(table, 2)
+    if min(count, len(table) - count) < strata.nunique():
+        strata = None
+    return train_test_split(table, test_size=count, random_state=seed, stratify=strata)
+
+
+def _enough(table: pd.Series, wanted: int) -> pd.Series:
+    """A stratum with fewer patients than sides cannot be stratified: it joins the commonest."""
+    counts = Counter(table)
+    commonest = max(sorted(counts), key=counts.__getitem__)
+    return table.where(table.map(counts) >= wanted, commonest)
