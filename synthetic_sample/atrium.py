@@ -7,10 +7,12 @@ are real, then gets uneven light and Rician noise. Nothing is taken from a real 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
@@ -136,7 +138,7 @@ class _Anatomy:
     def __init__(self, rng: np.random.Generator, points: Volume) -> None:
         self.rng, self.points = rng, points
 
-    def ellipsoid(self, centre, radii) -> Volume:
+    def ellipsoid(self, centre: ArrayLike, radii: ArrayLike) -> Volume:
         """Approximate distance to an ellipsoid."""
         q = self.points - np.asarray(centre, np.float32)[:, None, None, None]
         radii = np.asarray(radii, np.float32)[:, None, None, None]
@@ -144,7 +146,13 @@ class _Anatomy:
         slope = np.sqrt(((q / radii**2) ** 2).sum(0))
         return near * (near - 1) / np.maximum(slope, 1e-4)
 
-    def tube(self, line, radii, count: int = 14, into: Volume | None = None) -> Volume:
+    def tube(
+        self,
+        line: ArrayLike,
+        radii: Sequence[float] | NDArray[Any],
+        count: int = 14,
+        into: Volume | None = None,
+    ) -> Volume:
         """Distance to a tapering tube along a curve.
 
         Args:
@@ -196,7 +204,7 @@ class _Anatomy:
         signal = 0.3 - 0.14 * np.clip(streaks, 0, 1.6) + 0.05 * _smooth(rng, shape, 22)
         signal = np.clip(signal, 0.05, None)
 
-        def paint(distance: Volume, value: float | Volume, edge: float = 0.55) -> None:
+        def paint(distance: NDArray[Any], value: float | NDArray[Any], edge: float = 0.55) -> None:
             nonlocal signal
             share = 1 / (1 + np.exp(np.clip(distance / edge, -30, 30)))
             signal = signal + share * (value - signal)
@@ -213,7 +221,7 @@ class _Anatomy:
         for sign in (-1, 1):
             lung = self.ellipsoid(jitter(sign * 78, -12, 5, by=3), (42, 62, 95))
             paint(lung, 0.06, 1.0)
-            vessels = None
+            vessels = np.full(shape, 60.0, np.float32)
             for _ in range(34):
                 start = np.array(
                     [sign * rng.uniform(40, 66), rng.uniform(-55, 30), rng.uniform(-45, 45)]
@@ -285,7 +293,7 @@ class _Anatomy:
         paint(inside, blood * (1 + 0.05 * texture))
         return np.clip(signal, 0, None), inside < 0
 
-    def _left_atrium(self, jitter) -> tuple[Volume, Volume]:
+    def _left_atrium(self, jitter: Callable[..., NDArray[Any]]) -> tuple[Volume, Volume]:
         """Distances to what is labelled, and to the veins' further course."""
         rng = self.rng
         body = self.ellipsoid(jitter(0, -2, 0, by=1), rng.normal([29, 18, 25], [3.0, 2.5, 3.0]))

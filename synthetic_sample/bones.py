@@ -14,7 +14,7 @@ _CAGE_DEPTH_CM = 8.0
 
 
 def skeleton(
-    own: np.random.Generator,
+    rng: np.random.Generator,
     patient: Patient,
     pose: Pose,
     turn: float,
@@ -23,34 +23,34 @@ def skeleton(
     """Path length through bone, in cm of solid bone.
 
     Args:
-        own: The patient's source of randomness.
+        rng: The patient's source of randomness.
         patient: Whose skeleton.
         pose: How the film is taken.
         turn: Sine of the turn about the body's axis: a point in front moves by depth times this.
         wall: The cavity's ``(y, half_width)``, both in cm.
     """
-    soft_edged = _spine(own, patient) + _shoulders(own, patient, pose, turn)
-    bone = _ribs(own, patient, turn, wall) + shapes.blurred(soft_edged, 1.5, 2)
+    soft_edged = _spine(rng, patient) + _shoulders(rng, patient, pose, turn)
+    bone = _ribs(rng, patient, turn, wall) + shapes.blurred(soft_edged, 1.5, 2)
     # Bone thins with age.
     return bone * np.float32(1.05 - 0.25 * np.clip((patient.age - 40) / 50, 0, 1))
 
 
 def _ribs(
-    own: np.random.Generator, patient: Patient, turn: float, wall: tuple[NDArray, NDArray]
+    rng: np.random.Generator, patient: Patient, turn: float, wall: tuple[NDArray, NDArray]
 ) -> Map:
-    behind, before = Layer(), Layer()
+    back, front = Layer(), Layer()
     height, slope = patient.height, patient.rib_slope
     gap = 2.32 * height
     first = -12.4 * height
     for sign in (-1, 1):
-        shift = own.normal(0, 0.12)
+        shift = rng.normal(0, 0.12)
         for k in range(_RIBS):
             start = first + gap * k * (1 + 0.012 * k) + shift
             drop = slope * np.interp(k, [0, 3, 7, 11], [4.6, 9.2, 11.6, 12.0]) * height
             end = np.interp(k, [0, 2, 6, 8, 11], [0.86, 0.84, 0.80, 0.72, 0.58])
-            t = np.linspace(0.02, end + own.normal(0, 0.012), 70)
+            t = np.linspace(0.02, end + rng.normal(0, 0.012), 70)
             angle = np.pi * t
-            # Behind, a rib rises a little before it falls; in front it falls steeply.
+            # Behind, a rib rises a little front it falls; in front it falls steeply.
             fall = t**1.6 - 0.03 * np.sin(np.pi * np.clip(t / 0.3, 0, 1))
             y = start + drop * fall
             lateral = np.interp(y, *wall, left=0.0) + 0.2
@@ -61,14 +61,14 @@ def _ribs(
             line = np.stack([sign * x + turn * z, y], 1)
             # Higher than it is thick: at the side, where it is seen edge on, it is narrower.
             radius = 0.36 + 0.3 * np.abs(np.cos(angle)) ** 0.7 - 0.01 * k
-            radius = radius * own.uniform(0.93, 1.07)
+            radius = radius * rng.uniform(0.93, 1.07)
             half = int(np.searchsorted(t, 0.5))
-            behind.tube(line[: half + 3], radius[: half + 3], 0.68, shell=0.42)
-            before.tube(line[half - 3 :], radius[half - 3 :] * 0.95, 0.42, shell=0.42)
-    return 0.8 * (behind.map() + before.map())
+            back.tube(line[: half + 3], radius[: half + 3], 0.68, shell=0.42)
+            front.tube(line[half - 3 :], radius[half - 3 :] * 0.95, 0.42, shell=0.42)
+    return 0.8 * (back.map() + front.map())
 
 
-def _spine(own: np.random.Generator, patient: Patient) -> Map:
+def _spine(rng: np.random.Generator, patient: Patient) -> Map:
     body, detail = Layer(), Layer()
     y = -21.0
     size = 1.9
@@ -103,18 +103,18 @@ def _spine(own: np.random.Generator, patient: Patient) -> Map:
             reach = half + np.interp(y, [-20, -8, 22], [0.8, 1.3, 0.9])
             detail.tube([(cx + side * half, y - 0.2), (cx + side * reach, y - 0.45)], 0.3, 0.5)
         detail.tube(
-            [(cx + own.normal(0, 0.06), y + 0.2), (cx, y + 0.5 * size + 0.35)], [0.3, 0.2], 1.0
+            [(cx + rng.normal(0, 0.06), y + 0.2), (cx, y + 0.5 * size + 0.35)], [0.3, 0.2], 1.0
         )
         y += size + np.interp(y, [-20, 0, 20], [0.4, 0.45, 0.7])
     return 0.9 * body.map() + 0.6 * detail.map()
 
 
-def _shoulders(own: np.random.Generator, patient: Patient, pose: Pose, turn: float) -> Map:
+def _shoulders(rng: np.random.Generator, patient: Patient, pose: Pose, turn: float) -> Map:
     rims, collar, arm = Layer(), Layer(), Layer()
     out = 0.0 if pose.view == "AP" else 1.5
     for sign in (-1, 1):
-        wide = patient.width * (1 + own.normal(0, 0.015))
-        tilt = own.normal(0, 0.4)
+        wide = patient.width * (1 + rng.normal(0, 0.015))
+        tilt = rng.normal(0, 0.4)
         front = np.array([6.0 * turn, 0.0])
         s_curve = np.array([(1.7, -9.9), (4.6, -10.4), (8.6, -11.9), (12.8, -12.6), (17.2, -13.2)])
         s_curve[:, 0] *= sign * wide
@@ -137,7 +137,7 @@ def _shoulders(own: np.random.Generator, patient: Patient, pose: Pose, turn: flo
                 (12.6, -11.5),
             ]
         )
-        blade = (blade + own.normal(0, 0.12, blade.shape)) * [sign * wide, 1]
+        blade = (blade + rng.normal(0, 0.12, blade.shape)) * [sign * wide, 1]
         ring = shapes.curve(blade, 100, closed=True)
         rims.polygon(ring, 0.2)
         rims.tube(ring, 0.17, 0.62)
@@ -164,32 +164,32 @@ def _shoulders(own: np.random.Generator, patient: Patient, pose: Pose, turn: flo
     return 0.8 * rims.map() + 1.1 * collar.map() + 1.3 * arm.map()
 
 
-def vessel_tree(own: np.random.Generator, patient: Patient) -> Map:
+def vessel_tree(rng: np.random.Generator, patient: Patient) -> Map:
     """Path length through the branching vessels of both lungs, in cm.
 
     Grown a generation at a time: every vessel ends in two thinner ones.
     """
     layers = [Layer(), Layer()]
-    middle, outward, heading, radius = [], [], [], []
+    starts, outwards, headings, radii = [], [], [], []
     for sign in (-1.0, 1.0):
         hilum = np.array([3.7 * patient.width, (-1.7 if sign > 0 else -0.6) * patient.height])
-        angles = np.radians(np.append(np.linspace(-84, 82, 10) + own.normal(0, 7, 10), 72.0))
-        middle.append(np.stack([hilum[0] + 0 * angles, hilum[1] + 1.9 * np.sin(angles)], 1))
-        outward.append(0 * angles + sign)
-        heading.append(angles)
-        radius.append(
-            np.append(own.uniform(0.28, 0.46, 10) * np.where(angles[:10] > 0.3, 1.2, 0.9), 0.66)
+        angles = np.radians(np.append(np.linspace(-84, 82, 10) + rng.normal(0, 7, 10), 72.0))
+        starts.append(np.stack([hilum[0] + 0 * angles, hilum[1] + 1.9 * np.sin(angles)], 1))
+        outwards.append(0 * angles + sign)
+        headings.append(angles)
+        radii.append(
+            np.append(rng.uniform(0.28, 0.46, 10) * np.where(angles[:10] > 0.3, 1.2, 0.9), 0.66)
         )
-    start, outward = np.concatenate(middle), np.concatenate(outward)
-    heading, radius = np.concatenate(heading), np.concatenate(radius)
+    start, outward = np.concatenate(starts), np.concatenate(outwards)
+    heading, radius = np.concatenate(headings), np.concatenate(radii)
     for sign in (-1, 1):
         # Lymph nodes, fat and the vessels that run towards the viewer.
         for _ in range(9):
-            spot = own.normal([sign * 4.1 * patient.width, -0.7 * patient.height], [0.55, 1.1])
-            layers[0].disc(spot, own.uniform(0.22, 0.55, 2), own.uniform(0.25, 0.6))
+            spot = rng.normal([sign * 4.1 * patient.width, -0.7 * patient.height], [0.55, 1.1])
+            layers[0].disc(spot, rng.uniform(0.22, 0.55, 2), rng.uniform(0.25, 0.6))
     while len(radius):
-        length = own.uniform(0.75, 1.3, len(radius)) * (0.95 + 4.0 * radius)
-        bend = heading[:, None] + own.normal(0, 0.2, len(radius))[:, None] * np.linspace(0, 1, 5)
+        length = rng.uniform(0.75, 1.3, len(radius)) * (0.95 + 4.0 * radius)
+        bend = heading[:, None] + rng.normal(0, 0.2, len(radius))[:, None] * np.linspace(0, 1, 5)
         steps = np.stack([np.cos(bend), np.sin(bend)], 2) * (length / 5)[:, None, None]
         path = start[:, None] + np.concatenate(
             [np.zeros((len(radius), 1, 2)), np.cumsum(steps, 1)], 1
@@ -197,17 +197,17 @@ def vessel_tree(own: np.random.Generator, patient: Patient) -> Map:
         drawn = path * np.stack([outward, np.ones_like(outward)], 1)[:, None]
         for parity in (0, 1):
             layers[parity].lines(drawn[parity::2], radius[parity::2] * 0.92)
-        on = (
+        growing = (
             (radius > 0.08)
             & (path[:, -1, 0] < 13.2 * patient.width)
             & (np.abs(path[:, -1, 1]) < 15)
         )
-        split = own.uniform(0.2, 0.52, on.sum())
-        start = np.repeat(path[on, -1], 2, 0)
-        outward = np.repeat(outward[on], 2)
-        side = np.tile([-1.0, 1.0], on.sum())
-        heading = np.repeat(bend[on, -1], 2) + side * np.repeat(split, 2) * own.uniform(
+        split = rng.uniform(0.2, 0.52, growing.sum())
+        start = np.repeat(path[growing, -1], 2, 0)
+        outward = np.repeat(outward[growing], 2)
+        side = np.tile([-1.0, 1.0], growing.sum())
+        heading = np.repeat(bend[growing, -1], 2) + side * np.repeat(split, 2) * rng.uniform(
             0.5, 1.3, len(side)
         )
-        radius = np.repeat(radius[on], 2) * own.uniform(0.58, 0.88, len(side))
+        radius = np.repeat(radius[growing], 2) * rng.uniform(0.58, 0.88, len(side))
     return 1.5 * shapes.blurred(layers[0].map() + layers[1].map(), 0.7, 1)

@@ -1,10 +1,10 @@
-"""What can be had from the synthetic sample without looking at it: shortcuts and baselines.
+"""The scores on the synthetic sample that need no look at its images: shortcuts and baselines.
 
     python -m synthetic_sample.check_sample
 
-A sample is of use only if a model has to look. This prints how well the label of pneumonia
-is told by the view, by the way a file is stored, and by a linear model on brightness and a
-thumbnail, and how far a mean heart box, a mean atrium and a threshold get.
+A sample is useful only if a model has to look. This prints how well the label of pneumonia
+is predicted from the view, from the way a file is stored, and from a linear model on
+brightness and a thumbnail, and how far a mean heart box, a mean atrium and a threshold get.
 """
 
 from __future__ import annotations
@@ -13,8 +13,17 @@ import argparse
 import csv
 from pathlib import Path
 
+import nibabel
 import numpy as np
+import pydicom
 from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from common.base.errors import UserError, run_script
 from synthetic_sample.chest_dataset import HEARTS, IMAGES, LABELS
@@ -22,7 +31,7 @@ from synthetic_sample.make_sample import ATRIUM, CHEST, DEFAULT_FOLDER
 
 
 def chest_figures(folder: Path, folds: int = 5) -> dict[str, float]:
-    """AUROC, cross-validated by patient, of what a model should not get along with.
+    """AUROC, cross-validated by patient, of what should not suffice for a model.
 
     Args:
         folder: The sample's chest folder.
@@ -31,22 +40,18 @@ def chest_figures(folder: Path, folds: int = 5) -> dict[str, float]:
     Returns:
         AUROC of each group of features, and the mean box's mean IoU of the hearts.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import GroupKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     with open(folder / LABELS, newline="") as file:
         target = {row["patientId"]: int(row["Target"]) for row in csv.DictReader(file)}
     names = sorted(target)
     described = [_features(folder / IMAGES / f"{name}.dcm") for name in names]
     labels = np.array([target[name] for name in names])
     patients = [patient for patient, _ in described]
-    is_ap = [found["view"][0] for _, found in described]
+    is_ap = [features["view"][0] for _, features in described]
     # Nothing to fit: AP is the likelier one.
     figures = {"AUROC of view": float(roc_auc_score(labels, is_ap))}
-    groups = {key: np.stack([found[key] for _, found in described]) for key in described[0][1]}
+    groups = {
+        key: np.stack([features[key] for _, features in described]) for key in described[0][1]
+    }
     groups["all together"] = np.hstack(list(groups.values()))
     for key, features in groups.items():
         if key == "view":
@@ -64,8 +69,6 @@ def chest_figures(folder: Path, folds: int = 5) -> dict[str, float]:
 
 def atrium_figures(folder: Path) -> dict[str, float]:
     """Mean Dice of a mean shape (leave one out) and of the best threshold of the intensity."""
-    import nibabel
-
     boxes, thresholds = [], []
     for path in sorted((folder / "labelsTr").glob("la_*.nii.gz")):
         label = nibabel.as_closest_canonical(nibabel.load(path))
@@ -85,17 +88,14 @@ def atrium_figures(folder: Path) -> dict[str, float]:
 
 def _features(path: Path) -> tuple[str, dict[str, NDArray]]:
     """A file's patient and its features by group."""
-    import pydicom
-    from PIL import Image
-
     dataset = pydicom.dcmread(path)
-    shown = dataset.pixel_array.astype(np.float32)
+    image = dataset.pixel_array.astype(np.float32)
     if dataset.BitsStored > 8:
-        shown = (shown + float(dataset.RescaleIntercept)) / float(dataset.WindowWidth) * 255
+        image = (image + float(dataset.RescaleIntercept)) / float(dataset.WindowWidth) * 255
     if dataset.PhotometricInterpretation == "MONOCHROME1":
-        shown = 255 - shown
+        image = 255 - image
     age = float(str(dataset.PatientAge).strip("Y") or 50)
-    thumbnail = np.asarray(Image.fromarray(shown).resize((8, 8), Image.Resampling.BOX))
+    thumbnail = np.asarray(Image.fromarray(image).resize((8, 8), Image.Resampling.BOX))
     return str(dataset.PatientID), {
         "view": np.array([dataset.ViewPosition == "AP"], float),
         "view, age and sex": np.array(
@@ -111,7 +111,11 @@ def _features(path: Path) -> tuple[str, dict[str, NDArray]]:
             float,
         ),
         "brightness": np.array(
-            [shown.mean(), shown.std(), *np.percentile(shown, [1, 5, 10, 25, 50, 75, 90, 95, 99])]
+            [
+                image.mean(),
+                image.std(),
+                *np.percentile(image, [1, 5, 10, 25, 50, 75, 90, 95, 99]),
+            ]
         ),
         "8 x 8 thumbnail": thumbnail.ravel(),
     }
@@ -127,19 +131,17 @@ def _mean_box_iou(folder: Path, patients: dict[str, str], folds: int) -> float:
     scores = []
     for k in range(folds):
         mean = corners[fold != k].mean(0)
-        of_fold = corners[fold == k]
+        held_out = corners[fold == k]
         overlap = np.clip(
-            np.minimum(mean[2:], of_fold[:, 2:]) - np.maximum(mean[:2], of_fold[:, :2]), 0, None
+            np.minimum(mean[2:], held_out[:, 2:]) - np.maximum(mean[:2], held_out[:, :2]), 0, None
         ).prod(1)
-        union = (mean[2:] - mean[:2]).prod() + (of_fold[:, 2:] - of_fold[:, :2]).prod(1) - overlap
+        union = (mean[2:] - mean[:2]).prod() + (held_out[:, 2:] - held_out[:, :2]).prod(1) - overlap
         scores.extend(overlap / union)
     return float(np.mean(scores))
 
 
 def _on_common_grid(mask: NDArray, spacing_mm: NDArray, edge_mm: float = 140.0) -> NDArray:
     """A mask on a 2 mm grid around its centre of mass, ``(70, 70, 70)``."""
-    from scipy import ndimage
-
     centre = np.array(ndimage.center_of_mass(mask))
     step = 2.0 / spacing_mm
     count = int(edge_mm / 2.0)
@@ -158,7 +160,7 @@ def _dice(a: NDArray, b: NDArray) -> float:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description="Print what can be had from the SYNTHETIC sample without looking at it.",
+        description="Print the scores on the SYNTHETIC sample that need no look at it.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="the sample")

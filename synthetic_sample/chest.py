@@ -2,7 +2,7 @@
 
 A patient is a set of numbers; a film is the same patient in a pose, with findings. All maps
 are drawn on the frontal plane in centimetres (`synthetic_sample.shapes`), summed to one line
-integral a pixel, turned into what reaches the detector (scatter and quantum noise included), and
+integral per pixel, turned into what reaches the detector (scatter and quantum noise included), and
 shown with the logarithmic response of a digital system. Nothing is taken from a real image.
 """
 
@@ -55,8 +55,8 @@ def render(patient: Patient, pose: Pose, findings: Findings, rng: np.random.Gene
         findings: What is wrong with it.
         rng: Source of what differs from film to film: noise, exposure, wires.
     """
-    own = np.random.default_rng(patient.seed)
-    x, y = _bent_axes(own)
+    patient_rng = np.random.default_rng(patient.seed)
+    x, y = _bent_axes(patient_rng)
     turn = np.sin(np.radians(pose.turn_deg))
     cavity, wall = _cavity(patient, x, y)
     domes = _domes(patient, pose, findings)
@@ -68,17 +68,17 @@ def render(patient: Patient, pose: Pose, findings: Findings, rng: np.random.Gene
     free = np.maximum(lung - np.hypot(middle, heart_depth), 0)
     lung_mask = free > 0.6
 
-    body = tissue.body(patient, pose, own)
+    body = tissue.body(patient, pose, patient_rng)
     soft = body - _LUNG_AIR * free
-    soft += tissue.breasts(patient, own, x, y)
-    soft -= tissue.airways(own, turn) + tissue.stomach_gas(patient, own, rng, domes)
-    tree = bones.vessel_tree(own, patient)
+    soft += tissue.breasts(patient, patient_rng, x, y)
+    soft -= tissue.airways(patient_rng, turn) + tissue.stomach_gas(patient, patient_rng, rng, domes)
+    tree = bones.vessel_tree(patient_rng, patient)
     inside = np.clip(free / 7, 0, 1) ** 1.5
     soft += 2.3 * _LUNG_AIR * inside * findings.vessel_gain * tree
-    soft += inside * 0.27 * shapes.noise(own, (shapes.SIZE,) * 2, (24, 64, 150), 0.5)
+    soft += inside * 0.27 * shapes.noise(patient_rng, (shapes.SIZE,) * 2, (24, 64, 150), 0.5)
     extra, opacity_maps = finding_maps(findings, rng, free, lung_mask, domes, wall)
     soft += extra
-    bone = bones.skeleton(own, patient, pose, turn, wall)
+    bone = bones.skeleton(patient_rng, patient, pose, turn, wall)
     line_integral = SOFT_TISSUE_PER_CM * np.maximum(soft, 0) + _BONE_PER_CM * bone
 
     heart, lungs, *opacities = (
@@ -95,11 +95,11 @@ def render(patient: Patient, pose: Pose, findings: Findings, rng: np.random.Gene
     )
 
 
-def _bent_axes(own: np.random.Generator) -> tuple[Map, Map]:
+def _bent_axes(rng: np.random.Generator) -> tuple[Map, Map]:
     """Coordinates with a slow bend of a few millimetres, so that no outline is a formula's."""
     x, y = shapes.axes()
     size = (shapes.SIZE, shapes.SIZE)
-    return (x + 0.3 * shapes.noise(own, size, (3, 6)), y + 0.3 * shapes.noise(own, size, (3, 6)))
+    return (x + 0.3 * shapes.noise(rng, size, (3, 6)), y + 0.3 * shapes.noise(rng, size, (3, 6)))
 
 
 def _cavity(patient: Patient, x: Map, y: Map) -> tuple[Map, tuple[NDArray, NDArray]]:
@@ -118,23 +118,23 @@ def _cavity(patient: Patient, x: Map, y: Map) -> tuple[Map, tuple[NDArray, NDArr
 def _domes(patient: Patient, pose: Pose, findings: Findings) -> Map:
     """Height of the diaphragm's edge over x, in cm; shape ``(1, SIZE)``; the right is higher."""
     x = shapes.axes()[0]
-    own = np.random.default_rng(patient.seed + 1)
-    lift = pose.breath + own.normal(0, 0.4)
+    rng = np.random.default_rng(patient.seed + 1)
+    lift = pose.breath + rng.normal(0, 0.4)
     edge = 13.1 * patient.width
     heights = []
     for right in (True, False):
-        peak = (7.9 if right else 9.2) * patient.height + lift + own.normal(0, 0.35)
+        peak = (7.9 if right else 9.2) * patient.height + lift + rng.normal(0, 0.35)
         peak -= findings.raised_cm if right == findings.raised_right else 0.0
-        at = own.uniform(5.3, 6.8) * patient.width
+        at = rng.uniform(5.3, 6.8) * patient.width
         side = np.abs(x)
         out = np.clip((side - at) / (edge - at), 0, 1.3)
-        dome = peak + own.uniform(3.2, 4.4) * out**2.6 + 0.7 * np.clip(1 - side / at, 0, 1) ** 2
+        dome = peak + rng.uniform(3.2, 4.4) * out**2.6 + 0.7 * np.clip(1 - side / at, 0, 1) ** 2
         heights.append(dome)
     return np.where(x < 0, heights[0], heights[1]).astype(np.float32)
 
 
 def _heart(patient: Patient, pose: Pose, findings: Findings, turn: float, domes: Map) -> Map:
-    own = np.random.default_rng(patient.seed + 2)
+    rng = np.random.default_rng(patient.seed + 2)
     outline = np.array(
         [
             (-0.8, -2.6),
@@ -152,7 +152,7 @@ def _heart(patient: Patient, pose: Pose, findings: Findings, turn: float, domes:
             (-2.9, -0.7),
         ]
     )
-    outline += own.normal(0, 0.2, outline.shape)
+    outline += rng.normal(0, 0.2, outline.shape)
     centre = np.array([1.0, 3.6])
     tilt = np.radians(patient.heart_tilt_deg)
     rotate = np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
@@ -169,7 +169,7 @@ def _heart(patient: Patient, pose: Pose, findings: Findings, turn: float, domes:
     # It rests on the diaphragm, a little below the left dome's top.
     shape[:, 0] += patient.heart_shift + 4.0 * turn
     dome = domes[0, int((6.0 + shapes.EXTENT_CM / 2) / shapes.PIXEL_CM)]
-    shape[:, 1] += dome + own.uniform(1.3, 2.8) - shape[:, 1].max()
+    shape[:, 1] += dome + rng.uniform(1.3, 2.8) - shape[:, 1].max()
     layer = Layer()
     layer.polygon(shape)
     return layer.map()
@@ -177,9 +177,9 @@ def _heart(patient: Patient, pose: Pose, findings: Findings, turn: float, domes:
 
 def _mediastinum(patient: Patient, pose: Pose, turn: float) -> Map:
     """Path through great vessels, aorta and what surrounds the spine, in cm."""
-    own = np.random.default_rng(patient.seed + 3)
-    wide = pose.magnification * own.uniform(0.9, 1.1)
-    right = np.array(
+    rng = np.random.default_rng(patient.seed + 3)
+    wide = pose.magnification * rng.uniform(0.9, 1.1)
+    right_edge = np.array(
         [
             (-1.9, -24),
             (-1.9, -15),
@@ -192,7 +192,7 @@ def _mediastinum(patient: Patient, pose: Pose, turn: float) -> Map:
             (-1.3, 24),
         ]
     )
-    left = np.array(
+    left_edge = np.array(
         [
             (1.9, -24),
             (1.9, -15),
@@ -208,16 +208,16 @@ def _mediastinum(patient: Patient, pose: Pose, turn: float) -> Map:
         ]
     )
     shadow, column = Layer(), Layer()
-    for edge in (right, left):
-        edge[1:-1, 0] += own.normal(0, 0.15, len(edge) - 2)
+    for edge in (right_edge, left_edge):
+        edge[1:-1, 0] += rng.normal(0, 0.15, len(edge) - 2)
         edge[:, 0] = edge[:, 0] * wide + 3.0 * turn
         edge[:, 1] *= patient.height
-    shadow.polygon(np.vstack([shapes.curve(right, 80), shapes.curve(left, 80)[::-1]]))
+    shadow.polygon(np.vstack([shapes.curve(right_edge, 80), shapes.curve(left_edge, 80)[::-1]]))
     knob = np.array([3.9 - patient.knob, -6.4 * patient.height])
     shadow.disc(knob * [wide, 1] + [3.0 * turn, 0], (patient.knob, patient.knob * 1.12))
     height = patient.height
     aorta = np.array([(knob[0] + 0.4, -6 * height), (2.6, -2), (1.9, 4), (1.2, 11), (0.8, 16)])
-    aorta[:, 0] += own.normal(0, 0.2, 5) + 0.5 * (patient.knob - 1.7) + patient.scoliosis
+    aorta[:, 0] += rng.normal(0, 0.2, 5) + 0.5 * (patient.knob - 1.7) + patient.scoliosis
     column.tube(shapes.curve(aorta), 1.25, 1.0)
     sides = np.array([(-2.0, -16), (-2.0, 0), (-2.3, 10), (-2.5, 18)]) * [patient.width, 1]
     spine = Layer()

@@ -30,6 +30,7 @@ from synthetic_sample.shapes import Map
 HEART_GRID = 224
 """Edge of the grid on which the challenge's heart boxes are given, in pixels."""
 IMAGES = "stage_2_train_images"
+FOLDERS = (IMAGES,)
 LABELS = "stage_2_train_labels.csv"
 CLASSES = "stage_2_detailed_class_info.csv"
 HEARTS = "rsna_heart_detection.csv"
@@ -49,7 +50,7 @@ class ChestCase:
         patient_number: Whose chest.
         view: ``PA`` or ``AP``.
         pneumonia: ``Target``.
-        other: Whether there are findings that are no opacity.
+        other_findings: Whether there are findings that are no opacity.
         coding: ``jpeg``, ``monochrome1`` or ``12-bit``.
     """
 
@@ -59,8 +60,12 @@ class ChestCase:
     patient_number: int
     view: str
     pneumonia: bool
-    other: bool
+    other_findings: bool
     coding: str
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.image_id}.dcm"
 
     @property
     def patient_id(self) -> str:
@@ -70,7 +75,7 @@ class ChestCase:
     def detailed_class(self) -> str:
         if self.pneumonia:
             return "Lung Opacity"
-        return "No Lung Opacity / Not Normal" if self.other else "Normal"
+        return "No Lung Opacity / Not Normal" if self.other_findings else "Normal"
 
 
 def plan_cases(seed: int, count: int) -> list[ChestCase]:
@@ -86,13 +91,13 @@ def plan_cases(seed: int, count: int) -> list[ChestCase]:
     frailty = rng.standard_normal(count)[patients] + rng.standard_normal(count)
     pneumonia = np.zeros(count, bool)
     for view, share in _POSITIVE_SHARE.items():
-        of_view = np.flatnonzero(views == view)
-        sickest = of_view[np.argsort(-frailty[of_view])]
-        pneumonia[sickest[: round(share * len(of_view))]] = True
-    other = np.zeros(count, bool)
+        candidates = np.flatnonzero(views == view)
+        sickest = candidates[np.argsort(-frailty[candidates])]
+        pneumonia[sickest[: round(share * len(candidates))]] = True
+    other_findings = np.zeros(count, bool)
     for label in (False, True):
-        of_label = rng.permutation(np.flatnonzero(pneumonia == label))
-        other[of_label[: round(0.45 * len(of_label))]] = True
+        candidates = rng.permutation(np.flatnonzero(pneumonia == label))
+        other_findings[candidates[: round(0.45 * len(candidates))]] = True
     codings = np.array(["jpeg"] * count, dtype="<U12")
     order = rng.permutation(count)
     for name, share in _CODINGS:
@@ -106,7 +111,7 @@ def plan_cases(seed: int, count: int) -> list[ChestCase]:
             int(patients[i]) + 1,
             str(views[i]),
             bool(pneumonia[i]),
-            bool(other[i]),
+            bool(other_findings[i]),
             str(codings[i]),
         )
         for i in range(count)
@@ -121,7 +126,7 @@ def draw_case(case: ChestCase) -> tuple[Patient, Film]:
     rng = np.random.default_rng(np.random.SeedSequence([case.seed, 2, case.number]))
     while True:
         pose = draw_pose(rng, case.view)
-        film = render(patient, pose, draw_findings(rng, case.pneumonia, case.other), rng)
+        film = render(patient, pose, draw_findings(rng, case.pneumonia, case.other_findings), rng)
         # An opacity may fall outside of the field; a positive film without one is taken again.
         if not case.pneumonia or opacity_boxes(film):
             return patient, film
@@ -131,17 +136,17 @@ def write_case(case: ChestCase, folder: Path) -> dict[str, Any]:
     """Draw one case, write its DICOM file, and give what the tables need."""
     patient, film = draw_case(case)
     dataset = to_dicom(case, patient, film)
-    with whole_file(folder / IMAGES / f"{case.image_id}.dcm") as beside:
-        dataset.save_as(beside, enforce_file_format=True)
+    with whole_file(folder / IMAGES / case.file_name) as temporary:
+        dataset.save_as(temporary, enforce_file_format=True)
     return {"opacities": opacity_boxes(film), "heart": heart_box(film)}
 
 
 def write_tables(cases: list[ChestCase], drawn: list[dict[str, Any]], folder: Path) -> None:
     """Write the challenge's three tables."""
     boxes, classes, hearts = [], [], []
-    for case, found in zip(cases, drawn, strict=True):
+    for case, truth in zip(cases, drawn, strict=True):
         name = {"patientId": case.image_id}
-        for x, y, width, height in found["opacities"]:
+        for x, y, width, height in truth["opacities"]:
             boxes.append(
                 {
                     **name,
@@ -155,8 +160,8 @@ def write_tables(cases: list[ChestCase], drawn: list[dict[str, Any]], folder: Pa
         if not case.pneumonia:
             boxes.append({**name, "Target": 0})
         # The challenge repeats the class for every box.
-        classes += [{**name, "class": case.detailed_class}] * max(1, len(found["opacities"]))
-        x, y, width, height = found["heart"]
+        classes += [{**name, "class": case.detailed_class}] * max(1, len(truth["opacities"]))
+        x, y, width, height = truth["heart"]
         hearts.append(
             {
                 "label": "heart",

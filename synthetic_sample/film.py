@@ -57,17 +57,17 @@ def develop(
     bright = np.percentile(density[middle, middle], 86)
     level = (density - dark) / (bright - dark)
     low, high = rng.uniform(0.2, 0.46), rng.uniform(0.86, 0.97)
-    shown = low + (high - low) * level
+    image = low + (high - low) * level
     # The toe and the shoulder of the display's curve.
-    shown = np.where(shown > 0.8, 0.8 + 0.2 * np.tanh((shown - 0.8) / 0.2), shown)
-    shown = np.where(shown < low, low * np.exp(np.minimum((shown - low) / low, 0)), shown)
-    shown = np.clip(shown, 0, 1) ** rng.uniform(0.85, 1.2)
-    shown = _sharpened(shown, rng.uniform(0.2, 0.7))
-    return np.clip(_marked(_bordered(shown, rng), rng), 0, 1).astype(np.float32)
+    image = np.where(image > 0.8, 0.8 + 0.2 * np.tanh((image - 0.8) / 0.2), image)
+    image = np.where(image < low, low * np.exp(np.minimum((image - low) / low, 0)), image)
+    image = np.clip(image, 0, 1) ** rng.uniform(0.85, 1.2)
+    image = _sharpened(image, rng.uniform(0.2, 0.7))
+    return np.clip(_marked(_bordered(image, rng), rng), 0, 1).astype(np.float32)
 
 
-def _sharpened(shown: Map, amount: float) -> Map:
-    return shown + np.float32(amount) * (shown - shapes.blurred(shown, 8.0, 4))
+def _sharpened(image: Map, amount: float) -> Map:
+    return image + np.float32(amount) * (image - shapes.blurred(image, 8.0, 4))
 
 
 def _wires(rng: np.random.Generator, pose: Pose, size: int) -> Map | float:
@@ -110,9 +110,9 @@ def _wires(rng: np.random.Generator, pose: Pose, size: int) -> Map | float:
     return 0.9 * ndimage.gaussian_filter(drawn, 0.6)
 
 
-def _bordered(shown: Map, rng: np.random.Generator) -> Map:
+def _bordered(image: Map, rng: np.random.Generator) -> Map:
     """The collimator's edges, mostly outside of the field."""
-    size = shown.shape[0]
+    size = image.shape[0]
     line = np.arange(size, dtype=np.float32)
     value, soft = rng.uniform(0.0, 0.04), rng.uniform(0.6, 2.0)
     for axis in (0, 1):
@@ -125,37 +125,37 @@ def _bordered(shown: Map, rng: np.random.Generator) -> Map:
                 )
                 distance = (across if end == 0 else size - 1 - across) - depth - along
                 open_part = np.clip(distance / soft, 0, 1)
-                shown = value + (shown - value) * open_part
-    return shown
+                image = value + (image - value) * open_part
+    return image
 
 
-def _marked(shown: Map, rng: np.random.Generator) -> Map:
+def _marked(image: Map, rng: np.random.Generator) -> Map:
     """The side marker, L on the patient's left or R on the right."""
-    size = shown.shape[0]
-    left = rng.random() < 0.7
-    low, high = ([0.82, 0.03], [0.9, 0.12]) if left else ([0.02, 0.03], [0.09, 0.12])
+    size = image.shape[0]
+    on_left = rng.random() < 0.7
+    low, high = ([0.82, 0.03], [0.9, 0.12]) if on_left else ([0.02, 0.03], [0.09, 0.12])
     column, row = (rng.uniform(low, high) * size).astype(int)
     points, angle, present = rng.uniform(22, 34), rng.normal(0, 8), rng.random() < 0.93
     if not present:
-        return shown
+        return image
     # Drawn with straight strokes: a font would differ between versions of Pillow.
     strokes = (
         [[(0, 0), (0, 1), (0.6, 1)]]
-        if left
+        if on_left
         else [
             [(0, 1), (0, 0), (0.4, 0), (0.58, 0.13), (0.58, 0.36), (0.4, 0.5), (0, 0.5)],
             [(0.3, 0.5), (0.62, 1)],
         ]
     )
     tile = 48
-    image = Image.new("L", (4 * tile, 4 * tile))
+    tile_image = Image.new("L", (4 * tile, 4 * tile))
     cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     for stroke in strokes:
         at = (np.array(stroke) - 0.5) * points * 0.8 @ [[cos, sin], [-sin, cos]] + tile / 2
-        ImageDraw.Draw(image).line(
+        ImageDraw.Draw(tile_image).line(
             (4 * at).ravel().tolist(), fill=255, width=round(0.5 * points), joint="curve"
         )
-    ink = np.asarray(image.reduce(4), np.float32) / 255
-    part = shown[row : row + tile, column : column + tile]
+    ink = np.asarray(tile_image.reduce(4), np.float32) / 255
+    part = image[row : row + tile, column : column + tile]
     part += ink[: part.shape[0], : part.shape[1]] * (0.97 - part)
-    return shown
+    return image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,16 +39,16 @@ class Findings:
     hilum: bool = False
 
 
-def draw_findings(rng: np.random.Generator, pneumonia: bool, other: bool) -> Findings:
+def draw_findings(rng: np.random.Generator, pneumonia: bool, other_findings: bool) -> Findings:
     """Draw the findings of one film.
 
     Args:
         rng: Source of randomness.
         pneumonia: Whether there are opacities (``Target`` 1).
-        other: Whether there are findings that are no opacity. They come with and without
+        other_findings: Whether there are findings that are no opacity. They come with and without
             pneumonia, so that none of them tells the label.
     """
-    drawn = {
+    drawn: dict[str, Any] = {
         "nodules": int(rng.integers(1, 5)),
         "bands": int(rng.integers(1, 4)),
         "effusion": True,
@@ -62,7 +63,7 @@ def draw_findings(rng: np.random.Generator, pneumonia: bool, other: bool) -> Fin
     return Findings(
         opacities=count if pneumonia else 0,
         raised_right=right,
-        **{str(name): drawn[str(name)] for name in chosen if other},
+        **{str(name): drawn[str(name)] for name in chosen if other_findings},
     )
 
 
@@ -88,13 +89,13 @@ def finding_maps(
         The path length in cm, and a map in 0..1 for each opacity.
     """
     x, y = shapes.axes()
-    inside = np.clip(free / 5, 0, 1)
+    inside: Map = np.clip(free / 5, 0, 1)
     total = np.zeros_like(free)
     opacities = []
-    apart = inside > 0.7
+    vacant = inside > 0.7
     for _ in range(findings.opacities):
-        density, extent = _opacity(rng, inside, apart, x, y)
-        apart &= extent < 0.1
+        density, extent = _opacity(rng, inside, vacant, x, y)
+        vacant &= extent < 0.1
         total += density
         opacities.append(extent * lung_mask)
     for _ in range(findings.nodules):
@@ -115,11 +116,11 @@ def finding_maps(
 
 
 def _opacity(
-    rng: np.random.Generator, inside: Map, where: NDArray[np.bool_], x: Map, y: Map
+    rng: np.random.Generator, inside: Map, area: NDArray[np.bool_], x: Map, y: Map
 ) -> tuple[Map, Map]:
     """One pneumonic opacity: added path in cm, and its extent in 0..1."""
     low_down = shapes.smoothstep(y, -9, 3) * 0.75 + 0.25
-    cx, cy = _place(rng, where, low_down)
+    cx, cy = _place(rng, area, low_down)
     wide, tall = rng.uniform(3.0, 5.2), rng.uniform(3.4, 6.8)
     shape = inside.shape
     angle = rng.uniform(-0.6, 0.6)
@@ -144,13 +145,13 @@ def _opacity(
 
 
 def _place(
-    rng: np.random.Generator, where: NDArray[np.bool_], weight: Map | None = None
+    rng: np.random.Generator, area: NDArray[np.bool_], weight: Map | None = None
 ) -> tuple[float, float]:
     """A random point (x, y) in cm of a mask."""
     step = 8
-    chance = where[::step, ::step].astype(float)
+    chance = area[::step, ::step].astype(float)
     if weight is not None:
-        chance *= np.broadcast_to(weight, where.shape)[::step, ::step]
+        chance *= np.broadcast_to(weight, area.shape)[::step, ::step]
     if not chance.any():
         chance[:] = 1
     chosen = rng.choice(chance.size, p=(chance / chance.sum()).ravel())

@@ -12,8 +12,11 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 SIZE = 576
+"""Side of the canvas in pixels."""
 EXTENT_CM = 43.2
+"""Side of the canvas at the patient."""
 PIXEL_CM = EXTENT_CM / SIZE
+"""Side of a pixel at the patient."""
 _OVERSAMPLING = 2
 _TURN = np.linspace(0, 2 * np.pi, 40, endpoint=False)
 _CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], 1)
@@ -55,7 +58,7 @@ def curve(points: ArrayLike, count: int = 60, closed: bool = False) -> NDArray[n
 
 
 class Layer:
-    """One sheet to draw on, antialiased; where drawings overlap the last one counts."""
+    """One sheet to draw on, antialiased; where drawings overlap, the last one counts."""
 
     def __init__(self) -> None:
         self._image = Image.new("L", (SIZE * _OVERSAMPLING,) * 2)
@@ -67,7 +70,7 @@ class Layer:
         self._draw.polygon(pixels.ravel().tolist(), fill=round(255 * value))
 
     def tube(
-        self, points: ArrayLike, radius_cm: ArrayLike, value: ArrayLike = 1.0, shell: float = 0.0
+        self, points: ArrayLike, radius_cm: ArrayLike, value: float = 1.0, shell: float = 0.0
     ) -> None:
         """Draw the path length through a tube.
 
@@ -118,12 +121,13 @@ class Layer:
 
 
 def rounded(mask: Map, radius_cm: float, reduction: int = 4) -> Map:
-    """A mask's path length as of a body with round edges: 0 outside, 1 from ``radius_cm`` in."""
+    """A mask as a body with round edges: path length 0 outside, 1 from ``radius_cm`` inwards."""
     small = mask[reduction // 2 :: reduction, reduction // 2 :: reduction] > 0.5
     depth = ndimage.distance_transform_edt(small).astype(np.float32)
     depth *= PIXEL_CM * reduction / radius_cm
     depth = resized(ndimage.gaussian_filter(depth, 0.7), mask.shape)
-    return np.sqrt(1 - (1 - np.clip(depth, 0, 1)) ** 2) * mask
+    body = np.sqrt(1 - (1 - np.clip(depth, 0, 1)) ** 2)
+    return (body * mask).astype(np.float32, copy=False)
 
 
 def resized(field: Map, shape: tuple[int, int]) -> Map:
@@ -145,11 +149,11 @@ def blurred(field: Map, sigma_px: float, reduction: int = 8) -> Map:
 def noise(
     rng: np.random.Generator, shape: tuple[int, int], cells: tuple[int, ...], falloff: float = 1.0
 ) -> Map:
-    """Smooth random noise: one octave for each number of cells across, standard deviation ~1.
+    """Smooth random noise of standard deviation about 1: one octave per number of cells across.
 
     Args:
         rng: Source of randomness.
-        shape: Of the map returned.
+        shape: Shape of the map returned.
         cells: Number of random values along an edge, an octave each.
         falloff: An octave's amplitude is ``cells ** -falloff``.
     """
@@ -161,8 +165,8 @@ def noise(
         amplitude = (count / cells[0]) ** -falloff
         grid = rng.standard_normal((count + 3, count + 3), dtype=np.float32)
         # A random part of the grid, so that its lines do not show.
-        left, top = rng.uniform(0, 2, 2)
-        box = (left, top, left + count + 1, top + count + 1)
+        column, row = rng.uniform(0, 2, 2)
+        box = (column, row, column + count + 1, row + count + 1)
         total = coarse if 6 * count < small[0] else fine
         total += amplitude * np.asarray(
             Image.fromarray(grid).resize(total.shape[::-1], Image.Resampling.BICUBIC, box=box)
@@ -174,6 +178,6 @@ def noise(
 
 
 def smoothstep(value: Map, low: float, high: float) -> Map:
-    """0 below ``low``, 1 above ``high``, smooth between."""
+    """0 below ``low``, 1 above ``high``, smooth in between."""
     t = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)

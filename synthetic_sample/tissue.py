@@ -9,7 +9,7 @@ from synthetic_sample.patient import Patient, Pose
 from synthetic_sample.shapes import Layer, Map
 
 
-def body(patient: Patient, pose: Pose, own: np.random.Generator) -> Map:
+def body(patient: Patient, pose: Pose, rng: np.random.Generator) -> Map:
     """Depth of soft tissue, lungs counted as solid, in cm."""
     fat, width = patient.fat, patient.width
     side = 15.0 * width + 1.0 * fat
@@ -32,16 +32,16 @@ def body(patient: Patient, pose: Pose, own: np.random.Generator) -> Map:
     torso = Layer()
     sides = []
     for sign in (-1, 1):
-        bent = outline + own.normal(0, 0.25, outline.shape)
+        bent = outline + rng.normal(0, 0.25, outline.shape)
         sides.append(shapes.curve(bent * [sign, 1], 120))
     torso.polygon(np.vstack([sides[0], sides[1][::-1]]))
     arms = Layer()
     for sign in (-1, 1):
         if pose.arms_down:
-            line = [(19.6, -11), (21.8, -4), (22.8, 4), (23.4, 13), (23.8, 24)]
+            line = np.array([(19.6, -11), (21.8, -4), (22.8, 4), (23.4, 13), (23.8, 24)])
         else:
-            line = [(19.4, -11), (23.0, -6.5), (26, 0.5), (29, 8), (32, 15)]
-        line = np.array(line) * [width, 1] + np.array([0.5 * fat, 0])
+            line = np.array([(19.4, -11), (23.0, -6.5), (26, 0.5), (29, 8), (32, 15)])
+        line = line * [width, 1] + np.array([0.5 * fat, 0])
         arms.tube(shapes.curve(line * [sign, 1]), np.linspace(4.2, 3.5, 60) + 0.35 * fat, 1.0)
     y = shapes.axes()[1]
     depth = (20.0 + 1.8 * fat) * (0.6 + 0.4 * shapes.smoothstep(y, -15.5, -5.0))
@@ -51,24 +51,24 @@ def body(patient: Patient, pose: Pose, own: np.random.Generator) -> Map:
     return np.maximum(trunk, limb) + 0.25 * np.minimum(trunk, limb)
 
 
-def breasts(patient: Patient, own: np.random.Generator, x: Map, y: Map) -> Map | float:
+def breasts(patient: Patient, rng: np.random.Generator, x: Map, y: Map) -> Map | float:
     """Depth of both breasts, in cm; a sharp lower edge, fading upwards."""
-    low = own.uniform(5.5, 9.0)
+    low = rng.uniform(5.5, 9.0)
     if not patient.female:
         return 0.0
     size = patient.breast * (0.75 + 0.3 * patient.fat)
     radius = 5.0 + 1.3 * size
     total = np.zeros((shapes.SIZE,) * 2, np.float32)
     for sign in (-1, 1):
-        cx, cy = sign * (7.6 + 0.7 * size) + own.normal(0, 0.3), low + own.normal(0, 0.3)
+        cx, cy = sign * (7.6 + 0.7 * size) + rng.normal(0, 0.3), low + rng.normal(0, 0.3)
         r = ((x - cx) / radius) ** 2 + ((y - cy) / (radius * 0.88)) ** 2
         total += 4.2 * size * np.clip(1 - r, 0, 1) ** 0.62 * shapes.smoothstep(y, cy - radius, cy)
     return total
 
 
-def airways(own: np.random.Generator, turn: float) -> Map:
+def airways(rng: np.random.Generator, turn: float) -> Map:
     """Path through the air of windpipe and main bronchi, in cm."""
-    bend = own.normal(0, 0.15, 4)
+    bend = rng.normal(0, 0.15, 4)
     carina = np.array([0.35 + bend[0] + 1.5 * turn, -4.2 + bend[1]])
     layer = Layer()
     pipe = shapes.curve([(0.1, -24), (0.1 + bend[2], -17), (0.35 + bend[3], -10), tuple(carina)])
@@ -80,19 +80,18 @@ def airways(own: np.random.Generator, turn: float) -> Map:
 
 
 def stomach_gas(
-    patient: Patient, own: np.random.Generator, rng: np.random.Generator, domes: Map
+    patient: Patient, patient_rng: np.random.Generator, rng: np.random.Generator, domes: Map
 ) -> Map | float:
     """Path through gas under the left dome, in cm; not in everyone."""
-    cx, wide, tall = own.uniform(4.5, 8.0), own.uniform(1.6, 3.2), own.uniform(0.9, 1.9)
-    present, fill = own.random() < 0.62, rng.uniform(0.4, 1.1)
+    cx, width, height = patient_rng.uniform([4.5, 1.6, 0.9], [8.0, 3.2, 1.9])
+    present, fill = patient_rng.random() < 0.62, rng.uniform(0.4, 1.1)
     cy = float(domes[0, int((cx + shapes.EXTENT_CM / 2) / shapes.PIXEL_CM)])
     if not present:
         return 0.0
     layer = Layer()
     angle = np.linspace(0, 2 * np.pi, 14, endpoint=False)
     radius = 1 + np.random.default_rng(patient.seed + 4).normal(0, 0.07, 14)
-    blob = np.stack(
-        [cx + wide * radius * np.cos(angle), cy + tall + 1.0 + tall * radius * np.sin(angle)], 1
-    )
-    layer.polygon(shapes.curve(blob, 90, closed=True))
+    x = cx + width * radius * np.cos(angle)
+    y = cy + height + 1.0 + height * radius * np.sin(angle)
+    layer.polygon(shapes.curve(np.stack([x, y], 1), 90, closed=True))
     return 6.5 * fill * shapes.rounded(layer.map(), 1.6)

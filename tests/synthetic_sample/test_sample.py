@@ -150,7 +150,7 @@ def test_a_complete_sample_is_left_alone_and_a_broken_one_completed(tmp_path, mo
     folder = sample.make_sample(tmp_path, 3, 4, 1, parts=("chest",), workers=1)["chest"]
     before = digests(folder)
     times = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    monkeypatch.setattr(sample, "_make_chest", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(sample, "_make", lambda *_: pytest.fail("made again"))
     sample.make_sample(tmp_path, 3, 4, 1, parts=("chest",), workers=1)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == times
     monkeypatch.undo()
@@ -189,7 +189,7 @@ def test_shares_of_a_whole_sample_are_those_of_the_challenge():
         assert 0.05 <= stored.mean() <= 0.10
         assert abs(positive[stored].mean() - positive.mean()) < 0.2
     # Other findings are as frequent with pneumonia as without.
-    other = np.array([case.other for case in cases])
+    other = np.array([case.other_findings for case in cases])
     assert abs(other[positive].mean() - other[~positive].mean()) < 0.02
     patients = {case.patient_number for case in cases}
     assert 230 <= len(patients) <= 270
