@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from common.base.errors import UserError
 from common.base.files import read_json
 from common.datasets.rsna import usable_id
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 IMAGES = "imagesTr"
 MASKS = "labelsTr"
@@ -45,8 +44,6 @@ def index_volumes(source: Path) -> tuple[pd.DataFrame, dict[int, str]]:
     Raises:
         UserError: The folder, its images or masks are not there, or dataset.json is broken.
     """
-    import pandas as pd
-
     source = Path(source)
     if not source.is_dir():
         raise UserError(f"{source}: there is no such folder; give --source the dataset's folder")

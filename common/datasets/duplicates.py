@@ -16,9 +16,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
@@ -28,9 +29,6 @@ from common.base.processes import each
 from common.imaging.dicom import PIXEL_TAGS, read_radiograph
 from common.imaging.dicom_file import bare_jpeg, check, named, parse, quiet
 from common.imaging.nifti_file import read_nifti, read_start
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _READ_POOL_FROM = 3000  # files, some two milliseconds each
 _DECODE_POOL_FROM = 500  # films, some ten milliseconds each
@@ -70,8 +68,6 @@ def find_duplicates(cases: pd.DataFrame, source: Path, workers: int = 0) -> pd.S
         (cases,) the first case, by sorted name, with the same pixels; "" for that case itself,
         for a film that no other equals, and for a file that cannot be read.
     """
-    import pandas as pd
-
     ordered = cases.sort_values("case")
     files = [source / path for path in ordered["path"]]
     stored = each(_stored, files, _READ_POOL_FROM, workers, desc="compare bytes", unit="file")
@@ -108,8 +104,6 @@ def find_duplicate_volumes(cases: pd.DataFrame, source: Path, workers: int = 0) 
         (cases,) ``duplicate_of``, as from `find_duplicates`, and ``size``: shape and spacing in
         words, "" for a file that cannot be read.
     """
-    import pandas as pd
-
     ordered = cases.sort_values("case")
     files = [source / path for path in ordered["path"]]
     bar = {"workers": workers, "unit": "volume"}

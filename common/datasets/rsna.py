@@ -25,14 +25,13 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from common.base.errors import UserError
 from common.base.processes import each
 from common.imaging.dicom import Header, read_header
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LABELS = "stage_2_train_labels.csv"
 CLASSES = "stage_2_detailed_class_info.csv"
@@ -391,7 +390,5 @@ def _wrong_box(box: Box, case: dict[str, Any], across: float, down: float) -> st
 
 
 def _frame(cases: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
-    import pandas as pd
-
     frame = pd.DataFrame(cases, columns=columns)
     return frame.sort_values("case", kind="stable", ignore_index=True)

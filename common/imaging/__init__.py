@@ -1,6 +1,24 @@
-"""One file to pixels or voxels, by the standard, and back: DICOM, NIfTI, grids, squares."""
+"""One image file to pixels or voxels, by the standard, and back.
 
-from common.imaging.dicom import read_radiograph
-from common.imaging.nifti import read_volume
+The public face: ``from common.imaging import read_radiograph, read_volume``. Each comes with its
+reader's packages at first use, so that pydicom and nibabel cost nothing where they are not needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from common.imaging.dicom import read_radiograph
+    from common.imaging.nifti import read_volume
 
 __all__ = ["read_radiograph", "read_volume"]
+
+_HOMES = {"read_radiograph": "common.imaging.dicom", "read_volume": "common.imaging.nifti"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

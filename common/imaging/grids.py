@@ -11,6 +11,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.ndimage import affine_transform
+from scipy.sparse import csr_array
 
 
 def resample(values: np.ndarray, shape: tuple[int, ...], order: int = 1) -> np.ndarray:
@@ -37,7 +39,7 @@ def resample(values: np.ndarray, shape: tuple[int, ...], order: int = 1) -> np.n
         None if old == new else _weights(old, new)
         for old, new in zip(values.shape, shape, strict=True)
     ]
-    return _weighed(values.astype(np.float32, copy=False), weights)
+    return _weighted_sums(values.astype(np.float32, copy=False), weights)
 
 
 def resample_labels(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -52,21 +54,20 @@ def resample_labels(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     Returns:
         ``shape`` uint8.
     """
-    last = int(mask.max())
-    lowest, *others = (n for n in range(last + 1) if (mask == n).any())
+    lowest, *labels = (n for n in range(int(mask.max()) + 1) if (mask == n).any())
     result = np.full(shape, lowest, np.uint8, order="F" if mask.flags.f_contiguous else "C")
-    if not others:
+    if not labels:
         return result
-    # The lowest label is as a rule the background: only the part that holds others is looked at.
+    # The lowest label is usually the background: only the part that holds other labels is read.
     old, new, weights = _part(mask != lowest, shape)
-    mask, labels = mask[old], result[new]
-    shares = [_weighed((mask == label).astype(np.float32), weights) for label in others]
-    best = 1 - sum(shares)
-    for label, share in zip(others, shares, strict=True):
+    mask, part = mask[old], result[new]
+    shares = [_weighted_sums((mask == label).astype(np.float32), weights) for label in labels]
+    best: np.ndarray = np.subtract(1, sum(shares))
+    for label, share in zip(labels, shares, strict=True):
         # Sums of weights in float32 that should be equal differ in their last bits.
         wins = share > best + 1e-5
         np.copyto(best, share, where=wins)
-        np.copyto(labels, label, where=wins)
+        np.copyto(part, label, where=wins)
     return result
 
 
@@ -94,13 +95,11 @@ def to_grid(
     Returns:
         ``grid_shape``: float32 for order 1, the dtype of ``values`` for order 0.
     """
-    from scipy.ndimage import affine_transform
-
     to_index = np.linalg.inv(affine) @ grid_affine
     matrix, offset = to_index[:3, :3], to_index[:3, 3]
     axis_aligned = np.allclose(matrix, np.diag(np.diag(matrix)), rtol=0, atol=1e-9)
     dtype = values.dtype if order == 0 else np.float32
-    result = affine_transform(
+    result: np.ndarray = affine_transform(
         values.astype(dtype, copy=False),
         np.diag(matrix) if axis_aligned else matrix,
         offset,
@@ -122,38 +121,38 @@ def to_grid(
 def _part(
     inside: np.ndarray, shape: tuple[int, ...]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...], list[np.ndarray | None]]:
-    """Where booleans are True, which new voxels that reaches, and the weights between the two."""
-    old, new, weights = [], [], []
+    """The slices that hold the True voxels, those of the new grid, and the weights between them."""
+    old: list[slice] = []
+    new: list[slice] = []
+    weights: list[np.ndarray | None] = []
     for axis, length in enumerate(shape):
-        others = tuple(other for other in range(inside.ndim) if other != axis)
+        across = tuple(k for k in range(inside.ndim) if k != axis)
         all_weights = _weights(inside.shape[axis], length)
-        old.append(_extent(inside.any(axis=others)))
-        new.append(_extent(all_weights[:, old[-1]].any(axis=1)))
+        old.append(_extent(np.any(inside, axis=across)))
+        new.append(_extent(np.any(all_weights[:, old[-1]], axis=1)))
         same = inside.shape[axis] == length
         weights.append(None if same else all_weights[new[-1], old[-1]])
     return tuple(old), tuple(new), weights
 
 
-def _weighed(values: np.ndarray, weights: Sequence[np.ndarray | None]) -> np.ndarray:
-    """Sums of float32 values along every axis, by weights (new, old), most of which are 0.
+def _weighted_sums(values: np.ndarray, weights: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Weighted sums of float32 values along every axis; ``weights`` are (new, old), mostly 0.
 
-    An axis without weights stays as it is. The result lies in memory as the values do.
+    An axis without weights stays as it is. The result keeps the memory order of the values.
     """
-    from scipy.sparse import csr_array
-
     order = np.argsort(np.abs(values.strides), kind="stable")[::-1]
     values = np.ascontiguousarray(values.transpose(order))
-    for axis, of_axis in enumerate(weights[place] for place in order):
-        if of_axis is None:
+    for axis, matrix in enumerate(weights[place] for place in order):
+        if matrix is None:
             continue
-        new, old = of_axis.shape
+        new, old = matrix.shape
         before, after = values.shape[:axis], values.shape[axis + 1 :]
         if after:
-            sparse = csr_array(of_axis)
-            lines = [sparse @ part for part in values.reshape(-1, old, math.prod(after))]
+            sparse = csr_array(matrix)
+            parts = [sparse @ part for part in values.reshape(-1, old, math.prod(after))]
+            lines = parts[0] if len(parts) == 1 else np.asarray(parts)
         else:
-            lines = values.reshape(-1, old) @ of_axis.T
-        lines = lines[0] if len(lines) == 1 else np.asarray(lines)
+            lines = values.reshape(-1, old) @ matrix.T
         values = lines.reshape(*before, new, *after)
     return values.transpose(np.argsort(order))
 
@@ -170,6 +169,8 @@ def _weights(old: int, new: int) -> np.ndarray:
         edges = np.arange(new + 1)[:, None] * (old / new)
         # How much of every old voxel lies below every new edge.
         below = np.clip(edges - np.arange(old), 0, 1)
-        return (np.diff(below, axis=0) * (new / old)).astype(np.float32)
-    at = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)[:, None]
-    return np.clip(1 - np.abs(at - np.arange(old)), 0, 1).astype(np.float32)
+        weights: np.ndarray = np.diff(below, axis=0) * (new / old)
+        return weights.astype(np.float32)
+    centres = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)[:, None]
+    weights = np.clip(1 - np.abs(centres - np.arange(old)), 0, 1)
+    return weights.astype(np.float32)

@@ -15,7 +15,7 @@ from PIL import Image
 
 
 def mirror_boxes(boxes: np.ndarray) -> np.ndarray:
-    """Boxes (..., 4) in fractions of the side, as they lie in the square mirrored left to right."""
+    """Boxes (..., 4) in fractions of the side, in the square mirrored left to right."""
     boxes = np.asarray(boxes, float)
     return np.stack([1 - boxes[..., 2], boxes[..., 1], 1 - boxes[..., 0], boxes[..., 3]], axis=-1)
 
@@ -24,13 +24,13 @@ def mirror_boxes(boxes: np.ndarray) -> np.ndarray:
 class Letterbox:
     """How an image lies in a square: scaled to fit, its proportions kept, centred on black.
 
-    Or, with ``stretch``, scaled along each axis to fill it.
+    With ``stretch``, scaled along each axis to fill the square.
 
     Attributes:
         rows: Height of the image in its own pixels.
         columns: Width of the image in its own pixels.
         image_size: Side of the square in pixels.
-        stretch: Whether its proportions are given up.
+        stretch: Whether the image fills the square, its proportions lost.
     """
 
     rows: int
@@ -40,12 +40,12 @@ class Letterbox:
 
     @property
     def height(self) -> int:
-        """Rows that the image has in the square."""
+        """Rows of the image in the square."""
         return self._scaled(self.rows)
 
     @property
     def width(self) -> int:
-        """Columns that the image has in the square."""
+        """Columns of the image in the square."""
         return self._scaled(self.columns)
 
     @property
@@ -65,7 +65,7 @@ class Letterbox:
             pixels: (rows, columns) uint8.
 
         Returns:
-            (image_size, image_size) uint8; the same values where the image is that size already.
+            (image_size, image_size) uint8; the same values if the image has that size already.
         """
         if pixels.shape != (self.height, self.width):
             # Pillow widens the bilinear kernel when it shrinks, so nothing aliases.
@@ -78,20 +78,24 @@ class Letterbox:
         return square
 
     def cut_out(self, square: np.ndarray) -> np.ndarray:
-        """The image's part (height, width) of a square (image_size, image_size)."""
+        """The part (height, width) of a square (image_size, image_size) that the image fills."""
         return square[self.pad_top :, self.pad_left :][: self.height, : self.width]
 
     def to_cut_out(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (..., 4) from the image's own pixels to those of `cut_out`."""
-        return np.asarray(boxes, float) * self._scale()
+        pixels: np.ndarray = np.asarray(boxes, float) * self._scale()
+        return pixels
 
     def to_fractions(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (..., 4) from the image's own pixels to fractions of the square's side."""
-        return (np.asarray(boxes, float) * self._scale() + self._offset()) / self.image_size
+        fractions: np.ndarray = (self.to_cut_out(boxes) + self._offset()) / self.image_size
+        return fractions
 
     def to_pixels(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (..., 4) from fractions of the square's side to the image's own pixels."""
-        return (np.asarray(boxes, float) * self.image_size - self._offset()) / self._scale()
+        in_square = np.asarray(boxes, float) * self.image_size
+        pixels: np.ndarray = (in_square - self._offset()) / self._scale()
+        return pixels
 
     def _scaled(self, length: int) -> int:
         if self.stretch:

@@ -30,9 +30,9 @@ __all__ = [
 ]  # fmt: skip
 
 GRID_TOLERANCE = 0.01
-"""Two grids are one if no corner voxel's centre is further off than this share of a voxel."""
+"""Two grids are equal if no corner voxel's centre is further off than this share of a voxel."""
 
-# What a header says of the grid; the rest of it (descriptions, file names) is not taken over.
+# The fields of a header that describe the grid; no other is copied (descriptions, file names).
 _GRID_FIELDS = (
     "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y",
     "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units",
@@ -46,13 +46,13 @@ class Volume:
     Attributes:
         path: The file.
         voxels: ``(x, y, z)`` float32, RAS+ as the module says, scaled by scl_slope and scl_inter;
-            their axes lie in memory in the order that the file has them in.
+            in memory the axes keep the order of the file.
         affine: ``(4, 4)``, canonical indices to mm.
         spacing_mm: Distance of voxels along x, y, z.
         original: The input's own grid.
         orientation: ``(3, 2)``, nibabel's orientation of the input's axes.
-        grid_header: What a NIfTI header says of the input's grid and nothing else, as its bytes:
-            for `write_mask`, also where the input is not at hand.
+        grid_header: A NIfTI header's bytes, with the input's grid and nothing else: for
+            `write_mask`, also where the input is not available.
     """
 
     path: Path
@@ -65,9 +65,9 @@ class Volume:
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether a file is called as NIfTI is; of a pair the header, of which there is one a volume.
+    """Whether a file is named as NIfTI is; of a pair the header, so that a volume counts once.
 
-    What a Mac writes beside the files of an archive, ``._la_003.nii.gz``, is none.
+    The hidden files that a Mac adds to an archive, ``._la_003.nii.gz``, are not NIfTI.
     """
     name = path.name.lower()
     return name.endswith(SUFFIXES) and not name.endswith(".img") and not name.startswith("._")
@@ -90,10 +90,10 @@ def read_volume(path: Path) -> Volume:
     values, grid, header = read_nifti(path)
     orientation = orientations.io_orientation(grid.affine)
     voxels = orientations.apply_orientation(values, orientation).astype(np.float32, "K")
-    wrong = int(voxels.size - np.isfinite(voxels).sum()) if values.dtype.kind == "f" else 0
-    if wrong:
+    bad = int(voxels.size - np.isfinite(voxels).sum()) if values.dtype.kind == "f" else 0
+    if bad:
         raise UnusableError(
-            f"{path}: {wrong} of {voxels.size} voxels are NaN or infinite; set them to a number "
+            f"{path}: {bad} of {voxels.size} voxels are NaN or infinite; set them to a number "
             "or leave the file out",
             "NaN or infinite",
         )
@@ -126,7 +126,7 @@ def read_mask(path: Path, like: Volume, labels: Mapping[int, str] | None = None)
     """
     path = Path(path)
     values, grid, _ = read_nifti(path)
-    if grid.shape == like.original.shape and _apart(grid.affine, like.original) <= GRID_TOLERANCE:
+    if grid.shape == like.original.shape and _offset(grid.affine, like.original) <= GRID_TOLERANCE:
         orientation = like.orientation
     else:
         orientation = orientations.io_orientation(grid.affine)
@@ -135,21 +135,23 @@ def read_mask(path: Path, like: Volume, labels: Mapping[int, str] | None = None)
     _check_same_grid(path, Grid(values.shape, affine), like)
     known = np.isin(np.arange(256), range(256) if labels is None else list(labels))
     if values.dtype == np.uint8 and (known[: int(values.max()) + 1].all() or known[values].all()):
-        return values.copy("K")
+        mask: np.ndarray = values.copy("K")
+        return mask
     # A mask saved with scl_slope has 255 x 0.003921569 for 1.
-    found = np.unique(values).astype(float)
-    whole = np.where(np.abs(found - np.rint(found)) < 1e-4, np.rint(found), found)
-    wrong = found[~np.isin(whole, list(labels if labels is not None else range(256)))]
-    if wrong.size:
-        named = ", ".join(f"{value:g}" for value in wrong[:5])
-        more = f" and {wrong.size - 5} more" if wrong.size > 5 else ""
+    present = np.unique(values).astype(float)
+    whole = np.where(np.abs(present - np.rint(present)) < 1e-4, np.rint(present), present)
+    unknown = present[~np.isin(whole, list(labels if labels is not None else range(256)))]
+    if unknown.size:
+        names = ", ".join(f"{value:g}" for value in unknown[:5])
+        more = f" and {unknown.size - 5} more" if unknown.size > 5 else ""
         allowed = ", ".join(str(label) for label in sorted(labels)) if labels else "0 to 255"
         raise UnusableError(
-            f"{path}: holds the values {named}{more}, its labels are {allowed}; correct the mask "
+            f"{path}: holds the values {names}{more}, its labels are {allowed}; correct the mask "
             "or the dataset's labels",
             "mask values",
         )
-    return np.rint(values).astype(np.uint8)
+    rounded: np.ndarray = np.rint(values)
+    return rounded.astype(np.uint8)
 
 
 # ---- Between grids
@@ -160,12 +162,12 @@ def resample_volume(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bring a volume to a working spacing.
 
-    The extent is kept to its edges, so the new spacing is the whole number of voxels nearest to
-    the one that was asked for; the returned affine has it exactly.
+    The extent is kept to its edges in a whole number of voxels, so the new spacing is only near
+    ``spacing_mm``; the returned affine has it exactly.
 
     Args:
         volume: The volume.
-        spacing_mm: The spacing asked for along x, y, z.
+        spacing_mm: The wanted spacing along x, y, z.
         order: As in `resample`.
 
     Returns:
@@ -205,14 +207,16 @@ def write_mask(path: Path, mask_canonical: np.ndarray, grid_header: bytes) -> No
         grid_header: `Volume.grid_header` of the volume.
 
     Raises:
-        UserError: The suffix is another one.
+        UserError: The suffix is neither of the two.
         ValueError: The mask has another shape than the volume.
     """
     path = Path(path)
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         raise UserError(f"{path}: a mask is written as .nii or .nii.gz; name it so")
-    two = len(grid_header) == nib.Nifti2Header.template_dtype.itemsize
-    header = (nib.Nifti2Header if two else nib.Nifti1Header)(grid_header)
+    is_nifti2 = len(grid_header) == nib.Nifti2Header.template_dtype.itemsize
+    header_class: type[nib.Nifti1Header] = nib.Nifti2Header if is_nifti2 else nib.Nifti1Header
+    image_class: type[nib.Nifti1Image] = nib.Nifti2Image if is_nifti2 else nib.Nifti1Image
+    header = header_class(grid_header)
     orientation = orientations.io_orientation(header.get_best_affine())
     back = _inverse(orientation)
     mask = orientations.apply_orientation(np.asarray(mask_canonical).astype(np.uint8), back)
@@ -222,21 +226,21 @@ def write_mask(path: Path, mask_canonical: np.ndarray, grid_header: bytes) -> No
             f"file. Received: {mask.shape}"
         )
     # Without the affine nibabel takes the codes and the two forms from the header as they are.
-    image = (nib.Nifti2Image if two else nib.Nifti1Image)(np.ascontiguousarray(mask), None, header)
-    content = image.to_bytes()
+    content = image_class(np.ascontiguousarray(mask), None, header).to_bytes()
     if path.name.lower().endswith(".gz"):
         content = gzip.compress(content, mtime=0)
     write_bytes(path, content)
 
 
 def _grid_header(header: nib.Nifti1Header, shape: tuple[int, int, int]) -> bytes:
-    clean = (nib.Nifti2Header if isinstance(header, nib.Nifti2Header) else nib.Nifti1Header)()
+    is_nifti2 = isinstance(header, nib.Nifti2Header)
+    clean: nib.Nifti1Header = nib.Nifti2Header() if is_nifti2 else nib.Nifti1Header()
     clean.set_data_dtype(np.uint8)
     clean.set_data_shape(shape)
     for name in _GRID_FIELDS:
         clean[name] = header[name]
     clean["pixdim"][:4] = header["pixdim"][:4]
-    return clean.binaryblock
+    return bytes(clean.binaryblock)
 
 
 # ---- Geometry
@@ -245,36 +249,36 @@ def _grid_header(header: nib.Nifti1Header, shape: tuple[int, int, int]) -> bytes
 def _check_same_grid(path: Path, grid: Grid, like: Volume) -> None:
     if tuple(grid.shape) == like.voxels.shape:
         image = Grid(like.voxels.shape, like.affine)
-        if _apart(grid.affine, image) <= GRID_TOLERANCE:
+        if _offset(grid.affine, image) <= GRID_TOLERANCE:
             return
-        apart = _difference(grid.affine, like.affine)
+        difference = _difference(grid.affine, like.affine)
     else:
-        apart = f"shape {tuple(grid.shape)}, not {like.voxels.shape}"
+        difference = f"shape {tuple(grid.shape)}, not {like.voxels.shape}"
     raise UnusableError(
-        f"{path}: does not lie on the grid of {like.path}: {apart}", "mask on another grid"
+        f"{path}: does not lie on the grid of {like.path}: {difference}", "mask on another grid"
     )
 
 
-def _difference(affine: np.ndarray, other: np.ndarray) -> str:
-    """In words, how one affine differs from another."""
-    mine, its = np.array(_spacing_mm(affine)), np.array(_spacing_mm(other))
-    if not np.allclose(mine, its, rtol=1e-3):
-        return f"spacing {np.round(mine, 4)} mm, not {np.round(its, 4)} mm"
-    if not np.allclose(affine[:3, :3] / mine, other[:3, :3] / its, atol=1e-3):
+def _difference(affine: np.ndarray, reference: np.ndarray) -> str:
+    """In words, how an affine differs from the reference."""
+    spacing, expected = np.array(_spacing_mm(affine)), np.array(_spacing_mm(reference))
+    if not np.allclose(spacing, expected, rtol=1e-3):
+        return f"spacing {np.round(spacing, 4)} mm, not {np.round(expected, 4)} mm"
+    if not np.allclose(affine[:3, :3] / spacing, reference[:3, :3] / expected, atol=1e-3):
         return "its axes have another direction"
-    mine, its = affine[:3, 3], other[:3, 3]
-    return f"origin {np.round(mine, 3)} mm, not {np.round(its, 3)} mm"
+    return f"origin {np.round(affine[:3, 3], 3)} mm, not {np.round(reference[:3, 3], 3)} mm"
 
 
-def _apart(affine: np.ndarray, grid: Grid) -> float:
-    """How far corner voxels lie apart, at most, as a share of the smallest spacing."""
+def _offset(affine: np.ndarray, grid: Grid) -> float:
+    """The largest distance of two corner voxels, as a share of the smallest spacing."""
     corners = np.array(np.meshgrid(*[(0, length - 1) for length in grid.shape], [1])).reshape(4, -1)
-    apart = ((affine - grid.affine) @ corners)[:3]
-    return float(np.sqrt((apart**2).sum(axis=0)).max() / min(_spacing_mm(grid.affine)))
+    offsets_mm = ((affine - grid.affine) @ corners)[:3]
+    return float(np.sqrt((offsets_mm**2).sum(axis=0)).max() / min(_spacing_mm(grid.affine)))
 
 
 def _spacing_mm(affine: np.ndarray) -> tuple[float, float, float]:
-    return tuple(float(length) for length in np.sqrt((affine[:3, :3] ** 2).sum(axis=0)))
+    x, y, z = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    return float(x), float(y), float(z)
 
 
 def _shape_at(volume: Volume, spacing_mm: tuple[float, float, float]) -> tuple[int, ...]:
@@ -293,7 +297,7 @@ def _affine_at(volume: Volume, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _inverse(orientation: np.ndarray) -> np.ndarray:
-    """The orientation that undoes one: axis k of the input is axis ``orientation[k, 0]``."""
+    """The inverse orientation: axis k of the input is axis ``orientation[k, 0]``."""
     back = np.empty_like(orientation)
     for k, (axis, flip) in enumerate(orientation):
         back[int(axis)] = k, flip

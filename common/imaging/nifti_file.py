@@ -1,6 +1,6 @@
 """One NIfTI file to values that can be trusted: what it declares is what it holds.
 
-A file may be cut, altered, or made to harm. Its declared sizes are held against its bytes before
+A file may be cut, altered, or made to harm. Its declared sizes are compared with its bytes before
 memory is taken, and every failure of nibabel becomes a `UserError` that names the file.
 """
 
@@ -11,21 +11,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import nibabel as nib
 import numpy as np
 from isal import isal_zlib
 from nibabel import imageglobals
+from nibabel.arrayproxy import ArrayProxy
 
 from common.base.errors import UserError
 
 MAX_VOXELS = 1 << 28
-"""512 x 512 x 1024, a GiB of float32: a header that declares more is refused."""
+"""512 x 512 x 1024, one GiB of float32: a header that declares more is refused."""
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
+"""Endings of NIfTI file names; a file that ends in none of these is refused."""
 
-# Deflate can't say more than 1032 bytes in one.
+# Deflate packs at most 1032 bytes into one (zlib's technical details).
 _MAX_INFLATION = 1032
+# Millimetres per unit of length of a header; an unknown unit is taken for millimetres.
 _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 
 
@@ -51,14 +55,14 @@ def read_nifti(path: Path) -> tuple[np.ndarray, Grid, nib.Nifti1Header]:
             hold; it has no three axes, or colours; its affine is degenerate.
     """
     with _named(path):
-        image, grid = _opened(path)
+        image, grid = _open(path)
         if path.name.lower().endswith(".gz"):
-            image = type(image).from_bytes(_inflate(path, image))
+            image = type(cast(nib.Nifti1Image, image)).from_bytes(_inflate(path, image))
         return np.asanyarray(image.dataobj).reshape(grid.shape), grid, image.header
 
 
 def read_start(path: Path) -> tuple[Grid, np.ndarray]:
-    """Read what a file begins with, without the time that the whole of it takes.
+    """Read the beginning of a file, which takes less time than the whole of it.
 
     Args:
         path: As for `read_nifti`.
@@ -70,11 +74,11 @@ def read_start(path: Path) -> tuple[Grid, np.ndarray]:
         UserError: As for `read_nifti`, as far as the file's beginning shows it.
     """
     with _named(path):
-        image, grid = _opened(path)
+        image, grid = _open(path)
         return grid, np.asanyarray(image.dataobj[:, :, 0]).reshape(grid.shape[:2])
 
 
-def _opened(path: Path) -> tuple[nib.Nifti1Pair, Grid]:
+def _open(path: Path) -> tuple[nib.Nifti1Pair, Grid]:
     if not path.name.lower().endswith(SUFFIXES):
         raise UserError(f"{path}: not a NIfTI file; expected {', '.join(SUFFIXES)}")
     if not path.is_file():
@@ -90,7 +94,7 @@ def _opened(path: Path) -> tuple[nib.Nifti1Pair, Grid]:
 
 
 def _check(path: Path, image: nib.Nifti1Pair) -> tuple[int, int, int]:
-    """Hold what a header declares against the file, before memory is taken; the 3-D shape."""
+    """Compare what a header declares with the file, before memory is taken; the 3-D shape."""
     shape, dtype = image.shape, image.get_data_dtype()
     if dtype.fields is not None or dtype.kind not in "iuf":
         raise UserError(f"{path}: its voxels are colours or complex numbers; convert it to grey")
@@ -105,22 +109,28 @@ def _check(path: Path, image: nib.Nifti1Pair) -> tuple[int, int, int]:
     if not 0 < count <= MAX_VOXELS:
         raise UserError(f"{path}: declares the shape {shape}, 1 to {MAX_VOXELS} voxels are read")
     compressed = path.name.lower().endswith(".gz")
-    held = Path(image.file_map["image"].filename).stat().st_size
-    needed = int(image.dataobj.offset) + count * dtype.itemsize
-    if needed > held * (_MAX_INFLATION if compressed else 1):
+    size = Path(str(image.file_map["image"].filename)).stat().st_size
+    needed = _declared_bytes(image)
+    if needed > size * (_MAX_INFLATION if compressed else 1):
         raise UserError(f"{path}: cut short, it declares {needed} bytes; fetch it again")
-    return shape[:3]
+    return shape[0], shape[1], shape[2]
+
+
+def _declared_bytes(image: nib.Nifti1Pair) -> int:
+    """What a header declares: the bytes of the content up to the end of its voxels."""
+    voxels = cast(ArrayProxy, image.dataobj)
+    size = math.prod(image.shape) * int(image.get_data_dtype().itemsize)
+    return int(voxels.offset) + size
 
 
 def _inflate(path: Path, image: nib.Nifti1Pair) -> bytes:
-    """The whole of a gzip file, so that its checksum is looked at; in one go, which is faster."""
-    expected = int(image.dataobj.offset) + math.prod(image.shape) * image.get_data_dtype().itemsize
-    most = expected + (1 << 24)  # behind the voxels there is next to nothing
+    """The whole of a gzip file, so that its checksum is verified; in one go, which is faster."""
+    limit = _declared_bytes(image) + (1 << 24)  # little or nothing follows the voxels
     content, rest = b"", path.read_bytes()
     while rest:
         member = isal_zlib.decompressobj(wbits=31)
-        content += member.decompress(rest, most - len(content))
-        if len(content) >= most:
+        content += member.decompress(rest, limit - len(content))
+        if len(content) >= limit:
             raise UserError(f"{path}: holds more than its header declares; fetch it again")
         if not member.eof:
             raise EOFError
@@ -142,7 +152,7 @@ def _check_affine(path: Path, affine: np.ndarray) -> None:
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
     """Turn any failure of a library into one that names the file."""
-    # nibabel logs what it mends in a header; its own suppressor leaves Python's last resort.
+    # nibabel logs what it corrects in a header; its own suppressor leaves Python's last resort.
     before, imageglobals.logger.disabled = imageglobals.logger.disabled, True
     try:
         yield
@@ -152,7 +162,7 @@ def _named(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: may not be read; change its permissions") from None
     except FileNotFoundError:
         raise UserError(f"{path}: its .img or .hdr is not beside it; fetch both") from None
-    except (EOFError, OSError, isal_zlib.error):
+    except (EOFError, OSError, isal_zlib.error):  # type: ignore[misc]  # a class, whatever its stub says
         raise UserError(f"{path}: cut short or damaged; fetch it again") from None
     except Exception as error:
         kind = type(error).__name__
