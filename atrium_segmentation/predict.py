@@ -28,7 +28,7 @@ def main() -> None:
 
     from atrium_segmentation.model_card import ABOUT
     from atrium_segmentation.networks import TITLES, further_runs
-    from common.base.files import only_one
+    from common.base.files import lock_folder
     from common.imaging.nifti import SUFFIXES, is_nifti
     from common.prediction import inputs
     from common.prediction.predictions import begin
@@ -41,7 +41,7 @@ def main() -> None:
     network = _network(members, settings)
     folder = settings.output or run.folder / "predictions"
     volumes = inputs.find_inputs(settings.inputs, "NIfTI", is_nifti, SUFFIXES, folder)
-    with only_one(folder):
+    with lock_folder(folder):
         others = [model_hashes(member.folder) for member in members[1:]]
         predictions = begin(folder, volumes, run, settings, network=network, ensemble=others)
         if predictions is None:

@@ -42,7 +42,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
     Returns:
         The prepared folder.
     """
-    from common.base.files import only_one
+    from common.base.files import lock_folder
     from common.datasets.decathlon import index_volumes
     from common.records import preparing
     from common.records.findings import DatasetCheck
@@ -52,7 +52,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
     source = preparing.find_source(PROJECT, settings)
     folder = settings.prepared or PROJECT.prepared(source.synthetic)
     all_test = all_test or settings.check
-    with only_one(folder):
+    with lock_folder(folder):
         begun = preparing.begin(folder, source, settings, all_test, format=FORMAT)
         if begun is None:
             return folder

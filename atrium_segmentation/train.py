@@ -34,7 +34,7 @@ def main() -> None:
     from atrium_segmentation.networks import build
     from atrium_segmentation.training_pictures import seen
     from common.base.backend import start_tensorflow
-    from common.base.files import only_one
+    from common.base.files import lock_folder
     from common.datasets.splits import training_splits
     from common.records.preparing import print_written
     from common.training import fitting, runs
@@ -43,7 +43,7 @@ def main() -> None:
     prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
     run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow()
-    with only_one(run):
+    with lock_folder(run):
         if not runs.begin_run(run, settings, prepared):
             print(f"\n{run}: this run has ended already, nothing to do")
             return
@@ -137,7 +137,7 @@ def _fit_mean_shapes(run: Path, prepared: Any, splits: Sequence[str]) -> list[fl
     import numpy as np
 
     from atrium_segmentation import slices
-    from common.base.files import whole_file
+    from common.base.files import atomic_write
     from common.imaging.grids import resample
     from common.scores.volumes import dice
 
@@ -149,7 +149,7 @@ def _fit_mean_shapes(run: Path, prepared: Any, splits: Sequence[str]) -> list[fl
         cuts = np.linspace(0.1, 0.9, 17)
         scores = [np.mean([dice(one >= 0.5, means[-1] >= cut) for one in shares]) for cut in cuts]
         thresholds.append(float(cuts[int(np.argmax(scores))]))
-    with whole_file(run / "mean_shape.npz") as beside:
+    with atomic_write(run / "mean_shape.npz") as beside:
         np.savez_compressed(beside, means=means)
     return thresholds
 

@@ -113,10 +113,10 @@ def prepared(options: Options, project: str, *settings: str) -> Path:
     import subprocess
     import sys
 
-    from common.base.files import ROOT, key_of
+    from common.base.files import ROOT, content_key
 
     source = sample(options)["atrium" if project.startswith("atrium") else "chest"]
-    folder = options.work / f"{project}-{key_of(settings)[:8]}"
+    folder = options.work / f"{project}-{content_key(settings)[:8]}"
     command = [sys.executable, "-m", f"{project}.prepare_data", "--preset", "cpu"]
     places = ["--source", str(source), "--prepared", str(folder)]
     subprocess.run([*command, *places, *settings], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import Row
-from common.base.files import read_json, versions, whole_file, write_json
+from common.base.files import atomic_write, read_json, versions, write_json
 
 _COLUMNS = ("stage", "ours", "other", "unit", "ratio", "target", "reached", "against")
 
@@ -112,7 +112,7 @@ def _draw(path: Path, rows: Sequence[Row], content: dict[str, Any]) -> None:
                 ha="right" if place in (1, 2, 4) else "left",
                 color=colours[rows[number - 1].reached] if number and place == 6 else "black",
             )
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         figure.savefig(beside, dpi=120, facecolor="white")
     plt.close(figure)
 

@@ -32,7 +32,7 @@ from atrium_segmentation.config import PROJECT
 from benchmarks import table
 from benchmarks.measuring import Row, find_torch_python
 from common.base.errors import UserError, run_script
-from common.base.files import ROOT, key_of, write_json
+from common.base.files import ROOT, content_key, write_json
 from common.scores.intervals import ci95_of_mean
 
 
@@ -63,7 +63,7 @@ def main() -> None:
     slices, minutes = given.work / "volumes.npz", sorted(given.minutes)
     cases = _export(given.work / "prepared", slices, given.split)
     settings = dataclasses.asdict(PROJECT.presets["cpu"].train)
-    key = key_of({"machine": table.machine(), "settings": settings})
+    key = content_key({"machine": table.machine(), "settings": settings})
     of_what = {"minutes": minutes, "split": given.split, "cases": cases, "key": key}
     dices: dict[str, Any] = {**of_what, **reached_before(given.output, of_what)}
 

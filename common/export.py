@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.base.errors import UserError, run_script
-from common.base.files import whole_file
+from common.base.files import atomic_write
 
 if TYPE_CHECKING:
     import keras
@@ -137,7 +137,7 @@ def export(model: keras.Model, path: Path, name: str, images: np.ndarray | None 
         finally:
             shutil.rmtree(beside, ignore_errors=True)
         return apart
-    with whole_file(path) as beside, _sound_optimizers(name):
+    with atomic_write(path) as beside, _sound_optimizers(name):
         model.export(str(beside), format=name, verbose=False, **_options(name))
         return checked(beside)
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from common.base.errors import UserError, run_script
-from common.base.files import ROOT, read_json, whole_file
+from common.base.files import ROOT, atomic_write, read_json
 from common.reporting.examples import BEST, examples_of
 
 DEMO = ROOT / "runs" / "SYNTHETIC-demo"
@@ -59,7 +59,7 @@ def _shrink(source: Path, name: str, width: int = 640) -> None:
     with Image.open(source) as picture:
         small = picture.convert("RGB")
         small.thumbnail((width, width), Image.Resampling.LANCZOS)
-        with whole_file(PICTURES / name) as beside:
+        with atomic_write(PICTURES / name) as beside:
             small.quantize(256).save(beside, optimize=True)
 
 

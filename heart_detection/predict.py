@@ -27,7 +27,7 @@ def main() -> None:
     settings = parse(PROJECT, "predict", __doc__)
     show("Predict the box of the heart on chest films", settings)
 
-    from common.base.files import only_one
+    from common.base.files import lock_folder
     from common.imaging.dicom_file import SUFFIXES, is_dicom
     from common.prediction import inputs
     from common.prediction.predictions import begin
@@ -38,7 +38,7 @@ def main() -> None:
     run = runs.open_run(PROJECT, settings)
     folder = settings.output or run.folder / "predictions"
     films = inputs.find_inputs(settings.inputs, "DICOM", is_dicom, SUFFIXES, folder)
-    with only_one(folder):
+    with lock_folder(folder):
         predictions = begin(folder, films, run, settings)
         if predictions is None:
             return

@@ -27,7 +27,7 @@ def main() -> None:
     settings = parse(PROJECT, "predict", __doc__)
     show("Predict pneumonia on chest films", settings)
 
-    from common.base.files import only_one
+    from common.base.files import lock_folder
     from common.imaging.dicom_file import SUFFIXES, is_dicom
     from common.prediction import inputs
     from common.prediction.predictions import begin
@@ -40,7 +40,7 @@ def main() -> None:
     folder = settings.output or run.folder / "predictions"
     films = inputs.find_inputs(settings.inputs, "DICOM", is_dicom, SUFFIXES, folder)
     decision = inference.decision(run, settings)
-    with only_one(folder):
+    with lock_folder(folder):
         predictions = begin(folder, films, run, settings, decision=vars(decision))
         if predictions is None:
             return

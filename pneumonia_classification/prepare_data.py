@@ -38,7 +38,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
     Returns:
         The prepared folder.
     """
-    from common.base.files import only_one
+    from common.base.files import lock_folder
     from common.datasets.rsna import index_pneumonia
     from common.records import preparing
     from common.records.findings import DatasetCheck, sizes_of
@@ -48,7 +48,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
     source = preparing.find_source(PROJECT, settings)
     folder = settings.prepared or PROJECT.prepared(source.synthetic)
     all_test = all_test or settings.check
-    with only_one(folder):
+    with lock_folder(folder):
         begun = preparing.begin(folder, source, settings, all_test, duplicates="dealt together")
         if begun is None:
             return folder

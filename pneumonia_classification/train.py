@@ -26,7 +26,7 @@ def main() -> None:
     show("Train a ResNet50 to classify pneumonia", settings)
 
     from common.base.backend import start_tensorflow
-    from common.base.files import only_one, write_csv
+    from common.base.files import lock_folder, write_csv
     from common.datasets.splits import copies_of, training_splits
     from common.records.preparing import print_written
     from common.training import fitting, runs
@@ -39,7 +39,7 @@ def main() -> None:
 
     from common.models.resnet50 import HEAD_LAYERS
 
-    with only_one(run):
+    with lock_folder(run):
         if not runs.begin_run(run, settings, prepared):
             print(f"\n{run}: this run has ended already, nothing to do")
             return

@@ -21,7 +21,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from common.base.files import whole_file, write_csv
+from common.base.files import atomic_write, write_csv
 from synthetic_sample.chest import FILM_SIZE, Film, render
 from synthetic_sample.findings import draw_findings
 from synthetic_sample.patient import Patient, draw_patient, draw_pose
@@ -136,7 +136,7 @@ def write_case(case: ChestCase, folder: Path) -> dict[str, Any]:
     """Draw one case, write its DICOM file, and give what the tables need."""
     patient, film = draw_case(case)
     dataset = to_dicom(case, patient, film)
-    with whole_file(folder / IMAGES / case.file_name) as temporary:
+    with atomic_write(folder / IMAGES / case.file_name) as temporary:
         dataset.save_as(temporary, enforce_file_format=True)
     return {"opacities": opacity_boxes(film), "heart": heart_box(film)}
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from common.base.errors import UserError, run_script
 from common.base.files import (
     ROOT,
-    key_of,
-    only_one,
+    content_key,
+    lock_folder,
     read_json,
-    remove_parts,
+    remove_partial_files,
     write_json,
 )
 from common.base.processes import each
@@ -65,15 +65,15 @@ def make_sample(
             raise UserError(f"the sample needs at least 1 case of {part}. Received: {count}")
         folders[part] = Path(folder) / name
         marker = {"synthetic": True, "part": part, "version": VERSION, "seed": seed, "count": count}
-        key = key_of(marker)
+        key = content_key(marker)
         if _complete(folders[part], key):
             continue
         # The lock lies in the folder above: its time would be among those of the dataset's files.
-        with only_one(Path(folder)):
+        with lock_folder(Path(folder)):
             if _complete(folders[part], key):
                 continue
             (folders[part] / MARKER).unlink(missing_ok=True)
-            remove_parts(Path(folder))
+            remove_partial_files(Path(folder))
             _make(part, folders[part], seed, count, workers)
             write_json(folders[part] / MARKER, {**marker, "key": key})
     return folders

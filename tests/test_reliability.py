@@ -13,7 +13,7 @@ from functools import partial
 
 import pytest
 
-from common.base.files import only_one
+from common.base.files import lock_folder
 from tests.helpers.scripts import PROJECTS, ROOT, TINY_DATA, everything, run
 from tests.tools import kills
 
@@ -74,7 +74,7 @@ def unbroken(whole, tmp_path_factory):
 def test_the_second_run_on_a_folder_is_refused_and_names_the_first(whole, tmp_path, script):
     once = whole(HEART)
     folder = there(script, once, tmp_path / "out")
-    with only_one(folder):
+    with lock_folder(folder):
         before = everything(folder)
         line = refusal(start(script, *command(script, once, tmp_path / "out")))
         assert f"{folder}: process {os.getpid()} on " in line and "is writing here" in line

@@ -30,7 +30,7 @@ _REPORTED_PACKAGES = ("tensorflow", "keras", "numpy", "pydicom", "nibabel", "sci
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a place to write to, and rename it to ``path`` when the block ends well.
 
     The temporary name keeps the suffix, since many writers choose the format by it.
@@ -75,23 +75,23 @@ def sync_folder(folder: Path) -> None:
         os.close(opened)
 
 
-def remove_parts(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove what killed writers left beside; a subfolder with a lock is another script's."""
     for entry in list(Path(folder).iterdir()):
         if _PART.fullmatch(entry.name):
             entry.unlink(missing_ok=True)
         elif entry.is_dir() and not entry.is_symlink() and not (entry / ".lock").exists():
-            remove_parts(entry)
+            remove_partial_files(entry)
 
 
-def entries(folder: Path) -> list[str]:
+def visible_names(folder: Path) -> list[str]:
     """The names in a folder that somebody put there: none that is hidden, as our own lock is."""
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file of bytes."""
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_bytes(content)
 
 
@@ -117,14 +117,14 @@ def read_json(path: Path) -> Any:
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write a whole CSV file with a header line; a missing value is an empty cell."""
-    with whole_file(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Hold a folder, so that two scripts never write into it at once.
 
     The lock is the operating system's: it ends with the process, also when that is killed.
@@ -163,8 +163,8 @@ def only_one(folder: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def is_held(folder: Path) -> bool:
-    """Whether a process holds a folder (`only_one`)."""
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds a folder (`lock_folder`)."""
     try:
         lock = os.open(Path(folder) / ".lock", os.O_RDWR)
     except OSError:
@@ -194,7 +194,7 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def key_of(content: Any) -> str:
+def content_key(content: Any) -> str:
     """A short key of any JSON-like content: the same content, the same key."""
     return hashlib.sha256(json.dumps(_plain(content), sort_keys=True).encode()).hexdigest()[:16]
 

@@ -19,11 +19,11 @@ from typing import Any
 
 from common.base.errors import UserError
 from common.base.files import (
-    entries,
-    key_of,
+    content_key,
     read_json,
-    remove_parts,
+    remove_partial_files,
     versions,
+    visible_names,
     write_csv,
     write_json,
     write_text,
@@ -190,12 +190,12 @@ def begin(
     """
     chosen = {n: v for n, v in dataclasses.asdict(settings).items() if n not in _DECIDES_NOTHING}
     decides = {"models": model_hashes(run.folder), "settings": chosen, **more}
-    key = key_of({"decides": decides, "files": [_identity(one) for one in inputs]})
+    key = content_key({"decides": decides, "files": [_identity(one) for one in inputs]})
     finished, unfinished = folder / _FINISHED, folder / _UNFINISHED
     kept = _lines(unfinished)
     there = read_json(finished) if finished.exists() else kept[0] if kept else None
     same = there is not None and there.get("key") == key
-    if there is None and (others := entries(folder)):
+    if there is None and (others := visible_names(folder)):
         raise UserError(f"{folder}: holds {others[0]} and no predictions; choose another --output")
     if same and finished.exists():
         print(f"\n{folder}: these {len(inputs)} files are predicted already, nothing to do")
@@ -207,7 +207,7 @@ def begin(
             f"{folder}: holds predictions of other files, of another run or with other settings; "
             "choose another --output, or replace them with --overwrite"
         )
-    remove_parts(folder)
+    remove_partial_files(folder)
     if not same:
         kept = [{"key": key}]
     # Whole again: a kill may have torn its last line. And first, so that the folder is known for

@@ -26,13 +26,13 @@ from tqdm import tqdm
 from common.base.backend import start_tensorflow
 from common.base.errors import UserError
 from common.base.files import (
-    entries,
-    key_of,
+    atomic_write,
+    content_key,
     read_json,
-    remove_parts,
+    remove_partial_files,
     sha256,
     versions,
-    whole_file,
+    visible_names,
     write_json,
 )
 from common.base.processes import pool
@@ -58,7 +58,7 @@ def source_key(source: Path, settings: Mapping[str, Any]) -> str:
         if path.is_file()
         for status in [path.stat()]
     )
-    return key_of({"settings": settings, "files": files})
+    return content_key({"settings": settings, "files": files})
 
 
 def begin(folder: Path, key: str, overwrite: bool) -> bool:
@@ -97,7 +97,7 @@ def begin(folder: Path, key: str, overwrite: bool) -> bool:
     elif not same:
         for made in (*folder.glob("records/*"), *folder.glob("augmented/*")):
             made.unlink()
-    remove_parts(folder)
+    remove_partial_files(folder)
     write_json(unfinished, {"key": key})
     # Last, so that the folder can be told from a foreign one wherever this is broken off.
     manifest.unlink(missing_ok=True)
@@ -107,7 +107,7 @@ def begin(folder: Path, key: str, overwrite: bool) -> bool:
 def refuse_foreign(folder: Path) -> None:
     """Refuse, with a `UserError`, a folder that holds what prepare_data.py did not write."""
     made = any((folder / name).exists() for name in ("manifest.json", _UNFINISHED))
-    if not made and set(entries(folder)) - {FINDINGS}:
+    if not made and set(visible_names(folder)) - {FINDINGS}:
         raise UserError(
             f"{folder}: is not empty and was not made by prepare_data.py; choose another --prepared"
         )
@@ -160,11 +160,11 @@ def finish(folder: Path, manifest: Mapping[str, Any]) -> None:
     tables = [{"file": path.name, **_measured(path)} for path in files]
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     content = {**manifest, "tables": tables, "versions": versions(), "created": created}
-    write_json(folder / "manifest.json", {**content, "seal": key_of(content)})
+    write_json(folder / "manifest.json", {**content, "seal": content_key(content)})
     (folder / _UNFINISHED).unlink(missing_ok=True)
     for note in folder.glob("records/*.json"):
         note.unlink()
-    remove_parts(folder)
+    remove_partial_files(folder)
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,7 @@ def _is_whole(manifest: Any) -> bool:
     if not isinstance(manifest, dict) or not {"project", "shards", "key"} <= set(manifest):
         return False
     content = {name: value for name, value in manifest.items() if name != "seal"}
-    return "seal" not in manifest or manifest["seal"] == key_of(content)
+    return "seal" not in manifest or manifest["seal"] == content_key(content)
 
 
 def _key_in(path: Path) -> str:
@@ -350,7 +350,7 @@ def _write_shard(path: Path, members: list[Case], decoded: Iterator[Outcome]) ->
     import tensorflow as tf
 
     left_out, remarks, count = {}, {}, 0
-    with whole_file(path) as beside, tf.io.TFRecordWriter(str(beside)) as writer:
+    with atomic_write(path) as beside, tf.io.TFRecordWriter(str(beside)) as writer:
         for case, outcome in zip(members, decoded, strict=True):
             # A copy that could not be made takes nothing from its case.
             if outcome.left_out and not case.get("copy"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.base.files import whole_file
+from common.base.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +63,7 @@ def save(figure: Figure, path: Path, synthetic: bool) -> Path:
     """Write a figure as a PNG, marked where the data was made up; gives the path back."""
     if synthetic:
         _mark(figure)
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         figure.savefig(beside, dpi=120)
     return path
 

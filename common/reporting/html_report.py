@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.base.errors import UserError
-from common.base.files import only_one, read_json, remove_parts, sha256, write_text
+from common.base.files import lock_folder, read_json, remove_partial_files, sha256, write_text
 from common.base.tables import Table
 from common.reporting.model_card import NOT_FOR, About, model_card, shown
 
@@ -153,8 +153,8 @@ def write_again(
             "evaluate.py wrote"
         )
     run = open_run(project, dataclasses.replace(settings, run=folder.resolve().parents[1]))
-    with only_one(folder):
-        remove_parts(folder)
+    with lock_folder(folder):
+        remove_partial_files(folder)
         print(write_page(run, folder))
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.base.errors import UserError
-from common.base.files import whole_file
+from common.base.files import atomic_write
 from common.training import memory
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def save(path: Path, model: keras.Model, state: State) -> None:
         sums = enumerate(model.metrics_variables)
         arrays |= {f"m{number}": np.asarray(v) for number, v in sums}
     about = np.frombuffer(json.dumps(vars(state)).encode(), np.uint8)
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         np.savez(beside, state=about, **arrays)
 
 

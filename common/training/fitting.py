@@ -19,7 +19,7 @@ import numpy as np
 
 from common.base.backend import start_tensorflow
 from common.base.errors import Held, Stopped, UserError, held_signals
-from common.base.files import whole_file, write_csv
+from common.base.files import atomic_write, write_csv
 from common.base.settings import SharedTrain
 from common.models.stored import check_declared
 from common.training import checkpoints, memory, tensorboard
@@ -275,7 +275,7 @@ def _callbacks(
                 # Without optimizer and loss the file is a third, and loads where no class of
                 # this repository is known.
                 bare = keras.Model(model.input, model.outputs[0], name=model.name)
-                with _averaged(model), whole_file(run / "model.keras") as beside:
+                with _averaged(model), atomic_write(run / "model.keras") as beside:
                     bare.save(beside)
             write_csv(run / "history.csv", state.history[0], state.history)
             shown = "  ".join(f"{name} {value:.4g}" for name, value in row.items())

@@ -18,14 +18,14 @@ from typing import Any
 
 from common.base.errors import UserError
 from common.base.files import (
-    entries,
-    is_held,
-    only_one,
+    is_locked,
+    lock_folder,
     read_json,
-    remove_parts,
+    remove_partial_files,
     sha256,
     sync_folder,
     versions,
+    visible_names,
     write_json,
 )
 from common.base.settings import (
@@ -92,7 +92,7 @@ def run_folder(project: Project, settings: SharedTrain, prepared: Prepared) -> P
     if (
         newest is not None
         and not (newest.parent / "fitted.json").exists()
-        and not is_held(newest.parent)
+        and not is_locked(newest.parent)
         and not _differences(read_json(newest), settings, prepared)
     ):
         return newest.parent
@@ -110,9 +110,9 @@ def begin_run(run: Path, settings: SharedTrain, prepared: Prepared) -> bool:
         UserError: The folder holds something else, or a run with other settings or data.
     """
     begun = any(run.rglob("checkpoint.npz")) or any(run.rglob("history.csv"))
-    if not (run / "config.json").exists() and entries(run):
+    if not (run / "config.json").exists() and visible_names(run):
         raise UserError(f"{run}: is not empty and is no run; choose another --run")
-    remove_parts(run)
+    remove_partial_files(run)
     # A try that failed before its first epoch holds nothing that other settings could spoil.
     if not begun and not (run / "fitted.json").exists():
         write_json(
@@ -228,7 +228,7 @@ def new_evaluation(folder: Path, *drawn: str) -> Iterator[Path]:
     Yields:
         The place, a folder within.
     """
-    with only_one(folder):
+    with lock_folder(folder):
         new = folder / ".new"
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()

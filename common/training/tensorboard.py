@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.base.files import whole_file
+from common.base.files import atomic_write
 from common.base.settings import WITHOUT_CONSEQUENCE, SharedTrain
 from common.training.checkpoints import State
 from common.training.pipeline import Training
@@ -66,7 +66,7 @@ def go_on(run: Path, epoch: int) -> None:
         if not kept:
             file.unlink()
         elif len(kept) < len(events):
-            with whole_file(file) as beside, tf.io.TFRecordWriter(str(beside)) as writer:
+            with atomic_write(file) as beside, tf.io.TFRecordWriter(str(beside)) as writer:
                 for one in kept:
                     writer.write(one)
 

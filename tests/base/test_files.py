@@ -16,12 +16,20 @@ from hypothesis import strategies as st
 
 from common.base import files
 from common.base.errors import UserError
-from common.base.files import key_of, only_one, read_json, sha256, whole_file, write_csv, write_json
+from common.base.files import (
+    atomic_write,
+    content_key,
+    lock_folder,
+    read_json,
+    sha256,
+    write_csv,
+    write_json,
+)
 from tests.helpers.fixtures import names
 
 HOLD = (
-    "import sys, time; from pathlib import Path; from common.base.files import only_one\n"
-    "with only_one(Path(sys.argv[1])):\n"
+    "import sys, time; from pathlib import Path; from common.base.files import lock_folder\n"
+    "with lock_folder(Path(sys.argv[1])):\n"
     "    print('held', flush=True); time.sleep(60)"
 )
 
@@ -29,7 +37,7 @@ HOLD = (
 def test_a_block_that_raises_leaves_the_old_file_and_nothing_beside(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(ZeroDivisionError), whole_file(path) as beside:
+    with pytest.raises(ZeroDivisionError), atomic_write(path) as beside:
         beside.write_text("half of the n")
         raise ZeroDivisionError
     assert path.read_text() == "old"
@@ -38,7 +46,7 @@ def test_a_block_that_raises_leaves_the_old_file_and_nothing_beside(tmp_path):
 
 def test_the_file_is_there_only_when_the_block_ends(tmp_path):
     path = tmp_path / "new" / "a.txt"
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text("new")
         assert not path.exists()
         assert beside.parent == path.parent
@@ -51,7 +59,7 @@ def test_the_file_is_there_only_when_the_block_ends(tmp_path):
     [("a.nii.gz", ".nii.gz"), ("v1.2.png", ".png"), ("model.keras", ".keras"), ("bare", "")],
 )
 def test_the_name_beside_keeps_the_suffix(tmp_path, name, suffix):
-    with whole_file(tmp_path / name) as beside:
+    with atomic_write(tmp_path / name) as beside:
         assert beside.name.endswith(".part" + suffix)
         beside.write_bytes(b"x")
     assert names(tmp_path) == [name]
@@ -59,13 +67,13 @@ def test_the_name_beside_keeps_the_suffix(tmp_path, name, suffix):
 
 def test_a_writer_that_wrote_nothing_is_no_whole_file(tmp_path):
     (tmp_path / "a").write_text("old")
-    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "a"):
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "a"):
         pass
     assert (tmp_path / "a").read_text() == "old"
 
 
 def test_a_fault_of_the_disk_names_the_file_whatever_the_writer_calls_it(tmp_path):
-    with pytest.raises(OSError, match="No space left") as said, whole_file(tmp_path / "a.h5"):
+    with pytest.raises(OSError, match="No space left") as said, atomic_write(tmp_path / "a.h5"):
         raise RuntimeError("H5Dwrite: errno = 28, 'No space left on device'")
     assert (said.value.errno, said.value.filename) == (errno.ENOSPC, str(tmp_path / "a.h5"))
 
@@ -76,7 +84,7 @@ def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
     for name in (*keep, *gone):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    files.remove_parts(tmp_path)
+    files.remove_partial_files(tmp_path)
     left = [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()]
     assert sorted(left) == sorted(keep)
 
@@ -133,15 +141,15 @@ def test_a_folder_is_held_against_another_process_and_freed_when_that_is_killed(
             UserError,
             match=rf"run: process {holder.pid} on \S+, started .* UTC, is writing here; wait",
         ):
-            only_one(folder).__enter__()
+            lock_folder(folder).__enter__()
         # Whoever was refused leaves the name of the holder for the next.
         with pytest.raises(UserError, match=f"process {holder.pid} "):
-            only_one(folder).__enter__()
+            lock_folder(folder).__enter__()
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-        with only_one(folder):
+        with lock_folder(folder):
             assert f"process {os.getpid()} on " in (folder / ".lock").read_text()
-        with only_one(folder):
+        with lock_folder(folder):
             pass
     finally:
         holder.kill()
@@ -151,7 +159,7 @@ def test_a_folder_is_held_against_another_process_and_freed_when_that_is_killed(
 def test_a_file_cannot_be_held_as_a_folder(tmp_path):
     (tmp_path / "f").write_text("kept")
     with pytest.raises(UserError, match="is a file, and a folder is wanted"):
-        only_one(tmp_path / "f").__enter__()
+        lock_folder(tmp_path / "f").__enter__()
     assert (tmp_path / "f").read_text() == "kept"
 
 
@@ -170,18 +178,18 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.text(max_size=3), JSON, max_size=5))
 def test_a_key_does_not_depend_on_the_order_of_names(content):
-    assert key_of(dict(reversed(list(content.items())))) == key_of(content)
+    assert content_key(dict(reversed(list(content.items())))) == content_key(content)
 
 
 @given(JSON, JSON)
 def test_a_key_tells_contents_apart(one, other):
     same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
-    assert (key_of(one) == key_of(other)) == same
+    assert (content_key(one) == content_key(other)) == same
 
 
 def test_a_key_outlives_the_process_and_a_way_through_json():
-    assert key_of({"a": (1, 2), "b": Path("x")}) == key_of({"a": [1, 2], "b": "x"})
-    assert key_of({"a": 1}) == hashlib.sha256(b'{"a": 1}').hexdigest()[:16]
+    assert content_key({"a": (1, 2), "b": Path("x")}) == content_key({"a": [1, 2], "b": "x"})
+    assert content_key({"a": 1}) == hashlib.sha256(b'{"a": 1}').hexdigest()[:16]
 
 
 def test_versions_name_what_decides_a_result(monkeypatch):

@@ -7,7 +7,7 @@ import numpy as np
 
 from common.base.backend import start_tensorflow
 from common.base.errors import disk_fault
-from common.base.files import whole_file, write_bytes, write_csv, write_json
+from common.base.files import atomic_write, write_bytes, write_csv, write_json
 
 LARGE = 1 << 22
 
@@ -15,7 +15,7 @@ LARGE = 1 << 22
 def tfrecord(path):
     import tensorflow as tf
 
-    with whole_file(path) as beside, tf.io.TFRecordWriter(str(beside)) as writer:
+    with atomic_write(path) as beside, tf.io.TFRecordWriter(str(beside)) as writer:
         writer.write(np.random.default_rng(0).bytes(LARGE))
 
 
@@ -24,12 +24,12 @@ def model(path):
 
     start_tensorflow()
     image = keras.Input((1024,))
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         keras.Model(image, keras.layers.Dense(1024)(image)).save(beside)
 
 
 def arrays(path):
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         np.savez(beside, a=np.zeros(LARGE, np.uint8))
 
 
@@ -37,7 +37,7 @@ def picture(path):
     from PIL import Image
 
     noise = np.random.default_rng(0).integers(0, 256, (2048, 2048), np.uint8)
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         Image.fromarray(noise).save(beside)
 
 

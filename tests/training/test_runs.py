@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from common.base.errors import UserError
-from common.base.files import only_one
+from common.base.files import lock_folder
 from common.base.settings import Project, SharedEvaluate, SharedTrain
 from common.records.shards import Prepared
 from common.training import runs
@@ -164,7 +164,7 @@ def test_the_lock_is_nothing_foreign(tmp_path, prepared):
 
 def test_a_run_that_did_not_end_is_gone_on_with(project, prepared, run):
     assert runs.run_folder(project, SETTINGS, prepared) == run
-    with only_one(run):
+    with lock_folder(run):
         # A second one at the same time is a run of its own.
         assert runs.run_folder(project, SETTINGS, prepared) != run
     assert runs.run_folder(project, replace(SETTINGS, epochs=31), prepared) != run
