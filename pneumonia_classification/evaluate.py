@@ -148,16 +148,17 @@ def _explain(
     """Grad-CAM of some cases, (cases, side, side), and what it scores against their boxes."""
     import numpy as np
 
-    from common.explaining import gradcam
+    from common.explaining.gradcam import gradcam, with_shuffled_weights
+    from common.scores.pointing_game import pointing_game, rank_correlation
 
-    maps = anew = np.zeros((0, side, side), np.float32)
+    maps = shuffled = np.zeros((0, side, side), np.float32)
     if len(cases):
         films = films_of(list(cases["case"]), side)
         images = np.stack([films[case] for case in cases["case"]])[..., None]
-        maps = gradcam.gradcam(model, images, settings.gradcam_layer)
-        anew = gradcam.gradcam(gradcam.randomised(model), images, settings.gradcam_layer)
-    game = gradcam.pointing_game(maps, list(cases["boxes"]), list(cases["patient"]), settings.seed)
-    return maps, {**game, "likeness_to_random_weights": gradcam.likeness(maps, anew)}
+        maps = gradcam(model, images, settings.gradcam_layer)
+        shuffled = gradcam(with_shuffled_weights(model), images, settings.gradcam_layer)
+    game = pointing_game(maps, list(cases["boxes"]), list(cases["patient"]), settings.seed)
+    return maps, {**game, "likeness_to_random_weights": rank_correlation(maps, shuffled)}
 
 
 def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:
