@@ -14,6 +14,7 @@ from common.base.settings import (
     SharedPredict,
     SharedPrepare,
     SharedTrain,
+    renamed,
     require,
 )
 
@@ -113,7 +114,7 @@ class MaskSettings(Shared):
     flip: bool = False
     """Test-time averaging: the mean of the slices' probabilities and the mirrored slices',
     mirrored back. For networks that were trained with --flip."""
-    moves: bool = False
+    test_time_augmentation: bool = renamed("moves", False)
     """Test-time averaging: the mean with the probabilities of slices that are turned a little to
     either side and zoomed out and in, brought back. Five times the work; it helps U-Net."""
 
@@ -160,7 +161,7 @@ CPU = Preset(
         image_size=96,
         learning_rate=2e-3,
         patience=24,
-        averaging=0.99,
+        ema_momentum=0.99,
         neighbours=2,
         loss="dice+crossentropy",
         rotation_degrees=25.0,
@@ -181,7 +182,7 @@ GPU = Preset(
         image_size=192,
         learning_rate=1e-3,
         patience=15,
-        averaging=0.999,
+        ema_momentum=0.999,
         unet_width=48,
         unet_depth=5,
         fcn8_width=64,

@@ -87,7 +87,7 @@ def main() -> None:
             "n": len(scored),
             "labels": labels,
             "flip": settings.flip,
-            "moves": settings.moves,
+            "moves": settings.test_time_augmentation,
             "largest_component": settings.largest_component,
             "ensemble": len(members),
             "models": {

@@ -189,7 +189,7 @@ def _said(model: Any, working: Any, plane: str, neighbours: int, settings: MaskS
 
     order = PLANES[plane]
     height, width = np.transpose(working, order).shape[1:]
-    room = 1 + MOVES["scale"] if settings.moves else 1.0
+    room = 1 + MOVES["scale"] if settings.test_time_augmentation else 1.0
     shown = shown_slices(working, plane, neighbours, room)
     top, left = (shown.shape[1] - height) // 2, (shown.shape[2] - width) // 2
 
@@ -197,7 +197,7 @@ def _said(model: Any, working: Any, plane: str, neighbours: int, settings: MaskS
         return model.predict(images, settings.batch_size, verbose=0)
 
     said = ask(shown)
-    moves = augment.fixed_moves(**MOVES) if settings.moves else []
+    moves = augment.fixed_moves(**MOVES) if settings.test_time_augmentation else []
     for there, back in moves:
         of_moved = ask(augment.move_images(shown, there).numpy())
         said += augment.move_images(of_moved, back).numpy()

@@ -15,7 +15,7 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
         prepared: The prepared data.
         splits: Those that validate.
         side: Of the model's input, in pixels.
-        settings: With ``board_pictures``.
+        settings: With ``tensorboard_images``.
 
     Returns:
         A `common.training.tensorboard.Seen`, or None where no pictures are asked for.
@@ -29,7 +29,7 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
     from common.scores.volumes import dice
     from common.training.tensorboard import Seen, first_output
 
-    count, synthetic = settings.board_pictures, prepared.manifest["synthetic"]
+    count, synthetic = settings.tensorboard_images, prepared.manifest["synthetic"]
     if not count:
         return None
     chosen = slices.some_with_structure(prepared, splits, side, settings, count)

@@ -154,7 +154,7 @@ def train_ours(folder: Path, minutes: Sequence[float], split: str) -> list[list[
     keras.utils.set_random_seed(settings.seed)
     model = fuse_batch_normalization(networks.build("unet", 1, settings))
     adam = keras.optimizers.Adam(
-        settings.learning_rate, use_ema=True, ema_momentum=settings.averaging
+        settings.learning_rate, use_ema=True, ema_momentum=settings.ema_momentum
     )
     model.compile(adam, **_losses(settings, 1, 1))
     side, size = settings.image_size, settings.batch_size

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.base.errors import UserError, run_script
 from common.base.files import read_json, write_text
+from common.base.settings import SharedTrain, current_names
 from common.base.tables import MISSING, Table, print_table
 from common.results import score_rows, with_interval
 
@@ -100,7 +101,8 @@ def open_evaluation(run: Path, split: str) -> Evaluated:
         keys = [name for name in ("case", "model", "label") if name in predictions]
         metrics = read_json(folder / "metrics.json")
         of_evaluation = {name: metrics[name] for name in _OF_EVALUATION if name in metrics}
-        settings = (config["data"]["settings"], config["settings"], of_evaluation)
+        trained = current_names(SharedTrain, config["settings"])
+        settings = (config["data"]["settings"], trained, of_evaluation)
         return Evaluated(
             str(run),
             {name: value for of in (*settings, config["versions"]) for name, value in of.items()},

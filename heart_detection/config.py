@@ -14,6 +14,7 @@ from common.base.settings import (
     SharedPredict,
     SharedPrepare,
     SharedTrain,
+    renamed,
 )
 
 
@@ -71,7 +72,7 @@ class AveragingSettings(Shared):
     """Test-time averaging: the mean of the film's box and the mirrored film's, mirrored back. For
     a network that was trained with --flip; one that never saw a heart on the right may box the
     mirrored film badly and lose by it."""
-    moves: bool = True
+    test_time_augmentation: bool = renamed("moves", True)
     """Test-time averaging: the mean of the boxes of the film and of six copies of it, shifted by
     3 % or scaled by 5 %, each brought back."""
 
@@ -103,7 +104,7 @@ CPU = Preset(
         image_size=128,
         learning_rate=1e-3,
         patience=30,
-        averaging=0.99,
+        ema_momentum=0.99,
     ),
     evaluate=EvaluateSettings(),
     predict=PredictSettings(),

@@ -64,7 +64,9 @@ def main() -> None:
         shown = runs.name_of_data(prepared.manifest, name)
         print(f"\n{shown}: {len(cases)} cases of {cases['patient'].nunique()} patients", flush=True)
         model = fitting.load_model(run.folder / "model.keras")
-        fractions = predict_boxes(model, images, settings.batch_size, settings.flip, settings.moves)
+        fractions = predict_boxes(
+            model, images, settings.batch_size, settings.flip, settings.test_time_augmentation
+        )
         stored_side = prepared.manifest["settings"]["image_size"]
         squares = [
             Letterbox(rows, columns, stored_side)
@@ -79,7 +81,7 @@ def main() -> None:
         patients = cases["patient"].to_numpy()
         metrics = {
             "flip": settings.flip,
-            "moves": settings.moves,
+            "moves": settings.test_time_augmentation,
             **box_scores(truth, predicted, patients, mean_box, spacing_mm, settings.seed),
         }
         for group in ("view", "sex"):

@@ -63,7 +63,9 @@ def _predict(predictions: Any, run: Any, settings: PredictSettings) -> None:
     read = partial(stored_film, side=run.config["data"]["settings"]["image_size"])
     for batch in predictions.read(read, settings.batch_size, settings.workers):
         images = model_inputs([film for _, film in batch], run.fitted["image_size"])
-        found = predict_boxes(model, images, settings.batch_size, settings.flip, settings.moves)
+        found = predict_boxes(
+            model, images, settings.batch_size, settings.flip, settings.test_time_augmentation
+        )
         rows = []
         for (one, film), fractions in zip(batch, found, strict=True):
             box = film.square.to_pixels(fractions)

@@ -13,7 +13,7 @@ def seen(films: Any, side: int, settings: TrainSettings, synthetic: bool) -> Any
     Args:
         films: The validation split, as `train.images_and_boxes` gives it.
         side: Of the model's input, in pixels.
-        settings: With ``board_pictures``.
+        settings: With ``tensorboard_images``.
         synthetic: Whether the data was made up.
 
     Returns:
@@ -26,7 +26,7 @@ def seen(films: Any, side: int, settings: TrainSettings, synthetic: bool) -> Any
     from common.scores.boxes import iou
     from common.training.tensorboard import Seen, first_output
 
-    count = settings.board_pictures
+    count = settings.tensorboard_images
     if not count:
         return None
     records = list(films.take(count).as_numpy_iterator())

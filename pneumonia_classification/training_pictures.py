@@ -15,7 +15,7 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
         prepared: The prepared data.
         splits: Those that validate.
         side: Of the model's input, in pixels.
-        settings: With ``board_pictures``.
+        settings: With ``tensorboard_images``.
 
     Returns:
         A `common.training.tensorboard.Seen`, or None where no pictures are asked for.
@@ -28,7 +28,7 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
     from common.training.pipeline import stored_films
     from common.training.tensorboard import Seen, first_output
 
-    count, synthetic = settings.board_pictures, prepared.manifest["synthetic"]
+    count, synthetic = settings.tensorboard_images, prepared.manifest["synthetic"]
     if not count:
         return None
     cases = first_of_each_label(prepared, splits, count)

@@ -246,7 +246,9 @@ def test_what_is_said_in_a_plane_comes_back_to_its_voxels(flip):
     volume = {"working": working, "image": np.zeros((40, 37, 5), np.uint8)}
     volume["affine"] = volume["working_affine"] = np.eye(4)
     for planes in (*([plane] for plane in PLANES), list(PLANES)):
-        settings = EvaluateSettings(flip=flip, moves=False, largest_component=False)
+        settings = EvaluateSettings(
+            flip=flip, test_time_augmentation=False, largest_component=False
+        )
         members = [(model, {"neighbours": 1, "planes": planes})]
         assert np.array_equal(segment(members, volume, settings), working.T)
 
@@ -266,7 +268,7 @@ def test_what_is_said_of_moved_slices_comes_back_to_its_voxels():
     volume = {"working": working, "image": np.zeros(working.shape[::-1], np.uint8)}
     volume["affine"] = volume["working_affine"] = np.eye(4)
     for plane in PLANES:
-        settings = EvaluateSettings(moves=True, largest_component=False)
+        settings = EvaluateSettings(test_time_augmentation=True, largest_component=False)
         found = segment([(model, {"neighbours": 1, "planes": [plane]})], volume, settings)
         assert np.array_equal(found.T[certain], working[certain])
         assert certain.mean() > 0.5

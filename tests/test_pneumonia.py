@@ -238,7 +238,7 @@ def test_a_run_that_starts_from_another_trains_its_head_first(whole, tmp_path):
     said = run(
         PROJECT, "train", "--preset", "cpu", "--prepared", once.prepared, "--run",
         tmp_path / "run", "--epochs", 1, "--head-epochs", 1, "--box-weight", 0.5,
-        "--averaging", 0.9, "--precision", "float32", "--weights", once.run, *TINY[PROJECT],
+        "--ema-momentum", 0.9, "--precision", "float32", "--weights", once.run, *TINY[PROJECT],
     )  # fmt: skip
     assert said.index("the head alone:") < said.index("everything:")
     start, head, end = (

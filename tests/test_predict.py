@@ -178,12 +178,13 @@ def test_what_is_there_is_not_done_again_and_not_replaced_unasked(whole, asked, 
     same = [source, "--run", whole(HEART).run, "--output", out, "--pictures", 2]
     before = everything(out)
     assert "nothing to do" in run(HEART, "predict", *same)
-    line = refused(HEART, "predict", *same, "--no-moves")
+    plain = "--no-test-time-augmentation"
+    line = refused(HEART, "predict", *same, plain)
     assert "--overwrite" in line and str(out) in line
     assert "--output" in refused(HEART, "predict", *same[:4], source.parent)
     assert everything(out) == before
     shutil.copytree(out, tmp_path / "out")
-    run(HEART, "predict", *same[:4], tmp_path / "out", "--pictures", 0, "--no-moves", "--overwrite")
+    run(HEART, "predict", *same[:4], tmp_path / "out", "--pictures", 0, plain, "--overwrite")
     assert not (tmp_path / "out" / "pictures").exists()
     alone, moved = table(tmp_path / "out"), table(out)
     assert set(alone) == set(moved)

@@ -16,21 +16,30 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from common.base.errors import UserError
 from common.base.files import ROOT, read_json
 
 PresetName = Literal["auto", "demo", "cpu", "gpu"]
 Settings = TypeVar("Settings", bound="Shared")
+Value = TypeVar("Value")
 
 SHOWN_VALUES = 4
 
 WITHOUT_CONSEQUENCE = (
     *("preset", "run", "prepared"),
-    *("checkpoint_seconds", "board_pictures", "profile"),
+    *("checkpoint_seconds", "tensorboard_images", "profile"),
 )
 """Settings of train.py that do not change what a training ends with."""
+
+
+def renamed(old: str, default: Value) -> Value:
+    """A field for a setting that was called otherwise in earlier versions.
+
+    The command line takes the old flag with a notice, and older runs are read (`current_names`).
+    """
+    return cast(Value, dataclasses.field(default=default, metadata={"old": old}))
 
 
 @dataclass(frozen=True)
@@ -112,13 +121,13 @@ class SharedTrain(Shared):
     """Epochs in which the head alone learns first, on a frozen backbone."""
     head_learning_rate: float = 1e-3
     """The highest learning rate of those epochs."""
-    averaging: float = 0.0
+    ema_momentum: float = renamed("averaging", 0.0)
     """Momentum, 0 to below 1, of a running average of the weights over the steps; the average is
     what is validated and kept. 0: the weights of the last step."""
     checkpoint_seconds: float = 30.0
     """Seconds of work that a kill may cost at most, or 20 times what saving takes, where that is
     more. 0: save after every step."""
-    board_pictures: int = 6
+    tensorboard_images: int = renamed("board_pictures", 6)
     """Cases of the validation split that TensorBoard shows after every epoch, always the same, and
     augmented samples that it shows before the first. 0: none."""
     profile: int = 0
@@ -139,9 +148,9 @@ class SharedTrain(Shared):
         require(self.learning_rate > 0, "learning_rate", "above 0", self)
         require(self.head_learning_rate > 0, "head_learning_rate", "above 0", self)
         require(0 <= self.head_epochs <= self.epochs, "head_epochs", "0 to --epochs", self)
-        require(0 <= self.averaging < 1, "averaging", "0 or more and below 1", self)
+        require(0 <= self.ema_momentum < 1, "ema_momentum", "0 or more and below 1", self)
         require(0 <= self.warmup_share < 1, "warmup_share", "0 or more and below 1", self)
-        for name in ("fold", "checkpoint_seconds", "board_pictures", "profile"):
+        for name in ("fold", "checkpoint_seconds", "tensorboard_images", "profile"):
             require(getattr(self, name) >= 0, name, "0 or more", self)
         require(
             self.image_size == 0 or self.image_size >= 32, "image_size", "0, or 32 and more", self
@@ -243,6 +252,11 @@ class Project:
     presets: Mapping[str, Preset]
 
     @property
+    def train_settings(self) -> type[SharedTrain]:
+        """The class of its settings of train.py."""
+        return next((type(preset.train) for preset in self.presets.values()), SharedTrain)
+
+    @property
     def raw(self) -> Path:
         """Where its dataset is put."""
         return ROOT / "data" / "raw" / self.dataset
@@ -280,6 +294,7 @@ def parse(
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     name, asked = _preset_name(project, kind, arguments)
     settings = dataclasses.replace(getattr(project.presets[name], kind), preset=name)
+    arguments = _with_current_flags(arguments, type(settings))
     presets = "\n".join(f"--preset {key}: {value.about}" for key, value in project.presets.items())
     if "-h" not in arguments and "--help" not in arguments:
         settings = _parsed(settings, arguments)
@@ -310,6 +325,24 @@ def _parsed(settings: Settings, arguments: list[str], description: str = "") -> 
         words = re.split(r"Argument helptext:|For full helptext", words)[0].rstrip(" .")
         raise UserError(f"{' '.join(words.split())}; --help shows every setting") from None
     return type(settings)(**vars(parsed))
+
+
+def _with_current_flags(arguments: list[str], settings: type[Shared]) -> list[str]:
+    """The command line with the flags of today; a notice for each that was renamed."""
+    flags = {
+        f"{prefix}{old.replace('_', '-')}": f"{prefix}{new.replace('_', '-')}"
+        for old, new in _new_names(settings).items()
+        for prefix in ("--", "--no-")
+    }
+    current = []
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        flag = flag.replace("_", "-") if flag.startswith("--") else flag
+        if flag in flags:
+            print(f"{flag} is now {flags[flag]}")
+            argument = flags[flag] + equals + value
+        current.append(argument)
+    return current
 
 
 def _with_help_in_one_line(settings: Settings) -> type:
@@ -395,6 +428,28 @@ def show(title: str, settings: Shared) -> None:
             more = f" and {len(value) - SHOWN_VALUES} more" if len(value) > SHOWN_VALUES else ""
             value = " ".join(map(str, value[:SHOWN_VALUES])) + more
         print(f"  {name:<{width}}  {'' if value is None else value}")
+
+
+def current_names(settings: type[Shared], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored values of settings by the names of today, whatever the version that stored them.
+
+    Args:
+        settings: The class of settings that they are values of.
+        values: A value by the name that its setting had when it was stored.
+    """
+    new = _new_names(settings)
+    return {new.get(name, name): value for name, value in values.items()}
+
+
+def first_names(settings: Shared) -> dict[str, Any]:
+    """Values by the names that settings had at first, so that a key of them outlives a new name."""
+    old = {new: old for old, new in _new_names(type(settings)).items()}
+    return {old.get(name, name): value for name, value in dataclasses.asdict(settings).items()}
+
+
+def _new_names(settings: type[Shared]) -> dict[str, str]:
+    fields = dataclasses.fields(settings)
+    return {field.metadata["old"]: field.name for field in fields if "old" in field.metadata}
 
 
 def require(condition: bool, name: str, wanted: str, settings: Shared) -> None:

@@ -29,7 +29,7 @@ from common.base.files import (
     write_text,
 )
 from common.base.processes import stream
-from common.base.settings import SharedPredict
+from common.base.settings import SharedPredict, first_names
 from common.base.tables import Table, print_table
 from common.prediction.inputs import WRITTEN, Input
 from common.reporting.model_card import (
@@ -188,7 +188,7 @@ def begin(
     Raises:
         UserError: The folder holds other predictions, or something else.
     """
-    chosen = {n: v for n, v in dataclasses.asdict(settings).items() if n not in _DECIDES_NOTHING}
+    chosen = {n: v for n, v in first_names(settings).items() if n not in _DECIDES_NOTHING}
     decides = {"models": model_hashes(run.folder), "settings": chosen, **more}
     key = content_key({"decides": decides, "files": [_identity(one) for one in inputs]})
     finished, unfinished = folder / _FINISHED, folder / _UNFINISHED

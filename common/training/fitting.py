@@ -101,7 +101,7 @@ def fit(
         metrics: Keras metrics, or some for each output.
         training: Of inputs, targets and, if samples differ in weight, their weights.
         validation: Batches of the same.
-        settings: Epochs, learning rate, patience, averaging.
+        settings: Epochs, learning rate, patience, momentum of the weights' average.
         loss_weights: How much each output's loss counts; 1 if not given.
         seen: What TensorBoard shows beside the curves, if anything.
 
@@ -123,8 +123,8 @@ def fit(
         model = fuse_batch_normalization(build())
         optimizer = keras.optimizers.Adam(
             _schedule(settings, training.steps),
-            use_ema=settings.averaging > 0,
-            ema_momentum=settings.averaging,
+            use_ema=settings.ema_momentum > 0,
+            ema_momentum=settings.ema_momentum,
         )
         model.compile(optimizer, loss=loss, metrics=metrics, loss_weights=loss_weights)
         model.optimizer.build(model.trainable_variables)

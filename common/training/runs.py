@@ -34,6 +34,7 @@ from common.base.settings import (
     SharedEvaluate,
     SharedPredict,
     SharedTrain,
+    current_names,
     newest_run,
 )
 from common.datasets.splits import TEST, VALIDATION, training_splits
@@ -170,15 +171,19 @@ def open_run(project: Project, settings: SharedEvaluate | SharedPredict) -> Run:
     Raises:
         UserError: It is not there, did not end, is another project's, or a file of it was altered.
     """
-    run = read_run(settings.run or newest_run(project))
+    run = read_run(settings.run or newest_run(project), project.train_settings)
     if run.config["project"] != project.name:
         of = run.config["project"]
         raise UserError(f"{run.folder}: is a run of {of}, not of {project.name}")
     return run
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path, settings: type[SharedTrain] = SharedTrain) -> Run:
     """Read a run of any project.
+
+    Args:
+        folder: The run's folder.
+        settings: The class of the settings that it was begun with.
 
     Raises:
         UserError: It is not there, did not end, or a file of it was altered.
@@ -199,6 +204,7 @@ def read_run(folder: Path) -> Run:
             raise UserError(
                 f"{folder / name}: was altered since its training; train again into another folder"
             )
+    config["settings"] = current_names(settings, config["settings"])
     return Run(folder, config, fitted)
 
 
@@ -329,7 +335,7 @@ def _differences(config: Mapping[str, Any], settings: SharedTrain, prepared: Pre
     """The settings that a run was begun with otherwise; ``prepared`` for other data."""
     # A setting that is newer than the run: its default is what was done before there was one.
     begun_with = {field.name: _as_json(field.default) for field in dataclasses.fields(settings)}
-    begun_with |= config["settings"]
+    begun_with |= current_names(type(settings), config["settings"])
     differ = [
         name
         for name, value in _as_json(dataclasses.asdict(settings)).items()

@@ -17,8 +17,11 @@ from common.base.settings import (
     SharedPredict,
     SharedPrepare,
     SharedTrain,
+    current_names,
+    first_names,
     newest_run,
     parse,
+    renamed,
     show,
 )
 
@@ -32,6 +35,8 @@ class TrainSettings(SharedTrain):
     told in two lines."""
     widths: tuple[int, ...] = (8, 16)
     """Channels."""
+    shuffle: bool = renamed("mixed", True)
+    """Order."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +177,11 @@ def test_what_cannot_be_taken_is_one_line(project, arguments, said, capsys):
         ("train", ["--epochs", "0"], "--epochs must be 1 or more. Received: 0"),
         ("train", ["--learning-rate", "0"], "--learning-rate must be above 0. Received: 0.0"),
         ("train", ["--image-size", "31"], "--image-size must be 0, or 32 and more. Received: 31"),
-        ("train", ["--board-pictures", "-1"], "--board-pictures must be 0 or more. Received: -1"),
+        (
+            "train",
+            ["--tensorboard-images", "-1"],
+            "--tensorboard-images must be 0 or more. Received: -1",
+        ),
         ("train", ["--fold", "-1"], "--fold must be 0 or more. Received: -1"),
         ("train", ["--warmup-share", "1"], "--warmup-share must be 0 or more and below 1"),
         ("prepare", ["--test-share", "1.0"], "--test-share must be 0 or more and below 1"),
@@ -191,6 +200,38 @@ def test_what_makes_no_sense_is_refused(project, kind, arguments, said):
     with pytest.raises(UserError) as caught:
         parse(project, kind, "", arguments)
     assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "value", "notice"),
+    [
+        (["--averaging", "0.9"], "ema_momentum", 0.9, "--averaging is now --ema-momentum"),
+        (["--averaging=0.9"], "ema_momentum", 0.9, "--averaging is now --ema-momentum"),
+        (
+            ["--board_pictures", "3"],
+            "tensorboard_images",
+            3,
+            "--board-pictures is now --tensorboard-images",
+        ),
+        (["--no-mixed"], "shuffle", False, "--no-mixed is now --no-shuffle"),
+        (["--ema-momentum", "0.9"], "ema_momentum", 0.9, ""),
+    ],
+)
+def test_a_renamed_setting_is_taken_under_its_old_flag(
+    project, arguments, field, value, notice, capsys
+):
+    assert getattr(train(project, *arguments), field) == value
+    assert capsys.readouterr().out == (f"{notice}\n" if notice else "")
+
+
+def test_stored_settings_are_read_by_their_names_of_today():
+    stored = {"averaging": 0.9, "mixed": False, "epochs": 3, "gone": 1}
+    expected = {"ema_momentum": 0.9, "shuffle": False, "epochs": 3, "gone": 1}
+    assert current_names(TrainSettings, stored) == expected
+    assert current_names(TrainSettings, expected) == expected
+    first = first_names(TrainSettings(ema_momentum=0.9, shuffle=False))
+    assert (first["averaging"], first["mixed"], first["epochs"]) == (0.9, False, 30)
+    assert "ema_momentum" not in first and "shuffle" not in first
 
 
 def test_ends_of_ranges_are_taken(project):

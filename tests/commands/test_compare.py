@@ -154,6 +154,12 @@ def test_what_is_printed_and_the_page(run_of, compared, tmp_path):
     assert {"<b>&", "+0.050 [+0.050, +0.050]", "better"} <= set(cells)
 
 
+def test_a_setting_that_was_renamed_between_two_runs_is_one(run_of, compared):
+    table = predictions("heart", 1)
+    said = compared(run_of("a", table, averaging=0.9), run_of("b", table, ema_momentum=0.9))
+    assert "averaging" not in said and "ema_momentum" not in said
+
+
 def test_what_cannot_be_compared_is_refused(run_of, compared, tmp_path):
     first = run_of("first", predictions("heart", 1))
     less = predictions("heart", 2).iloc[:-1]

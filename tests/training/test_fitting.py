@@ -86,7 +86,7 @@ def test_a_run_that_was_broken_off_ends_as_an_unbroken_one(unbroken, tmp_path, e
 def test_a_run_that_was_broken_off_within_an_epoch_goes_on_at_that_step(
     unbroken, averaged, tmp_path, averaging, capsys
 ):
-    given = settings(averaging=averaging)
+    given = settings(ema_momentum=averaging)
     for epoch, step in ((0, 4), (1, 2), (4, 5)):
         with pytest.raises(tf.errors.InvalidArgumentError):
             fit(tmp_path, given, fault_in=epoch, fault_step=step)
@@ -208,7 +208,7 @@ def test_killed_between_its_last_epoch_and_its_end_a_run_does_not_go_on(
 def averaged(tmp_path_factory):
     """A run that keeps a running average of its weights."""
     run = tmp_path_factory.mktemp("averaged")
-    return run, fit(run, settings(averaging=0.8))
+    return run, fit(run, settings(ema_momentum=0.8))
 
 
 def test_the_average_of_the_weights_is_what_is_validated_and_kept(averaged, unbroken):
@@ -223,7 +223,7 @@ def test_the_average_of_the_weights_is_what_is_validated_and_kept(averaged, unbr
 
 
 def test_the_average_is_that_of_the_formula(tmp_path):
-    fit(tmp_path, settings(averaging=0.8, epochs=2))
+    fit(tmp_path, settings(ema_momentum=0.8, epochs=2))
     with np.load(tmp_path / "checkpoint.npz") as saved:
         arrays = [saved[name] for name in saved.files if name != "state"]
     # Where the training ended the weights are the average: the optimizer's last arrays are it.
@@ -233,8 +233,8 @@ def test_the_average_is_that_of_the_formula(tmp_path):
 
 def test_an_averaging_run_that_was_broken_off_ends_as_an_unbroken_one(averaged, tmp_path):
     with pytest.raises(tf.errors.InvalidArgumentError):
-        fit(tmp_path, settings(averaging=0.8), fault_in=2)
-    fit(tmp_path, settings(averaging=0.8))
+        fit(tmp_path, settings(ema_momentum=0.8), fault_in=2)
+    fit(tmp_path, settings(ema_momentum=0.8))
     assert_same(tmp_path, averaged[0])
 
 

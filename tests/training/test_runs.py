@@ -98,7 +98,7 @@ def test_a_run_goes_on_until_it_has_ended(run, prepared):
 def test_places_the_presets_name_and_what_tensorboard_shows_may_change(run, prepared):
     elsewhere = replace(SETTINGS, preset="gpu", run=run, prepared=Path("x"))
     assert runs.begin_run(run, elsewhere, prepared)
-    assert runs.begin_run(run, replace(SETTINGS, board_pictures=0, profile=5), prepared)
+    assert runs.begin_run(run, replace(SETTINGS, tensorboard_images=0, profile=5), prepared)
 
 
 def test_other_settings_are_refused_and_named(run, prepared):
@@ -121,6 +121,21 @@ def test_a_run_from_before_there_was_a_setting_had_its_default(run, prepared):
     assert runs.begin_run(run, SETTINGS, prepared)
     with pytest.raises(UserError, match=r"other settings \(--learning-rate\)"):
         runs.begin_run(run, replace(SETTINGS, learning_rate=2 * default), prepared)
+
+
+def test_a_run_of_before_a_setting_was_renamed_goes_on_and_opens(project, run, prepared):
+    config = json.loads((run / "config.json").read_text())
+    for new, old in (("ema_momentum", "averaging"), ("tensorboard_images", "board_pictures")):
+        config["settings"][old] = config["settings"].pop(new)
+    config["settings"]["averaging"] = 0.9
+    (run / "config.json").write_text(json.dumps(config))
+    assert runs.begin_run(run, replace(SETTINGS, ema_momentum=0.9), prepared)
+    with pytest.raises(UserError, match=r"other settings \(--ema-momentum\)"):
+        runs.begin_run(run, SETTINGS, prepared)
+    end(run)
+    for opened in (runs.open_run(project, SharedEvaluate(run=run)), runs.read_run(run)):
+        assert opened.config["settings"]["ema_momentum"] == 0.9
+        assert "averaging" not in opened.config["settings"]
 
 
 def test_other_data_is_refused(run, prepared):

@@ -108,7 +108,7 @@ def test_the_pictures_are_of_every_epoch_and_the_first_batch(shown):
 
 def test_the_average_of_the_weights_is_what_is_drawn(tmp_path):
     watcher = Watcher()
-    state = fit(tmp_path, settings(averaging=0.8), seen=watcher.seen)
+    state = fit(tmp_path, settings(ema_momentum=0.8), seen=watcher.seen)
     kept = keras.saving.load_model(tmp_path / "model.keras").get_weights()
     for mine, its in zip(watcher.weights[state.best_epoch - 1], kept, strict=True):
         np.testing.assert_array_equal(mine, its)
