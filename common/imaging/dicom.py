@@ -20,40 +20,40 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from pydicom import uid
-from pydicom.datadict import DicomDictionary
+from pydicom.datadict import DicomDictionary  # type: ignore[attr-defined]  # from a private module
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, get_decoder
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.tag import Tag
 
 from common.base.errors import UserError
 from common.imaging.dicom_file import GREY, bare_jpeg, check, named, parse, quiet, text
 
-_LUMINANCE = np.array(
-    [0.299, 0.587, 0.114], np.float32
-)  # Rec. 601, the Y of YBR_FULL (C.7.6.3.1.2)
-_VIEWS = ("AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO")  # defined terms of C.8.1.1.4
+# Rec. 601, the Y of YBR_FULL (C.7.6.3.1.2).
+_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+# The defined terms of C.8.1.1.4.
+_VIEWS = ("AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO")
 
 _HEADER_TAGS = [
-    *("Rows", "Columns", "PixelSpacing", "ImagerPixelSpacing", "PatientID", "PatientSex"),
-    *("PatientAge", "ViewPosition", "SeriesDescription"),
+    *map(Tag, ("Rows", "Columns", "PixelSpacing", "ImagerPixelSpacing", "PatientID")),
+    *map(Tag, ("PatientSex", "PatientAge", "ViewPosition", "SeriesDescription")),
 ]
-# What reads more, and is not installed with this repository: libjpeg is under the GPL. python-gdcm,
-# which reads much of this too, ends the process on some damaged files.
+# Packages that read further transfer syntaxes. They are not requirements: libjpeg is under the GPL.
+# Not python-gdcm, which reads much of this too: it ends the process on some damaged files.
 _FURTHER_DECODERS = {
     **dict.fromkeys(uid.JPEGLSTransferSyntaxes, "pyjpegls"),
     **dict.fromkeys(uid.JPEG2000TransferSyntaxes, "pylibjpeg pylibjpeg-openjpeg"),
     **dict.fromkeys(uid.JPEGTransferSyntaxes[1:], "pylibjpeg pylibjpeg-libjpeg"),
 }
-# Group 0028 is how pixels are to be shown, and no more.
 PIXEL_TAGS = [
-    Tag(tag)
-    for tag in (
-        *(tag for tag in DicomDictionary if tag >> 16 == 0x0028),
-        *("ImagerPixelSpacing", "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData"),
-    )
+    *(Tag(number) for number in DicomDictionary if number >> 16 == 0x0028),
+    *map(Tag, ("ImagerPixelSpacing", "ExtendedOffsetTable", "ExtendedOffsetTableLengths")),
+    Tag("PixelData"),
 ]
-# What else changes pixels on their way to the screen.
+"""The elements that a picture needs: group 0028, which describes the pixels, and the pixels."""
+
+# Elements that change grey values between the file and the screen.
 _CHANGING = [
     *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence"),
     *("WindowCenter", "WindowWidth", "PixelPaddingValue"),
@@ -62,7 +62,7 @@ _CHANGING = [
 
 @dataclass(frozen=True, eq=False)
 class Radiograph:
-    """A picture as it is to be seen.
+    """A picture for display.
 
     Attributes:
         pixels: ``(rows, columns)`` uint8, 0 to 255, high is radiodense (bone is bright).
@@ -79,7 +79,7 @@ class Radiograph:
 
 @dataclass(frozen=True)
 class Header:
-    """What a table of cases needs of a file, read without its pixels.
+    """What a table of cases needs from a file, read without its pixels.
 
     Attributes:
         rows: Height in pixels.
@@ -88,8 +88,8 @@ class Header:
         view: ViewPosition ("PA", "AP", "LL", ...), else that of a SeriesDescription "view: PA", as
             the challenge has it; "" if neither is a defined term.
         sex: "F", "M", or "" for anything else.
-        age_years: 0 to 120, NaN if absent or impossible. Read are "062Y", "18M", "3W", "5D" and
-            the challenge's "62".
+        age_years: 0 to 120, NaN if absent or impossible. Known forms: "062Y", "18M", "3W", "5D"
+            and the challenge's "62".
         spacing_mm: As in `Radiograph`.
     """
 
@@ -111,8 +111,8 @@ def read_header(path: Path) -> Header:
     path = Path(path)
     with quiet(), named(path, "its header can't be read"):
         dataset = parse(path, _HEADER_TAGS, stop_before_pixels=True)
-        described = re.search(r"\bVIEW:\s*([A-Z]+)", text(dataset, "SeriesDescription").upper())
-        views = (text(dataset, "ViewPosition").upper(), described[1] if described else "")
+        match = re.search(r"\bVIEW:\s*([A-Z]+)", text(dataset, "SeriesDescription").upper())
+        views = (text(dataset, "ViewPosition").upper(), match[1] if match else "")
         sex = text(dataset, "PatientSex").upper()
         return Header(
             rows=int(dataset.Rows),
@@ -126,13 +126,14 @@ def read_header(path: Path) -> Header:
 
 
 def read_radiograph(path: Path) -> Radiograph:
-    """Read a DICOM file of one frame to the picture that is to be seen.
+    """Read a DICOM file of one frame to the picture for display.
 
-    Grey: modality, VOI, scaling and inversion as the module says; the first of several windows, a
-    VOI LUT before a window. Without either the shown range is that of BitsStored for data of up to
-    8 bits (8-bit pixels pass unchanged), else from the least to the greatest value that is not
-    padding. Pixels from PixelPaddingValue to PixelPaddingRangeLimit (C.7.5.1.1.2) count for no
-    range and are shown as 0. An image of a single value, without a window, is 0 throughout.
+    Grey: modality, VOI, scaling and inversion in the order of this module's docstring; the first of
+    several windows, a VOI LUT before a window. Without either the displayed range is that of
+    BitsStored for data of up to 8 bits (8-bit pixels pass unchanged), else from the least to the
+    greatest value that is not padding. Pixels from PixelPaddingValue to PixelPaddingRangeLimit
+    (C.7.5.1.1.2) are left out of the range and displayed as 0. An image of a single value, without
+    a window, is 0 throughout.
 
     Colour (RGB, YBR, palette) becomes its Rec. 601 luminance.
 
@@ -148,16 +149,16 @@ def read_radiograph(path: Path) -> Radiograph:
         syntax = dataset.file_meta.TransferSyntaxUID
         if syntax == uid.JPEGBaseline8Bit and dataset.SamplesPerPixel == 1:
             jpeg = bare_jpeg(get_frame(dataset.PixelData, 0, number_of_frames=1))
-        name, further = syntax.name, _FURTHER_DECODERS.get(syntax)
+        name, package = syntax.name, _FURTHER_DECODERS.get(syntax)
         try:
-            ready = get_decoder(syntax).is_available
+            available = get_decoder(syntax).is_available
         except NotImplementedError:
             raise UserError(f"{path}: pydicom has no decoder for {name}; convert it") from None
-    if not ready:
-        raise UserError(f"{path}: no installed decoder reads {name}: pip install {further}")
+    if not available:
+        raise UserError(f"{path}: no installed decoder reads {name}: pip install {package}")
     problem = f"its pixels ({name}) can't be decoded"
-    if further:
-        problem += f", unless by: pip install {further}"
+    if package:
+        problem += f", unless by: pip install {package}"
     if jpeg is not None:
         # By Pillow, whatever else is installed: pylibjpeg differs by one in 3 % of the pixels;
         # TensorFlow's decoder (dct_method="INTEGER_ACCURATE") agrees with Pillow.
@@ -169,7 +170,7 @@ def read_radiograph(path: Path) -> Radiograph:
     if stored.ndim != (2 if dataset.SamplesPerPixel == 1 else 3):
         raise UserError(f"{path}: colour and grey contradict each other; fetch it again")
     with quiet(), named(path, "its pixels can't be brought to a picture"):
-        if _is_shown_as_stored(stored, dataset):
+        if _is_displayed_as_stored(stored, dataset):
             pixels = stored
         elif dataset.PhotometricInterpretation in GREY:
             pixels = _grey(path, stored, dataset)
@@ -180,11 +181,11 @@ def read_radiograph(path: Path) -> Radiograph:
     return Radiograph(pixels, spacing_mm, jpeg if exact else None)
 
 
-# ---- From stored values to shown ones
+# ---- From stored values to displayed ones
 
 
-def _is_shown_as_stored(stored: np.ndarray, dataset: Dataset) -> bool:
-    """Whether `_grey` would change nothing: every film of the challenge, and most of the time."""
+def _is_displayed_as_stored(stored: np.ndarray, dataset: Dataset) -> bool:
+    """Whether `_grey` would change nothing: so it is for every film of the challenge."""
     return (
         stored.dtype == np.uint8
         and (dataset.BitsStored, dataset.PixelRepresentation) == (8, 0)
@@ -194,51 +195,59 @@ def _is_shown_as_stored(stored: np.ndarray, dataset: Dataset) -> bool:
 
 
 def _grey(path: Path, stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """``(rows, columns)`` stored values to uint8: by a table, as the value alone decides."""
-    least, most = int(stored.min()), int(stored.max())
-    if most - least < max(1 << 16, stored.size):
-        values = np.arange(least, most + 1)
-        index = stored.astype(np.int64 if stored.itemsize > 2 else np.int32) - least
+    """``(rows, columns)`` stored values to uint8, by a table from value to grey."""
+    lowest, highest = int(stored.min()), int(stored.max())
+    if highest - lowest < max(1 << 16, stored.size):
+        values = np.arange(lowest, highest + 1)
+        index = stored.astype(np.int64 if stored.itemsize > 2 else np.int32) - lowest
     else:
         values, index = np.unique(stored, return_inverse=True)
         index = index.reshape(stored.shape)
     padding = _padding(values, dataset)
-    seen = (np.bincount(index.ravel(), minlength=len(values)) > 0) & ~padding
+    occurs = (np.bincount(index.ravel(), minlength=len(values)) > 0) & ~padding
     table = np.zeros(len(values), np.uint8)
-    if seen.any():
+    if occurs.any():
         with np.errstate(over="ignore"):
-            shown, low, high = _shown(path, values.astype(np.float64), seen, dataset)
-        if not np.isfinite([*shown[seen], low, high]).all():
+            grey, low, high = _display(path, values.astype(np.float64), occurs, dataset)
+        if not np.isfinite([*grey[occurs], low, high]).all():
             raise UserError(f"{path}: its rescale or window is not a number; leave it out")
         if low != high:
-            scaled = np.nan_to_num((shown - low) / (high - low) * 255)
+            scaled = np.nan_to_num((grey - low) / (high - low) * 255)
             table = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
         if low != high and dataset.PhotometricInterpretation == "MONOCHROME1":
             table = 255 - table
     table[padding] = 0
-    return table[index]
+    pixels: np.ndarray = table[index]
+    return pixels
 
 
-def _shown(
-    path: Path, values: np.ndarray, seen: np.ndarray, dataset: Dataset
+def _display(
+    path: Path, values: np.ndarray, occurs: np.ndarray, dataset: Dataset
 ) -> tuple[np.ndarray, float, float]:
-    """Stored values to (what is shown, the value shown darkest, the value shown brightest)."""
-    modality_lut, voi_lut = dataset.get("ModalityLUTSequence"), dataset.get("VOILUTSequence")
-    little = dataset.file_meta.TransferSyntaxUID.is_little_endian
+    """Stored values to (values for display, the darkest of these, the brightest of these).
 
-    def rescaled(values: np.ndarray) -> np.ndarray:
+    Args:
+        path: The file.
+        values: ``(n,)`` float64.
+        occurs: ``(n,)`` booleans: which values the image has, padding apart.
+        dataset: The dataset.
+    """
+    modality_lut, voi_lut = dataset.get("ModalityLUTSequence"), dataset.get("VOILUTSequence")
+    little_endian = dataset.file_meta.TransferSyntaxUID.is_little_endian
+
+    def rescale(values: np.ndarray) -> np.ndarray:
         absent = dataset.get("RescaleSlope") is None or dataset.get("RescaleIntercept") is None
         return values if absent else apply_modality_lut(values, dataset)
 
-    modality = _look_up(values, modality_lut[0], little) if modality_lut else rescaled(values)
+    modality = _look_up(values, modality_lut[0], little_endian) if modality_lut else rescale(values)
     if voi_lut:
-        # C.11.2.1.1: unsigned, of the bits that the descriptor's third value says.
+        # C.11.2.1.1: unsigned; the descriptor's third value is the number of bits.
         brightest = 2.0 ** int(voi_lut[0].LUTDescriptor[2]) - 1
-        return _look_up(modality, voi_lut[0], little), 0.0, brightest
+        return _look_up(modality, voi_lut[0], little_endian), 0.0, brightest
     if dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
         dataset.VOILUTFunction = text(dataset, "VOILUTFunction").upper() or "LINEAR"
         try:
-            # pydicom's result has a range of its own: its ends are what lies beyond the window.
+            # pydicom's result has its own range: the ends are the values beyond the window.
             low, high = apply_voi_lut(np.array([-np.inf, np.inf]), dataset)
             return apply_voi_lut(modality, dataset), float(low), float(high)
         except ValueError:
@@ -249,12 +258,12 @@ def _shown(
     bits = int(dataset.BitsStored)
     if bits <= 8 and not modality_lut:
         first = -(2 ** (bits - 1)) if dataset.PixelRepresentation else 0
-        ends = rescaled(np.array([first, first + 2**bits - 1], np.float64))
+        ends = rescale(np.array([first, first + 2**bits - 1], np.float64))
         return modality, float(ends.min()), float(ends.max())
-    return modality, float(modality[seen].min()), float(modality[seen].max())
+    return modality, float(modality[occurs].min()), float(modality[occurs].max())
 
 
-def _look_up(values: np.ndarray, item: Dataset, little: bool) -> np.ndarray:
+def _look_up(values: np.ndarray, item: Dataset, little_endian: bool) -> np.ndarray:
     """Apply a LUT (C.11.1.1, C.11.2.1.1); values beyond it get its first or its last entry.
 
     Not by pydicom, which wraps values that an 8-bit LUT's own type can't hold, and knows no
@@ -264,13 +273,15 @@ def _look_up(values: np.ndarray, item: Dataset, little: bool) -> np.ndarray:
     count, data = count or 1 << 16, item.LUTData
     if isinstance(data, bytes):
         packed = bits <= 8 and len(data) < 2 * count
-        data = np.frombuffer(data, np.uint8 if packed else "<u2" if little else ">u2")
+        data = np.frombuffer(data, np.uint8 if packed else "<u2" if little_endian else ">u2")
     table = np.atleast_1d(np.asarray(data, np.float64))[:count]
-    return table[np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)]
+    index = np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)
+    entries: np.ndarray = table[index]
+    return entries
 
 
 def _padding(values: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Which of the stored values are padding (C.7.5.1.1.2), as booleans."""
+    """Which of the stored values ``(n,)`` are padding (C.7.5.1.1.2): ``(n,)`` booleans."""
     ends = [dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")]
     if ends[0] is None:
         return np.zeros(len(values), bool)
@@ -279,7 +290,8 @@ def _padding(values: np.ndarray, dataset: Dataset) -> np.ndarray:
         # Writers often give a signed image's padding as unsigned: 63536 for -2000.
         bits = int(dataset.BitsAllocated)
         ends = [end - 2**bits if end >= 2 ** (bits - 1) else end for end in ends]
-    return (values >= min(ends)) & (values <= max(ends))
+    padding: np.ndarray = (values >= min(ends)) & (values <= max(ends))
+    return padding
 
 
 def _luminance(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
@@ -288,8 +300,9 @@ def _luminance(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         stored = apply_color_lut(stored, dataset)[..., :3]
         full = np.iinfo(stored.dtype).max
-    scaled = stored.astype(np.float32) @ (_LUMINANCE * 255 / full)
-    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    scaled: np.ndarray = stored.astype(np.float32) @ (_LUMINANCE * 255 / full)
+    rounded: np.ndarray = np.rint(np.clip(scaled, 0, 255))
+    return rounded.astype(np.uint8)
 
 
 # ---- Small readers of elements
@@ -306,10 +319,10 @@ def _spacing_mm(dataset: Dataset) -> tuple[float, float] | None:
     return None
 
 
-def _age_years(text: str) -> float:
+def _age_years(age: str) -> float:
     """An age string (AS of PS3.5 6.2), or a bare number of years, to years."""
-    found = re.fullmatch(r"(\d{1,3})([DWMY]?)", text.upper(), re.ASCII)
-    if not found:
+    match = re.fullmatch(r"(\d{1,3})([DWMY]?)", age.upper(), re.ASCII)
+    if not match:
         return math.nan
-    years = int(found[1]) / {"D": 365.25, "W": 365.25 / 7, "M": 12}.get(found[2], 1)
+    years = int(match[1]) / {"D": 365.25, "W": 365.25 / 7, "M": 12}.get(match[2], 1)
     return years if years <= 120 else math.nan

@@ -1,8 +1,8 @@
 """One DICOM file to a dataset that can be trusted: what it declares is what it holds.
 
-A file may be cut, altered, or made to harm. Its declared sizes are held against its bytes before
-memory is taken, only the elements that were asked for are read, and every failure of pydicom or
-Pillow becomes a `UserError` that names the file and quotes no element's value.
+A file may be cut, altered, or made to harm. Its declared sizes are compared with its bytes before
+memory is taken, only the requested elements are read, and every failure of pydicom or Pillow
+becomes a `UserError` that names the file and quotes no element's value.
 """
 
 from __future__ import annotations
@@ -23,13 +23,18 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.utils import get_expected_length
+from pydicom.tag import BaseTag
 
 from common.base.errors import UserError
 
 MAX_ROWS = 20_000
+"""Of an image, and its most columns: a header that declares more is refused."""
+
 MAX_PIXELS = 1 << 26
+"""Of an image: a radiograph has some 20 million pixels."""
+
 MAX_BYTES = 1 << 29
-"""A radiograph has some 20 million pixels. What declares more than this is refused."""
+"""Of a file, and of what a compressed one inflates to."""
 
 # A JPEG block of 64 pixels takes a bit for its DC and one for its end, RLE two bytes for 128: a
 # header that declares more is false, and is refused before memory is taken for it.
@@ -37,9 +42,12 @@ _MAX_PIXELS_PER_BYTE = 256
 _BOUNDED = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.RLELossless)
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
-"""Ends of names that many files bear, and none need."""
+"""Endings of DICOM file names; a file needs none of them."""
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
+"""The photometric interpretations of grey images (C.7.6.3.1.2)."""
+
+# Photometric interpretations that are read, by SamplesPerPixel.
 _KNOWN = {
     1: (*GREY, "PALETTE COLOR"),
     3: ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
@@ -47,7 +55,7 @@ _KNOWN = {
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM does, whatever it is called; also one that can't be read."""
+    """Whether a file begins as DICOM does, whatever its name; True if it can't be read."""
     try:
         with open(path, "rb") as file:
             return _begins_as_dicom(file.read(132))
@@ -60,16 +68,16 @@ def _begins_as_dicom(head: bytes) -> bool:
     return head[128:132] == b"DICM" or head[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 
 
-def parse(path: Path, tags: list[str | int], stop_before_pixels: bool = False) -> Dataset:
+def parse(path: Path, tags: list[BaseTag], stop_before_pixels: bool = False) -> Dataset:
     """Read these elements of a DICOM image; call it within `quiet` and `named`.
 
     Args:
         path: With the preamble and file meta of PS3.10 7.1, or a bare dataset.
-        tags: Keywords or numbers of elements. No other comes into memory.
+        tags: Of the elements to read. No other comes into memory.
         stop_before_pixels: Whether the pixels stay unread.
 
     Returns:
-        The dataset, its ``file_meta.TransferSyntaxUID`` set, its Rows and Columns possible ones.
+        The dataset, with ``file_meta.TransferSyntaxUID`` set, and Rows and Columns in the limits.
 
     Raises:
         UserError: The file is not there, is no DICOM image or declares what no radiograph has.
@@ -80,13 +88,16 @@ def parse(path: Path, tags: list[str | int], stop_before_pixels: bool = False) -
         raise UserError(f"{path}: over {MAX_BYTES >> 20} MiB, no radiograph is; leave it out")
     with open(path, "rb") as file:
         head = file.read(1024)
-    whole = head[128:132] == b"DICM"
+    has_preamble = head[128:132] == b"DICM"
     if not _begins_as_dicom(head):
         raise UserError(f"{path}: not a DICOM file; leave it out")
     if uid.DeflatedExplicitVRLittleEndian.encode() in head:
         _check_inflated(path, 144 + int.from_bytes(head[140:144], "little"))
     dataset = pydicom.dcmread(
-        path, stop_before_pixels=stop_before_pixels, specific_tags=tags, force=not whole
+        path,
+        stop_before_pixels=stop_before_pixels,
+        specific_tags=tags,
+        force=not has_preamble,
     )
     if "Rows" not in dataset or "Columns" not in dataset:
         raise UserError(
@@ -116,7 +127,7 @@ def _check_inflated(path: Path, start: int) -> None:
 
 
 def check(path: Path, dataset: Dataset) -> None:
-    """Hold what a dataset declares of its pixels against its bytes; fill in what may be absent.
+    """Compare what a dataset declares of its pixels with its bytes; fill in absent elements.
 
     Raises:
         UserError: It has no pixels, several frames, fewer bytes than it declares, or a photometric
@@ -143,10 +154,10 @@ def check(path: Path, dataset: Dataset) -> None:
     if not syntax.is_encapsulated:
         if dataset.get("HighBit", dataset.BitsStored - 1) != dataset.BitsStored - 1:
             raise UserError(f"{path}: its HighBit is not legal (PS3.5 8.1.1); convert it")
-        held, needed = len(dataset.PixelData), get_expected_length(dataset)
-        if held < needed:
+        stored, needed = len(dataset.PixelData), get_expected_length(dataset)
+        if stored < needed:
             raise UserError(
-                f"{path}: cut short, {held} of {needed} bytes of pixels; fetch it again"
+                f"{path}: cut short, {stored} of {needed} bytes of pixels; fetch it again"
             )
         return
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
@@ -155,55 +166,58 @@ def check(path: Path, dataset: Dataset) -> None:
     try:
         size = Image.open(BytesIO(frame), formats=("JPEG", "JPEG2000")).size
     except Exception:
-        # Not a format of Pillow's: JPEG-LS or Lossless, or the decoder will say.
+        # Pillow reads no JPEG-LS or JPEG Lossless; anything else fails in the decoder.
         size = _size_in_jpeg(frame) or (columns, rows)
     if size != (columns, rows):
         raise UserError(f"{declared}, the image in it has {size[1]} x {size[0]}; fetch it again")
 
 
+# Second bytes of the markers SOF0 to SOF3 and SOF55 (T.81 table B.1, T.87 C.1.1).
 _FRAME_HEADERS = (0xC0, 0xC1, 0xC2, 0xC3, 0xF7)
 
 
 def _size_in_jpeg(frame: bytes) -> tuple[int, int] | None:
-    """Columns and rows that a JPEG's or JPEG-LS's frame header says (T.81 B.2.2, T.87 C.2.2)."""
-    at = 2
-    while frame[at : at + 1] == b"\xff" and at + 9 <= len(frame):
-        if frame[at + 1] in _FRAME_HEADERS:
-            rows, columns = (int.from_bytes(frame[at + i : at + i + 2], "big") for i in (5, 7))
+    """Columns and rows in the frame header of a JPEG or JPEG-LS (T.81 B.2.2, T.87 C.2.2)."""
+    start = 2
+    while frame[start : start + 1] == b"\xff" and start + 9 <= len(frame):
+        if frame[start + 1] in _FRAME_HEADERS:
+            rows, columns = (int.from_bytes(frame[start + i :][:2], "big") for i in (5, 7))
             return columns, rows
-        at += 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
+        start += 2 + int.from_bytes(frame[start + 2 : start + 4], "big")
     return None
 
 
+# What ends a scan: a marker that is no stuffed zero, restart or fill byte (T.81 B.1.1.2).
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 def bare_jpeg(frame: bytes) -> bytes:
     """A JPEG from SOI to EOI without its APPn and COM segments (ITU-T T.81 B.2).
 
-    Text may stand in these and behind the end; nothing that is decoded changes.
+    Text may stand in these and after the end; the decoded pixels stay the same.
 
     Raises:
         ValueError, IndexError: It is cut short, or no JPEG.
     """
-    kept, at = [frame[:2]], 2
-    while frame[at : at + 2] != b"\xff\xd9":
-        if frame[at] != 0xFF:  # at the end an IndexError: cut short
+    segments, start = [frame[:2]], 2
+    while frame[start : start + 2] != b"\xff\xd9":
+        if frame[start] != 0xFF:  # at the end an IndexError: cut short
             raise ValueError("no marker")
-        marker, end = frame[at + 1], at + 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
+        marker = frame[start + 1]
+        end = start + 2 + int.from_bytes(frame[start + 2 : start + 4], "big")
         if marker == 0xFF:  # a fill byte
-            at += 1
+            start += 1
             continue
         if not (0xE0 <= marker <= 0xEF or marker == 0xFE):
-            kept.append(frame[at:end])
+            segments.append(frame[start:end])
         if marker == 0xDA:  # its scan runs to the next marker
             scan = _NEXT_MARKER.search(frame, end)
             if scan is None:
                 raise ValueError("no end")
-            kept.append(frame[end : scan.start()])
+            segments.append(frame[end : scan.start()])
             end = scan.start()
-        at = end
-    return b"".join([*kept, b"\xff\xd9"])
+        start = end
+    return b"".join([*segments, b"\xff\xd9"])
 
 
 def text(dataset: Dataset, name: str) -> str:
@@ -211,17 +225,15 @@ def text(dataset: Dataset, name: str) -> str:
     return str(dataset.get(name) or "").strip(" \0")
 
 
-_ONE_AT_A_TIME = threading.RLock()
+# pydicom's settings and Python's warnings belong to the process: one thread at a time holds them.
+_LOCK = threading.RLock()
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence pydicom for a while: its warnings quote values, and every RSNA file brings one.
-
-    Its settings are the process's own, so one thread at a time holds them, and gives them back.
-    """
+    """Silence pydicom in a block: its warnings quote values, and every RSNA file causes one."""
     logger = logging.getLogger("pydicom")
-    with _ONE_AT_A_TIME, warnings.catch_warnings(), pydicom.config.disable_value_validation():
+    with _LOCK, warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
         before, logger.disabled = logger.disabled, True
         try:
@@ -232,7 +244,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def named(path: Path, problem: str) -> Iterator[None]:
-    """Turn any failure of a library into one that names the file, and no value in it."""
+    """Turn any failure of a library into a `UserError` that names the file and quotes no value."""
     try:
         yield
     except UserError:
