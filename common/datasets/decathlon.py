@@ -1,8 +1,8 @@
 """A folder in the layout of the Medical Segmentation Decathlon to a table of cases.
 
-``imagesTr/`` and ``labelsTr/`` hold one NIfTI a case, under one name; ``dataset.json`` lists them
-and names the labels. An image may carry nnU-Net's channel suffix ``_0000``. Hidden files are never
-looked at: archives made on a Mac hold a ``._la_003.nii.gz``, no NIfTI, beside every volume.
+``imagesTr/`` and ``labelsTr/`` hold one NIfTI per case, under the same name; ``dataset.json`` lists
+them and names the labels. An image may carry nnU-Net's channel suffix ``_0000``. Hidden files are
+ignored: archives made on a Mac hold a ``._la_003.nii.gz``, no NIfTI, next to every volume.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import pandas as pd
 
 from common.base.errors import UserError
 from common.base.files import read_json
-from common.datasets.rsna import usable_id
+from common.datasets.csv_tables import usable_id
 
 IMAGES = "imagesTr"
 MASKS = "labelsTr"
 DATASET = "dataset.json"
+"""The names in a decathlon folder, as the module's docstring describes them."""
 
+# nnU-Net's number of a channel.
 _CHANNEL = re.compile(r"_(\d{4})$")
 
 
@@ -28,16 +30,16 @@ def index_volumes(source: Path) -> tuple[pd.DataFrame, dict[int, str]]:
     """List the volumes of a decathlon folder with their masks.
 
     Args:
-        source: The folder. With a ``dataset.json`` its training list says which volumes count;
-            without one (or without a list in it, as nnU-Net writes it) all do.
+        source: The folder. The training list of ``dataset.json`` names the volumes that count;
+            without the file (or without a list in it, as nnU-Net writes it) all do.
 
     Returns:
-        A row a case, sorted by case, and the labels' names by value ({0: background,
+        One row per case, sorted by case, and the labels' names by value ({0: background,
         1: foreground} without a dataset.json). Columns:
 
         * ``case``: the file's name without suffix, and without channel if the mask has none;
         * ``path``, ``mask_path``: from ``source``, with ``/``; "" if there is none;
-        * ``patient``: the case (the decathlon has one volume a patient);
+        * ``patient``: the case (the decathlon has one volume per patient);
         * ``left_out``: "", or why the case can't be used: no image, no mask, not in dataset.json,
           outside the dataset, several channels, several files, unusable id.
 
@@ -71,7 +73,8 @@ def index_volumes(source: Path) -> tuple[pd.DataFrame, dict[int, str]]:
             rows[f"entry {number} of {DATASET}"] = _row("", "", "unusable id")
         else:
             rows[case] = _paired(images.get(case, []), masks.get(_stem(mask), []))
-    # Without a list a mask alone is a case too; with one it may be a listed image's, named apart.
+    # Without a list a mask alone is a case too; with a list it may belong to an image of another
+    # name.
     unlisted = set(images) | (set(masks) if listed is None else set())
     for number, case in enumerate(sorted(unlisted - set(rows)), 1):
         if not usable_id(case):
@@ -88,10 +91,10 @@ def index_volumes(source: Path) -> tuple[pd.DataFrame, dict[int, str]]:
 def _files(source: Path, folder: str) -> dict[str, list[str]]:
     """The NIfTI files of a folder by name without suffix, as paths from ``source``."""
     if not (source / folder).is_dir():
-        found = ", ".join(sorted(ascii(path.name)[1:-1] for path in source.iterdir())[:8])
+        names = ", ".join(sorted(ascii(path.name)[1:-1] for path in source.iterdir())[:8])
         raise UserError(
             f"{source / folder}: there is no such folder; expected {IMAGES}/ and {MASKS}/ in "
-            f"{source}; found {found or 'nothing'}"
+            f"{source}; found {names or 'nothing'}"
         )
     files: dict[str, list[str]] = {}
     for file in sorted((source / folder).iterdir()):
@@ -150,7 +153,7 @@ def _dataset(source: Path) -> tuple[list[tuple[str, str]] | None, dict[int, str]
     return listed, labels
 
 
-def _labels(content: Any) -> dict[int, str]:
+def _labels(content: dict[str, Any]) -> dict[int, str]:
     """Names by value: the decathlon writes {"0": name}, nnU-Net {name: 0}."""
     pairs = list(content.items())
     if all(str(key).isdigit() for key, _ in pairs):

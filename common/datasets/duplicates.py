@@ -1,11 +1,10 @@
-"""Films that are shown exactly alike, and the patients who must therefore be dealt together.
+"""Films with exactly equal pixels, and volumes with exactly equal voxels.
 
-Equal means equal pixels as `common.imaging.dicom.read_radiograph` gives them. To decode a whole set
-for that would double the time to prepare it, so what is stored is compared first: equal bytes in
+Pixels are compared as `common.imaging.dicom.read_radiograph` returns them. To decode a whole set
+for that would double the time to prepare it, so the stored bytes are compared first: equal bytes in
 equal coding are equal pixels. Films are decoded only where bytes cannot tell, which is where films
-of one size are coded in several ways. Films of one size, all coded in one way, are taken to be
-different where their bytes are; an encoder that wrote the same pixels in other bytes of the same
-coding is not seen through.
+of the same size are coded in several ways. Films of the same size and coding count as different
+where their bytes are; the same pixels in other bytes of the same coding are missed.
 
 Volumes are equal where their shape and every value are, in the order of the file. Only those whose
 first slices are equal are read whole.
@@ -15,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,12 +30,13 @@ from common.imaging.dicom import PIXEL_TAGS, read_radiograph
 from common.imaging.dicom_file import bare_jpeg, check, named, parse, quiet
 from common.imaging.nifti_file import read_nifti, read_start
 
-_READ_POOL_FROM = 3000  # files, some two milliseconds each
-_DECODE_POOL_FROM = 500  # films, some ten milliseconds each
-_VOLUME_POOL_FROM = 50  # volumes, some hundred milliseconds each
+# From these numbers on processes share the work: files (some 2 ms each), films (10), volumes (100).
+_READ_POOL_FROM = 3000
+_DECODE_POOL_FROM = 500
+_VOLUME_POOL_FROM = 50
 
-# Of group 0028, what differs from film to film and changes no pixel.
-_NOT_SHOWN = (
+# Elements of group 0028 that differ from film to film and change no pixel.
+_NOT_PIXELS = (
     *("PixelSpacing", "PixelSpacingCalibrationType", "PixelSpacingCalibrationDescription"),
     *("SmallestImagePixelValue", "LargestImagePixelValue", "WindowCenterWidthExplanation"),
     *("BurnedInAnnotation", "LossyImageCompressionRatio"),
@@ -43,12 +44,12 @@ _NOT_SHOWN = (
 
 
 class _Stored(NamedTuple):
-    """A film as it is stored: two that are equal in all are shown alike.
+    """A film as it is stored: two that are equal have equal pixels.
 
     Attributes:
         size: Rows and columns.
-        coding: How bytes become pixels: transfer syntax, depth, window and the like, as a digest.
-        data: Of the bytes, a digest.
+        coding: A digest of how bytes become pixels: transfer syntax, depth, window and the like.
+        data: A digest of the bytes.
     """
 
     size: tuple[int, int]
@@ -60,13 +61,13 @@ def find_duplicates(cases: pd.DataFrame, source: Path, workers: int = 0) -> pd.S
     """Find films with exactly equal pixels.
 
     Args:
-        cases: With ``case``, a name that no other has, and ``path``, relative to ``source``.
+        cases: With ``case``, a unique name, and ``path``, relative to ``source``.
         source: The dataset's folder.
-        workers: Processes; 0 is one a core.
+        workers: Number of processes; 0 for one per core.
 
     Returns:
         (cases,) the first case, by sorted name, with the same pixels; "" for that case itself,
-        for a film that no other equals, and for a file that cannot be read.
+        for a film without an equal, and for a file that cannot be read.
     """
     ordered = cases.sort_values("case")
     files = [source / path for path in ordered["path"]]
@@ -76,20 +77,15 @@ def find_duplicates(cases: pd.DataFrame, source: Path, workers: int = 0) -> pd.S
         if film is not None:
             alike[film].append(file)
             codings[film.size].add(film.coding)
-    # Also those with equal bytes: what cannot be decoded equals nothing.
+    # Those with equal bytes too: a film that cannot be decoded equals none.
     doubtful = [
         film for film, same in alike.items() if len(same) > 1 or len(codings[film.size]) > 1
     ]
     firsts = [alike[film][0] for film in doubtful]
-    shown = each(_shown, firsts, _DECODE_POOL_FROM, workers, desc="compare pixels", unit="film")
-    pixels = dict(zip(doubtful, shown, strict=True))
-    first: dict[str, str] = {}
-    duplicate_of = []
-    for case, film in zip(ordered["case"], stored, strict=True):
-        seen = pixels.get(film)
-        original = case if seen is None else first.setdefault(seen, case)
-        duplicate_of.append("" if original == case else original)
-    return pd.Series(duplicate_of, ordered.index, dtype=object).reindex(cases.index)
+    digests = each(_pixels, firsts, _DECODE_POOL_FROM, workers, desc="compare pixels", unit="film")
+    pixels = dict(zip(doubtful, digests, strict=True))
+    originals = _originals(ordered["case"], [pixels.get(film) for film in stored])
+    return pd.Series(originals, ordered.index, dtype=object).reindex(cases.index)
 
 
 def find_duplicate_volumes(cases: pd.DataFrame, source: Path, workers: int = 0) -> pd.DataFrame:
@@ -98,7 +94,7 @@ def find_duplicate_volumes(cases: pd.DataFrame, source: Path, workers: int = 0) 
     Args:
         cases: As for `find_duplicates`, with the paths of NIfTI files.
         source: The dataset's folder.
-        workers: Processes; 0 is one a core.
+        workers: As for `find_duplicates`.
 
     Returns:
         (cases,) ``duplicate_of``, as from `find_duplicates`, and ``size``: shape and spacing in
@@ -106,24 +102,32 @@ def find_duplicate_volumes(cases: pd.DataFrame, source: Path, workers: int = 0) 
     """
     ordered = cases.sort_values("case")
     files = [source / path for path in ordered["path"]]
-    bar = {"workers": workers, "unit": "volume"}
-    starts = each(_start, files, _VOLUME_POOL_FROM, desc="compare starts", **bar)
+    starts = each(_start, files, _VOLUME_POOL_FROM, workers, desc="compare starts", unit="volume")
     counts = Counter(starts)
     doubtful = [f for f, start in zip(files, starts, strict=True) if start and counts[start] > 1]
-    whole = each(_voxels, doubtful, _VOLUME_POOL_FROM, desc="compare volumes", **bar)
-    voxels = dict(zip(doubtful, whole, strict=True))
+    digests = each(
+        _voxels, doubtful, _VOLUME_POOL_FROM, workers, desc="compare volumes", unit="volume"
+    )
+    voxels = dict(zip(doubtful, digests, strict=True))
+    columns = {
+        "duplicate_of": _originals(ordered["case"], [voxels.get(file) for file in files]),
+        "size": [start[0] if start else "" for start in starts],
+    }
+    return pd.DataFrame(columns, ordered.index, dtype=object).reindex(cases.index)
+
+
+def _originals(cases: Iterable[str], digests: Iterable[str | None]) -> list[str]:
+    """The first case with the digest of each, "" for that first case and without a digest."""
     first: dict[str, str] = {}
-    rows = []
-    for case, file, start in zip(ordered["case"], files, starts, strict=True):
-        seen = voxels.get(file)
-        original = case if seen is None else first.setdefault(seen, case)
-        rows.append(("" if original == case else original, start[0] if start else ""))
-    found = pd.DataFrame(rows, ordered.index, ["duplicate_of", "size"], dtype=object)
-    return found.reindex(cases.index)
+    originals = []
+    for case, digest in zip(cases, digests, strict=True):
+        original = case if digest is None else first.setdefault(digest, case)
+        originals.append("" if original == case else original)
+    return originals
 
 
 def _stored(path: Path) -> _Stored | None:
-    """What a file holds, not decoded; None where it cannot be read."""
+    """The content of a file, not decoded; None where it cannot be read."""
     try:
         with quiet(), named(path, "its header can't be read"):
             dataset = parse(path, PIXEL_TAGS)
@@ -135,23 +139,23 @@ def _stored(path: Path) -> _Stored | None:
 
 
 def _coding(dataset: Dataset) -> str:
-    how = dataset.group_dataset(0x0028)
-    for name in _NOT_SHOWN:
-        how.pop(name, None)
-    return _digest(f"{dataset.file_meta.TransferSyntaxUID} {how.to_json()}".encode())
+    elements = dataset.group_dataset(0x0028)
+    for name in _NOT_PIXELS:
+        elements.pop(name, None)
+    return _digest(f"{dataset.file_meta.TransferSyntaxUID} {elements.to_json()}".encode())
 
 
 def _data(dataset: Dataset) -> bytes:
     syntax = dataset.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated:
-        return dataset.PixelData
+        return bytes(dataset.PixelData)
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-    # As `read_radiograph` decodes it: what an encoder notes of itself or of the time is no pixel.
+    # As `read_radiograph` decodes it: an encoder's notes on itself or on the time are no pixels.
     grey_jpeg = syntax == uid.JPEGBaseline8Bit and dataset.SamplesPerPixel == 1
     return bare_jpeg(frame) if grey_jpeg else frame
 
 
-def _shown(path: Path) -> str | None:
+def _pixels(path: Path) -> str | None:
     """The digest of a film's pixels; None where it cannot be decoded."""
     try:
         pixels = read_radiograph(path).pixels
@@ -168,7 +172,7 @@ def _start(path: Path) -> tuple[str, str] | None:
         return None
     shape = " x ".join(map(str, grid.shape))
     spacing = " x ".join(f"{mm:.4g}" for mm in np.linalg.norm(grid.affine[:3, :3], axis=0))
-    return f"{shape} of {spacing} mm", _digest_of(values)
+    return f"{shape} of {spacing} mm", _value_digest(values)
 
 
 def _voxels(path: Path) -> str | None:
@@ -177,11 +181,11 @@ def _voxels(path: Path) -> str | None:
         values = read_nifti(path)[0]
     except UserError:
         return None
-    return f"{values.shape} {_digest_of(values)}"
+    return f"{values.shape} {_value_digest(values)}"
 
 
-def _digest_of(values: np.ndarray) -> str:
-    # Of one type and order, so that 1 is 1 however it is stored. Not every NaN is silent.
+def _value_digest(values: np.ndarray) -> str:
+    # In the same type and order, so that 1 is 1 however it is stored. Not every NaN is silent.
     with np.errstate(invalid="ignore"):
         return _digest(np.ascontiguousarray(values, "<f8").tobytes())
 

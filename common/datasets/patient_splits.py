@@ -1,7 +1,7 @@
 """A table of cases to train, validation and test, by patient.
 
-The patient is the unit that is dealt, so that no patient stands on two sides, and the deal is
-stratified, so that labels and views keep their shares. scikit-learn does the dealing.
+Patients are dealt as a whole, so that none stands on two sides, and stratified, so that labels and
+views keep their shares. scikit-learn deals them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def split_by_patient(
 
     Args:
         patients: The patient of every case, (cases,).
-        strata: What is to keep its share on every side, (cases,): a label, or a label and a view.
+        strata: What keeps its share on every side, (cases,): a label, or a label and a view.
             A patient with several takes the greatest.
         validation_share: Share of the patients, 0 to 1.
         test_share: Share of the patients, 0 to 1.
@@ -44,8 +44,8 @@ def split_by_patient(
     Raises:
         UserError: There are fewer patients than sides to put them on.
     """
-    table = pd.DataFrame({"patient": patients, "stratum": strata.astype(str)})
-    table = table.groupby("patient", sort=True)["stratum"].max()
+    by_case = pd.DataFrame({"patient": patients, "stratum": strata.astype(str)})
+    table: pd.Series = by_case.groupby("patient", sort=True)["stratum"].max()
     sides = (test_share > 0) + (folds or 1 + (validation_share > 0))
     if len(table) < sides:
         raise UserError(
@@ -56,9 +56,8 @@ def split_by_patient(
     rest, test = _two_sides(table, test_share, sides - 1, seed)
     split[test.index] = TEST
     if folds:
-        strata_of_rest = _enough(rest, folds)
         dealer = StratifiedKFold(folds, shuffle=True, random_state=seed)
-        for fold, (_, members) in enumerate(dealer.split(rest.index, strata_of_rest)):
+        for fold, (_, members) in enumerate(dealer.split(rest.index, _join_rare(rest, folds))):
             split[rest.index[members]] = fold_name(fold)
     else:
         _, validation = _two_sides(
@@ -88,7 +87,7 @@ def patient_groups(cases: pd.DataFrame) -> pd.Series:
 
 
 def image_split_leak(patients: pd.Series, test_share: float, seed: int) -> float:
-    """The leak that a split by image would have had.
+    """The leak that a split by image would have.
 
     Returns:
         Share, 0 to 1, of the images of a random ``test_share`` of all images whose patient also
@@ -105,18 +104,31 @@ def image_split_leak(patients: pd.Series, test_share: float, seed: int) -> float
 def _two_sides(
     table: pd.Series, share: float, leave: int, seed: int
 ) -> tuple[pd.Series, pd.Series]:
+    """Deal ``share`` of the patients, at least one, to a side, and leave at least ``leave``.
+
+    Args:
+        table: The stratum of every patient.
+        share: 0 to 1; 0 for none.
+        leave: Number of patients.
+        seed: Decides the deal.
+
+    Returns:
+        The rest of the table, and the side.
+    """
     count = max(1, round(len(table) * share)) if share > 0 else 0
     count = min(count, len(table) - leave)
     if count == 0:
         return table, table.iloc[:0]
-    strata = _enough(table, 2)
-    if min(count, len(table) - count) < strata.nunique():
-        strata = None
-    return train_test_split(table, test_size=count, random_state=seed, stratify=strata)
+    strata = _join_rare(table, 2)
+    enough = min(count, len(table) - count) >= strata.nunique()
+    rest, side = train_test_split(
+        table, test_size=count, random_state=seed, stratify=strata if enough else None
+    )
+    return rest, side
 
 
-def _enough(table: pd.Series, wanted: int) -> pd.Series:
+def _join_rare(table: pd.Series, sides: int) -> pd.Series:
     """A stratum with fewer patients than sides cannot be stratified: it joins the commonest."""
     counts = Counter(table)
     commonest = max(sorted(counts), key=counts.__getitem__)
-    return table.where(table.map(counts) >= wanted, commonest)
+    return table.where(table.map(counts) >= sides, commonest)

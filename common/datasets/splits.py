@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from common.base.errors import UserError
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
+"""The split column's values; a set prepared in folds has `fold_name` for the first two."""
 
 
 def fold_name(fold: int) -> str:

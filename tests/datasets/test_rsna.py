@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import common.datasets.rsna
 from common.base.errors import UserError
-from common.datasets.rsna import index_heart, index_pneumonia, usable_id
+from common.datasets.csv_tables import usable_id
+from common.datasets.rsna import index_heart, index_pneumonia
 from tests.helpers.fixtures import jpeg_bytes, real_data, soft_image, write_dicom
 
 IMAGE = soft_image(40, 56)
