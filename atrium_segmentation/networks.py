@@ -97,12 +97,10 @@ def open_networks(
     Returns:
         By name, each run's model and what it was fitted to: ``neighbours``, ``planes``.
     """
-    from common.training import fitting
+    from common.models.stored import load_model
 
     return {
-        name: [
-            (fitting.load_model(one.folder / name / "model.keras"), one.fitted) for one in members
-        ]
+        name: [(load_model(one.folder / name / "model.keras"), one.fitted) for one in members]
         for name in names
     }
 

@@ -68,7 +68,7 @@ def main() -> None:
             raise UserError(f"--format {name}: needs another package: pip install {packages}")
     start_tensorflow()
 
-    from common.training.fitting import load_model
+    from common.models.stored import load_model
 
     images, source = check_images(run)
     for file in model_hashes(run.folder):

@@ -39,10 +39,10 @@ def main() -> None:
 
     from common.base.files import write_csv, write_json
     from common.imaging.letterbox import Letterbox
+    from common.models.stored import load_model
     from common.records.preparing import print_written
     from common.reporting.examples import worst_typical_best
     from common.scores.boxes import box_scores, iou, scores_by_group
-    from common.training import fitting
     from common.training.pipeline import stored_films
     from heart_detection import score_tables
     from heart_detection.inference import predict_boxes
@@ -63,7 +63,7 @@ def main() -> None:
         # -- Predict, and go back to each image's own pixels.
         shown = runs.name_of_data(prepared.manifest, name)
         print(f"\n{shown}: {len(cases)} cases of {cases['patient'].nunique()} patients", flush=True)
-        model = fitting.load_model(run.folder / "model.keras")
+        model = load_model(run.folder / "model.keras")
         fractions = predict_boxes(
             model, images, settings.batch_size, settings.flip, settings.test_time_augmentation
         )

@@ -54,12 +54,12 @@ def _predict(predictions: Any, run: Any, settings: PredictSettings) -> None:
 
     start_tensorflow()
 
+    from common.models.stored import load_model
     from common.records.stored_images import model_inputs, stored_film, stored_pixels
     from common.reporting.figures import box_picture
-    from common.training import fitting
     from heart_detection.inference import predict_boxes
 
-    model = fitting.load_model(run.folder / "model.keras")
+    model = load_model(run.folder / "model.keras")
     read = partial(stored_film, side=run.config["data"]["settings"]["image_size"])
     for batch in predictions.read(read, settings.batch_size, settings.workers):
         images = model_inputs([film for _, film in batch], run.fitted["image_size"])

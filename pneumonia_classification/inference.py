@@ -31,9 +31,9 @@ def open_model(run: Any, settings: DecisionSettings) -> Any:
     Raises:
         UserError: It cannot be loaded, or has no layer of the name that Grad-CAM is to look at.
     """
-    from common.training import fitting
+    from common.models.stored import load_model
 
-    model = fitting.load_model(run.folder / "model.keras")
+    model = load_model(run.folder / "model.keras")
     if settings.gradcam_layer not in [layer.name for layer in model.layers]:
         raise UserError(
             f"--gradcam-layer {settings.gradcam_layer}: the model has no such layer; try "

@@ -38,6 +38,7 @@ def main() -> None:
     start_tensorflow()
 
     from common.models.resnet50 import HEAD_LAYERS
+    from common.models.stored import load_model
 
     with lock_folder(run):
         if not runs.begin_run(run, settings, prepared):
@@ -71,7 +72,7 @@ def main() -> None:
         print(f"  best epoch {state.best_epoch}, val_loss {state.best:.4f}")
 
         # -- Constants: from the validation split what decides, from training the baselines.
-        model = fitting.load_model(run / "model.keras")
+        model = load_model(run / "model.keras")
         held_out = predict(model, prepared, validation, side, batch_size)
         write_csv(run / "validation.csv", held_out.columns, held_out.to_dict("records"))
         fitted = {"image_size": side, **_baselines(prepared, train)}

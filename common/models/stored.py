@@ -1,4 +1,4 @@
-"""What a ``.keras`` file declares, held against its bytes before memory is taken for it."""
+"""Saved models read for inference; what a file declares is held against its bytes first."""
 
 from __future__ import annotations
 
@@ -7,8 +7,30 @@ import math
 import zipfile
 from pathlib import Path
 
-_BYTES_A_WEIGHT = 2
-"""The fewest: float16."""
+import keras
+
+from common.base.errors import UserError
+
+# Those of float16, the smallest format that a weight has.
+_BYTES_PER_WEIGHT = 2
+
+
+def load_model(path: Path) -> keras.Model:
+    """Load a ``.keras`` file in safe mode, in float32, for inference.
+
+    Raises:
+        UserError: It is not there, or not a model that this Keras reads.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: there is no such model; did the training end?")
+    try:
+        check_declared(path)
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises many types for a damaged file.
+        raise UserError(
+            f"{path}: cannot be loaded ({type(error).__name__}); it is damaged or no model of "
+            "this repository: train again"
+        ) from error
 
 
 def check_declared(path: Path) -> None:
@@ -20,15 +42,13 @@ def check_declared(path: Path) -> None:
         ValueError: It declares more than it holds. Keras raises many other types for a file that
             is damaged, and whatever else is no model.
     """
-    import keras
-
-    held = path.stat().st_size
+    size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
         # Keras stores and does not compress; what unpacks to more was not written by it.
-        if sum(entry.file_size for entry in archive.infolist()) > held:
+        if sum(entry.file_size for entry in archive.infolist()) > size:
             raise ValueError("unpacks to more bytes than it has")
         config = json.loads(archive.read("config.json"))
     with keras.StatelessScope(initialize_variables=False):
         model = keras.saving.deserialize_keras_object(config, safe_mode=True)
-    if sum(math.prod(weight.shape) for weight in model.weights) * _BYTES_A_WEIGHT > held:
+    if sum(math.prod(weight.shape) for weight in model.weights) * _BYTES_PER_WEIGHT > size:
         raise ValueError("declares more weights than it has bytes")

@@ -21,7 +21,6 @@ from common.base.backend import start_tensorflow
 from common.base.errors import Held, Stopped, UserError, held_signals
 from common.base.files import atomic_write, write_csv
 from common.base.settings import SharedTrain
-from common.models.stored import check_declared
 from common.training import checkpoints, memory, tensorboard
 from common.training.checkpoints import State
 from common.training.pipeline import Training
@@ -180,27 +179,6 @@ def _fit_on(
         shuffle=False,
         verbose=0,
     )
-
-
-def load_model(path: Path) -> keras.Model:
-    """Load a ``.keras`` file in safe mode, in float32, for inference.
-
-    Raises:
-        UserError: It is not there, or not a model that this Keras reads.
-    """
-    import keras
-
-    start_tensorflow()
-    if not path.exists():
-        raise UserError(f"{path}: there is no such model; did the training end?")
-    try:
-        check_declared(path)
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises many types for a damaged file.
-        raise UserError(
-            f"{path}: cannot be loaded ({type(error).__name__}); it is damaged or no model of "
-            "this repository: train again"
-        ) from error
 
 
 def _callbacks(

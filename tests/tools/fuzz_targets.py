@@ -231,7 +231,7 @@ def keras(folder: Path) -> list[Target]:
     import keras
 
     from common.models.starting_weights import take_weights
-    from common.training.fitting import load_model
+    from common.models.stored import load_model
 
     folder.mkdir(parents=True)
     keras.utils.set_random_seed(0)

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from common.base.errors import Stopped, UserError
 from common.base.files import ROOT
+from common.models.stored import load_model
 from common.training import checkpoints, fitting, pipeline
 from common.training.precision import set_precision
 from tests.helpers.fit_run import (
@@ -56,7 +57,7 @@ def test_a_run_writes_what_it_says(unbroken):
 
 def test_the_model_kept_is_the_best_epochs(unbroken):
     run, state = unbroken
-    model = fitting.load_model(run / "model.keras")
+    model = load_model(run / "model.keras")
     x, y = points(1.0, 12, 1)
     assert np.mean((model.predict(x, verbose=0) - y) ** 2) == pytest.approx(state.best, rel=1e-4)
 
@@ -218,7 +219,7 @@ def test_the_average_of_the_weights_is_what_is_validated_and_kept(averaged, unbr
     kept, other = weights(run), weights(unbroken[0])
     assert any(not np.array_equal(mine, its) for mine, its in zip(kept, other, strict=True))
     x, y = points(1.0, 12, 1)
-    said = fitting.load_model(run / "model.keras").predict(x, verbose=0)
+    said = load_model(run / "model.keras").predict(x, verbose=0)
     assert np.mean((said - y) ** 2) == pytest.approx(state.best, rel=1e-4)
 
 
@@ -268,13 +269,13 @@ def test_the_head_learns_first_on_a_frozen_backbone(tmp_path):
     keras.utils.set_random_seed(3)
     start, seen = staged(tmp_path)
     assert seen == ["none", str(tmp_path / "head")]
-    head = fitting.load_model(tmp_path / "head" / "model.keras")
+    head = load_model(tmp_path / "head" / "model.keras")
     for layer in start.layers:
         before, after = layer.get_weights(), head.get_layer(layer.name).get_weights()
         same = [np.array_equal(*pair) for pair in zip(before, after, strict=True)]
         # The moving mean and variance of "norm" are among its weights.
         assert all(same) != (layer.name == "out") or not before, layer.name
-    both = fitting.load_model(tmp_path / "model.keras")
+    both = load_model(tmp_path / "model.keras")
     assert not np.array_equal(both.get_layer("hidden").kernel, head.get_layer("hidden").kernel)
     assert len(history(tmp_path / "head")) == 2 and len(history(tmp_path)) == 5
 
@@ -376,7 +377,7 @@ def test_a_damaged_checkpoint_is_named(unbroken, tmp_path, damage):
 
 def test_a_model_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match=r"model\.keras: there is no such model"):
-        fitting.load_model(tmp_path / "model.keras")
+        load_model(tmp_path / "model.keras")
 
 
 def test_a_model_that_is_damaged(unbroken, tmp_path):
@@ -384,14 +385,14 @@ def test_a_model_that_is_damaged(unbroken, tmp_path):
     for content in (b"", b"no model", (unbroken[0] / "model.keras").read_bytes()[:-50]):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"model\.keras: cannot be loaded"):
-            fitting.load_model(path)
+            load_model(path)
 
 
 def test_a_model_that_would_run_code_is_not_loaded(tmp_path):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: x)])
     model.save(tmp_path / "model.keras")
     with pytest.raises(UserError, match="cannot be loaded"):
-        fitting.load_model(tmp_path / "model.keras")
+        load_model(tmp_path / "model.keras")
 
 
 @pytest.mark.parametrize(
