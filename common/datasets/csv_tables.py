@@ -47,9 +47,8 @@ def read_csv(path: Path, columns: list[str]) -> tuple[list[str], list[Row]]:
     """
     expected = f"expected a CSV file with the columns {', '.join(columns)}"
     if not path.is_file():
-        raise UserError(
-            f"{path}: there is no such file; {expected}; found {list_names(path.parent)}"
-        )
+        names = list_names(path.parent)
+        raise UserError(f"{path}: there is no such file; {expected}; found {names}")
     rows: list[Row] = []
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:

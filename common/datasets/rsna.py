@@ -100,10 +100,9 @@ def index_pneumonia(source: Path, patients: Path | None = None) -> pd.DataFrame:
                 raise UserError(f"{file}: row {line}: Target is neither 0 nor 1; correct it")
             labels[case].add(int(target))
         if has_boxes:
-            x, y, w, h = (
-                cell_number(row, name, file, line) for name in ("x", "y", "width", "height")
-            )
-            if not all(math.isnan(part) for part in (x, y, w, h)):
+            cells = ("x", "y", "width", "height")
+            x, y, w, h = (cell_number(row, name, file, line) for name in cells)
+            if not all(map(math.isnan, (x, y, w, h))):
                 boxes[case].append((x, y, x + w, y + h))
     for case, targets in labels.items():
         if len(targets) > 1 or (targets == {0} and boxes[case]):

@@ -39,7 +39,7 @@ def training_splits(splits: list[str], fold: int) -> tuple[list[str], list[str]]
     Raises:
         UserError: There is no such fold, or nothing to validate on.
     """
-    # The copies of a fold lie beside it, and those of the fold that validates must not train.
+    # Without copies (`copies_of`): those of the fold that validates must not train.
     folds = [name for name in splits if re.fullmatch(r"fold-\d+", name)]
     if folds:
         if fold_name(fold) not in folds:

@@ -13,9 +13,12 @@ import common.datasets.duplicates
 from common.base.settings import SharedPrepare
 from common.datasets.duplicates import find_duplicates
 from common.datasets.patient_splits import patient_groups, split_by_patient
+from common.datasets.rsna import index_heart, index_pneumonia
 from common.imaging.dicom import read_radiograph
 from common.records import preparing
 from common.records.shards import open_prepared
+from pneumonia_classification.config import PrepareSettings
+from pneumonia_classification.prepare_data import prepare
 from tests.helpers.fixtures import jpeg_bytes, real_data, soft_image, write_dicom
 
 IMAGE = soft_image(40, 56)
@@ -39,13 +42,14 @@ def commented(jpeg):
 def duplicates(tmp_path):
     """What is found among the files that a test wrote to ``tmp_path``."""
 
-    def found(workers=1):
+    def originals(workers=1):
         names = sorted(path.name for path in tmp_path.iterdir())
         cases = pd.DataFrame({"case": [name.split(".")[0] for name in names], "path": names})
         duplicate_of = find_duplicates(cases, tmp_path, workers)
-        return {case: of for case, of in zip(cases["case"], duplicate_of, strict=True) if of}
+        pairs = zip(cases["case"], duplicate_of, strict=True)
+        return {case: original for case, original in pairs if original}
 
-    return found
+    return originals
 
 
 @pytest.fixture
@@ -83,14 +87,14 @@ def test_a_set_of_one_coding_is_not_decoded(tmp_path, duplicates, decoded):
 
 def test_the_same_pixels_coded_otherwise(tmp_path, duplicates):
     write_dicom(tmp_path / "a.dcm", IMAGE, jpeg=JPEG)
-    shown = read_radiograph(tmp_path / "a.dcm").pixels
-    assert not np.array_equal(shown, IMAGE)
-    write_dicom(tmp_path / "b.dcm", shown)
-    write_dicom(tmp_path / "c.dcm", 255 - shown, photometric="MONOCHROME1")
-    write_dicom(tmp_path / "d.dcm", shown.astype(np.uint16), bits=8)
-    write_dicom(tmp_path / "e.dcm", shown, syntax=uid.ImplicitVRLittleEndian)
+    picture = read_radiograph(tmp_path / "a.dcm").pixels
+    assert not np.array_equal(picture, IMAGE)
+    write_dicom(tmp_path / "b.dcm", picture)
+    write_dicom(tmp_path / "c.dcm", 255 - picture, photometric="MONOCHROME1")
+    write_dicom(tmp_path / "d.dcm", picture.astype(np.uint16), bits=8)
+    write_dicom(tmp_path / "e.dcm", picture, syntax=uid.ImplicitVRLittleEndian)
     window = {"WindowCenter": 2040.5, "WindowWidth": 4081}
-    write_dicom(tmp_path / "f.dcm", shown.astype(np.uint16) * 16, bits=12, **window)
+    write_dicom(tmp_path / "f.dcm", picture.astype(np.uint16) * 16, bits=12, **window)
     write_dicom(tmp_path / "other.dcm", IMAGE)
     assert duplicates() == dict.fromkeys("bcdef", "a")
 
@@ -103,7 +107,7 @@ def test_one_pixel_makes_another_film(tmp_path, duplicates, options):
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         ({}, {"photometric": "MONOCHROME1"}),
         (
@@ -113,10 +117,10 @@ def test_one_pixel_makes_another_film(tmp_path, duplicates, options):
         ({"bits": 12}, {"bits": 12, "PixelPaddingValue": int(BITS_12.max())}),
     ],
 )
-def test_the_same_bytes_shown_otherwise_are_another_film(tmp_path, duplicates, one, other):
-    pixels = BITS_12 if "bits" in other else IMAGE
-    write_dicom(tmp_path / "a.dcm", pixels, **one)
-    write_dicom(tmp_path / "b.dcm", pixels, **other)
+def test_the_same_bytes_shown_otherwise_are_another_film(tmp_path, duplicates, first, second):
+    pixels = BITS_12 if "bits" in second else IMAGE
+    write_dicom(tmp_path / "a.dcm", pixels, **first)
+    write_dicom(tmp_path / "b.dcm", pixels, **second)
     assert (tmp_path / "a.dcm").read_bytes()[-500:] == (tmp_path / "b.dcm").read_bytes()[-500:]
     assert duplicates() == {}
 
@@ -155,8 +159,8 @@ def test_the_first_case_is_the_first_by_name_in_any_order_of_rows(tmp_path):
         write_dicom(tmp_path / f"{name}.dcm", IMAGE)
     cases = pd.DataFrame({"case": ["3", "1", "2"], "path": ["a.dcm", "b.dcm", "c.dcm"]})
     cases.index = [7, 5, 9]
-    found = find_duplicates(cases, tmp_path)
-    assert found.to_dict() == {7: "1", 5: "", 9: "1"}
+    result = find_duplicates(cases, tmp_path)
+    assert result.to_dict() == {7: "1", 5: "", 9: "1"}
 
 
 def test_processes_find_what_one_finds(tmp_path, duplicates, monkeypatch):
@@ -201,16 +205,16 @@ def test_what_is_found_is_what_decoding_every_film_gives(tmp_path_factory, films
 def shared_films(draw):
     """Cases of 6 to 20 patients, some of whose films are equal."""
     patients = draw(st.integers(6, 20))
-    of = list(range(patients)) + draw(st.lists(st.integers(0, patients - 1), max_size=20))
-    films = draw(st.lists(st.integers(0, 60), min_size=len(of), max_size=len(of)))
+    owners = list(range(patients)) + draw(st.lists(st.integers(0, patients - 1), max_size=20))
+    films = draw(st.lists(st.integers(0, 60), min_size=len(owners), max_size=len(owners)))
     first, duplicate_of = {}, []
     for number, film in enumerate(films):
         original = first.setdefault(film, f"c{number:02d}")
         duplicate_of.append("" if original == f"c{number:02d}" else original)
     return pd.DataFrame(
         {
-            "case": [f"c{number:02d}" for number in range(len(of))],
-            "patient": [f"p{patient:02d}" for patient in of],
+            "case": [f"c{number:02d}" for number in range(len(owners))],
+            "patient": [f"p{patient:02d}" for patient in owners],
             "film": films,
             "duplicate_of": duplicate_of,
         }
@@ -235,8 +239,8 @@ def test_groups_are_the_closure_of_sharing_and_named_by_their_first_patient(case
     pd.testing.assert_series_equal(patient_groups(cases), expected, check_names=False)
     order = list(cases.index)
     shuffler.shuffle(order)
-    found = patient_groups(cases.loc[order]).sort_index()
-    pd.testing.assert_series_equal(found, expected, check_names=False)
+    result = patient_groups(cases.loc[order]).sort_index()
+    pd.testing.assert_series_equal(result, expected, check_names=False)
 
 
 @settings(max_examples=40, deadline=None)
@@ -282,9 +286,6 @@ def test_duplicates_are_counted(capsys):
 
 
 def test_two_patients_who_share_a_film_are_prepared_on_one_side(tmp_path, capsys):
-    from pneumonia_classification.config import PrepareSettings
-    from pneumonia_classification.prepare_data import prepare
-
     source = tmp_path / "source"
     (source / "images").mkdir(parents=True)
     rows = ["patientId,Target"]
@@ -303,8 +304,8 @@ def test_two_patients_who_share_a_film_are_prepared_on_one_side(tmp_path, capsys
     for all_test in (False, True):
         folder = tmp_path / f"all-test-{all_test}"
         prepare(dataclasses.replace(settings, prepared=folder), all_test)
-        said = capsys.readouterr().out
-        assert "1 film equals another, 1 across patients (dealt together), 1 with ano" in said
+        printed = capsys.readouterr().out
+        assert "1 film equals another, 1 across patients (dealt together), 1 with ano" in printed
         cases = open_prepared(folder, "pneumonia_classification").cases().set_index("case")
         assert cases.loc["c09", "duplicate_of"] == "c02"
         assert (cases.drop("c09")["duplicate_of"] == "").all()
@@ -317,8 +318,6 @@ def test_two_patients_who_share_a_film_are_prepared_on_one_side(tmp_path, capsys
 
 @pytest.mark.parametrize("name", ["heart", "rsna-pneumonia"])
 def test_the_real_folders(name):
-    from common.datasets.rsna import index_heart, index_pneumonia
-
     source = real_data(name)
     cases = (index_heart if name == "heart" else index_pneumonia)(source)
     assert not find_duplicates(cases, source).any()

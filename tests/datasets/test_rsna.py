@@ -90,12 +90,12 @@ def test_a_csv_from_a_spreadsheet(tmp_path):
 def test_a_mapping_says_whose_an_image_is(tmp_path):
     labels(make(tmp_path, ("a", "b", "c", "d")), *GOOD, "d,,,,,0")
     (tmp_path / "nih_patients.csv").write_text("patientId,nih_patient\na,0007\nb,0007\nc,0001\n")
-    found = index_pneumonia(tmp_path)
-    assert list(found["patient"]) == ["P00002", "P00002", "P00001", "P00003"]  # d by its PatientID
+    cases = index_pneumonia(tmp_path)
+    assert list(cases["patient"]) == ["P00002", "P00002", "P00001", "P00003"]  # d by its PatientID
     other = tmp_path / "other.csv"
     other.write_text("patientId,child\na,x\nb,y\nc,y\n")
-    found = index_pneumonia(tmp_path, patients=other)
-    assert found["patient"][1] == found["patient"][2] != found["patient"][0]
+    cases = index_pneumonia(tmp_path, patients=other)
+    assert cases["patient"][1] == cases["patient"][2] != cases["patient"][0]
     other.write_text("patientId,age,school\na,x,1\n")
     with pytest.raises(UserError, match="expected the columns patientId and patient; found"):
         index_pneumonia(tmp_path, patients=other)

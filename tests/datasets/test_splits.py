@@ -18,9 +18,9 @@ def tables(draw):
     """Cases of 10 to 40 patients with one to three images, and strata of any rarity."""
     patients = draw(st.integers(10, 40))
     images = draw(st.lists(st.integers(1, 3), min_size=patients, max_size=patients))
-    of = [f"p{number}" for number, count in enumerate(images) for _ in range(count)]
-    strata = draw(st.lists(st.sampled_from("aaabbc"), min_size=len(of), max_size=len(of)))
-    return pd.DataFrame({"patient": of, "stratum": strata})
+    owners = [f"p{number}" for number, count in enumerate(images) for _ in range(count)]
+    strata = draw(st.lists(st.sampled_from("aaabbc"), min_size=len(owners), max_size=len(owners)))
+    return pd.DataFrame({"patient": owners, "stratum": strata})
 
 
 SHARES = st.sampled_from([0.0, 0.1, 0.15, 0.25, 0.3])
@@ -49,11 +49,11 @@ def test_every_case_has_a_split_and_no_patient_two(table, validation, test, seed
 @few
 @given(tables(), SHARES, SHARES, SEEDS)
 def test_shares_are_those_asked_for_within_a_patient(table, validation, test, seed):
-    found = sides(table, deal(table, validation, test, seed=seed))
+    members = sides(table, deal(table, validation, test, seed=seed))
     patients = table["patient"].nunique()
     for name, share in (("validation", validation), ("test", test)):
-        assert abs(len(found.get(name, ())) - share * patients) <= 1
-        assert (name in found) == (share > 0)
+        assert abs(len(members.get(name, ())) - share * patients) <= 1
+        assert (name in members) == (share > 0)
 
 
 @few
@@ -76,12 +76,12 @@ def test_the_same_seed_gives_the_same_splits_and_another_others():
 @few
 @given(tables(), st.integers(2, 5), SHARES, SEEDS)
 def test_folds_share_out_all_patients_but_those_that_test(table, folds, test, seed):
-    found = sides(table, deal(table, 0.15, test, folds, seed))
-    assert set(found) - {"test"} == {f"fold-{fold}" for fold in range(folds)}
-    assert ("test" in found) == (test > 0)
-    together = [patient for members in found.values() for patient in members]
+    splits = sides(table, deal(table, 0.15, test, folds, seed))
+    assert set(splits) - {"test"} == {f"fold-{fold}" for fold in range(folds)}
+    assert ("test" in splits) == (test > 0)
+    together = [patient for members in splits.values() for patient in members]
     assert sorted(together) == sorted(set(table["patient"]))
-    sizes = [len(members) for name, members in found.items() if name != "test"]
+    sizes = [len(members) for name, members in splits.items() if name != "test"]
     assert max(sizes) - min(sizes) <= table["stratum"].nunique()
 
 
@@ -102,9 +102,9 @@ def test_a_patient_with_several_strata_counts_as_the_greatest():
     # Every patient has a 0 and half of them a 1 too: of ten that test, five must have one.
     table = pd.DataFrame({"patient": list(range(40)) + list(range(20))})
     table["stratum"] = [0] * 40 + [1] * 20
-    found = sides(table, deal(table, 0.25, 0.25))
-    assert sum(patient < 20 for patient in found["test"]) == 5
-    assert sum(patient < 20 for patient in found["validation"]) == 5
+    members = sides(table, deal(table, 0.25, 0.25))
+    assert sum(patient < 20 for patient in members["test"]) == 5
+    assert sum(patient < 20 for patient in members["validation"]) == 5
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ def test_too_few_patients(patients, validation, test, folds):
 )
 def test_just_enough_patients_fill_every_side(patients, validation, test, folds):
     table = pd.DataFrame({"patient": range(patients), "stratum": list("abcde")[:patients]})
-    found = set(sides(table, deal(table, validation, test, folds)))
+    filled = set(sides(table, deal(table, validation, test, folds)))
     wanted = {f"fold-{fold}" for fold in range(folds)} if folds else {"train"}
     wanted |= {"test"} if test else set()
     wanted |= {"validation"} if validation and not folds else set()
-    assert found == wanted
+    assert filled == wanted
 
 
 def test_leak_of_an_image_split_is_what_counting_all_of_them_gives():
@@ -136,9 +136,9 @@ def test_leak_of_an_image_split_is_what_counting_all_of_them_gives():
     for test in itertools.combinations(range(6), 3):
         rest = {patients.iloc[i] for i in range(6) if i not in test}
         every.append(np.mean([patients.iloc[i] in rest for i in test]))
-    found = [image_split_leak(patients, 0.5, seed) for seed in range(500)]
-    assert {round(leak, 6) for leak in found} == {round(leak, 6) for leak in every}
-    assert np.mean(found) == pytest.approx(np.mean(every), abs=0.04)
+    leaks = [image_split_leak(patients, 0.5, seed) for seed in range(500)]
+    assert {round(leak, 6) for leak in leaks} == {round(leak, 6) for leak in every}
+    assert np.mean(leaks) == pytest.approx(np.mean(every), abs=0.04)
 
 
 def test_leak_at_the_ends():
@@ -161,13 +161,13 @@ def test_copies_of_the_fold_that_validates_do_not_train():
 
 
 @pytest.mark.parametrize(
-    ("splits", "fold", "said"),
+    ("splits", "fold", "message"),
     [
         (["fold-0", "fold-0-copies", "fold-1", "test"], 2, "prepared in 2 folds"),
         (["train", "validation"], 1, "not prepared in folds"),
         (["train", "test"], 0, "no validation split"),
     ],
 )
-def test_no_such_training_split(splits, fold, said):
-    with pytest.raises(UserError, match=said):
+def test_no_such_training_split(splits, fold, message):
+    with pytest.raises(UserError, match=message):
         training_splits(splits, fold)

@@ -28,7 +28,7 @@ def lut(first, bits, entries, vr="US"):
 
 
 @pytest.fixture
-def shown(tmp_path):
+def picture(tmp_path):
     return lambda pixels, **options: (
         read_radiograph(write_dicom(tmp_path / "image.dcm", pixels, **options)).pixels
     )
@@ -37,138 +37,138 @@ def shown(tmp_path):
 # ---- Grey, step by step
 
 
-def test_8_bit_pixels_pass_unchanged(shown):
+def test_8_bit_pixels_pass_unchanged(picture):
     low_contrast = soft_image() // 4 + 30
-    assert np.array_equal(shown(low_contrast), low_contrast)
+    assert np.array_equal(picture(low_contrast), low_contrast)
 
 
-def test_8_of_16_bits_pass_unchanged(shown):
-    assert np.array_equal(shown(soft_image().astype(np.uint16), bits=8), soft_image())
+def test_8_of_16_bits_pass_unchanged(picture):
+    assert np.array_equal(picture(soft_image().astype(np.uint16), bits=8), soft_image())
 
 
-def test_8_bits_signed_are_shown_from_their_least(shown):
+def test_8_bits_signed_are_shown_from_their_least(picture):
     signed = np.arange(-128, 128, dtype=np.int8).reshape(16, 16)
-    assert np.array_equal(shown(signed), np.arange(256).reshape(16, 16))
+    assert np.array_equal(picture(signed), np.arange(256).reshape(16, 16))
 
 
-def test_more_bits_without_a_window_run_from_least_to_greatest(shown):
+def test_more_bits_without_a_window_run_from_least_to_greatest(picture):
     expected = np.rint((BITS_12 // 2) / 2047 * 255)
-    assert np.array_equal(shown(BITS_12 // 2 + 1000, bits=12), expected)
+    assert np.array_equal(picture(BITS_12 // 2 + 1000, bits=12), expected)
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint32, np.int32])
-def test_other_depths(shown, dtype):
+def test_other_depths(picture, dtype):
     pixels = np.array([[-5, 0], [5, 15]]) * (1 if dtype == np.int16 else 10**8)
     pixels = (pixels - (0 if dtype != np.uint32 else pixels.min())).astype(dtype)
-    assert shown(pixels).tolist() == [[0, 64], [128, 255]]
+    assert picture(pixels).tolist() == [[0, 64], [128, 255]]
 
 
-def test_the_first_window_by_the_linear_formula(shown):
+def test_the_first_window_by_the_linear_formula(picture):
     center, width = 1000, 401  # PS3.3 C.11.2.1.2.1
     expected = (BITS_12.astype(float) - (center - 0.5)) / (width - 1) + 0.5
-    result = shown(BITS_12, bits=12, WindowCenter=[center, 9], WindowWidth=[width, 9])
+    result = picture(BITS_12, bits=12, WindowCenter=[center, 9], WindowWidth=[width, 9])
     assert np.array_equal(result, np.rint(np.clip(expected, 0, 1) * 255))
 
 
-def test_linear_exact(shown):
+def test_linear_exact(picture):
     expected = (BITS_12.astype(float) - 1000) / 400 + 0.5  # C.11.2.1.3.2
     window = {"WindowCenter": 1000, "WindowWidth": 400, "VOILUTFunction": "LINEAR_EXACT"}
-    result = shown(BITS_12, bits=12, **window)
+    result = picture(BITS_12, bits=12, **window)
     assert np.array_equal(result, np.rint(np.clip(expected, 0, 1) * 255))
 
 
-def test_sigmoid(shown):
+def test_sigmoid(picture):
     expected = 1 / (1 + np.exp(-4 * (BITS_12 - 1000.0) / 400))  # C.11.2.1.3.1
     window = {"WindowCenter": 1000, "WindowWidth": 400, "VOILUTFunction": "SIGMOID"}
-    assert np.array_equal(shown(BITS_12, bits=12, **window), np.rint(expected * 255))
+    assert np.array_equal(picture(BITS_12, bits=12, **window), np.rint(expected * 255))
 
 
-def test_a_window_is_of_rescaled_values(shown):
+def test_a_window_is_of_rescaled_values(picture):
     options = {"RescaleSlope": 2, "RescaleIntercept": -1000}
-    rescaled = shown(BITS_12, bits=12, WindowCenter=1000, WindowWidth=401, **options)
+    rescaled = picture(BITS_12, bits=12, WindowCenter=1000, WindowWidth=401, **options)
     expected = (BITS_12 * 2.0 - 1000 - 999.5) / 400 + 0.5
     assert np.array_equal(rescaled, np.rint(np.clip(expected, 0, 1) * 255))
 
 
-def test_a_negative_slope_turns_the_picture_with_a_window_and_without(shown):
+def test_a_negative_slope_turns_the_picture_with_a_window_and_without(picture):
     options = {"bits": 12, "RescaleSlope": -1, "RescaleIntercept": 4095}
     expected = np.rint((4095 - BITS_12.astype(float)) / 4095 * 255)
-    assert np.array_equal(shown(BITS_12, **options), expected)
-    windowed = shown(BITS_12, WindowCenter=2048, WindowWidth=4096, **options)
+    assert np.array_equal(picture(BITS_12, **options), expected)
+    windowed = picture(BITS_12, WindowCenter=2048, WindowWidth=4096, **options)
     assert np.array_equal(windowed, expected)
-    eight = shown(soft_image(), RescaleSlope=-1, RescaleIntercept=255)
+    eight = picture(soft_image(), RescaleSlope=-1, RescaleIntercept=255)
     assert np.array_equal(eight, 255 - soft_image())
 
 
-def test_a_width_of_one_is_a_threshold(shown):
-    result = shown(BITS_12, bits=12, WindowCenter=2000, WindowWidth=1)
+def test_a_width_of_one_is_a_threshold(picture):
+    result = picture(BITS_12, bits=12, WindowCenter=2000, WindowWidth=1)
     assert np.array_equal(result, np.where(BITS_12 > 1999, 255, 0))
 
 
-def test_a_window_without_values_is_none(shown):
-    assert np.array_equal(shown(soft_image(), WindowCenter="", WindowWidth=""), soft_image())
+def test_a_window_without_values_is_none(picture):
+    assert np.array_equal(picture(soft_image(), WindowCenter="", WindowWidth=""), soft_image())
 
 
 @pytest.mark.parametrize(("width", "function"), [(0, "LINEAR"), (-3, "SIGMOID"), (9, "CURVED")])
-def test_an_illegal_window_is_refused(shown, width, function):
+def test_an_illegal_window_is_refused(picture, width, function):
     with pytest.raises(UserError, match="its window is not legal; correct"):
-        shown(soft_image(), WindowCenter=9, WindowWidth=width, VOILUTFunction=function)
+        picture(soft_image(), WindowCenter=9, WindowWidth=width, VOILUTFunction=function)
 
 
-def test_monochrome1_is_inverted_last(shown):
+def test_monochrome1_is_inverted_last(picture):
     window = {"WindowCenter": 1000, "WindowWidth": 401, "bits": 12}
     assert np.array_equal(
-        shown(BITS_12, photometric="MONOCHROME1", **window), 255 - shown(BITS_12, **window)
+        picture(BITS_12, photometric="MONOCHROME1", **window), 255 - picture(BITS_12, **window)
     )
 
 
 @pytest.mark.parametrize("vr", ["US", "OW"])
-def test_a_modality_lut_of_12_bits_before_the_window(shown, vr):
+def test_a_modality_lut_of_12_bits_before_the_window(picture, vr):
     entries = [(4095 - i) // 2 for i in range(4000)]  # from 50 on; its ends are held
     expected = np.array(entries)[np.clip(BITS_12.astype(int) - 50, 0, 3999)]
     options = {"ModalityLUTSequence": lut(50, 12, entries, vr), "ModalityLUTType": "OD"}
-    result = shown(BITS_12, bits=12, WindowCenter=1000, WindowWidth=401, **options)
+    result = picture(BITS_12, bits=12, WindowCenter=1000, WindowWidth=401, **options)
     ramp = np.clip((expected - 999.5) / 400 + 0.5, 0, 1)
     assert np.array_equal(result, np.rint(ramp * 255))
 
 
 @pytest.mark.parametrize("bits", [8, 10, 16])
-def test_a_voi_lut_is_used_before_a_window(shown, bits):
+def test_a_voi_lut_is_used_before_a_window(picture, bits):
     entries = [i * (2**bits - 1) // 2999 for i in range(3000)]
     expected = np.array(entries)[np.clip(BITS_12.astype(int) - 100, 0, 2999)]
     options = {"VOILUTSequence": lut(100, bits, entries), "WindowCenter": 9, "WindowWidth": 9}
-    result = shown(BITS_12, bits=12, **options)
+    result = picture(BITS_12, bits=12, **options)
     assert np.array_equal(result, np.rint(expected / (2**bits - 1) * 255))
 
 
-def test_padding_counts_for_no_range_and_is_dark(shown):
+def test_padding_counts_for_no_range_and_is_dark(picture):
     pixels = BITS_12.astype(np.int16)
     pixels[:5] = -2000
     expected = np.rint((pixels - 320.0) / (4095 - 320) * 255)
     expected[:5] = 0
-    assert np.array_equal(shown(pixels, PixelPaddingValue=-2000), expected)
+    assert np.array_equal(picture(pixels, PixelPaddingValue=-2000), expected)
     inverted = 255 - expected
     inverted[:5] = 0
-    result = shown(pixels, photometric="MONOCHROME1", PixelPaddingValue=-2000)
+    result = picture(pixels, photometric="MONOCHROME1", PixelPaddingValue=-2000)
     assert np.array_equal(result, inverted)
 
 
-def test_a_range_of_padding(shown):
+def test_a_range_of_padding(picture):
     pixels = BITS_12.copy()
-    result = shown(pixels, bits=12, PixelPaddingValue=0, PixelPaddingRangeLimit=95)
+    result = picture(pixels, bits=12, PixelPaddingValue=0, PixelPaddingRangeLimit=95)
     assert (result[pixels <= 95] == 0).all() and result[pixels == 4095] == 255
     assert np.array_equal(result[pixels > 95], np.rint((pixels[pixels > 95] - 96) / 3999 * 255))
 
 
-def test_one_value_is_dark_and_all_padding_too(shown):
-    assert not shown(np.full((4, 4), 700, np.uint16)).any()
-    assert not shown(np.full((4, 4), 700, np.uint16), photometric="MONOCHROME1").any()
-    assert not shown(np.full((4, 4), 7, np.uint16), PixelPaddingValue=7).any()
+def test_one_value_is_dark_and_all_padding_too(picture):
+    assert not picture(np.full((4, 4), 700, np.uint16)).any()
+    assert not picture(np.full((4, 4), 700, np.uint16), photometric="MONOCHROME1").any()
+    assert not picture(np.full((4, 4), 7, np.uint16), PixelPaddingValue=7).any()
 
 
-def test_bits_above_those_stored_are_left_out(shown):
+def test_bits_above_those_stored_are_left_out(picture):
     noisy = BITS_12 | 0xA000
-    assert np.array_equal(shown(noisy, bits=12), shown(BITS_12, bits=12))
+    assert np.array_equal(picture(noisy, bits=12), picture(BITS_12, bits=12))
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -179,9 +179,9 @@ def test_bits_above_those_stored_are_left_out(shown):
     intercept=st.floats(-2000, 2000),
     function=st.sampled_from(["LINEAR", "LINEAR_EXACT", "SIGMOID"]),
 )
-def test_a_window_keeps_the_order_of_values(shown, center, width, slope, intercept, function):
+def test_a_window_keeps_the_order_of_values(picture, center, width, slope, intercept, function):
     values = np.arange(0, 4096, 64, dtype=np.uint16).reshape(8, 8)
-    result = shown(
+    result = picture(
         values,
         bits=12,
         WindowCenter=f"{center:.6g}",
@@ -196,10 +196,10 @@ def test_a_window_keeps_the_order_of_values(shown, center, width, slope, interce
 # ---- Colour
 
 
-def test_rgb_becomes_luminance(shown):
+def test_rgb_becomes_luminance(picture):
     rgb = np.stack([soft_image(), soft_image()[::-1], 255 - soft_image()], axis=-1)
     expected = rgb @ [0.299, 0.587, 0.114]
-    assert np.abs(shown(rgb, photometric="RGB") - expected).max() <= 0.51
+    assert np.abs(picture(rgb, photometric="RGB") - expected).max() <= 0.51
 
 
 def test_16_bit_rgb_and_bundled_colour_agree():
@@ -320,12 +320,12 @@ def test_views(tmp_path, elements, view):
 
 def test_sex_is_f_or_m_or_nothing(tmp_path):
     path = tmp_path / "a.dcm"
-    found = [
+    sexes = [
         read_header(write_dicom(path, soft_image(), PatientSex=sex)).sex
         for sex in ("F", "M", "O", "", None)
         if sex is not None
     ]
-    assert found == ["F", "M", "", ""]
+    assert sexes == ["F", "M", "", ""]
     assert read_header(write_dicom(path, soft_image())).sex == ""
 
 

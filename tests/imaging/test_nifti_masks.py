@@ -24,9 +24,9 @@ def test_a_mask_of_floats_or_scaled_integers_is_read(tmp_path, volume):
     nib.Nifti1Image(mask, LAS, header).to_filename(tmp_path / "scaled.nii")
     assert nib.load(tmp_path / "scaled.nii").dataobj.slope != 1
     for name in ("float.nii", "scaled.nii"):
-        found = read_mask(tmp_path / name, volume, {0: "background", 1: "atrium"})
-        assert found.dtype == np.uint8
-        assert np.array_equal(found, mask[::-1])
+        stored = read_mask(tmp_path / name, volume, {0: "background", 1: "atrium"})
+        assert stored.dtype == np.uint8
+        assert np.array_equal(stored, mask[::-1])
 
 
 def test_a_mask_may_have_another_order_of_axes(tmp_path, volume):
@@ -53,8 +53,8 @@ def test_a_mask_may_have_another_order_of_axes(tmp_path, volume):
 def test_a_mask_on_another_grid_is_refused(
     tmp_path, volume, shape, spacing_mm, tilt, origin_mm, message
 ):
-    left = np.array([[0, -1], [1, 1], [2, 1]])
-    affine = affine_of(left, [spacing_mm] * 3, tilt, [origin_mm] * 3)
+    orientation = np.array([[0, -1], [1, 1], [2, 1]])
+    affine = affine_of(orientation, [spacing_mm] * 3, tilt, [origin_mm] * 3)
     path = write_nifti(tmp_path / "m.nii", np.zeros(shape, np.uint8), affine)
     with pytest.raises(UserError, match=rf"m.*: does not lie on the grid of .*v\.nii.*: {message}"):
         read_mask(path, volume)

@@ -9,6 +9,7 @@ import pytest
 
 import common.imaging
 from common.base.files import ROOT
+from common.imaging import read_radiograph, read_volume
 from tests.helpers.fixtures import soft_image, write_dicom, write_nifti
 
 PACKAGES = ("numpy", "pydicom", "nibabel", "scipy", "pandas", "sklearn", "tensorflow", "keras")
@@ -34,8 +35,6 @@ def test_two_functions_of_a_path():
 
 
 def test_a_radiograph_is_pixels_and_spacing(tmp_path):
-    from common.imaging import read_radiograph
-
     radiograph = read_radiograph(write_dicom(tmp_path / "film.dcm", soft_image()))
     assert np.array_equal(radiograph.pixels, soft_image())
     assert radiograph.pixels.dtype == np.uint8
@@ -43,8 +42,6 @@ def test_a_radiograph_is_pixels_and_spacing(tmp_path):
 
 
 def test_a_volume_is_voxels_and_an_affine(tmp_path):
-    from common.imaging import read_volume
-
     values = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
     volume = read_volume(write_nifti(tmp_path / "heart.nii.gz", values, np.diag([1, 2, 3, 1])))
     assert np.array_equal(volume.voxels, values) and volume.voxels.dtype == np.float32
