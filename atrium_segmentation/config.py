@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from common.base.project import Preset, Project
 from common.base.settings import (
-    Preset,
-    Project,
     Shared,
     SharedEvaluate,
     SharedPredict,

@@ -21,14 +21,15 @@ from typing import Any
 
 from atrium_segmentation import score_tables
 from atrium_segmentation.config import PROJECT, EvaluateSettings, PrepareSettings
+from common.base.command_line import parse
 from common.base.errors import UserError, run_script
-from common.base.settings import parse, show
+from common.base.printing import print_paths, print_settings
 
 
 def main() -> None:
     """The script."""
     settings = parse(PROJECT, "evaluate", __doc__)
-    show("Evaluate left atrium segmentation", settings)
+    print_settings("Evaluate left atrium segmentation", settings)
 
     from common.base.backend import start_tensorflow
     from common.training import runs
@@ -46,7 +47,6 @@ def main() -> None:
     from atrium_segmentation.slices import whole_volumes
     from common.base.files import write_csv, write_json
     from common.imaging.nifti import write_mask
-    from common.records.preparing import print_written
 
     with runs.new_evaluation(folder, "masks", "gifs", "views") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
@@ -132,7 +132,7 @@ def main() -> None:
         )
         page = write_page(run, new)
     score_tables.print_scores(metrics)
-    print_written(
+    print_paths(
         [
             folder / page.name,
             *(folder / file for file in ("metrics.json", "predictions.csv")),

@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from atrium_segmentation.config import PROJECT, PredictSettings
+from common.base.command_line import parse
 from common.base.errors import UserError, run_script
-from common.base.settings import parse, show
+from common.base.printing import print_paths, print_settings
 
 
 def main() -> None:
     """The script."""
     settings = parse(PROJECT, "predict", __doc__)
-    show("Predict the left atrium in MRI volumes", settings)
+    print_settings("Predict the left atrium in MRI volumes", settings)
 
     from atrium_segmentation.model_card import ABOUT
     from atrium_segmentation.networks import TITLES, further_runs
@@ -32,7 +33,6 @@ def main() -> None:
     from common.imaging.nifti import SUFFIXES, is_nifti
     from common.prediction import inputs
     from common.prediction.predictions import begin
-    from common.records.preparing import print_written
     from common.reporting.model_card import model_hashes
     from common.training import runs
 
@@ -49,7 +49,7 @@ def main() -> None:
         print(f"\n{len(volumes)} files; asked is {TITLES[network]}", flush=True)
         _predict(predictions, members, network, settings)
         written = predictions.finish(run, ABOUT, [*_in_ml(run), "mask", "picture"])
-    print_written(written)
+    print_paths(written)
 
 
 def _predict(

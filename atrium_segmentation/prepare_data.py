@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from atrium_segmentation.config import PROJECT, PrepareSettings
+from common.base.command_line import parse
 from common.base.errors import run_script
-from common.base.settings import parse, show
+from common.base.printing import print_paths, print_settings
 
 VOLUMES_A_SHARD = 8
 
@@ -48,7 +49,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
     from common.records.findings import DatasetCheck
     from common.records.shards import finish
 
-    show("Prepare volumes for left atrium segmentation", settings)
+    print_settings("Prepare volumes for left atrium segmentation", settings)
     source = preparing.find_source(PROJECT, settings)
     folder = settings.prepared or PROJECT.prepared(source.synthetic)
     all_test = all_test or settings.check
@@ -99,7 +100,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
                 "labels": {str(value): name for value, name in labels.items()},
             },
         )
-    preparing.print_written([folder / "cases.csv", folder / "manifest.json"])
+    print_paths([folder / "cases.csv", folder / "manifest.json"])
     return folder
 
 

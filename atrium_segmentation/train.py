@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from atrium_segmentation.config import PROJECT, TrainSettings
+from common.base.command_line import parse
 from common.base.errors import run_script
-from common.base.settings import parse, show
+from common.base.printing import print_paths, print_settings
 
 MEAN_SHAPE_GRID = (48, 64, 64)
 """Voxels (z, y, x) over a volume's extent on which the baseline's mean shape is kept."""
@@ -28,7 +29,7 @@ MEAN_SHAPE_GRID = (48, 64, 64)
 def main() -> None:
     """The script."""
     settings = parse(PROJECT, "train", __doc__)
-    show("Train networks to segment the left atrium", settings)
+    print_settings("Train networks to segment the left atrium", settings)
 
     from atrium_segmentation import slices
     from atrium_segmentation.networks import build
@@ -36,7 +37,6 @@ def main() -> None:
     from common.base.backend import start_tensorflow
     from common.base.files import lock_folder
     from common.datasets.splits import training_splits
-    from common.records.preparing import print_written
     from common.training import fitting, runs
     from common.training.precision import set_precision
 
@@ -109,7 +109,7 @@ def main() -> None:
         fitted["mean_shape_thresholds"] = _fit_mean_shapes(run, prepared, train)
         kept = [*(f"{name}/model.keras" for name in settings.models), "mean_shape.npz"]
         runs.end_run(run, fitted, kept)
-    print_written([run / name for name in (*kept, "fitted.json")])
+    print_paths([run / name for name in (*kept, "fitted.json")])
 
 
 def _classes_of(prepared: Any) -> int:

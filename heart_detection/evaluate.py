@@ -17,8 +17,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from common.base.command_line import parse
 from common.base.errors import run_script
-from common.base.settings import parse, show
+from common.base.printing import print_paths, print_settings
 from heart_detection.config import PROJECT, EvaluateSettings, PrepareSettings
 from heart_detection.prepare_data import BOX
 
@@ -26,7 +27,7 @@ from heart_detection.prepare_data import BOX
 def main() -> None:
     """The script."""
     settings = parse(PROJECT, "evaluate", __doc__)
-    show("Evaluate a heart detector", settings)
+    print_settings("Evaluate a heart detector", settings)
 
     from common.base.backend import start_tensorflow
     from common.training import runs
@@ -40,7 +41,6 @@ def main() -> None:
     from common.base.files import write_csv, write_json
     from common.imaging.letterbox import Letterbox
     from common.models.stored import load_model
-    from common.records.preparing import print_written
     from common.reporting.examples import worst_typical_best
     from common.scores.boxes import box_scores, iou, scores_by_group
     from common.training.pipeline import stored_films
@@ -118,7 +118,7 @@ def main() -> None:
         )
         page = write_page(run, new)
     score_tables.print_scores(metrics, rows)
-    print_written(
+    print_paths(
         [
             folder / page.name,
             *(folder / file for file in ("metrics.json", "predictions.csv")),

@@ -14,8 +14,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from common.base.command_line import parse
 from common.base.errors import run_script
-from common.base.settings import parse, show
+from common.base.printing import print_paths, print_settings
 from heart_detection.config import PROJECT, PredictSettings
 from heart_detection.prepare_data import BOX
 
@@ -25,13 +26,12 @@ COLUMNS = (*BOX, "picture")
 def main() -> None:
     """The script."""
     settings = parse(PROJECT, "predict", __doc__)
-    show("Predict the box of the heart on chest films", settings)
+    print_settings("Predict the box of the heart on chest films", settings)
 
     from common.base.files import lock_folder
     from common.imaging.dicom_file import SUFFIXES, is_dicom
     from common.prediction import inputs
     from common.prediction.predictions import begin
-    from common.records.preparing import print_written
     from common.training import runs
     from heart_detection.model_card import ABOUT
 
@@ -45,7 +45,7 @@ def main() -> None:
         print(f"\n{len(films)} files", flush=True)
         _predict(predictions, run, settings)
         written = predictions.finish(run, ABOUT, COLUMNS)
-    print_written(written)
+    print_paths(written)
 
 
 def _predict(predictions: Any, run: Any, settings: PredictSettings) -> None:

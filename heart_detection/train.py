@@ -15,20 +15,20 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from common.base.command_line import parse
 from common.base.errors import run_script
-from common.base.settings import parse, show
+from common.base.printing import print_paths, print_settings
 from heart_detection.config import PROJECT, TrainSettings
 
 
 def main() -> None:
     """The script."""
     settings = parse(PROJECT, "train", __doc__)
-    show("Train a ResNet50 to detect the heart", settings)
+    print_settings("Train a ResNet50 to detect the heart", settings)
 
     from common.base.backend import start_tensorflow
     from common.base.files import lock_folder
     from common.datasets.splits import copies_of, training_splits
-    from common.records.preparing import print_written
     from common.training import fitting, runs
     from common.training.precision import set_precision
     from heart_detection.training_pictures import seen
@@ -76,7 +76,7 @@ def main() -> None:
         boxes = [one["box"] for one in images_and_boxes(prepared, train, side).as_numpy_iterator()]
         mean_box = [float(edge) for edge in sum(boxes) / len(boxes)]
         runs.end_run(run, {"image_size": side, "mean_box": mean_box}, ["model.keras"])
-    print_written([run / name for name in ("model.keras", "history.csv", "fitted.json")])
+    print_paths([run / name for name in ("model.keras", "history.csv", "fitted.json")])
 
 
 def training_data(

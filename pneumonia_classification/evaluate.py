@@ -16,15 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from common.base.command_line import parse
 from common.base.errors import run_script
-from common.base.settings import parse, show
+from common.base.printing import print_paths, print_settings
 from pneumonia_classification.config import PROJECT, EvaluateSettings, PrepareSettings
 
 
 def main() -> None:
     """The script."""
     settings = parse(PROJECT, "evaluate", __doc__)
-    show("Evaluate a pneumonia classifier", settings)
+    print_settings("Evaluate a pneumonia classifier", settings)
 
     from common.base.backend import start_tensorflow
     from common.training import runs
@@ -34,7 +35,6 @@ def main() -> None:
     start_tensorflow()
 
     from common.base.files import write_csv, write_json
-    from common.records.preparing import print_written
     from common.scores import classification
     from common.training.pipeline import stored_films
     from pneumonia_classification import inference, score_tables
@@ -100,7 +100,7 @@ def main() -> None:
         )
         page = write_page(run, new)
     score_tables.print_scores(cases, metrics)
-    print_written(
+    print_paths(
         [
             folder / page.name,
             *(folder / name for name in ("metrics.json", "predictions.csv")),

@@ -15,8 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from common.base.command_line import parse
 from common.base.errors import run_script
-from common.base.settings import parse, show
+from common.base.printing import print_paths, print_settings
 from pneumonia_classification.config import PROJECT, PredictSettings
 
 COLUMNS = ("probability", "calibrated", "predicted", "picture")
@@ -25,13 +26,12 @@ COLUMNS = ("probability", "calibrated", "predicted", "picture")
 def main() -> None:
     """The script."""
     settings = parse(PROJECT, "predict", __doc__)
-    show("Predict pneumonia on chest films", settings)
+    print_settings("Predict pneumonia on chest films", settings)
 
     from common.base.files import lock_folder
     from common.imaging.dicom_file import SUFFIXES, is_dicom
     from common.prediction import inputs
     from common.prediction.predictions import begin
-    from common.records.preparing import print_written
     from common.training import runs
     from pneumonia_classification import inference
     from pneumonia_classification.model_card import ABOUT
@@ -51,7 +51,7 @@ def main() -> None:
         )
         _predict(predictions, run, decision, settings)
         written = predictions.finish(run, ABOUT, COLUMNS)
-    print_written(written)
+    print_paths(written)
 
 
 def _predict(predictions: Any, run: Any, decision: Any, settings: PredictSettings) -> None:

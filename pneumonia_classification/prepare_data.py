@@ -15,8 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from common.base.command_line import parse
 from common.base.errors import UserError, run_script
-from common.base.settings import parse, show
+from common.base.printing import print_paths, print_settings
 from pneumonia_classification.config import PROJECT, PrepareSettings
 
 CASES_A_SHARD = 512
@@ -44,7 +45,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
     from common.records.findings import DatasetCheck, sizes_of
     from common.records.shards import finish
 
-    show("Prepare radiographs for pneumonia classification", settings)
+    print_settings("Prepare radiographs for pneumonia classification", settings)
     source = preparing.find_source(PROJECT, settings)
     folder = settings.prepared or PROJECT.prepared(source.synthetic)
     all_test = all_test or settings.check
@@ -103,9 +104,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
             folder,
             preparing.manifest(PROJECT, source, key, decides, cases, shards, disk),
         )
-    preparing.print_written(
-        [folder / name for name in ("cases.csv", "images.csv", "manifest.json")]
-    )
+    print_paths([folder / name for name in ("cases.csv", "images.csv", "manifest.json")])
     return folder
 
 

@@ -15,20 +15,20 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from common.base.command_line import parse
 from common.base.errors import run_script
-from common.base.settings import parse, show
+from common.base.printing import print_paths, print_settings
 from pneumonia_classification.config import PROJECT, TrainSettings
 
 
 def main() -> None:
     """The script."""
     settings = parse(PROJECT, "train", __doc__)
-    show("Train a ResNet50 to classify pneumonia", settings)
+    print_settings("Train a ResNet50 to classify pneumonia", settings)
 
     from common.base.backend import start_tensorflow
     from common.base.files import lock_folder, write_csv
     from common.datasets.splits import copies_of, training_splits
-    from common.records.preparing import print_written
     from common.training import fitting, runs
     from common.training.precision import set_precision
     from pneumonia_classification.training_pictures import seen
@@ -77,7 +77,7 @@ def main() -> None:
         write_csv(run / "validation.csv", held_out.columns, held_out.to_dict("records"))
         fitted = {"image_size": side, **_baselines(prepared, train)}
         runs.end_run(run, fitted, ["model.keras", "validation.csv"])
-    print_written(
+    print_paths(
         [run / name for name in ("model.keras", "history.csv", "validation.csv", "fitted.json")]
     )
 

@@ -53,7 +53,7 @@ def test_a_command_is_one_that_is_taken(page, command):
 
 def assert_taken(page: Path, command: list[str]) -> None:
     """The script is there, and takes the settings; or the Makefile has the target."""
-    from common.base.settings import parse
+    from common.base.command_line import parse
 
     program, *words = command
     if program == "make":

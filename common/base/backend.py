@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 def start_tensorflow() -> None:
@@ -23,6 +24,11 @@ def start_tensorflow() -> None:
         tf.config.list_physical_devices()
         tf.constant(0)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def has_gpu() -> bool:
+    """Whether this machine has an NVIDIA card, asked without starting TensorFlow."""
+    return any(Path(place).exists() for place in ("/dev/nvidia0", "/proc/driver/nvidia/gpus"))
 
 
 @contextmanager

@@ -148,7 +148,8 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
 
     def wait() -> None:
-        parent.join()
-        os._exit(1)
+        if parent is not None:
+            parent.join()
+            os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -1,31 +1,22 @@
-"""A frozen dataclass to a command line with presets; where things lie by default.
+"""The settings that all projects share.
 
-A setting has one home: a field of a dataclass in a project's ``config.py``. What the three
-projects share has one name in all and is inherited from the dataclasses here. tyro turns the
-dataclass into the command line, its docstrings into ``--help``.
+A setting has one home: a field of a frozen dataclass in a project's ``config.py``. What the
+projects share has one name in all and is inherited from the dataclasses here.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import re
-import sys
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 from common.base.errors import UserError
-from common.base.files import ROOT, read_json
 
 PresetName = Literal["auto", "demo", "cpu", "gpu"]
-Settings = TypeVar("Settings", bound="Shared")
 Value = TypeVar("Value")
-
-SHOWN_VALUES = 4
 
 WITHOUT_CONSEQUENCE = (
     *("preset", "run", "prepared"),
@@ -39,7 +30,7 @@ def renamed(old: str, default: Value) -> Value:
 
     The command line takes the old flag with a notice, and older runs are read (`current_names`).
     """
-    return cast(Value, dataclasses.field(default=default, metadata={"old": old}))
+    return dataclasses.field(default=default, metadata={"old": old})
 
 
 @dataclass(frozen=True)
@@ -216,220 +207,6 @@ class SharedPredict(Shared):
         require(self.workers >= 0, "workers", "0 or more", self)
 
 
-@dataclass(frozen=True)
-class Preset:
-    """A named instance of a project's configuration.
-
-    Attributes:
-        about: The command, the expected score and the time it takes.
-        prepare: What prepare_data.py does under it.
-        train: What train.py does under it.
-        evaluate: What evaluate.py does under it.
-        predict: What predict.py does under it.
-    """
-
-    about: str
-    prepare: SharedPrepare
-    train: SharedTrain
-    evaluate: SharedEvaluate
-    predict: SharedPredict
-
-
-@dataclass(frozen=True)
-class Project:
-    """What the scripts must know of their project.
-
-    Attributes:
-        name: The project's folder.
-        dataset: Folder under data/raw that its dataset is put into.
-        sample: Folder under data/synthetic that holds its built-in sample.
-        presets: Its presets, by name: demo, cpu and gpu.
-    """
-
-    name: str
-    dataset: str
-    sample: str
-    presets: Mapping[str, Preset]
-
-    @property
-    def train_settings(self) -> type[SharedTrain]:
-        """The class of its settings of train.py."""
-        return next((type(preset.train) for preset in self.presets.values()), SharedTrain)
-
-    @property
-    def raw(self) -> Path:
-        """Where its dataset is put."""
-        return ROOT / "data" / "raw" / self.dataset
-
-    def prepared(self, synthetic: bool) -> Path:
-        """Where its prepared data lies by default."""
-        return ROOT / "data" / "prepared" / (f"SYNTHETIC-{self.name}" if synthetic else self.name)
-
-    @property
-    def runs(self) -> Path:
-        """Where its runs lie by default."""
-        return ROOT / "runs" / self.name
-
-
-def parse(
-    project: Project,
-    kind: Literal["prepare", "train", "evaluate", "predict"],
-    description: str,
-    arguments: list[str] | None = None,
-) -> Any:
-    """The command line as settings: the preset's values, and what is given beside it.
-
-    Args:
-        project: Whose presets.
-        kind: Which of a preset's four settings.
-        description: What the script does, for ``--help``.
-        arguments: The command line without the program's name; default `sys.argv`.
-
-    Returns:
-        An instance of the preset's settings class, with ``preset`` resolved to its name.
-
-    Raises:
-        UserError: A setting is unknown or no value that it can take.
-    """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    name, asked = _preset_name(project, kind, arguments)
-    settings = dataclasses.replace(getattr(project.presets[name], kind), preset=name)
-    arguments = _with_current_flags(arguments, type(settings))
-    presets = "\n".join(f"--preset {key}: {value.about}" for key, value in project.presets.items())
-    if "-h" not in arguments and "--help" not in arguments:
-        settings = _parsed(settings, arguments)
-        return settings if asked else dataclasses.replace(settings, preset=name)
-    return _parsed(
-        settings,
-        arguments,
-        f"{description.strip()}\n\n{presets}\n\nDefaults shown are those of --preset {name}.",
-    )
-
-
-def _parsed(settings: Settings, arguments: list[str], description: str = "") -> Settings:
-    import tyro
-
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            parsed = tyro.cli(
-                _with_help_in_one_line(settings), args=arguments, description=description
-            )
-    except SystemExit as leaving:
-        if leaving.code in (0, None):
-            raise
-        # tyro draws its message in a box with the setting's help; the contract is one line. The
-        # box has a title, and is of other characters where the terminal's encoding is poor.
-        lines = [line.strip(" │|") for line in said.getvalue().splitlines()[1:]]
-        words = " ".join(line for line in lines if line.strip("─-+╰╯"))
-        words = re.split(r"Argument helptext:|For full helptext", words)[0].rstrip(" .")
-        raise UserError(f"{' '.join(words.split())}; --help shows every setting") from None
-    return type(settings)(**vars(parsed))
-
-
-def _with_current_flags(arguments: list[str], settings: type[Shared]) -> list[str]:
-    """The command line with the flags of today; a notice for each that was renamed."""
-    flags = {
-        f"{prefix}{old.replace('_', '-')}": f"{prefix}{new.replace('_', '-')}"
-        for old, new in _new_names(settings).items()
-        for prefix in ("--", "--no-")
-    }
-    current = []
-    for argument in arguments:
-        flag, equals, value = argument.partition("=")
-        flag = flag.replace("_", "-") if flag.startswith("--") else flag
-        if flag in flags:
-            print(f"{flag} is now {flags[flag]}")
-            argument = flags[flag] + equals + value
-        current.append(argument)
-    return current
-
-
-def _with_help_in_one_line(settings: Settings) -> type:
-    """The same fields and defaults as a dataclass whose help tyro can wrap.
-
-    Of a docstring of several lines tyro keeps the line breaks, whatever the terminal's width.
-    """
-    import docstring_parser
-    import tyro
-
-    help_of = {
-        parameter.arg_name: " ".join((parameter.description or "").split())
-        for home in reversed(type(settings).__mro__[:-1])
-        for parameter in docstring_parser.parse_from_object(home).params
-    }
-    types = typing.get_type_hints(type(settings))
-    fields = []
-    for field in dataclasses.fields(settings):
-        called = field.metadata.get("positional")
-        arg = tyro.conf.arg(help=help_of.get(field.name, ""), metavar=called)
-        kind = typing.Annotated[types[field.name], arg]
-        if called:
-            kind = tyro.conf.Positional[kind]
-        fields.append((field.name, kind, dataclasses.field(default=getattr(settings, field.name))))
-    return dataclasses.make_dataclass(type(settings).__name__, fields)
-
-
-def _preset_name(project: Project, kind: str, arguments: list[str]) -> tuple[str, bool]:
-    """The preset asked for, or what the machine and the data at hand suggest."""
-    given = _value_of("--preset", arguments)
-    if given in project.presets:
-        return given, True
-    machine = "gpu" if gpu_is_there() else "cpu"
-    if kind in ("evaluate", "predict"):
-        return machine, False
-    folder = _value_of("--prepared", arguments) if kind == "train" else None
-    if kind == "train" and folder is None and (project.prepared(False) / "manifest.json").exists():
-        return machine, False
-    if folder is not None:
-        manifest = Path(folder) / "manifest.json"
-        content = read_json(manifest) if manifest.exists() else None
-        synthetic = isinstance(content, dict) and content.get("synthetic", False)
-        return ("demo" if synthetic else machine), False
-    has_data = _value_of("--source", arguments) is not None or project.raw.is_dir()
-    return (machine if has_data else "demo"), False
-
-
-def _value_of(flag: str, arguments: list[str]) -> str | None:
-    for position, argument in enumerate(arguments):
-        if argument == flag and position + 1 < len(arguments):
-            return arguments[position + 1]
-        if argument.startswith(f"{flag}="):
-            return argument.split("=", 1)[1]
-    return None
-
-
-def gpu_is_there() -> bool:
-    """Whether this machine has an NVIDIA card, asked without starting TensorFlow."""
-    return any(Path(place).exists() for place in ("/dev/nvidia0", "/proc/driver/nvidia/gpus"))
-
-
-def newest_run(project: Project) -> Path:
-    """The newest run of a project that ended.
-
-    Raises:
-        UserError: There is none.
-    """
-    runs = [config.parent for config in project.runs.glob("*/fitted.json")]
-    if not runs:
-        raise UserError(
-            f"{project.runs}: there is no run that ended; start train.py, or name one with --run"
-        )
-    return max(runs, key=lambda run: (run / "fitted.json").stat().st_mtime)
-
-
-def show(title: str, settings: Shared) -> None:
-    """Print what a script is about to do: its title and every setting."""
-    print(f"\n{title}")
-    fields = dataclasses.asdict(settings)
-    width = max(len(name) for name in fields)
-    for name, value in fields.items():
-        if isinstance(value, tuple):
-            more = f" and {len(value) - SHOWN_VALUES} more" if len(value) > SHOWN_VALUES else ""
-            value = " ".join(map(str, value[:SHOWN_VALUES])) + more
-        print(f"  {name:<{width}}  {'' if value is None else value}")
-
-
 def current_names(settings: type[Shared], values: Mapping[str, Any]) -> dict[str, Any]:
     """Stored values of settings by the names of today, whatever the version that stored them.
 
@@ -437,17 +214,18 @@ def current_names(settings: type[Shared], values: Mapping[str, Any]) -> dict[str
         settings: The class of settings that they are values of.
         values: A value by the name that its setting had when it was stored.
     """
-    new = _new_names(settings)
+    new = new_names(settings)
     return {new.get(name, name): value for name, value in values.items()}
 
 
 def first_names(settings: Shared) -> dict[str, Any]:
     """Values by the names that settings had at first, so that a key of them outlives a new name."""
-    old = {new: old for old, new in _new_names(type(settings)).items()}
+    old = {new: old for old, new in new_names(type(settings)).items()}
     return {old.get(name, name): value for name, value in dataclasses.asdict(settings).items()}
 
 
-def _new_names(settings: type[Shared]) -> dict[str, str]:
+def new_names(settings: type[Shared]) -> dict[str, str]:
+    """The name of today by the old one, of each setting that was renamed."""
     fields = dataclasses.fields(settings)
     return {field.metadata["old"]: field.name for field in fields if "old" in field.metadata}
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,13 @@ import pandas as pd
 
 from common.base.errors import UserError
 from common.base.files import ROOT, sha256, write_csv
-from common.base.settings import Project, SharedPrepare
+from common.base.project import Project
+from common.base.settings import SharedPrepare
 from common.datasets.duplicates import find_duplicate_volumes, find_duplicates
 from common.datasets.patient_splits import image_split_leak, patient_groups, split_by_patient
 from common.datasets.splits import TEST, VALIDATION, copies_of, is_copies, split_order
 from common.records import shards as records
 
-SHOWN_FILES = 8
 _NOT_IN_KEY = (
     *("preset", "source", "prepared", "workers", "overwrite"),
     *("check", "bad_files_limit"),
@@ -306,14 +304,3 @@ def print_disk(
         f"TFRecords: {abs(saved):.0%} {'saved' if saved >= 0 else 'more'}"
     )
     return {"source_bytes": source_bytes, "record_bytes": records_bytes, "saved": saved}
-
-
-def print_written(paths: Sequence[Path]) -> None:
-    """Print where what was written lies; many pictures in one folder on one line."""
-    folders = Counter(path.parent for path in paths)
-    few = [path for path in paths if folders[path.parent] <= SHOWN_FILES]
-    print("\nwritten:")
-    for path in few:
-        print(f"  {path}")
-    for folder in folders - Counter(path.parent for path in few):
-        print(f"  {folder}{os.sep} ({folders[folder]} files)")

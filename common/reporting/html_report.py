@@ -21,7 +21,8 @@ from common.base.tables import Table
 from common.reporting.model_card import NOT_FOR, About, model_card, shown
 
 if TYPE_CHECKING:
-    from common.base.settings import Project, SharedEvaluate
+    from common.base.project import Project
+    from common.base.settings import SharedEvaluate
     from common.training.runs import Run
 
 FILE = "report.html"

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.base.backend import start_tensorflow
-from common.base.errors import Held, Stopped, UserError, held_signals
+from common.base.errors import UserError
 from common.base.files import atomic_write, write_csv
 from common.base.settings import SharedTrain
+from common.base.signals import HeldSignals, Stopped, held_signals
 from common.training import checkpoints, memory, tensorboard
 from common.training.checkpoints import State
 from common.training.pipeline import Training
@@ -163,7 +164,7 @@ def _fit_on(
     validation: tf.data.Dataset,
     settings: SharedTrain,
     state: State,
-    held: Held,
+    held: HeldSignals,
     shown: keras.callbacks.Callback,
     sums: Sequence[np.ndarray] = (),
 ) -> None:
@@ -187,7 +188,7 @@ def _callbacks(
     training: Training,
     settings: SharedTrain,
     state: State,
-    held: Held,
+    held: HeldSignals,
     sums: Sequence[np.ndarray],
 ) -> list[keras.callbacks.Callback]:
     import keras
@@ -267,16 +268,16 @@ def _callbacks(
         def keep(self, now: bool = False) -> None:
             """Write a checkpoint, if it is time for one; leave, if a signal asked to."""
             begin = time.monotonic()
-            if not (now or held.asked or begin >= self.due):
+            if not (now or held.received or begin >= self.due):
                 return
             checkpoints.save(run / "checkpoint.npz", model, state)
             took = (time.monotonic() - begin) / _SHARE_OF_SAVING
             wait = settings.checkpoint_seconds and max(settings.checkpoint_seconds, took)
             self.due = time.monotonic() + wait
-            if held.asked:
+            if held.received:
                 self.bar.close()
                 print(f"  saved after {state.place}", flush=True)
-                raise Stopped(held.asked)
+                raise Stopped(held.received)
 
         def refuse(self, where: str) -> None:
             self.bar.close()

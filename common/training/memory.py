@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.base.settings import gpu_is_there
+from common.base.backend import has_gpu
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -12,7 +12,7 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 def begin_peak() -> None:
     """Forget the peak so far: that of the GPU where there is one, else of this process."""
-    if gpu_is_there():
+    if has_gpu():
         import tensorflow as tf
 
         if tf.config.list_physical_devices("GPU"):
@@ -28,7 +28,7 @@ def peak_mib() -> int | None:
     Of the first GPU where there is one, else of this process, its libraries included (the
     kernel's VmHWM); None where the system does not say, which is any but Linux.
     """
-    if gpu_is_there():
+    if has_gpu():
         import tensorflow as tf
 
         if tf.config.list_physical_devices("GPU"):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.base.backend import start_tensorflow
-from common.base.settings import gpu_is_there
+from common.base.backend import has_gpu, start_tensorflow
 
 
 def set_precision(wanted: str) -> str:
@@ -33,7 +32,7 @@ def set_precision(wanted: str) -> str:
 
 
 def _best_precision() -> str:
-    if gpu_is_there():
+    if has_gpu():
         import tensorflow as tf
 
         cards = tf.config.list_physical_devices("GPU")

@@ -28,14 +28,13 @@ from common.base.files import (
     visible_names,
     write_json,
 )
+from common.base.project import Project, newest_run
 from common.base.settings import (
     WITHOUT_CONSEQUENCE,
-    Project,
     SharedEvaluate,
     SharedPredict,
     SharedTrain,
     current_names,
-    newest_run,
 )
 from common.datasets.splits import TEST, VALIDATION, training_splits
 from common.records.shards import Prepared, open_prepared

@@ -81,14 +81,14 @@ def test_a_signal(signal_sent, status, said):
 
 
 HELD = """
-from common.base.errors import Stopped, held_signals
+from common.base.signals import Stopped, held_signals
 def main():
     with held_signals() as held:
         print('ready')
-        while not held.asked: time.sleep(0.01)
+        while not held.received: time.sleep(0.01)
         time.sleep(0.2)
         print('saved')
-        raise Stopped(held.asked)
+        raise Stopped(held.received)
 run_script(main)
 """
 
@@ -109,7 +109,7 @@ def test_a_signal_is_held_until_all_is_saved_a_second_one_is_not(times, said):
 
 def test_a_held_signal_that_nobody_looked_at_stops_when_it_is_held_no_more():
     lines = """
-from common.base.errors import held_signals
+from common.base.signals import held_signals
 def main():
     with held_signals():
         signal.raise_signal(signal.SIGTERM)

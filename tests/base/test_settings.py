@@ -8,21 +8,18 @@ from typing import Literal
 
 import pytest
 
-from common.base import settings
+from common.base import command_line
+from common.base.command_line import parse
 from common.base.errors import UserError
+from common.base.project import Preset, Project, newest_run
 from common.base.settings import (
-    Preset,
-    Project,
     SharedEvaluate,
     SharedPredict,
     SharedPrepare,
     SharedTrain,
     current_names,
     first_names,
-    newest_run,
-    parse,
     renamed,
-    show,
 )
 
 
@@ -67,7 +64,7 @@ def preset(epochs):
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """Without data, on a machine without a card."""
-    monkeypatch.setattr(settings, "gpu_is_there", lambda: False)
+    monkeypatch.setattr(command_line, "has_gpu", lambda: False)
     presets = {"demo": preset(2), "cpu": preset(3), "gpu": preset(4)}
     return Here("heart_detection", "rsna", "sample", presets, tmp_path)
 
@@ -129,7 +126,7 @@ def test_with_data_it_is_what_the_machine_can(project, monkeypatch):
     project.raw.mkdir()
     assert parse(project, "prepare", "", []).preset == "cpu"
     assert train(project).preset == "cpu"
-    monkeypatch.setattr(settings, "gpu_is_there", lambda: True)
+    monkeypatch.setattr(command_line, "has_gpu", lambda: True)
     assert parse(project, "prepare", "", []).preset == "gpu"
     assert train(project).epochs == 4
     assert parse(project, "evaluate", "", []).preset == "gpu"
@@ -267,15 +264,6 @@ def test_the_newest_run_that_ended(project):
     assert newest_run(project) == project.runs / "c"
 
 
-def test_what_is_about_to_be_done_is_shown(project, capsys):
-    show("Train a network", TrainSettings(epochs=9))
-    said = capsys.readouterr().out.splitlines()
-    assert said[1] == "Train a network"
-    values = dict(line.split(maxsplit=1) for line in said[2:] if len(line.split()) > 1)
-    assert values["epochs"] == "9" and values["weights"] == "none"
-    assert len(said) == 2 + len(fields(TrainSettings))
-
-
 def test_places_by_default():
     found = Project("heart_detection", "rsna", "sample", {})
     root = Path(__file__).resolve().parents[2]
@@ -300,9 +288,3 @@ def test_inputs_stand_without_a_flag(project):
             pictures=3,
         )  # fmt: skip
     assert predict(project).inputs == ()
-
-
-def test_of_thousands_of_inputs_the_first_are_shown(project, capsys):
-    show("Predict", predict(project, *(f"{number}.dcm" for number in range(3000))))
-    said = capsys.readouterr().out
-    assert "0.dcm 1.dcm 2.dcm 3.dcm and 2996 more" in said and "4.dcm" not in said

@@ -8,7 +8,8 @@ import pytest
 
 import synthetic_sample.make_sample
 from common.base.errors import UserError
-from common.base.settings import Project, SharedPrepare
+from common.base.project import Project
+from common.base.settings import SharedPrepare
 from common.datasets.splits import is_copies, split_order
 from common.records import preparing
 
@@ -203,11 +204,3 @@ def test_disk_that_was_saved(tmp_path, capsys):
     assert "4.0 MB of source files, 1.0 MB of TFRecords: 75% saved" in capsys.readouterr().out
     preparing.print_disk(tmp_path, ["b"], {"test": [{"bytes": 1_500_000}]})
     assert "50% more" in capsys.readouterr().out
-
-
-def test_what_was_written_is_shown_shortly(tmp_path, capsys):
-    few = [tmp_path / "a.csv", tmp_path / "b.csv"]
-    many = [tmp_path / "png" / f"{number}.png" for number in range(9)]
-    preparing.print_written([*few, *many])
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[2:] == [f"  {few[0]}", f"  {few[1]}", f"  {tmp_path}/png/ (9 files)"]

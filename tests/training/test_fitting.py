@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.base.errors import Stopped, UserError
+from common.base.errors import UserError
 from common.base.files import ROOT
+from common.base.signals import Stopped
 from common.models.stored import load_model
 from common.training import checkpoints, fitting, pipeline
 from common.training.precision import set_precision

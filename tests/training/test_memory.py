@@ -6,7 +6,7 @@ import pytest
 from common.training import memory
 
 pytestmark = pytest.mark.skipif(
-    memory.gpu_is_there() or not memory._CLEAR.exists(), reason="asks Linux, without a GPU"
+    memory.has_gpu() or not memory._CLEAR.exists(), reason="asks Linux, without a GPU"
 )
 
 

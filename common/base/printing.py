@@ -1,0 +1,37 @@
+"""What a script prints first and last: its settings, and where it wrote."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.base.settings import Shared
+
+_MAX_VALUES = 4
+_MAX_FILES = 8
+
+
+def print_settings(title: str, settings: Shared) -> None:
+    """Print what a script is about to do: its title and every setting."""
+    print(f"\n{title}")
+    fields = dataclasses.asdict(settings)
+    width = max(len(name) for name in fields)
+    for name, value in fields.items():
+        if isinstance(value, tuple):
+            more = f" and {len(value) - _MAX_VALUES} more" if len(value) > _MAX_VALUES else ""
+            value = " ".join(map(str, value[:_MAX_VALUES])) + more
+        print(f"  {name:<{width}}  {'' if value is None else value}")
+
+
+def print_paths(paths: Sequence[Path]) -> None:
+    """Print where what was written lies; many pictures in one folder on one line."""
+    folders = Counter(path.parent for path in paths)
+    few = [path for path in paths if folders[path.parent] <= _MAX_FILES]
+    print("\nwritten:")
+    for path in few:
+        print(f"  {path}")
+    for folder in folders - Counter(path.parent for path in few):
+        print(f"  {folder}{os.sep} ({folders[folder]} files)")
