@@ -1,12 +1,12 @@
-"""Time every stage beside what a user would pick instead, and write one table.
+"""Time every stage next to what a user would pick instead, and write one table.
 
     python -m benchmarks                       # all parts but time_to_score
     python -m benchmarks dicom nifti           # some
     python -m benchmarks --torch-python ../torch/bin/python
 
-Prints the table and writes results.json and results.png beside it; lines of other parts that are
-in results.json already, from this machine, stay as they are. A part whose alternative is
-not installed says so and gives our figure alone.
+Prints the table and writes results.json and results.png. Rows of other parts in results.json stay,
+if they are from this machine. A part whose alternative is not installed says so and gives our
+figure alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
+from benchmarks import table
 from benchmarks.measuring import MissingError, Options, Row, find_torch_python
 from common.base.errors import UserError, run_script
 from common.base.files import ROOT
@@ -46,48 +48,46 @@ def main() -> None:
     parser.add_argument("--torch-python", help="a Python with torch and monai, if not this one")
     parser.add_argument("--work", type=Path, default=ROOT / "data" / "synthetic" / "benchmarks")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent)
-    given = parser.parse_args()
-    if given.list:
+    arguments = parser.parse_args()
+    if arguments.list:
         for name in (*PARTS, LARGE):
             print(f"  {name:<16}{_part(name).__doc__.splitlines()[0]}")
         return
-    unknown = set(given.parts) - {*PARTS, LARGE}
+    unknown = set(arguments.parts) - {*PARTS, LARGE}
     if unknown:
         raise UserError(f"{', '.join(sorted(unknown))}: no such part; --list names them")
-    wanted = given.parts or [*PARTS, *([LARGE] if given.large else [])]
-    options = Options(given.work, given.quick, find_torch_python(given.torch_python))
+    wanted = arguments.parts or [*PARTS, *([LARGE] if arguments.large else [])]
+    options = Options(arguments.work, arguments.quick, find_torch_python(arguments.torch_python))
     options.work.mkdir(parents=True, exist_ok=True)
-    # Of the many short runs a bar each would bury the table.
+    # A bar per short run would bury the table.
     os.environ.setdefault("TQDM_DISABLE", "1")
 
-    from benchmarks import table
-
-    found: dict[str, list[Row]] = {}
+    measured: dict[str, list[Row]] = {}
     for name in wanted:
         print(f"\n== {name}: {_part(name).__doc__.splitlines()[0]}", flush=True)
         began = time.monotonic()
         try:
             for row in _part(name).rows(options):
-                found.setdefault(name, []).append(row)
+                measured.setdefault(name, []).append(row)
                 print(table.as_text([row]).splitlines()[1], flush=True)
         except MissingError as missing:
             print(f"   not measured: {missing}", flush=True)
         print(f"   {time.monotonic() - began:.0f} s", flush=True)
-    print(f"\n{table.as_text([row for of_part in found.values() for row in of_part])}\n")
+    print(f"\n{table.as_text([row for rows in measured.values() for row in rows])}\n")
     print("written:")
     order = [*PARTS, LARGE]
-    for path in table.write(given.output, found, order, _torch_versions(options)):
+    for path in table.write(arguments.output, measured, order, _torch_versions(options)):
         print(f"  {path}")
 
 
-def _part(name: str):
+def _part(name: str) -> Any:
     return importlib.import_module(f"benchmarks.{name}")
 
 
 def _torch_versions(options: Options) -> dict[str, str]:
     if options.torch_python is None or shutil.which(options.torch_python) is None:
         return {}
-    said = subprocess.run(
+    versions = subprocess.run(
         [
             options.torch_python,
             "-c",
@@ -96,7 +96,7 @@ def _torch_versions(options: Options) -> dict[str, str]:
         capture_output=True,
         text=True,
     ).stdout.split()
-    return dict(zip(("torch", "monai"), said, strict=False))
+    return dict(zip(("torch", "monai"), versions, strict=False))
 
 
 if __name__ == "__main__":

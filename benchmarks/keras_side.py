@@ -1,8 +1,8 @@
-"""Our side of what is trained, in a process of its own: says "ready", then works line by line.
+"""Our side of the trainings, in a process of its own: prints "ready", then works line by line.
 
 python -m benchmarks.keras_side step unet 16 20
-python -m benchmarks.keras_side fit PREPARED pneumonia_classification STEPS
-python -m benchmarks.keras_side memory PREPARED pneumonia_classification STEPS
+python -m benchmarks.keras_side fit PREPARED pneumonia_classification STEPS files
+python -m benchmarks.keras_side fit PREPARED pneumonia_classification STEPS memory
 """
 
 from __future__ import annotations
@@ -14,24 +14,27 @@ import time
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from common.base.backend import start_tensorflow
+from atrium_segmentation import networks, slices
+from common.datasets.splits import training_splits
+from common.models.fcn8 import build_fcn8
+from common.models.fused import fuse_batch_normalization
+from common.models.resnet50 import build_resnet50
+from common.models.unet import build_unet
+from common.records.shards import Prepared, open_prepared
 from common.training.precision import set_precision
 
-SIDE, SLICE, CHANNELS = 224, 96, 5
-"""Sides of films and slices in pixels, and slices seen as channels, as --preset cpu has them."""
+FILM_SIZE, SLICE_SIZE, CHANNELS = 224, 96, 5
+"""Side of films and of slices in pixels, and slices per image, as --preset cpu has them."""
 
 _FOR_EVER = 1_000_000
 
 
 def step(network: str, batch: str, steps: str) -> None:
     """Training steps on one batch that lies in memory."""
-    import keras
-    import tensorflow as tf
-
-    from common.models.fused import fuse_batch_normalization
-
     set_precision("auto")
     model = fuse_batch_normalization(_network(network))
     model.compile(keras.optimizers.Adam(1e-4), loss="binary_crossentropy", jit_compile="auto")
@@ -39,22 +42,15 @@ def step(network: str, batch: str, steps: str) -> None:
     _answer(model, data, int(steps))
 
 
-def fit(folder: str, name: str, steps: str, of: str) -> None:
+def fit(folder: str, name: str, steps: str, data_source: str) -> None:
     """A project's own training.
 
     Args:
-        folder: Its prepared data.
+        folder: The prepared data.
         name: The project.
-        steps: Steps in an epoch.
-        of: ``files``, its own data and augmentation; or ``memory``, one batch of them.
+        steps: Steps per epoch.
+        data_source: ``files``, its own data and augmentation; or ``memory``, one batch of them.
     """
-    import keras
-    import tensorflow as tf
-
-    from common.datasets.splits import training_splits
-    from common.models.fused import fuse_batch_normalization
-    from common.records.shards import open_prepared
-
     project = importlib.import_module(f"{name}.config").PROJECT
     settings = dataclasses.replace(project.presets["cpu"].train, epochs=_FOR_EVER)
     prepared = open_prepared(Path(folder), name)
@@ -63,71 +59,64 @@ def fit(folder: str, name: str, steps: str, of: str) -> None:
     model, training, losses = _project(name, prepared, splits, settings, int(steps))
     fuse_batch_normalization(model).compile(keras.optimizers.Adam(1e-4), **losses)
     data = training.batches()
-    if of == "memory":
+    if data_source == "memory":
         data = tf.data.Dataset.from_tensors(next(iter(data))).repeat()
     _answer(model, data, int(steps))
 
 
-def _project(name: str, prepared: Any, splits: list[str], settings: Any, steps: int) -> Any:
+def _project(name: str, prepared: Prepared, splits: list[str], settings: Any, steps: int) -> Any:
     """A project's model, its training data, and its losses, as its train.py has them."""
     train = importlib.import_module(f"{name}.train")
-    side, size = settings.image_size, settings.batch_size
+    size, batch = settings.image_size, settings.batch_size
     if name == "atrium_segmentation":
-        from atrium_segmentation import networks, slices
-
-        training = slices.training_data(prepared, splits, side, steps, size, settings, 1)
+        training = slices.training_data(prepared, splits, size, steps, batch, settings, 1)
         return networks.build("unet", 1, settings), training, train._losses(settings, 1, 1)
-    training = train.training_data(prepared, splits, side, steps, size, settings)
-    model = train._build(side, "none", settings)
+    training = train.training_data(prepared, splits, size, steps, batch, settings)
+    model = train._build(size, "none", settings)
     if name == "heart_detection":
         return model, training, {"loss": train._loss(settings), "metrics": train._metrics()}
     return model, training, train._losses(settings)
 
 
-def _answer(model: Any, data: Any, steps: int) -> None:
-    """One fit, an epoch of which waits for a line and answers with the seconds that it took."""
-    import keras
+class _Gate(keras.callbacks.Callback):
+    """An epoch waits for a line, and answers with the seconds that it took."""
 
-    class Gate(keras.callbacks.Callback):
-        def on_train_begin(self, logs: Any = None) -> None:
-            print("ready", flush=True)
+    def on_train_begin(self, logs: Any = None) -> None:
+        print("ready", flush=True)
 
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            if not sys.stdin.readline():
-                raise SystemExit
-            self.began = time.perf_counter()
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if not sys.stdin.readline():
+            raise SystemExit
+        self.began = time.perf_counter()
 
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            print(time.perf_counter() - self.began, flush=True)
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        print(time.perf_counter() - self.began, flush=True)
 
+
+def _answer(model: keras.Model, data: tf.data.Dataset, steps: int) -> None:
     model.fit(
-        data, steps_per_epoch=steps, epochs=_FOR_EVER, callbacks=[Gate()], shuffle=False, verbose=0
+        data, steps_per_epoch=steps, epochs=_FOR_EVER, callbacks=[_Gate()], shuffle=False, verbose=0
     )
 
 
-def _network(name: str) -> Any:
-    from common.models.fcn8 import build_fcn8
-    from common.models.resnet50 import build_resnet50
-    from common.models.unet import build_unet
-
+def _network(name: str) -> keras.Model:
     if name == "unet":
         return build_unet(CHANNELS, 1, width=16, depth=4)
     if name == "fcn8":
         return build_fcn8(CHANNELS, 1, width=16)
-    return build_resnet50(SIDE, weights="none")
+    return build_resnet50(FILM_SIZE, weights="none")
 
 
 def _made_up(network: str, batch: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     if network == "resnet50":
-        images = rng.uniform(0, 255, (batch, SIDE, SIDE, 1))
+        images = rng.uniform(0, 255, (batch, FILM_SIZE, FILM_SIZE, 1))
         targets = rng.integers(0, 2, (batch, 1))
     else:
-        images = rng.uniform(0, 255, (batch, SLICE, SLICE, CHANNELS))
-        targets = rng.integers(0, 2, (batch, SLICE, SLICE, 1))
+        images = rng.uniform(0, 255, (batch, SLICE_SIZE, SLICE_SIZE, CHANNELS))
+        targets = rng.integers(0, 2, (batch, SLICE_SIZE, SLICE_SIZE, 1))
     return images.astype(np.float32), targets.astype(np.float32)
 
 
 if __name__ == "__main__":
-    start_tensorflow()
-    {"step": step, "fit": fit}[sys.argv[1]](*sys.argv[2:])
+    (step if sys.argv[1] == "step" else fit)(*sys.argv[2:])

@@ -1,12 +1,13 @@
 """Sets of 1,000, 5,000 and 26,684 films: whether time is linear and memory flat; with ``--large``.
 
-Of each set prepare_data.py, with its processes, and then two epochs of what train.py reads, without
-a network.
+For each set: prepare_data.py, with its processes, and then two epochs of what train.py reads,
+without a network.
 """
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -18,20 +19,24 @@ from pathlib import Path
 
 from benchmarks import datasets
 from benchmarks.measuring import Options, Row
+from common.base.backend import start_tensorflow
 from common.base.files import ROOT
+from common.datasets.splits import training_splits
+from common.records.shards import open_prepared
+from pneumonia_classification.config import PROJECT, TrainSettings
 
 COUNTS = (1000, 5000, 26_684)
-MOST_GIB = 2.0
+MAX_GIB = 2.0
 EPOCHS = 2
 
 
 def rows(options: Options) -> Iterator[Row]:
-    """Seconds a thousand films and GiB at the peak, beside those of the smallest set."""
+    """Seconds per thousand films and GiB at the peak, next to those of the smallest set."""
     counts = (100, 200, 300) if options.quick else COUNTS
-    first, *others = ((count, _measured(options, count)) for count in counts)
-    for count, stages in others:
+    smallest, *larger = ((count, _measured(options, count)) for count in counts)
+    for count, stages in larger:
         for stage, (seconds, memory) in stages.items():
-            small_seconds, small_memory = first[1][stage]
+            small_seconds, small_memory = smallest[1][stage]
             yield Row(
                 f"{stage}, {count} films, a thousand",
                 seconds,
@@ -40,7 +45,7 @@ def rows(options: Options) -> Iterator[Row]:
                 small_seconds / seconds,
                 "linear: ratio 0.9",
                 small_seconds / seconds >= 0.9,
-                f"{first[0]} films, a thousand",
+                f"{smallest[0]} films, a thousand",
             )
             yield Row(
                 f"{stage}, {count} films, memory",
@@ -48,14 +53,14 @@ def rows(options: Options) -> Iterator[Row]:
                 small_memory,
                 "GiB",
                 small_memory / memory,
-                f"under {MOST_GIB:g} GiB",
-                memory < MOST_GIB,
-                f"{first[0]} films, memory",
+                f"under {MAX_GIB:g} GiB",
+                memory < MAX_GIB,
+                f"{smallest[0]} films, memory",
             )
 
 
 def _measured(options: Options, count: int) -> dict[str, tuple[float, float]]:
-    """By stage, the seconds a thousand films, and GiB of all its processes at once."""
+    """By stage: the seconds per thousand films, and the GiB of all its processes at once."""
     folder, prepared = options.work / f"large-{count}", options.work / f"large-{count}-prepared"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(prepared, ignore_errors=True)
@@ -63,49 +68,42 @@ def _measured(options: Options, count: int) -> dict[str, tuple[float, float]]:
     with open(folder / "stage_2_train_labels.csv", "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["patientId", "Target"])
-        # A film's label is that of its file, which several cases share.
+        # Several cases share a file: they have the same label.
         table.writerows([image.stem, int(n % 48 % 4 == 0)] for n, image in enumerate(images))
     prepare = ["-m", "pneumonia_classification.prepare_data", "--preset", "cpu"]
     prepare += ["--source", str(folder), "--prepared", str(prepared), "--copies", "0"]
     commands = {"prepare_data.py": prepare, "tf.data": ["-m", "benchmarks.large", str(prepared)]}
-    found = {}
+    figures = {}
     for stage, command in commands.items():
         seconds, memory = _run(command)
-        found[stage] = seconds / count * 1000, memory
+        figures[stage] = seconds / count * 1000, memory
         print(f"   {count} films, {stage}: {seconds:.1f} s, {memory:.2f} GiB", flush=True)
     shutil.rmtree(folder)
     shutil.rmtree(prepared)
-    return found
+    return figures
 
 
 def _run(arguments: Sequence[str]) -> tuple[float, float]:
-    """Seconds, and GiB of all its processes at once."""
+    """A program's seconds, and the GiB of all its processes at once."""
     began = time.monotonic()
     process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
-    most = [0.0]
-    watch = threading.Thread(target=_watch, args=(process, most))
+    peak = [0.0]
+    watch = threading.Thread(target=_watch, args=(process, peak))
     watch.start()
     status = process.wait()
     watch.join()
     if status:
         raise RuntimeError(f"{' '.join(arguments)} ended with {status}")
-    return time.monotonic() - began, most[0]
+    return time.monotonic() - began, peak[0]
 
 
 def read_epochs(folder: Path) -> None:
-    """Read what train.py --preset cpu reads in some epochs, every batch of it."""
-    import dataclasses
-
-    from common.base.backend import start_tensorflow
-
+    """Read every batch that train.py --preset cpu reads in some epochs."""
     start_tensorflow()
-
-    from common.datasets.splits import training_splits
-    from common.records.shards import open_prepared
-    from pneumonia_classification.config import PROJECT
     from pneumonia_classification.train import training_data
 
     settings = dataclasses.replace(PROJECT.presets["cpu"].train, epochs=EPOCHS)
+    assert isinstance(settings, TrainSettings)
     prepared = open_prepared(folder, PROJECT.name)
     train, _ = training_splits(prepared.splits, 0)
     size = settings.batch_size
@@ -114,14 +112,14 @@ def read_epochs(folder: Path) -> None:
         pass
 
 
-def _watch(process: subprocess.Popen, most: list[float]) -> None:
+def _watch(process: subprocess.Popen[bytes], peak: list[float]) -> None:
     while process.poll() is None:
-        most[0] = max(most[0], sum(map(_gib, _family(process.pid))))
+        peak[0] = max(peak[0], sum(map(_gib, _family(process.pid))))
         time.sleep(0.2)
 
 
 def _family(pid: int) -> list[int]:
-    """A process and all that it started."""
+    """A process and all its descendants."""
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -129,15 +127,15 @@ def _family(pid: int) -> list[int]:
         except OSError:
             continue
         children.setdefault(parent, []).append(int(folder.name))
-    found, waiting = [], [pid]
+    family, waiting = [], [pid]
     while waiting:
-        found.append(waiting.pop())
-        waiting += children.get(found[-1], [])
-    return found
+        family.append(waiting.pop())
+        waiting += children.get(family[-1], [])
+    return family
 
 
 def _gib(pid: int) -> float:
-    """Memory of its own, without what it shares."""
+    """A process's memory without what it shares."""
     try:
         pages = (Path("/proc") / str(pid) / "statm").read_text().split()
     except OSError:

@@ -1,4 +1,4 @@
-"""What every part shares: a line of the table, repeats in turn, and a program that is timed."""
+"""What all parts share: a row of the table, repeats in turn, and a program that is timed."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ class Options:
     torch_python: str | None
 
     def size(self, full: int, quick: int) -> int:
-        """The one of two sizes that was asked for."""
+        """The size to take."""
         return quick if self.quick else full
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table.
+    """A row of the table.
 
     Attributes:
         stage: What was timed.
         ours: Our figure.
-        other: That of what it stands beside; None where that is not installed.
-        unit: Of both.
-        ratio: How many times better ours is, below 1 if it is worse; None without the other.
+        other: The figure of the alternative; None where that is not installed.
+        unit: Unit of both figures.
+        ratio: How many times better ours is, below 1 if it is worse; None without the alternative.
         target: What is to be reached, in words.
-        reached: Whether it is; None where that can't be told.
-        against: What it stands beside.
+        reached: Whether the target is reached; None where nobody can tell.
+        against: The alternative.
     """
 
     stage: str
@@ -68,14 +68,14 @@ class Row:
 def compared(
     stage: str, against: str, ours: float, other: float | None, unit: str, at_least: float
 ) -> Row:
-    """A line whose target is a ratio.
+    """A row whose target is a ratio.
 
     Args:
-        stage: As in `Row`, like the next four.
-        against: What the other is.
+        stage: What was timed.
+        against: The alternative.
         ours: Our figure.
-        other: The other's, or None.
-        unit: Where it ends in "/s" more is better, else less.
+        other: The alternative's figure, or None.
+        unit: Where it ends in "/s", more is better, else less.
         at_least: The ratio to reach.
     """
     ratio = None
@@ -96,27 +96,40 @@ def timed(function: Callable[[], object]) -> Callable[[], float]:
     return seconds
 
 
-def in_turn(*seconds_of: Callable[[], float], repeats: int = REPEATS) -> list[float]:
+def in_turn(*runs: Callable[[], float], repeats: int = REPEATS) -> list[float]:
     """The median seconds of some functions, each called once to warm up, then in turn.
 
     In turn, so that whatever else the machine does meets all of them.
 
     Args:
-        *seconds_of: Each does its work once and returns the seconds that it took.
+        *runs: Each does its work once and returns the seconds that it took.
         repeats: How often.
     """
-    for one in seconds_of:
-        one()
-    rounds = [[one() for one in seconds_of] for _ in range(repeats)]
-    return [statistics.median(of_one) for of_one in zip(*rounds, strict=True)]
+    for run in runs:
+        run()
+    rounds = [[run() for run in runs] for _ in range(repeats)]
+    return [statistics.median(seconds) for seconds in zip(*rounds, strict=True)]
+
+
+def in_turn_with_torch(
+    options: Options, run: Callable[[], float], *arguments: object
+) -> tuple[float, float | None]:
+    """The median seconds of our side and of `torch_side`; None where that is not installed."""
+    try:
+        with torch_side(options, *arguments) as torch_run:
+            seconds, torch_seconds = in_turn(run, torch_run)
+            return seconds, torch_seconds
+    except MissingError as missing:
+        print(f"   PyTorch and MONAI not measured: {missing}")
+        return in_turn(run)[0], None
 
 
 def find_torch_python(given: str | None) -> str | None:
-    """The Python that was given, else this one if it has torch and monai, else None."""
+    """The Python that was given, else the running one if it has torch and monai, else None."""
     if given is not None:
         return given
-    here = all(importlib.util.find_spec(name) for name in ("torch", "monai"))
-    return sys.executable if here else None
+    installed = all(importlib.util.find_spec(name) for name in ("torch", "monai"))
+    return sys.executable if installed else None
 
 
 @contextmanager
@@ -126,7 +139,7 @@ def torch_side(options: Options, *arguments: object) -> Iterator[Callable[[], fl
     Two frameworks in one process would fight over its threads.
 
     Yields:
-        What does the work once and returns the seconds that it took.
+        A function that does the work once and returns the seconds that it took.
 
     Raises:
         MissingError: There is no PyTorch or no MONAI.
@@ -149,31 +162,33 @@ def keras_side(*arguments: object) -> Iterator[Callable[[], float]]:
 
 @contextmanager
 def side(*command: str) -> Iterator[Callable[[], float]]:
-    """A program that says "ready" and then does its work once for every line it is sent.
+    """A program that prints "ready" and then does its work once per line that it reads.
 
-    After each it prints the seconds that it took.
+    After each it prints the seconds that the work took.
 
     Raises:
-        MissingError: It ended before it was ready; the last line of its error says why.
+        MissingError: The program ended before it was ready; the last line of its error says why.
     """
     # A file, for a pipe that nobody reads fills up and holds the program.
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
         )
+        assert process.stdin is not None and process.stdout is not None
+        requests, answers = process.stdin, process.stdout
 
         def answer() -> str:
-            line = process.stdout.readline().strip()
+            line = answers.readline().strip()
             if not line:
                 process.wait()
                 errors.seek(0)
-                said = errors.read().strip().splitlines() or ["it said nothing"]
-                raise MissingError(f"{Path(command[0]).name} {' '.join(command[1:])}: {said[-1]}")
+                lines = errors.read().strip().splitlines() or ["it said nothing"]
+                raise MissingError(f"{Path(command[0]).name} {' '.join(command[1:])}: {lines[-1]}")
             return line
 
         def seconds() -> float:
-            process.stdin.write("\n")
-            process.stdin.flush()
+            requests.write("\n")
+            requests.flush()
             return float(answer())
 
         try:

@@ -1,10 +1,11 @@
-"""Start of a script: ``--help`` of all of them, beside ``python -c "import tensorflow"``."""
+"""Start of a script: ``--help`` of each, next to ``python -c "import tensorflow"``."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 from benchmarks.measuring import Options, Row, in_turn, timed
 from common.base.files import ROOT
@@ -21,10 +22,10 @@ def rows(options: Options) -> Iterator[Row]:
         command = [sys.executable, *arguments]
         subprocess.run(command, check=True, capture_output=True)
 
-    helps = [timed(lambda script=script: start(str(script), "--help")) for script in scripts]
+    helps = [timed(partial(start, str(script), "--help")) for script in scripts]
     *ours, other = in_turn(
         *helps,
-        timed(lambda: start("-c", "import tensorflow")),
+        timed(partial(start, "-c", "import tensorflow")),
         repeats=options.size(5, 1),
     )
     slowest = max(ours)

@@ -1,18 +1,10 @@
-"""One training step of each network, beside the same network in PyTorch."""
+"""One training step of each network, next to the same network in PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.measuring import (
-    MissingError,
-    Options,
-    Row,
-    compared,
-    in_turn,
-    keras_side,
-    torch_side,
-)
+from benchmarks.measuring import Options, Row, compared, in_turn_with_torch, keras_side
 
 BATCH = 16
 _NETWORKS = {
@@ -23,23 +15,17 @@ _NETWORKS = {
 
 
 def rows(options: Options) -> Iterator[Row]:
-    """Images a second in training, on made-up data that lies in memory."""
+    """Images per second in training, on made-up data that lies in memory."""
     for network, (title, against) in _NETWORKS.items():
         steps = options.size(2 if network == "resnet50" else 20, 1)
         work = ("step", network, BATCH, steps)
-        with keras_side(*work) as ours:
-            try:
-                with torch_side(options, *work) as theirs:
-                    seconds = in_turn(ours, theirs)
-            except MissingError as missing:
-                print(f"   PyTorch not measured: {missing}")
-                seconds = in_turn(ours)
-        rates = [steps * BATCH / one for one in seconds]
+        with keras_side(*work) as keras_run:
+            seconds, torch_seconds = in_turn_with_torch(options, keras_run, *work)
         yield compared(
             f"a step of {title}, batch {BATCH}",
             f"{against}; channels last, bfloat16",
-            rates[0],
-            rates[1] if len(rates) > 1 else None,
+            steps * BATCH / seconds,
+            torch_seconds and steps * BATCH / torch_seconds,
             "images/s",
             1.0,
         )

@@ -1,7 +1,7 @@
-"""HD95 and mean surface distance of a whole volume, beside MONAI's on the same masks.
+"""HD95 and mean surface distance of a whole volume, next to MONAI's on the same masks.
 
 The masks are a lobed body and the same body shifted and roughened, on an anisotropic grid of the
-size of a heart MRI. Both give the same two numbers, which is checked to five digits.
+size of a heart MRI. Both programs give the same two numbers, which is checked to five digits.
 """
 
 from __future__ import annotations
@@ -11,25 +11,16 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import ndimage
 
-from benchmarks.measuring import (
-    MissingError,
-    Options,
-    Row,
-    compared,
-    in_turn,
-    timed,
-    torch_side,
-)
+from benchmarks.measuring import Options, Row, compared, in_turn_with_torch, timed
 from common.scores.volumes import surface_scores
 
 SHAPE, SPACING_MM = (320, 320, 88), (0.625, 0.625, 1.25)
 
 
 def rows(options: Options) -> Iterator[Row]:
-    """Seconds a volume."""
+    """Seconds per volume."""
     shape = tuple(length // 4 for length in SHAPE) if options.quick else SHAPE
     truth, predicted = _masks(shape)
-    ours = timed(lambda: surface_scores(truth, predicted, SPACING_MM))
     file = options.work / "masks.npz"
     np.savez(
         file,
@@ -38,18 +29,14 @@ def rows(options: Options) -> Iterator[Row]:
         spacing_mm=SPACING_MM,
         ours=surface_scores(truth, predicted, SPACING_MM),
     )
-    try:
-        with torch_side(options, "surface", file) as theirs:
-            seconds, other = in_turn(ours, theirs)
-    except MissingError as missing:
-        print(f"   MONAI not measured: {missing}")
-        (seconds,), other = in_turn(ours), None
+    run = timed(lambda: surface_scores(truth, predicted, SPACING_MM))
+    seconds, torch_seconds = in_turn_with_torch(options, run, "surface", file)
     file.unlink()
     yield compared(
         f"HD95 and mean surface distance, {' x '.join(map(str, shape))}",
         "MONAI's metrics, the same two numbers",
         seconds,
-        other,
+        torch_seconds,
         "s",
         5.0,
     )

@@ -12,7 +12,9 @@ import copy
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +34,7 @@ from monai.transforms import (
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-SIDE, NEIGHBOURS, BATCH, RATE, MOMENTUM, STRIDE = 96, 2, 16, 2e-3, 0.99, 32
+IMAGE_SIZE, NEIGHBOURS, BATCH, RATE, MOMENTUM, STRIDE = 96, 2, 16, 2e-3, 0.99, 32
 ROTATION, SCALE, SHIFT = np.deg2rad(25.0), 0.25, 0.05
 CONTRAST, GAMMA, NOISE = 0.3, 1.0, 0.02
 
@@ -40,7 +42,8 @@ CONTRAST, GAMMA, NOISE = 0.3, 1.0, 0.02
 def main() -> None:
     """Train, and print for each of the minutes the Dice of each scored volume, as JSON."""
     torch.manual_seed(0)
-    minutes, kept = [float(minute) for minute in sys.argv[2:]], []
+    minutes = [float(minute) for minute in sys.argv[2:]]
+    snapshots: list[torch.nn.Module] = []
     with np.load(sys.argv[1]) as saved:
         arrays = dict(saved)
     batches = _batches(_pairs(arrays, "train"))
@@ -53,11 +56,11 @@ def main() -> None:
     optimizer = torch.optim.Adam(model.parameters(), RATE, fused=True)
     soft_dice = DiceLoss(sigmoid=True, batch=True)
     began = time.monotonic()
-    while len(kept) < len(minutes):
-        gone = (time.monotonic() - began) / (60 * minutes[-1])
+    while len(snapshots) < len(minutes):
+        progress = (time.monotonic() - began) / (60 * minutes[-1])
         batch = next(batches)
         for group in optimizer.param_groups:
-            group["lr"] = RATE * _rate_at(gone)
+            group["lr"] = RATE * _rate_at(progress)
         images = batch["image"].as_tensor().contiguous(memory_format=torch.channels_last)
         masks = batch["mask"].as_tensor()
         optimizer.zero_grad(set_to_none=True)
@@ -68,17 +71,15 @@ def main() -> None:
         loss.backward()
         optimizer.step()
         averaged.update_parameters(model)
-        while len(kept) < len(minutes) and time.monotonic() - began >= 60 * minutes[len(kept)]:
-            kept.append(copy.deepcopy(averaged))
+        passed = (time.monotonic() - began) / 60
+        while len(snapshots) < len(minutes) and passed >= minutes[len(snapshots)]:
+            snapshots.append(copy.deepcopy(averaged))
     pairs = _pairs(arrays, "scored")
-    print(
-        json.dumps(
-            [
-                [_dice(mask > 0, _segment(network.eval(), image)) for image, mask in pairs]
-                for network in kept
-            ]
-        )
-    )
+    dices = [
+        [_dice(mask > 0, _segment(network.eval(), image)) for image, mask in pairs]
+        for network in snapshots
+    ]
+    print(json.dumps(dices))
 
 
 def _pairs(arrays: dict[str, np.ndarray], split: str) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -86,31 +87,32 @@ def _pairs(arrays: dict[str, np.ndarray], split: str) -> list[tuple[np.ndarray, 
     return [(arrays[name], arrays[name.replace("image", "mask")]) for name in names]
 
 
-def _batches(pairs: list[tuple[np.ndarray, np.ndarray]]):
+def _batches(pairs: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[Any]:
     items = [
         {"image": image, "mask": mask[None]}
         for volume, masks in pairs
         for image, mask in zip(_with_neighbours(volume), masks, strict=True)
     ]
-    both = ["image", "mask"]
-    ways = [EnsureTyped(both, dtype=torch.float32), SpatialPadd(both, (SIDE, SIDE))]
-    ways += [
-        RandSpatialCropd(both, (SIDE, SIDE), random_size=False),
+    keys = ["image", "mask"]
+    transforms = [
+        EnsureTyped(keys, dtype=torch.float32),
+        SpatialPadd(keys, (IMAGE_SIZE, IMAGE_SIZE)),
+        RandSpatialCropd(keys, (IMAGE_SIZE, IMAGE_SIZE), random_size=False),
         RandAffined(
-            both,
+            keys,
             prob=1.0,
             rotate_range=ROTATION,
             scale_range=SCALE,
-            translate_range=SHIFT * SIDE,
+            translate_range=SHIFT * IMAGE_SIZE,
             mode=("bilinear", "nearest"),
             padding_mode="zeros",
         ),
-        _to_one,
+        _to_unit,
         RandAdjustContrastd("image", prob=1.0, gamma=(1 / (1 + GAMMA), 1 + GAMMA)),
         RandShiftIntensityd("image", offsets=CONTRAST / 2, prob=1.0),
         RandGaussianNoised("image", prob=1.0, std=NOISE),
     ]
-    cached = CacheDataset(items, Compose(ways), cache_rate=1.0, num_workers=2, progress=False)
+    cached = CacheDataset(items, Compose(transforms), cache_rate=1.0, num_workers=2, progress=False)
     loader = DataLoader(
         cached, batch_size=BATCH, shuffle=True, drop_last=True, num_workers=1,
         persistent_workers=True, prefetch_factor=8,
@@ -119,7 +121,7 @@ def _batches(pairs: list[tuple[np.ndarray, np.ndarray]]):
         yield from loader
 
 
-def _to_one(item: dict) -> dict:
+def _to_unit(item: dict[str, Any]) -> dict[str, Any]:
     """0..255 to 0..1."""
     return {**item, "image": item["image"] / 255}
 
@@ -135,15 +137,17 @@ def _segment(model: torch.nn.Module, volume: np.ndarray) -> np.ndarray:
     images = torch.tensor(_with_neighbours(volume)).float() / 255
     height, width = images.shape[2:]
     down, right = -height % STRIDE, -width % STRIDE
-    top, left = down // 2, right // 2
-    padded = torch.nn.functional.pad(images, (left, right - left, top, down - top))
-    said = torch.cat([model(part) for part in padded.split(32)])
-    return (said[:, 0, top : top + height, left : left + width] >= 0).numpy()
+    top, start = down // 2, right // 2
+    padded = torch.nn.functional.pad(images, (start, right - start, top, down - top))
+    logits = torch.cat([model(part) for part in padded.split(32)])
+    return (logits[:, 0, top : top + height, start : start + width] >= 0).numpy()
 
 
-def _rate_at(gone: float) -> float:
-    gone = min(gone, 1.0)
-    return gone / 0.05 if gone < 0.05 else (1 + np.cos(np.pi * (gone - 0.05) / 0.95)) / 2
+def _rate_at(progress: float) -> float:
+    progress = min(progress, 1.0)
+    if progress < 0.05:
+        return progress / 0.05
+    return float(1 + np.cos(np.pi * (progress - 0.05) / 0.95)) / 2
 
 
 def _dice(truth: np.ndarray, predicted: np.ndarray) -> float:

@@ -1,6 +1,6 @@
-"""PyTorch's and MONAI's side of what is compared: needs torch, monai and numpy, nothing of ours.
+"""PyTorch's and MONAI's side of the comparisons: needs torch, monai and numpy, nothing of ours.
 
-Says "ready", then does its work once for every line that it is sent, and prints its seconds.
+Prints "ready", then does its work once per line that it reads, and prints the seconds.
 
     python torch_side.py step unet 16 20
     python torch_side.py loader FILMS.npy 16 STEPS
@@ -11,25 +11,37 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from monai.data import CacheDataset, DataLoader
+from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
+from monai.networks.nets import BasicUNet, resnet50
+from monai.transforms import (
+    Compose,
+    EnsureChannelFirstd,
+    EnsureTyped,
+    RandAffined,
+    RandScaleIntensityd,
+    RandShiftIntensityd,
+)
 from torch import nn
 
-SIDE, SLICE, CHANNELS = 224, 96, 5
+FILM_SIZE, SLICE_SIZE, CHANNELS = 224, 96, 5
 
 
-def step(network: str, batch: str, steps: str):
+def step(network: str, batch: str, steps: str) -> Callable[[], object]:
     """Some training steps on one batch, channels last, bfloat16 where the processor has it."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = _network(network).to(device, memory_format=torch.channels_last)
-    side, channels = (SIDE, 1) if network == "resnet50" else (SLICE, CHANNELS)
-    images = torch.rand(int(batch), channels, side, side, device=device)
+    size, channels = (FILM_SIZE, 1) if network == "resnet50" else (SLICE_SIZE, CHANNELS)
+    images = torch.rand(int(batch), channels, size, size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
-    shape = (int(batch), 1) if network == "resnet50" else (int(batch), 1, side, side)
+    shape = (int(batch), 1) if network == "resnet50" else (int(batch), 1, size, size)
     targets = torch.randint(0, 2, shape, device=device).float()
-    loss_of = nn.BCEWithLogitsLoss()
+    loss_function = nn.BCEWithLogitsLoss()
     optimizer = torch.optim.Adam(model.parameters(), 1e-4, fused=True)
     flags = Path("/proc/cpuinfo")
     narrow = device == "cuda" or (flags.exists() and "avx512_bf16" in flags.read_text())
@@ -38,7 +50,7 @@ def step(network: str, batch: str, steps: str):
         for _ in range(int(steps)):
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast(device, torch.bfloat16, enabled=narrow):
-                loss = loss_of(model(images), targets)
+                loss = loss_function(model(images), targets)
             loss.backward()
             optimizer.step()
         if device == "cuda":
@@ -47,21 +59,11 @@ def step(network: str, batch: str, steps: str):
     return work
 
 
-def loader(file: str, batch: str, steps: str):
+def loader(file: str, batch: str, steps: str) -> Callable[[], object]:
     """Augmented batches of films from MONAI's CacheDataset, by a DataLoader of two workers."""
-    from monai.data import CacheDataset, DataLoader
-    from monai.transforms import (
-        Compose,
-        EnsureChannelFirstd,
-        EnsureTyped,
-        RandAffined,
-        RandScaleIntensityd,
-        RandShiftIntensityd,
-    )
-
     films = np.load(file, mmap_mode="r")
-    ways = [EnsureChannelFirstd("image", channel_dim="no_channel"), EnsureTyped("image")]
-    ways += [
+    transforms = [EnsureChannelFirstd("image", channel_dim="no_channel"), EnsureTyped("image")]
+    transforms += [
         RandAffined(
             "image",
             prob=1.0,
@@ -75,13 +77,13 @@ def loader(file: str, batch: str, steps: str):
         RandShiftIntensityd("image", offsets=0.1 * 255, prob=1.0),
     ]
     items = [{"image": np.array(film, np.float32), "label": 0.0} for film in films]
-    cached = CacheDataset(items, Compose(ways), cache_rate=1.0, num_workers=2, progress=False)
+    cached = CacheDataset(items, Compose(transforms), cache_rate=1.0, num_workers=2, progress=False)
     batches = DataLoader(
         cached, batch_size=int(batch), shuffle=True, num_workers=2, persistent_workers=True,
         drop_last=True, prefetch_factor=4,
     )  # fmt: skip
 
-    def forever():
+    def forever() -> Iterator[object]:
         while True:
             yield from batches
 
@@ -94,10 +96,8 @@ def loader(file: str, batch: str, steps: str):
     return work
 
 
-def surface(file: str):
+def surface(file: str) -> Callable[[], object]:
     """HD95 and mean surface distance of two masks."""
-    from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
-
     with np.load(file) as saved:
         spacing = saved["spacing_mm"].tolist()
         masks = [
@@ -106,19 +106,17 @@ def surface(file: str):
         expected = saved["ours"]
     options = {"include_background": True, "spacing": spacing}
 
-    def both() -> list[float]:
+    def distances() -> list[float]:
         return [
             float(compute_hausdorff_distance(*masks, percentile=95, **options)),
             float(compute_average_surface_distance(*masks, symmetric=True, **options)),
         ]
 
-    np.testing.assert_allclose(both(), expected, rtol=1e-5)
-    return both
+    np.testing.assert_allclose(distances(), expected, rtol=1e-5)
+    return distances
 
 
 def _network(name: str) -> nn.Module:
-    from monai.networks.nets import BasicUNet, resnet50
-
     if name == "unet":
         return BasicUNet(2, CHANNELS, 1, features=(16, 32, 64, 128, 256, 16))
     if name == "resnet50":
@@ -142,7 +140,7 @@ class FCN8(nn.Module):
             *_convolution(inside, 8 * width, 7), *_convolution(8 * width, 8 * width, 1)
         )
         self.score = nn.Conv2d(8 * width, 1, 1)
-        self.of_pools = nn.ModuleList([nn.Conv2d(n * width, 1, 1) for n in (8, 4)])
+        self.pool_scores = nn.ModuleList([nn.Conv2d(n * width, 1, 1) for n in (8, 4)])
         self.doubles = nn.ModuleList(
             [nn.ConvTranspose2d(1, 1, 4, 2, padding=1, bias=False) for _ in range(2)]
         )
@@ -155,8 +153,10 @@ class FCN8(nn.Module):
             x = block(x)
             pools.append(x)
         score = self.score(self.connected(x))
-        for double, of_pool, pool in zip(self.doubles, self.of_pools, pools[-2:1:-1], strict=True):
-            score = double(score) + of_pool(pool)
+        for double, pool_score, pool in zip(
+            self.doubles, self.pool_scores, pools[-2:1:-1], strict=True
+        ):
+            score = double(score) + pool_score(pool)
         return self.enlarge(score)
 
 
@@ -166,7 +166,9 @@ def _convolution(inside: int, outside: int, size: int) -> list[nn.Module]:
 
 
 if __name__ == "__main__":
-    work = {"step": step, "loader": loader, "surface": surface}[sys.argv[1]](*sys.argv[2:])
+    parts: dict[str, Callable[..., Callable[[], object]]]
+    parts = {"step": step, "loader": loader, "surface": surface}
+    work = parts[sys.argv[1]](*sys.argv[2:])
     print("ready", flush=True)
     for _ in sys.stdin:
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Waiting for data while training, beside the same steps on one batch in memory."""
+"""Waiting for data while training, next to the same steps on one batch in memory."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ _PROJECTS = ("pneumonia_classification", "heart_detection", "atrium_segmentation
 
 
 def rows(options: Options) -> Iterator[Row]:
-    """Steps a second of each project's own ``fit``, with its data and augmentation."""
+    """Steps per second of each project's own ``fit``, with its data and augmentation."""
     for project in _PROJECTS:
         folder = datasets.prepared(options, project)
         steps = options.size(50, 2)
         work = ("fit", folder, project, steps)
-        with keras_side(*work, "files") as fitted, keras_side(*work, "memory") as memory:
-            seconds = in_turn(fitted, memory)
+        with keras_side(*work, "files") as fit_run, keras_side(*work, "memory") as memory_run:
+            fit_seconds, memory_seconds = in_turn(fit_run, memory_run)
         yield compared(
             f"waiting for data: {project}",
             "one batch in memory",
-            *[steps / one for one in seconds],
+            steps / fit_seconds,
+            steps / memory_seconds,
             "steps/s",
             0.95,
         )

@@ -117,7 +117,7 @@ class Layer:
 
     def map(self) -> Map:
         """What was drawn, ``(SIZE, SIZE)``, 0..1."""
-        return np.asarray(self._image.reduce(_OVERSAMPLING), np.float32) / 255
+        return np.asarray(self._image.reduce(_OVERSAMPLING), np.float32) / np.float32(255)
 
 
 def rounded(mask: Map, radius_cm: float, reduction: int = 4) -> Map:
@@ -126,8 +126,7 @@ def rounded(mask: Map, radius_cm: float, reduction: int = 4) -> Map:
     depth = ndimage.distance_transform_edt(small).astype(np.float32)
     depth *= PIXEL_CM * reduction / radius_cm
     depth = resized(ndimage.gaussian_filter(depth, 0.7), mask.shape)
-    body = np.sqrt(1 - (1 - np.clip(depth, 0, 1)) ** 2)
-    return (body * mask).astype(np.float32, copy=False)
+    return np.sqrt(1 - (1 - np.clip(depth, 0, 1)) ** 2) * mask
 
 
 def resized(field: Map, shape: tuple[int, int]) -> Map:
