@@ -125,7 +125,7 @@ def segment(
     """
     import numpy as np
 
-    from common.imaging.nifti import to_grid
+    from common.imaging.grids import to_grid
     from common.scores.volumes import largest_component
 
     said = np.mean(

@@ -30,7 +30,8 @@ def main() -> None:
     from atrium_segmentation.model_card import ABOUT
     from atrium_segmentation.networks import TITLES, further_runs
     from common.base.files import lock_folder
-    from common.imaging.nifti import SUFFIXES, is_nifti
+    from common.imaging.nifti import is_nifti
+    from common.imaging.nifti_file import SUFFIXES
     from common.prediction import inputs
     from common.prediction.predictions import begin
     from common.reporting.model_card import model_hashes

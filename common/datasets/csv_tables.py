@@ -33,14 +33,7 @@ def usable_id(name: str) -> bool:
 
 
 def read_csv(path: Path, columns: list[str]) -> tuple[list[str], list[Row]]:
-    """Read a CSV file in UTF-8.
-
-    Args:
-        path: The file.
-        columns: Which it must have, among others.
-
-    Returns:
-        Its columns and its rows.
+    """Read a CSV file in UTF-8 that has ``columns``, and perhaps others: its columns, its rows.
 
     Raises:
         UserError: It is not there, is no such CSV, lacks a column, or has no rows.
@@ -68,10 +61,8 @@ def read_csv(path: Path, columns: list[str]) -> tuple[list[str], list[Row]]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path}: no CSV in UTF-8 ({type(error).__name__}); {expected}") from None
     if missing := [column for column in columns if column not in header]:
-        columns_found = list_columns(header)
-        raise UserError(
-            f"{path}: the column {missing[0]} is missing; {expected}; found {columns_found}"
-        )
+        names = list_columns(header)
+        raise UserError(f"{path}: the column {missing[0]} is missing; {expected}; found {names}")
     if not rows:
         raise UserError(f"{path}: has no rows; {expected}")
     return header, rows
@@ -82,12 +73,8 @@ def list_columns(columns: list[str]) -> str:
     return ", ".join(ascii(column)[1:-1][:40] for column in columns[:12]) or "none"
 
 
-def cell_number(row: dict[str, str], column: str, file: Path, line: int) -> float:
-    """A cell's number, NaN if empty.
-
-    Raises:
-        UserError: The cell holds anything else; the message names ``file`` and ``line``.
-    """
+def number_in(row: dict[str, str], column: str, file: Path, line: int) -> float:
+    """The number in a cell, NaN if empty; `UserError` for anything else."""
     try:
         number = float(row[column] or "nan")
     except ValueError:

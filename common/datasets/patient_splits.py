@@ -104,16 +104,9 @@ def image_split_leak(patients: pd.Series, test_share: float, seed: int) -> float
 def _two_sides(
     table: pd.Series, share: float, leave: int, seed: int
 ) -> tuple[pd.Series, pd.Series]:
-    """Deal ``share`` of the patients, at least one, to a side, and leave at least ``leave``.
+    """Deal a share above 0 of the patients, at least one, to a side: (the rest, the side).
 
-    Args:
-        table: The stratum of every patient.
-        share: 0 to 1; 0 for none.
-        leave: Number of patients.
-        seed: Decides the deal.
-
-    Returns:
-        The rest of the table, and the side.
+    At least ``leave`` patients stay in the rest. ``table`` holds the stratum of every patient.
     """
     count = max(1, round(len(table) * share)) if share > 0 else 0
     count = min(count, len(table) - leave)

@@ -29,14 +29,7 @@ import pandas as pd
 
 from common.base.errors import UserError
 from common.base.processes import each
-from common.datasets.csv_tables import (
-    Row,
-    cell_number,
-    list_columns,
-    list_names,
-    read_csv,
-    usable_id,
-)
+from common.datasets.csv_tables import Row, list_columns, list_names, number_in, read_csv, usable_id
 from common.imaging.dicom import Header, read_header
 
 LABELS = "stage_2_train_labels.csv"
@@ -55,9 +48,10 @@ Box = tuple[float, float, float, float]
 _POOL_FROM = 5000
 # What the table holds of an image without a readable header.
 _UNKNOWN = Header(0, 0, "", "", "", math.nan, None)
-# The columns that every table has, and those from a file's header.
+# The columns that every table has: of the case, the attributes of a file's header, its spacing.
 _COMMON = ["case", "path", "patient"]
-_FROM_HEADER = ["view", "sex", "age_years", "rows", "columns", "row_mm", "column_mm"]
+_FROM_HEADER = ["view", "sex", "age_years", "rows", "columns"]
+_SPACING = ["row_mm", "column_mm"]
 
 
 def index_pneumonia(source: Path, patients: Path | None = None) -> pd.DataFrame:
@@ -94,14 +88,14 @@ def index_pneumonia(source: Path, patients: Path | None = None) -> pd.DataFrame:
     boxes: dict[str, list[Box]] = defaultdict(list)
     reasons: dict[str, str] = {}
     for line, case, row in _usable(rows, "patientId", LABELS, reasons):
-        target = cell_number(row, "Target", file, line)
+        target = number_in(row, "Target", file, line)
         if not math.isnan(target):
             if target not in (0, 1):
                 raise UserError(f"{file}: row {line}: Target is neither 0 nor 1; correct it")
             labels[case].add(int(target))
         if has_boxes:
             cells = ("x", "y", "width", "height")
-            x, y, w, h = (cell_number(row, name, file, line) for name in cells)
+            x, y, w, h = (number_in(row, name, file, line) for name in cells)
             if not all(map(math.isnan, (x, y, w, h))):
                 boxes[case].append((x, y, x + w, y + h))
     for case, targets in labels.items():
@@ -118,7 +112,7 @@ def index_pneumonia(source: Path, patients: Path | None = None) -> pd.DataFrame:
         faults = [_box_fault(box, entry, 1.0, 1.0) for box in boxes[case]]
         checks = [entry["left_out"], "" if labels[case] else "no label", *faults]
         entry["left_out"] = next(filter(None, checks), "")
-    return _frame(table, [*_COMMON, "label", *_FROM_HEADER, "boxes", "finding", "left_out"])
+    return _frame(table, [*_COMMON, "label", *_FROM_HEADER, *_SPACING, "boxes"])
 
 
 def index_heart(source: Path, patients: Path | None = None, label: str = "heart") -> pd.DataFrame:
@@ -152,7 +146,7 @@ def index_heart(source: Path, patients: Path | None = None, label: str = "heart"
     other_labels: list[str] = []
     for line, case, row in _usable(rows, "name", HEARTS, reasons):
         if (row.get("label") or label).lower() == label.lower():
-            boxes[case].append([cell_number(row, name, file, line) for name in needed[1:]])
+            boxes[case].append([number_in(row, name, file, line) for name in needed[1:]])
         else:
             other_labels.append(row["label"])
     if other_labels and not boxes:
@@ -178,7 +172,7 @@ def index_heart(source: Path, patients: Path | None = None, label: str = "heart"
         entry["left_out"] = _box_fault(box, entry, across, down)
         if not entry["left_out"]:
             entry.update(zip(("x0", "y0", "x1", "y1"), box, strict=True))
-    frame = _frame(table, [*_COMMON, *_FROM_HEADER, "x0", "y0", "x1", "y1", "finding", "left_out"])
+    frame = _frame(table, [*_COMMON, *_FROM_HEADER, *_SPACING, "x0", "y0", "x1", "y1"])
     frame.attrs["images_without_box"] = len(set(images) - set(boxes))
     frame.attrs["boxes_of_other_labels"] = len(other_labels)
     return frame
@@ -216,7 +210,7 @@ def _rows_from_headers(
     reasons: dict[str, str],
     patients: Path | None,
 ) -> list[dict[str, Any]]:
-    """One row per name, sorted: the columns `_COMMON` and `_FROM_HEADER`, and ``left_out``."""
+    """One row per name, sorted: what every table has, and ``left_out``."""
     names = sorted(names)
     for number, name in enumerate(names):
         # A file name that can't be an id is known by its number from here on.
@@ -224,34 +218,29 @@ def _rows_from_headers(
             names[number] = f"unusable name {number + 1}"
             reasons[names[number]] = "unusable id"
     files = [images[name][0] for name in names if len(images.get(name, ())) == 1]
-    headers = dict(zip(files, _headers(files), strict=True))
+    headers = each(_header_or_reason, files, _POOL_FROM, desc="headers", unit="file")
+    by_path = dict(zip(files, headers, strict=True))
     patient_names = _patient_names(source, patients)
     table: list[dict[str, Any]] = []
     keys = []
     for name in names:
         paths = images.get(name, [])
-        header = headers.get(paths[0]) if len(paths) == 1 else None
+        header = by_path.get(paths[0]) if len(paths) == 1 else None
         reason = reasons.get(name, "")
         if not reason and len(paths) != 1:
             reason = "several files" if paths else "no image"
         if not reason and isinstance(header, str):
             reason = f"unreadable: {header}"
         header = header if isinstance(header, Header) else _UNKNOWN
-        spacing_mm = header.spacing_mm or (math.nan, math.nan)
+        row_mm, column_mm = header.spacing_mm or (math.nan, math.nan)
         # A space before a name: no PatientID begins with one, so that each is its own patient.
         keys.append(patient_names.get(name) or header.patient or f" {name}")
         table.append(
             {
                 "case": name,
                 "path": paths[0].relative_to(source).as_posix() if paths else "",
-                "view": header.view,
-                "sex": header.sex,
-                "age_years": header.age_years,
-                "rows": header.rows,
-                "columns": header.columns,
-                "row_mm": spacing_mm[0],
-                "column_mm": spacing_mm[1],
-                "left_out": reason,
+                **{column: getattr(header, column) for column in _FROM_HEADER},
+                **{"row_mm": row_mm, "column_mm": column_mm, "left_out": reason},
             }
         )
     numbers = {key: number for number, key in enumerate(sorted(set(keys)), 1)}
@@ -260,12 +249,8 @@ def _rows_from_headers(
     return table
 
 
-def _headers(files: list[Path]) -> list[Header | str]:
-    """Every file's header, or why it can't be read, in the order of ``files``."""
-    return each(_header_or_reason, files, _POOL_FROM, desc="headers", unit="file")
-
-
 def _header_or_reason(path: Path) -> Header | str:
+    """A file's header, or why it can't be read."""
     try:
         return read_header(path)
     except UserError as error:
@@ -322,11 +307,7 @@ def _stem(name: str) -> str:
 def _box_fault(box: Box, case: Mapping[str, Any], across: float, down: float) -> str:
     """Why a box can't be used, or ""; it may overshoot by one pixel of its own grid.
 
-    Args:
-        box: In the image's own pixels.
-        case: With ``rows`` and ``columns``.
-        across: Width of a pixel of the box's grid, in the image's own pixels.
-        down: Height of such a pixel.
+    Such a pixel is ``across`` wide and ``down`` high, in the image's own pixels.
     """
     x0, y0, x1, y1 = box
     if any(math.isnan(part) for part in box):
@@ -340,5 +321,5 @@ def _box_fault(box: Box, case: Mapping[str, Any], across: float, down: float) ->
 
 
 def _frame(table: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
-    frame = pd.DataFrame(table, columns=columns)
+    frame = pd.DataFrame(table, columns=[*columns, "finding", "left_out"])
     return frame.sort_values("case", kind="stable", ignore_index=True)

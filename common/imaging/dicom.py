@@ -224,13 +224,9 @@ def _grey(path: Path, stored: np.ndarray, dataset: Dataset) -> np.ndarray:
 def _display(
     path: Path, values: np.ndarray, occurs: np.ndarray, dataset: Dataset
 ) -> tuple[np.ndarray, float, float]:
-    """Stored values to (values for display, the darkest of these, the brightest of these).
+    """Stored values ``(n,)`` float64 to (values for display, the darkest, the brightest).
 
-    Args:
-        path: The file.
-        values: ``(n,)`` float64.
-        occurs: ``(n,)`` booleans: which values the image has, padding apart.
-        dataset: The dataset.
+    ``occurs``, ``(n,)`` booleans, marks the values that the image has, padding apart.
     """
     modality_lut, voi_lut = dataset.get("ModalityLUTSequence"), dataset.get("VOILUTSequence")
     little_endian = dataset.file_meta.TransferSyntaxUID.is_little_endian

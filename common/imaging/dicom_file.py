@@ -28,13 +28,9 @@ from pydicom.tag import BaseTag
 from common.base.errors import UserError
 
 MAX_ROWS = 20_000
-"""Of an image, and its most columns: a header that declares more is refused."""
-
 MAX_PIXELS = 1 << 26
-"""Of an image: a radiograph has some 20 million pixels."""
-
 MAX_BYTES = 1 << 29
-"""Of a file, and of what a compressed one inflates to."""
+"""A radiograph has some 20 million pixels. What declares more than these limits is refused."""
 
 # A JPEG block of 64 pixels takes a bit for its DC and one for its end, RLE two bytes for 128: a
 # header that declares more is false, and is refused before memory is taken for it.
@@ -94,10 +90,7 @@ def parse(path: Path, tags: list[BaseTag], stop_before_pixels: bool = False) -> 
     if uid.DeflatedExplicitVRLittleEndian.encode() in head:
         _check_inflated(path, 144 + int.from_bytes(head[140:144], "little"))
     dataset = pydicom.dcmread(
-        path,
-        stop_before_pixels=stop_before_pixels,
-        specific_tags=tags,
-        force=not has_preamble,
+        path, stop_before_pixels=stop_before_pixels, specific_tags=tags, force=not has_preamble
     )
     if "Rows" not in dataset or "Columns" not in dataset:
         raise UserError(

@@ -21,13 +21,8 @@ from nibabel import orientations
 
 from common.base.errors import UnusableError, UserError
 from common.base.files import write_bytes
-from common.imaging.grids import resample, resample_labels, to_grid
+from common.imaging.grids import resample, resample_labels
 from common.imaging.nifti_file import SUFFIXES, Grid, read_nifti
-
-__all__ = [
-    "SUFFIXES", "Grid", "Volume", "is_nifti", "read_mask", "read_volume", "resample_mask",
-    "resample_volume", "to_grid", "write_mask",
-]  # fmt: skip
 
 GRID_TOLERANCE = 0.01
 """Two grids are equal if no corner voxel's centre is further off than this share of a voxel."""

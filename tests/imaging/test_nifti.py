@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from nibabel import orientations
 
 from common.base.errors import UserError
-from common.imaging.nifti import read_mask, read_volume, resample_mask, to_grid, write_mask
+from common.imaging.grids import to_grid
+from common.imaging.nifti import read_mask, read_volume, resample_mask, write_mask
 from tests.helpers.fixtures import real_data, write_nifti
 from tests.helpers.geometry import (
     LAS,
