@@ -33,16 +33,19 @@ def main() -> None:
 
     from atrium_segmentation import slices
     from atrium_segmentation.networks import build
-    from atrium_segmentation.training_pictures import seen
     from common.base.backend import start_tensorflow
     from common.base.files import lock_folder
     from common.datasets.splits import training_splits
-    from common.training import fitting, runs
-    from common.training.precision import set_precision
+    from common.training import runs
 
     prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
     run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow()
+
+    from atrium_segmentation.training_pictures import training_pictures
+    from common.training import fitting
+    from common.training.precision import set_precision
+
     with lock_folder(run):
         if not runs.begin_run(run, settings, prepared):
             print(f"\n{run}: this run has ended already, nothing to do")
@@ -73,25 +76,19 @@ def main() -> None:
             "planes": list(settings.planes),
             "labels": prepared.manifest["labels"],
         }
-        shown = seen(prepared, validation, side, settings)
+        pictures = training_pictures(prepared, validation, side, settings)
         for name in settings.models:
             model = build(name, classes, settings)
             outputs, parameters = len(model.outputs), model.count_params()
             print(f"\n{name}: {parameters:,} parameters", flush=True)
             (run / name).mkdir(exist_ok=True)
-            state = fitting.fit(
-                run / name,
-                build=partial(build, name, classes, settings),
-                training=slices.training_data(
-                    prepared, train, side, steps, batch_size, settings, outputs
-                ),
-                validation=slices.validation_data(
-                    prepared, validation, side, batch_size, settings, outputs
-                ),
-                settings=settings,
-                seen=shown,
+            task = fitting.Task(
+                slices.training_data(prepared, train, side, steps, batch_size, settings, outputs),
+                slices.validation_data(prepared, validation, side, batch_size, settings, outputs),
                 **_losses(settings, classes, outputs),
+                pictures=pictures,
             )
+            state = fitting.fit(run / name, partial(build, name, classes, settings), task, settings)
             seconds = sum(row["seconds"] for row in state.history)
             fitted["models"][name] = {
                 "parameters": parameters,

@@ -8,7 +8,7 @@ from atrium_segmentation import slices
 from atrium_segmentation.config import TrainSettings
 
 
-def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -> Any:
+def training_pictures(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -> Any:
     """Contours of truth and prediction on some validation slices, and augmented training slices.
 
     Args:
@@ -18,7 +18,7 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
         settings: With ``tensorboard_images``.
 
     Returns:
-        A `common.training.tensorboard.Seen`, or None where no pictures are asked for.
+        A `common.training.tensorboard.TrainingPictures`, or None where no pictures are asked for.
     """
     import keras
     import numpy as np
@@ -27,7 +27,7 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
     from common.reporting.gifs import radiological
     from common.reporting.orthogonal_views import draw_contours
     from common.scores.volumes import dice
-    from common.training.tensorboard import Seen, first_output
+    from common.training.tensorboard import TrainingPictures, first_output
 
     count, synthetic = settings.tensorboard_images, prepared.manifest["synthetic"]
     if not count:
@@ -63,4 +63,4 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
         shown, mask = images[:count].numpy(), keras.tree.flatten(masks)[0][:count, ..., 0].numpy()
         return draw(shown, [""] * len(shown), {TRUTH: mask.astype(np.uint8)})
 
-    return Seen(validation, augmented)
+    return TrainingPictures(validation, augmented)

@@ -29,15 +29,16 @@ def main() -> None:
     from common.base.backend import start_tensorflow
     from common.base.files import lock_folder
     from common.datasets.splits import copies_of, training_splits
-    from common.training import fitting, runs
-    from common.training.precision import set_precision
-    from heart_detection.training_pictures import seen
+    from common.training import runs
 
     prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
     run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow()
 
     from common.models.resnet50 import HEAD_LAYERS
+    from common.training import fitting
+    from common.training.precision import set_precision
+    from heart_detection.training_pictures import training_pictures
 
     with lock_folder(run):
         if not runs.begin_run(run, settings, prepared):
@@ -59,16 +60,15 @@ def main() -> None:
 
         # -- Fit.
         held_out = images_and_boxes(prepared, validation, side)
+        task = fitting.Task(
+            training_data(prepared, with_copies, side, steps, batch_size, settings),
+            held_out.batch(batch_size).map(lambda batch: (batch["image"], batch["box"])),
+            _loss(settings),
+            _metrics(),
+            pictures=training_pictures(held_out, side, settings, prepared.manifest["synthetic"]),
+        )
         state = fitting.fit_in_stages(
-            run,
-            build=lambda weights: _build(side, weights, settings),
-            head=HEAD_LAYERS,
-            loss=_loss(settings),
-            metrics=_metrics(),
-            training=training_data(prepared, with_copies, side, steps, batch_size, settings),
-            validation=held_out.batch(batch_size).map(lambda batch: (batch["image"], batch["box"])),
-            settings=settings,
-            seen=seen(held_out, side, settings, prepared.manifest["synthetic"]),
+            run, lambda weights: _build(side, weights, settings), HEAD_LAYERS, task, settings
         )
         print(f"  best epoch {state.best_epoch}, val_loss {state.best:.4f}")
 

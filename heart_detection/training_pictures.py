@@ -7,7 +7,7 @@ from typing import Any
 from heart_detection.config import TrainSettings
 
 
-def seen(films: Any, side: int, settings: TrainSettings, synthetic: bool) -> Any:
+def training_pictures(films: Any, side: int, settings: TrainSettings, synthetic: bool) -> Any:
     """The true and the predicted box of the first validation films, and augmented training films.
 
     Args:
@@ -17,14 +17,14 @@ def seen(films: Any, side: int, settings: TrainSettings, synthetic: bool) -> Any
         synthetic: Whether the data was made up.
 
     Returns:
-        A `common.training.tensorboard.Seen`, or None where no pictures are asked for.
+        A `common.training.tensorboard.TrainingPictures`, or None where no pictures are asked for.
     """
     import keras
     import numpy as np
 
     from common.reporting.figures import PREDICTION, TRUTH, draw_box, pixels, sheet
     from common.scores.boxes import iou
-    from common.training.tensorboard import Seen, first_output
+    from common.training.tensorboard import TrainingPictures, first_output
 
     count = settings.tensorboard_images
     if not count:
@@ -55,4 +55,4 @@ def seen(films: Any, side: int, settings: TrainSettings, synthetic: bool) -> Any
         figure = sheet(shown, truth, [""] * len(shown), columns, legend={"truth": TRUTH})
         return pixels(figure, synthetic)
 
-    return Seen(validation, augmented)
+    return TrainingPictures(validation, augmented)

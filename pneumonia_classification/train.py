@@ -29,9 +29,7 @@ def main() -> None:
     from common.base.backend import start_tensorflow
     from common.base.files import lock_folder, write_csv
     from common.datasets.splits import copies_of, training_splits
-    from common.training import fitting, runs
-    from common.training.precision import set_precision
-    from pneumonia_classification.training_pictures import seen
+    from common.training import runs
 
     prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
     run = runs.run_folder(PROJECT, settings, prepared)
@@ -39,6 +37,9 @@ def main() -> None:
 
     from common.models.resnet50 import HEAD_LAYERS
     from common.models.stored import load_model
+    from common.training import fitting
+    from common.training.precision import set_precision
+    from pneumonia_classification.training_pictures import training_pictures
 
     with lock_folder(run):
         if not runs.begin_run(run, settings, prepared):
@@ -59,15 +60,14 @@ def main() -> None:
         )
 
         # -- Fit.
-        state = fitting.fit_in_stages(
-            run,
-            build=lambda weights: _build(side, weights, settings),
-            head=HEAD_LAYERS,
+        task = fitting.Task(
+            training_data(prepared, train, side, steps, batch_size, settings),
+            validation_data(prepared, validation, side, batch_size, settings),
             **_losses(settings),
-            training=training_data(prepared, train, side, steps, batch_size, settings),
-            validation=validation_data(prepared, validation, side, batch_size, settings),
-            settings=settings,
-            seen=seen(prepared, validation, side, settings),
+            pictures=training_pictures(prepared, validation, side, settings),
+        )
+        state = fitting.fit_in_stages(
+            run, lambda weights: _build(side, weights, settings), HEAD_LAYERS, task, settings
         )
         print(f"  best epoch {state.best_epoch}, val_loss {state.best:.4f}")
 

@@ -8,7 +8,7 @@ from pneumonia_classification import score_tables
 from pneumonia_classification.config import EvaluateSettings, TrainSettings
 
 
-def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -> Any:
+def training_pictures(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -> Any:
     """Grad-CAM of the same validation films after every epoch, and augmented training films.
 
     Args:
@@ -18,7 +18,7 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
         settings: With ``tensorboard_images``.
 
     Returns:
-        A `common.training.tensorboard.Seen`, or None where no pictures are asked for.
+        A `common.training.tensorboard.TrainingPictures`, or None where no pictures are asked for.
     """
     import keras
     import numpy as np
@@ -26,7 +26,7 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
     from common.explaining.gradcam import gradcam
     from common.reporting.figures import TRUTH, draw_heat, pixels, sheet
     from common.training.pipeline import stored_films
-    from common.training.tensorboard import Seen, first_output
+    from common.training.tensorboard import TrainingPictures, first_output
 
     count, synthetic = settings.tensorboard_images, prepared.manifest["synthetic"]
     if not count:
@@ -71,7 +71,7 @@ def seen(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -
         )
         return pixels(figure, synthetic)
 
-    return Seen(validation, augmented)
+    return TrainingPictures(validation, augmented)
 
 
 def first_of_each_label(prepared: Any, splits: list[str], count: int) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from common.base.backend import start_tensorflow
 start_tensorflow()
 import tensorflow as tf, keras, numpy as np
-from common import board, fitting, pipeline
+from common.training import fitting, pipeline, tensorboard
 from common.base.settings import SharedTrain
 
 devices = int(sys.argv[1])
@@ -33,14 +33,15 @@ y = (x[:, :1] > 0).astype("float32")
 data = tf.data.Dataset.from_tensor_slices((x, y))
 settings = SharedTrain(epochs=3, batch_size=16)
 drawn = []
-seen = board.Seen(
-    lambda model: drawn.append(board.first_output(model, x)) or np.zeros((4, 4, 3), np.uint8),
+pictures = tensorboard.TrainingPictures(
+    lambda model: drawn.append(tensorboard.first_output(model, x)) or np.zeros((4, 4, 3), np.uint8),
     lambda images, labels: np.zeros((4, 4, 3), np.uint8),
 )
-state = fitting.fit(Path(sys.argv[2]), build, keras.losses.BinaryCrossentropy(),
-                    [keras.metrics.AUC(name="auroc")],
-                    pipeline.Training(data, 4, 16, 0, 3, lambda batch, _: batch),
-                    data.batch(16), settings, seen=seen)
+task = fitting.Task(
+    pipeline.Training(data, 4, 16, 0, 3, lambda batch, _: batch), data.batch(16),
+    keras.losses.BinaryCrossentropy(), [keras.metrics.AUC(name="auroc")], pictures=pictures,
+)
+state = fitting.fit(Path(sys.argv[2]), build, task, settings)
 said = keras.losses.binary_crossentropy(y, drawn[-1])
 assert abs(float(np.mean(said)) - state.history[-1]["val_loss"]) < 1e-4
 print("LOSS", state.history[-1]["val_loss"], flush=True)

@@ -1,8 +1,8 @@
 """What TensorBoard shows of a training: ``tensorboard --logdir runs``.
 
-Keras's own callback writes the curves; here they get the rest that one looks for: the same
-validation pictures after every epoch, augmented samples, precision and recall, HParams, and the
-profiler's trace. Nothing of it draws a random number or changes a weight.
+Keras's own callback writes the curves; this module adds the same validation pictures after every
+epoch, augmented samples, precision and recall, HParams, and the profiler's trace. Nothing of it
+draws a random number or changes a weight.
 """
 
 from __future__ import annotations
@@ -12,30 +12,31 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+from tensorboard.plugins.pr_curve import summary as pr_curve
 
 from common.base.files import atomic_write
 from common.base.settings import WITHOUT_CONSEQUENCE, SharedTrain
 from common.training.checkpoints import State
 from common.training.pipeline import Training
 
-if TYPE_CHECKING:
-    import keras
-
-FOLDER = "tensorboard"
+_FOLDER = "tensorboard"
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a project has drawn for TensorBoard.
+class TrainingPictures:
+    """The pictures that a project draws for TensorBoard.
 
     Attributes:
-        validation: Draws the same validation cases each time, as a model sees them: gives
-            (height, width, 3) uint8.
-        augmented: Draws a batch that the training gives, inputs and targets (with what comes
-            third, if anything does): gives the same.
+        validation: From a model to a picture of the same validation cases each time, with what
+            the model predicts, (height, width, 3) uint8.
+        augmented: From a training batch, inputs and targets (and weights, if there are any), to
+            the same.
     """
 
     validation: Callable[[keras.Model], np.ndarray]
@@ -43,32 +44,28 @@ class Seen:
 
 
 def first_output(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """What a model says of images in its first output, as float32."""
-    import keras
-
+    """A model's first output for images (batch, height, width, channels), as float32."""
     first = keras.tree.flatten(model(images, training=False))[0]
     return keras.ops.convert_to_numpy(keras.ops.cast(first, "float32"))
 
 
-def go_on(run: Path, epoch: int) -> None:
+def remove_events_from(run: Path, epoch: int) -> None:
     """Remove what TensorBoard was told of epochs from ``epoch`` (from 0) on.
 
     A kill leaves events of epochs that no checkpoint holds and that are trained once more.
     """
-    import tensorflow as tf
-
-    for file in (run / FOLDER).rglob("events.out.tfevents.*"):
+    for file in (run / _FOLDER).rglob("events.out.tfevents.*"):
         events = []
         # The last event may be cut.
         with contextlib.suppress(tf.errors.DataLossError):
             events.extend(tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
-        kept = [one for one in events if tf.compat.v1.Event.FromString(one).step < epoch]
+        kept = [event for event in events if tf.compat.v1.Event.FromString(event).step < epoch]
         if not kept:
             file.unlink()
         elif len(kept) < len(events):
-            with atomic_write(file) as beside, tf.io.TFRecordWriter(str(beside)) as writer:
-                for one in kept:
-                    writer.write(one)
+            with atomic_write(file) as partial, tf.io.TFRecordWriter(str(partial)) as writer:
+                for event in kept:
+                    writer.write(event)
 
 
 def hyperparameters(model: keras.Model, settings: SharedTrain) -> dict[str, bool | float | str]:
@@ -83,15 +80,8 @@ def hyperparameters(model: keras.Model, settings: SharedTrain) -> dict[str, bool
     }
 
 
-def callback(
-    run: Path,
-    training: Training,
-    metrics: Any,
-    settings: SharedTrain,
-    state: State,
-    seen: Seen | None,
-) -> keras.callbacks.Callback:
-    """The callback of a call of `keras.Model.fit`; the first, so that it sees what is validated.
+class TensorBoard(keras.callbacks.TensorBoard):
+    """Keras's curves, and the pictures of a project; the first callback, to see what is validated.
 
     Args:
         run: The run's folder; writes into ``run/tensorboard``.
@@ -100,88 +90,77 @@ def callback(
             recall are shown: it has counted both while validating, at thresholds from 0 to 1.
         settings: For HParams; with ``profile``.
         state: Where the training stands.
-        seen: What is drawn; None for nothing.
+        pictures: What is drawn; None for nothing.
     """
-    import keras
-    import tensorflow as tf
-    from tensorboard.plugins.hparams import api as hparams
-    from tensorboard.plugins.pr_curve import summary as pr_curve
 
-    flat = keras.tree.flatten(metrics)
-    auc = next((one for one in flat if isinstance(one, keras.metrics.AUC)), None)
+    def __init__(
+        self,
+        run: Path,
+        training: Training,
+        metrics: Any,
+        settings: SharedTrain,
+        state: State,
+        pictures: TrainingPictures | None,
+    ) -> None:
+        # TensorFlow traces the first step, and XLA compiles it: it is like no other.
+        steps = (2, settings.profile + 1) if settings.profile else 0
+        super().__init__(str(run / _FOLDER), write_graph=False, profile_batch=steps)
+        self.training, self.settings, self.state = training, settings, state
+        self.pictures = pictures
+        flat = keras.tree.flatten(metrics)
+        self.auc = next((metric for metric in flat if isinstance(metric, keras.metrics.AUC)), None)
+        self.writer = tf.summary.create_file_writer(self.log_dir)
 
-    class Board(keras.callbacks.TensorBoard):
-        """Keras's curves, and beside them what a project has drawn."""
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        """Show the settings and the first batch, if nothing is trained yet."""
+        super().on_train_begin(logs)
+        if self.state.epoch:
+            return
+        with self.writer.as_default(0):
+            hparams.hparams(hyperparameters(self.model, self.settings))
+            if self.pictures is not None:
+                batch = next(iter(self.training.batches().take(1)))
+                tf.summary.image("augmented", self.pictures.augmented(*batch)[None])
+        self.writer.flush()
 
-        def __init__(self) -> None:
-            # TensorFlow traces the first step, and XLA compiles it: it is like no other.
-            steps = (2, settings.profile + 1) if settings.profile else 0
-            super().__init__(str(run / FOLDER), write_graph=False, profile_batch=steps)
-            self.writer = tf.summary.create_file_writer(self.log_dir)
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Remember the epoch, which no event of a validation tells."""
+        super().on_epoch_begin(epoch, logs)
+        self.epoch = epoch
 
-        def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-            super().on_train_begin(logs)
-            if state.epoch:
-                return
-            with self.writer.as_default(0):
-                hparams.hparams(hyperparameters(self.model, settings))
-                if seen is not None:
-                    batch = next(iter(training.batches().take(1)))
-                    show("augmented", seen.augmented(*batch))
-            self.writer.flush()
+    def on_test_end(self, logs: Mapping[str, float]) -> None:
+        """Show precision, recall and the validation pictures."""
+        # Keras would add the same numbers once more, against steps instead of epochs.
+        if not np.isfinite(list(logs.values())).all():
+            return
+        with self.writer.as_default(self.epoch):
+            if self.auc is not None:
+                _show_precision_and_recall(self.auc)
+            if self.pictures is not None:
+                tf.summary.image("validation", self.pictures.validation(self.model)[None])
 
-        def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-            super().on_epoch_begin(epoch, logs)
-            self.epoch = epoch
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Show the curves and the scores of the best epoch."""
+        super().on_epoch_end(epoch, logs)
+        best = min([*self.state.history, logs], key=lambda row: row["val_loss"])
+        with self.writer.as_default(epoch):
+            # HParams compares runs by the last value of a curve.
+            for name in logs:
+                if name.startswith("val_"):
+                    tf.summary.scalar(f"best_epoch/{name}", best[name])
+        # Before the checkpoint says that this epoch is done.
+        for writer in (self.writer, self._train_writer, self._val_writer):
+            writer.flush()
 
-        def on_test_end(self, logs: Mapping[str, float] | None = None) -> None:
-            # Keras would add the same numbers once more, against steps instead of epochs.
-            if not np.isfinite(list(logs.values())).all():
-                return
-            with self.writer.as_default(self.epoch):
-                if auc is not None:
-                    show_precision_and_recall(auc)
-                if seen is not None:
-                    show("validation", seen.validation(self.model))
 
-        def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-            super().on_epoch_end(epoch, logs)
-            best = min([*state.history, logs], key=lambda row: row["val_loss"])
-            with self.writer.as_default(epoch):
-                # HParams compares runs by the last value of a curve.
-                for name in logs:
-                    if name.startswith("val_"):
-                        tf.summary.scalar(f"best_epoch/{name}", best[name])
-            # Before the checkpoint says that this epoch is done.
-            for writer in (self.writer, self._train_writer, self._val_writer):
-                writer.flush()
-
-    def show(name: str, picture: np.ndarray) -> None:
-        tf.summary.image(name, picture[None])
-
-    def show_precision_and_recall(auc: keras.metrics.AUC) -> None:
-        tp, fp, tn, fn = (
-            keras.ops.convert_to_numpy(counts)
-            for counts in (
-                auc.true_positives,
-                auc.false_positives,
-                auc.true_negatives,
-                auc.false_negatives,
-            )
-        )
-        curves = pr_curve.raw_data_pb(
-            "validation",
-            tp,
-            fp,
-            tn,
-            fn,
-            tp / np.maximum(tp + fp, 1),
-            tp / np.maximum(tp + fn, 1),
-            num_thresholds=len(tp),
-        )
-        tf.summary.experimental.write_raw_pb(curves.SerializeToString())
-
-    return Board()
+def _show_precision_and_recall(auc: keras.metrics.AUC) -> None:
+    variables = (auc.true_positives, auc.false_positives, auc.true_negatives, auc.false_negatives)
+    tp, fp, tn, fn = map(keras.ops.convert_to_numpy, variables)
+    precision, recall = tp / np.maximum(tp + fp, 1), tp / np.maximum(tp + fn, 1)
+    curves = pr_curve.raw_data_pb(
+        "validation", tp, fp, tn, fn, precision, recall, num_thresholds=len(tp)
+    )
+    tf.summary.experimental.write_raw_pb(curves.SerializeToString())
 
 
 def _words(value: Any) -> str:

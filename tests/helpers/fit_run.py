@@ -75,7 +75,7 @@ def called(function, x, when=True):
     return x
 
 
-def fit(run, settings, sign=1.0, seen=None, **options):
+def fit(run, settings, sign=1.0, pictures=None, **options):
     """Train in a folder."""
     import tensorflow as tf
 
@@ -85,9 +85,8 @@ def fit(run, settings, sign=1.0, seen=None, **options):
     set_precision("float32")
     held_out = tf.data.Dataset.from_tensor_slices(points(sign, 12, 1)).batch(4)
     run.mkdir(exist_ok=True)
-    return fitting.fit(
-        run, build, "mse", ["mae"], training(settings, **options), held_out, settings, seen=seen
-    )
+    task = fitting.Task(training(settings, **options), held_out, "mse", ["mae"], pictures=pictures)
+    return fitting.fit(run, build, task, settings)
 
 
 def settings(**given):

@@ -259,10 +259,8 @@ def staged(run, head_epochs=2, fault_in=None):
     given = settings(head_epochs=head_epochs, head_learning_rate=0.02)
     set_precision("float32")
     held_out = tf.data.Dataset.from_tensor_slices(points(1.0, 12, 1)).batch(4)
-    fitting.fit_in_stages(
-        run, build_from, ("out",), loss="mse", metrics=["mae"],
-        training=training(given, fault_in), validation=held_out, settings=given,
-    )  # fmt: skip
+    task = fitting.Task(training(given, fault_in), held_out, "mse", ["mae"])
+    fitting.fit_in_stages(run, build_from, ("out",), task, given)
     return start, seen
 
 
@@ -305,11 +303,9 @@ def test_a_sample_that_weighs_nothing_is_not_learned(tmp_path):
     model = keras.Model(image, keras.layers.Dense(1, "sigmoid", kernel_initializer="zeros")(image))
     x, y = np.eye(3, dtype=np.float32)[[0, 1]], np.array([[0.0], [1.0]], np.float32)
     data = tf.data.Dataset.from_tensor_slices((x, y, [[1.0], [0.0]])).batch(2)
-    fitting.fit(
-        tmp_path, lambda: model, "binary_crossentropy", [],
-        pipeline.Training(data.unbatch(), 2, 2, 0, 1, lambda batch, _: batch), data,
-        settings=settings(epochs=1),
-    )  # fmt: skip
+    batches = pipeline.Training(data.unbatch(), 2, 2, 0, 1, lambda batch, _: batch)
+    task = fitting.Task(batches, data, "binary_crossentropy")
+    fitting.fit(tmp_path, lambda: model, task, settings(epochs=1))
     of_zero, of_one, _ = model.layers[-1].kernel.numpy()[:, 0]
     assert of_zero < 0 and of_one == 0
 

@@ -31,8 +31,8 @@ class Watcher:
         self.weights, self.batches = [], []
 
     @property
-    def seen(self):
-        return tensorboard.Seen(self.validation, self.augmented)
+    def pictures(self):
+        return tensorboard.TrainingPictures(self.validation, self.augmented)
 
     def validation(self, model):
         self.weights.append(model.get_weights())
@@ -54,7 +54,7 @@ def plain(tmp_path_factory):
 def shown(tmp_path_factory):
     """The same run with pictures."""
     run, watcher = tmp_path_factory.mktemp("shown"), Watcher()
-    fit(run, settings(), seen=watcher.seen)
+    fit(run, settings(), pictures=watcher.pictures)
     return run, watcher
 
 
@@ -108,7 +108,7 @@ def test_the_pictures_are_of_every_epoch_and_the_first_batch(shown):
 
 def test_the_average_of_the_weights_is_what_is_drawn(tmp_path):
     watcher = Watcher()
-    state = fit(tmp_path, settings(ema_momentum=0.8), seen=watcher.seen)
+    state = fit(tmp_path, settings(ema_momentum=0.8), pictures=watcher.pictures)
     kept = keras.saving.load_model(tmp_path / "model.keras").get_weights()
     for mine, its in zip(watcher.weights[state.best_epoch - 1], kept, strict=True):
         np.testing.assert_array_equal(mine, its)
@@ -123,8 +123,8 @@ def test_a_run_that_goes_on_has_every_epoch_once(shown, tmp_path, seconds, broke
     given = settings(checkpoint_seconds=seconds)
     for epoch, step in broken_off:
         with pytest.raises(tf.errors.InvalidArgumentError):
-            fit(tmp_path, given, seen=Watcher().seen, fault_in=epoch, fault_step=step)
-    fit(tmp_path, given, seen=Watcher().seen)
+            fit(tmp_path, given, pictures=Watcher().pictures, fault_in=epoch, fault_step=step)
+    fit(tmp_path, given, pictures=Watcher().pictures)
     assert_shown_alike(tmp_path, shown[0])
 
 
@@ -132,7 +132,7 @@ def test_epochs_that_a_kill_took_back_are_shown_once(shown, tmp_path):
     checkpoint = tmp_path / "checkpoint.npz"
     for epochs_done in (2, 4):
         with pytest.raises(tf.errors.InvalidArgumentError):
-            fit(tmp_path, settings(), seen=Watcher().seen, fault_in=epochs_done)
+            fit(tmp_path, settings(), pictures=Watcher().pictures, fault_in=epochs_done)
         if epochs_done == 2:
             of_two_epochs = checkpoint.read_bytes()
     # As if nothing had been saved since; the last event was being written.
@@ -140,7 +140,7 @@ def test_epochs_that_a_kill_took_back_are_shown_once(shown, tmp_path):
     for part in ("", "train", "validation"):
         file = max((tmp_path / "tensorboard" / part).glob("events.*"))
         file.write_bytes(file.read_bytes()[:-5])
-    fit(tmp_path, settings(), seen=Watcher().seen)
+    fit(tmp_path, settings(), pictures=Watcher().pictures)
     assert_shown_alike(tmp_path, shown[0])
 
 
@@ -152,11 +152,10 @@ def test_precision_and_recall_are_those_of_scikit_learn(tmp_path):
     data = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)
     image = keras.Input((3,))
     model = keras.Model(image, keras.layers.Dense(1, "sigmoid")(image))
-    fitting.fit(
-        tmp_path, lambda: model, "binary_crossentropy", [keras.metrics.AUC(name="auroc")],
-        pipeline.Training(data.unbatch(), 4, 16, 0, 2, lambda batch, _: batch), data,
-        settings=settings(epochs=2),
-    )  # fmt: skip
+    batches = pipeline.Training(data.unbatch(), 4, 16, 0, 2, lambda batch, _: batch)
+    auroc = keras.metrics.AUC(name="auroc")
+    task = fitting.Task(batches, data, "binary_crossentropy", [auroc])
+    fitting.fit(tmp_path, lambda: model, task, settings(epochs=2))
     found = events.read(tmp_path / "tensorboard")
     assert events.steps(found)["validation/pr_curves"] == [0, 1]
     last = tf.make_ndarray(found.Tensors("validation/pr_curves")[-1].tensor_proto)

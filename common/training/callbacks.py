@@ -1,0 +1,203 @@
+"""What happens between the steps of a training: validate the average, stop, print and save."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from common.base.errors import UserError
+from common.base.files import atomic_write, write_csv
+from common.base.settings import SharedTrain
+from common.base.signals import HeldSignals, Stopped
+from common.training import checkpoints
+from common.training.checkpoints import State
+from common.training.pipeline import Training
+
+# The most of a training's time that goes into its checkpoints.
+_MAX_SAVING_SHARE = 1 / 20
+
+
+class ValidateAverage(keras.callbacks.Callback):
+    """Validates the running average of the weights, where there is one, not the last step's."""
+
+    def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        """Put the average in place."""
+        self.average = averaged_weights(self.model)
+        self.average.__enter__()
+
+    def on_test_end(self, logs: Mapping[str, float] | None = None) -> None:
+        """Put the weights back."""
+        self.average.__exit__(None, None, None)
+
+
+class ResumedEarlyStopping(keras.callbacks.EarlyStopping):
+    """EarlyStopping on ``val_loss`` that counts the epochs before a restart too.
+
+    Args:
+        patience: Epochs without a better one after which to stop.
+        state: Where the training stands.
+    """
+
+    def __init__(self, patience: int, state: State) -> None:
+        super().__init__(monitor="val_loss", patience=patience)
+        self.state = state
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        """Take up what was known."""
+        super().on_train_begin(logs)
+        if self.state.epoch:
+            self.best = self.state.best
+            self.wait = self.state.epoch - self.state.best_epoch
+
+
+class SaveProgress(keras.callbacks.Callback):
+    """Prints and saves what is done; the last callback, so that the others have spoken.
+
+    Args:
+        run: The folder to write to: ``model.keras``, ``history.csv`` and ``checkpoint.npz``.
+        training: What is trained on.
+        settings: Epochs, and how often a checkpoint is due.
+        state: Where the training stands; kept up to date.
+        signals: Those that ask to stop.
+        metric_sums: The metrics' variables, if the training goes on within an epoch.
+
+    Raises:
+        UserError: A loss became NaN or infinite.
+        Stopped: A signal asked to stop; all is saved.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        training: Training,
+        settings: SharedTrain,
+        state: State,
+        signals: HeldSignals,
+        metric_sums: Sequence[np.ndarray] = (),
+    ) -> None:
+        super().__init__()
+        self.run, self.training, self.settings = run, training, settings
+        self.state, self.signals, self.metric_sums = state, signals, metric_sums
+        self.is_rest_of_epoch = state.step > 0
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        """Set when the first checkpoint is due."""
+        self.due = time.monotonic() + self.settings.checkpoint_seconds
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Begin the progress bar."""
+        if self.is_rest_of_epoch:
+            # Keras has set them to nothing.
+            for variable, value in zip(self.model.metrics_variables, self.metric_sums, strict=True):
+                variable.assign(value)
+        self.began = time.monotonic() - self.state.seconds
+        self.bar = tqdm(
+            total=self.training.steps,
+            initial=self.state.step,
+            unit="step",
+            desc=f"  epoch {epoch + 1}",
+            leave=False,
+            file=sys.stdout,
+            mininterval=2,
+            disable=None,
+        )
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float]) -> None:
+        """Count the step; save, if it is time."""
+        state = self.state
+        self.bar.update()
+        if not math.isfinite(logs["loss"]):
+            # The batch that follows what is done.
+            cases = self.training.cases(state.epoch, state.step)
+            names = f"the case{'s' if len(cases) > 1 else ''} {', '.join(cases)}"
+            self._refuse(f"step {state.step + 1}, on {names}")
+        state.step += 1
+        # What comes after an epoch's last step is that epoch's end.
+        if state.step < self.training.steps:
+            state.seconds = time.monotonic() - self.began
+            self._save_if_due()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Keep the model, if it is the best so far, and the history; print a line."""
+        state = self.state
+        self.bar.close()
+        scores = {name: float(value) for name, value in logs.items()}
+        if not all(map(math.isfinite, scores.values())):
+            self._refuse("the validation")
+        seconds = time.monotonic() - self.began
+        state.epoch, state.step, state.seconds = epoch + 1, 0, 0.0
+        state.history.append(
+            {
+                "epoch": epoch + 1,
+                "seconds": round(seconds, 2),
+                "learning_rate": float(self.model.optimizer.learning_rate),
+                **scores,
+            }
+        )
+        is_best = scores["val_loss"] < state.best
+        if is_best:
+            state.best, state.best_epoch = scores["val_loss"], epoch + 1
+            self._save_model()
+        write_csv(self.run / "history.csv", list(state.history[0]), state.history)
+        words = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
+        print(
+            f"  epoch {epoch + 1:>3}/{self.settings.epochs}  {seconds:5.1f} s  {words}"
+            f"{'  *' if is_best else ''}",
+            flush=True,
+        )
+        self._save_if_due(now=self.is_rest_of_epoch)
+
+    def _save_model(self) -> None:
+        # Without optimizer and loss the file is a third, and loads where no class of this
+        # repository is known.
+        model = self.model
+        bare = keras.Model(model.input, model.outputs[0], name=model.name)
+        with averaged_weights(model), atomic_write(self.run / "model.keras") as partial:
+            bare.save(partial)
+
+    def _save_if_due(self, now: bool = False) -> None:
+        """Write a checkpoint, if it is time for one; leave, if a signal asked to."""
+        begin = time.monotonic()
+        if not (now or self.signals.received or begin >= self.due):
+            return
+        checkpoints.save(self.run / "checkpoint.npz", self.model, self.state)
+        pause = (time.monotonic() - begin) / _MAX_SAVING_SHARE
+        interval = self.settings.checkpoint_seconds
+        self.due = time.monotonic() + (interval and max(interval, pause))
+        if self.signals.received:
+            self.bar.close()
+            print(f"  saved after {self.state.place}", flush=True)
+            raise Stopped(self.signals.received)
+
+    def _refuse(self, place: str) -> NoReturn:
+        self.bar.close()
+        raise UserError(
+            f"epoch {self.state.epoch + 1}: a loss became NaN or infinite in {place}; the best "
+            f"epoch is in {self.run / 'model.keras'}, the last good step in checkpoint.npz beside "
+            "it: start a new run with a lower --learning-rate, or without what is wrong there"
+        )
+
+
+@contextlib.contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """The running average in place of the weights, where the optimizer keeps one."""
+    optimizer = model.optimizer
+    if not optimizer.use_ema:
+        yield
+        return
+    last_step = [np.asarray(variable) for variable in model.trainable_variables]
+    optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.trainable_variables, last_step, strict=True):
+            variable.assign(value)
