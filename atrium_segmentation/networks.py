@@ -195,10 +195,10 @@ def _said(model: Any, working: Any, plane: str, neighbours: int, settings: MaskS
         return model.predict(images, settings.batch_size, verbose=0)
 
     said = ask(shown)
-    moves = augment.fixed_moves(**MOVES) if settings.test_time_augmentation else []
+    moves = augment.test_time_transforms(**MOVES) if settings.test_time_augmentation else []
     for there, back in moves:
-        of_moved = ask(augment.move_images(shown, there).numpy())
-        said += augment.move_images(of_moved, back).numpy()
+        of_moved = ask(augment.transform_images(shown, there).numpy())
+        said += augment.transform_images(of_moved, back).numpy()
     said /= 1 + len(moves)
     if settings.flip:
         said = (said + ask(shown[:, :, ::-1])[:, :, ::-1]) / 2

@@ -141,8 +141,8 @@ def training_data(
 
     def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         draws = augment.draw(ranges, batch_size, seed)
-        images = augment.move_images(tf.cast(batch["image"], tf.float32), draws)
-        masks = augment.move_images(tf.cast(batch["mask"], tf.float32), draws, nearest=True)
+        images = augment.transform_images(tf.cast(batch["image"], tf.float32), draws)
+        masks = augment.transform_images(tf.cast(batch["mask"], tf.float32), draws, nearest=True)
         return augment.change_intensities(images, draws), _for_each(masks, outputs)
 
     return pipeline.Training(

@@ -24,9 +24,9 @@ def predict_boxes(model: Any, images: Any, batch_size: int, flip: bool, moves: b
         return model.predict(shown, batch_size, verbose=0)
 
     found = [predict(images)]
-    for there, back in augment.fixed_moves(shift=0.03, scale=0.05) if moves else []:
-        of_moved = predict(augment.move_images(images.astype(np.float32), there).numpy())
-        found.append(augment.move_boxes(of_moved, back).numpy())
+    for there, back in augment.test_time_transforms(shift=0.03, scale=0.05) if moves else []:
+        of_moved = predict(augment.transform_images(images.astype(np.float32), there).numpy())
+        found.append(augment.transform_boxes(of_moved, back).numpy())
     if flip:
         found += [mirror_boxes(predict(images[:, :, ::-1]))] * len(found)
     return np.mean(found, axis=0)

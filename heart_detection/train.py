@@ -110,9 +110,9 @@ def training_data(
     def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         draws = augment.draw(ranges, batch_size, seed)
         draws = augment.keep_inside(draws, batch["box"])
-        images = augment.move_images(tf.cast(batch["image"], tf.float32), draws)
+        images = augment.transform_images(tf.cast(batch["image"], tf.float32), draws)
         images = augment.change_intensities(images, draws)
-        return images, augment.move_boxes(batch["box"], draws)
+        return images, augment.transform_boxes(batch["box"], draws)
 
     return pipeline.Training(
         images_and_boxes(prepared, splits, side),

@@ -116,7 +116,7 @@ def training_data(
     def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[Any, ...]:
         draws = augment.draw(ranges, batch_size, seed)
         moved = {
-            name: augment.move_images(tf.cast(batch[name], tf.float32), draws)
+            name: augment.transform_images(tf.cast(batch[name], tf.float32), draws)
             for name in ("image", "region")
             if name in batch
         }

@@ -115,7 +115,7 @@ def draw(ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor) -> Draws:
     }
 
 
-def fixed_moves(
+def test_time_transforms(
     shift: float = 0.0, scale: float = 0.0, rotation_degrees: float = 0.0
 ) -> list[tuple[Draws, Draws]]:
     """Small moves that are always the same, each with its inverse, to average predictions over.
@@ -156,12 +156,12 @@ def keep_inside(draws: Draws, boxes: tf.Tensor) -> Draws:
     """
     import tensorflow as tf
 
-    moved = move_boxes(boxes, draws)
+    moved = transform_boxes(boxes, draws)
     out = tf.maximum(-moved[:, :2], 0.0) - tf.maximum(moved[:, 2:] - 1.0, 0.0)
     return {**draws, "shift": draws["shift"] + out}
 
 
-def move_images(images: tf.Tensor, draws: Draws, nearest: bool = False) -> tf.Tensor:
+def transform_images(images: tf.Tensor, draws: Draws, nearest: bool = False) -> tf.Tensor:
     """Apply the geometry to images, or to masks with ``nearest``.
 
     Args:
@@ -223,7 +223,7 @@ def _taken(images: tf.Tensor, at: tf.Tensor, nearest: bool) -> tf.Tensor:
     return above * (1 - down) + below * down
 
 
-def move_boxes(boxes: tf.Tensor, draws: Draws) -> tf.Tensor:
+def transform_boxes(boxes: tf.Tensor, draws: Draws) -> tf.Tensor:
     """Apply the geometry to boxes.
 
     Under a rotation a box becomes the tight box of the rotated ellipse that it holds, since an

@@ -45,8 +45,8 @@ def boxes_of(box, batch=BATCH):
 def test_a_turned_ellipse_is_seen_in_its_moved_box(seed):
     box = np.array([0.3, 0.38, 0.68, 0.6])
     draws = draw(ALL, seed)
-    moved = augment.move_images(batch_of(ellipse(SIDE, box)), draws).numpy()[..., 0]
-    expected = augment.move_boxes(boxes_of(box), draws).numpy() * SIDE
+    moved = augment.transform_images(batch_of(ellipse(SIDE, box)), draws).numpy()[..., 0]
+    expected = augment.transform_boxes(boxes_of(box), draws).numpy() * SIDE
     for image, of_image in zip(moved, expected, strict=True):
         assert np.abs(seen_box(image) - of_image).max() <= 1.5
 
@@ -56,8 +56,8 @@ def test_a_turned_ellipse_is_seen_in_its_moved_box(seed):
 def test_a_rectangle_that_is_not_turned_is_seen_in_its_moved_box(seed):
     box = np.array([30, 36, 66, 60])
     draws = draw(STRAIGHT, seed)
-    moved = augment.move_images(batch_of(rectangle(SIDE, box)), draws).numpy()[..., 0]
-    expected = augment.move_boxes(boxes_of(box / SIDE), draws).numpy() * SIDE
+    moved = augment.transform_images(batch_of(rectangle(SIDE, box)), draws).numpy()[..., 0]
+    expected = augment.transform_boxes(boxes_of(box / SIDE), draws).numpy() * SIDE
     for image, of_image in zip(moved, expected, strict=True):
         assert np.abs(seen_box(image) - of_image).max() <= 1
 
@@ -65,7 +65,7 @@ def test_a_rectangle_that_is_not_turned_is_seen_in_its_moved_box(seed):
 def test_without_rotation_the_corners_are_moved_exactly():
     box = np.array([0.2, 0.3, 0.6, 0.9])
     draws = draw(STRAIGHT)
-    found = augment.move_boxes(boxes_of(box), draws).numpy()
+    found = augment.transform_boxes(boxes_of(box), draws).numpy()
     for one, linear, shift in zip(found, draws["linear"], draws["shift"], strict=True):
         corners = np.array([box[:2], box[2:]]) - 0.5
         expected = corners @ np.asarray(linear).T + np.asarray(shift) + 0.5
@@ -117,19 +117,19 @@ def test_every_image_of_a_batch_is_moved_its_own_way():
 def test_no_range_changes_nothing():
     draws = draw(Ranges())
     image = batch_of(soft_image(SIDE, SIDE))
-    np.testing.assert_array_equal(augment.move_images(image, draws), image)
-    np.testing.assert_array_equal(augment.move_images(image, draws, nearest=True), image)
+    np.testing.assert_array_equal(augment.transform_images(image, draws), image)
+    np.testing.assert_array_equal(augment.transform_images(image, draws, nearest=True), image)
     np.testing.assert_allclose(augment.change_intensities(image, draws), image, atol=1e-3)
     box = boxes_of([0.1, 0.2, 0.7, 0.8])
-    np.testing.assert_allclose(augment.move_boxes(box, draws), box, atol=1e-6)
+    np.testing.assert_allclose(augment.transform_boxes(box, draws), box, atol=1e-6)
     np.testing.assert_array_equal(augment.keep_inside(draws, box)["shift"], draws["shift"])
 
 
 def test_an_image_and_its_mask_stay_together():
     draws = draw(ALL)
     drawn = ellipse(SIDE, (0.3, 0.4, 0.7, 0.65)) / 255
-    image = augment.move_images(batch_of(drawn), draws).numpy()
-    mask = augment.move_images(batch_of(drawn > 0.5), draws, nearest=True).numpy()
+    image = augment.transform_images(batch_of(drawn), draws).numpy()
+    mask = augment.transform_images(batch_of(drawn > 0.5), draws, nearest=True).numpy()
     assert set(np.unique(mask)) == {0, 1}
     sure = (image < 0.05) | (image > 0.95)
     np.testing.assert_array_equal(mask[sure], image[sure].round())
@@ -140,13 +140,13 @@ def test_an_image_and_its_mask_stay_together():
 def test_nearest_makes_no_labels_of_its_own():
     labels = np.zeros((SIDE, SIDE))
     labels[20:60, 20:60], labels[40:60, 40:60] = 1, 5
-    moved = augment.move_images(batch_of(labels), draw(ALL), nearest=True).numpy()
+    moved = augment.transform_images(batch_of(labels), draw(ALL), nearest=True).numpy()
     assert set(np.unique(moved)) == {0, 1, 5}
 
 
 def test_channels_are_moved_alike_and_from_outside_comes_black():
     ones = tf.ones((BATCH, 40, 40, 2))
-    moved = augment.move_images(ones, draw(Ranges(shift=0.3))).numpy()
+    moved = augment.transform_images(ones, draw(Ranges(shift=0.3))).numpy()
     np.testing.assert_array_equal(moved[..., 0], moved[..., 1])
     assert moved.min() == 0 and moved.max() == 1
 
@@ -158,8 +158,8 @@ def test_boxes_that_fit_are_kept_inside(seed, numbers):
     y0, y1 = sorted(numbers[2:])
     boxes = boxes_of([x0, y0, x1, y1])
     draws = draw(Ranges(20, 0.3, 0.2, 0.5), seed)
-    before = augment.move_boxes(boxes, draws).numpy()
-    after = augment.move_boxes(boxes, augment.keep_inside(draws, boxes)).numpy()
+    before = augment.transform_boxes(boxes, draws).numpy()
+    after = augment.transform_boxes(boxes, augment.keep_inside(draws, boxes)).numpy()
     size = before[:, 2:] - before[:, :2]
     np.testing.assert_allclose(after[:, 2:] - after[:, :2], size, atol=1e-5)
     for was, now in zip(before, after, strict=True):
@@ -179,14 +179,14 @@ def test_boxes_that_fit_are_kept_inside(seed, numbers):
 def test_the_area_changes_as_the_transform_allows(seed, box):
     box = np.array(box)
     width, height = box[2:] - box[:2]
-    straight = augment.move_boxes(boxes_of(box), draw(STRAIGHT, seed)).numpy()
+    straight = augment.transform_boxes(boxes_of(box), draw(STRAIGHT, seed)).numpy()
     area = (straight[:, 2:] - straight[:, :2]).prod(1)
     # Stretching keeps an area; a zoom of 0.75 to 1.25 changes it by its square.
     change = area / (width * height)
     assert change.min() >= 0.75**2 - 1e-3 and change.max() <= 1.25**2 + 1e-3
 
     degrees = 25
-    turned = augment.move_boxes(boxes_of(box), draw(Ranges(degrees), seed)).numpy()
+    turned = augment.transform_boxes(boxes_of(box), draw(Ranges(degrees), seed)).numpy()
     area = (turned[:, 2:] - turned[:, :2]).prod(1)
     # Never less than the ellipse in it needs, nor more than the turned corners reach.
     cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
@@ -204,8 +204,8 @@ def inverse(draws):
 @given(SEEDS, BOXES, st.booleans())
 def test_the_inverse_brings_a_box_back(seed, box, flip):
     draws = draw(Ranges(0, 0.25, 0.2, 0.1, flip=flip), seed)
-    there = augment.move_boxes(boxes_of(box), draws)
-    again = augment.move_boxes(there, inverse(draws))
+    there = augment.transform_boxes(boxes_of(box), draws)
+    again = augment.transform_boxes(there, inverse(draws))
     np.testing.assert_allclose(again, boxes_of(box), atol=1e-5)
 
 
@@ -214,7 +214,7 @@ def test_the_inverse_brings_a_box_back(seed, box, flip):
 def test_the_inverse_brings_an_image_back(seed):
     draws = draw(STRAIGHT, seed)
     drawn = batch_of(ellipse(SIDE, (0.3, 0.35, 0.65, 0.6)))
-    again = augment.move_images(augment.move_images(drawn, draws), inverse(draws))
+    again = augment.transform_images(augment.transform_images(drawn, draws), inverse(draws))
     assert np.abs(again - drawn).mean() < 2
 
 
@@ -223,7 +223,7 @@ def test_the_inverse_brings_an_image_back(seed):
 def test_a_turn_and_its_inverse_bring_a_circle_back(seed):
     draws = draw(Ranges(30, 0.2, 0, 0.1), seed)
     circle = boxes_of([0.4, 0.3, 0.7, 0.6])
-    again = augment.move_boxes(augment.move_boxes(circle, draws), inverse(draws))
+    again = augment.transform_boxes(augment.transform_boxes(circle, draws), inverse(draws))
     np.testing.assert_allclose(again, circle, atol=1e-5)
 
 
@@ -235,10 +235,10 @@ def test_a_turn_and_its_inverse_bring_a_circle_back(seed):
 def test_a_flip_mirrors_what_would_have_been_without_it(seed, box):
     plain, flipped = draw(ALL, seed), draw(replace(ALL, flip=True), seed)
     boxes = boxes_of(box)
-    without = augment.move_boxes(boxes, plain).numpy()
-    with_flip = augment.move_boxes(boxes, flipped).numpy()
+    without = augment.transform_boxes(boxes, plain).numpy()
+    with_flip = augment.transform_boxes(boxes, flipped).numpy()
     image = batch_of(soft_image(SIDE, SIDE))
-    images = [augment.move_images(image, draws).numpy()[..., 0] for draws in (plain, flipped)]
+    images = [augment.transform_images(image, draws).numpy()[..., 0] for draws in (plain, flipped)]
     is_mirror = np.linalg.det(flipped["linear"]) < 0
     for place, mirror in enumerate(is_mirror):
         expected = mirror_boxes(without[place]) if mirror else without[place]
@@ -265,8 +265,8 @@ def test_half_of_a_batch_is_mirrored_and_the_seed_says_which():
 def test_a_mirrored_ellipse_is_seen_in_its_mirrored_box(seed):
     box = np.array([0.2, 0.38, 0.48, 0.6])
     draws = draw(Ranges(flip=True), seed)
-    moved = augment.move_images(batch_of(ellipse(SIDE, box)), draws).numpy()[..., 0]
-    expected = augment.move_boxes(boxes_of(box), draws).numpy() * SIDE
+    moved = augment.transform_images(batch_of(ellipse(SIDE, box)), draws).numpy()[..., 0]
+    expected = augment.transform_boxes(boxes_of(box), draws).numpy() * SIDE
     for image, of_image in zip(moved, expected, strict=True):
         assert np.abs(seen_box(image) - of_image).max() <= 1.5
 
@@ -345,11 +345,11 @@ def test_noise_is_normal_and_neither_images_nor_seeds_share_it(seed):
 
 def test_a_fixed_move_and_its_way_back():
     boxes = np.array([[0.2, 0.3, 0.5, 0.9], [0.0, 0.0, 1.0, 1.0]], np.float32)
-    moves = augment.fixed_moves(shift=0.1, scale=0.25)
+    moves = augment.test_time_transforms(shift=0.1, scale=0.25)
     ends = []
     for there, back in moves:
-        moved = augment.move_boxes(boxes, there)
-        np.testing.assert_allclose(augment.move_boxes(moved, back), boxes, atol=1e-6)
+        moved = augment.transform_boxes(boxes, there)
+        np.testing.assert_allclose(augment.transform_boxes(moved, back), boxes, atol=1e-6)
         ends.append(tuple(np.round(np.asarray(moved[1], float), 3).tolist()))
     assert set(ends) == {
         (0.1, 0.0, 1.1, 1.0), (-0.1, 0.0, 0.9, 1.0), (0.0, 0.1, 1.0, 1.1), (0.0, -0.1, 1.0, 0.9),
@@ -360,23 +360,25 @@ def test_a_fixed_move_and_its_way_back():
 def test_a_fixed_turn_and_its_way_back():
     image = batch_of(soft_image(SIDE, SIDE))
     middle = (slice(None), slice(SIDE // 4, -SIDE // 4), slice(SIDE // 4, -SIDE // 4))
-    moves = augment.fixed_moves(scale=0.1, rotation_degrees=10)
+    moves = augment.test_time_transforms(scale=0.1, rotation_degrees=10)
     assert len(moves) == 4
     for there, back in moves:
-        moved = augment.move_images(image, there)
+        moved = augment.transform_images(image, there)
         assert np.abs(moved - image)[middle].max() > 5
-        again = augment.move_images(moved, back)
+        again = augment.transform_images(moved, back)
         np.testing.assert_allclose(again[middle], image[middle], atol=3)
-    there, _ = augment.fixed_moves(rotation_degrees=90)[0]
-    np.testing.assert_allclose(augment.move_images(image, there)[0], np.rot90(image[0], -1), atol=1)
+    there, _ = augment.test_time_transforms(rotation_degrees=90)[0]
+    np.testing.assert_allclose(
+        augment.transform_images(image, there)[0], np.rot90(image[0], -1), atol=1
+    )
 
 
 def test_an_elastic_field_of_nothing_is_the_affine_map():
     image = batch_of(soft_image(SIDE, SIDE))
     draws = draw(ALL)
     still = {**draws, "elastic": tf.zeros((BATCH, 6, 6, 2))}
-    expected = augment.move_images(image, draws).numpy()
-    np.testing.assert_allclose(augment.move_images(image, still), expected, atol=0.02)
+    expected = augment.transform_images(image, draws).numpy()
+    np.testing.assert_allclose(augment.transform_images(image, still), expected, atol=0.02)
 
 
 @pytest.mark.parametrize("nearest", [False, True])
@@ -385,7 +387,7 @@ def test_an_elastic_field_takes_pixels_from_where_scipy_does(nearest):
 
     image = soft_image(SIDE, SIDE)
     draws = draw(Ranges(rotation_degrees=20, scale=0.2, shift=0.1, elastic=0.05), batch=1)
-    moved = augment.move_images(batch_of(image, 1), draws, nearest).numpy()[0, ..., 0]
+    moved = augment.transform_images(batch_of(image, 1), draws, nearest).numpy()[0, ..., 0]
     field = tf.image.resize(draws["elastic"], (SIDE, SIDE), "bicubic").numpy()[0] * SIDE
     places = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)), -1) + field - (SIDE - 1) / 2
     inverse = np.linalg.inv(draws["linear"].numpy()[0])
@@ -401,11 +403,13 @@ def test_an_elastic_field_takes_pixels_from_where_scipy_does(nearest):
 def test_an_elastic_field_keeps_image_and_mask_together_and_labels_whole():
     box = rectangle(SIDE, [30, 36, 66, 60])
     draws = draw(Ranges(rotation_degrees=20, elastic=0.03))
-    image = augment.move_images(batch_of(box), draws).numpy()
-    mask = augment.move_images(batch_of(box), draws, nearest=True).numpy()
+    image = augment.transform_images(batch_of(box), draws).numpy()
+    mask = augment.transform_images(batch_of(box), draws, nearest=True).numpy()
     assert set(np.unique(mask)) == set(np.unique(box))
     assert ((image > 128) != (mask > 128)).mean() < 0.01
-    straight = augment.move_images(batch_of(box), draw(Ranges(rotation_degrees=20)), nearest=True)
+    straight = augment.transform_images(
+        batch_of(box), draw(Ranges(rotation_degrees=20)), nearest=True
+    )
     assert np.mean(mask != straight) > 0.01
 
 
