@@ -1,4 +1,4 @@
-"""TensorFlow started where it is used, and quietly."""
+"""TensorFlow, started quietly, and whether there is a GPU."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 def start_tensorflow() -> None:
     """Import TensorFlow and let it look for devices, without its start-up lines.
 
-    They are written below Python, before any logger is set up, and bury what a script says.
-    An import that fails still says why. Does nothing the second time.
+    TensorFlow writes them below Python, before any logger is set up, and they bury a script's own
+    lines. A failing import still raises its error. A second call does nothing.
     """
     if "tensorflow" in sys.modules:
         return
-    with _standard_error_kept_aside():
+    with _silent_standard_error():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
@@ -27,18 +27,18 @@ def start_tensorflow() -> None:
 
 
 def has_gpu() -> bool:
-    """Whether this machine has an NVIDIA card, asked without starting TensorFlow."""
+    """Whether this machine has an NVIDIA card, without starting TensorFlow."""
     return any(Path(place).exists() for place in ("/dev/nvidia0", "/proc/driver/nvidia/gpus"))
 
 
 @contextmanager
-def _standard_error_kept_aside() -> Iterator[None]:
+def _silent_standard_error() -> Iterator[None]:
     sys.stderr.flush()
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nothing, 2)
+        os.dup2(null, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)

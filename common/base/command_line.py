@@ -44,7 +44,7 @@ def parse(
         An instance of the preset's settings class, with ``preset`` resolved to its name.
 
     Raises:
-        UserError: A setting is unknown, or its value is none that it can take.
+        UserError: A setting is unknown, or cannot take its value.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     name, given = _preset_name(project, kind, arguments)
@@ -79,7 +79,7 @@ def _parsed(settings: Settings, arguments: list[str], description: str = "") -> 
 
 
 def _with_current_flags(arguments: list[str], settings: type[Shared]) -> list[str]:
-    """The command line with the flags of today; a notice for each that was renamed."""
+    """The arguments with current flags; prints a notice for each that was renamed."""
     flags = {
         f"{prefix}{old.replace('_', '-')}": f"{prefix}{new.replace('_', '-')}"
         for old, new in new_names(settings).items()

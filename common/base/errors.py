@@ -35,6 +35,7 @@ class UnusableError(UserError):
         self.check = check
 
 
+# What to do about a disk fault, by its errno.
 _REMEDIES = {
     errno.ENOSPC: "no space is left on the device: free some and start the same command again",
     errno.EDQUOT: "the disk quota is used up: free some and start the same command again",
@@ -73,7 +74,7 @@ def run_script(main: Callable[[], None]) -> None:
     except UserError as error:
         _leave(str(error))
     except BrokenPipeError:
-        # Whoever read what is printed, such as head, has read enough.
+        # The reader of the output, such as head, has closed it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
     except Exception as error:

@@ -1,15 +1,18 @@
-"""Whole files only: write beside the place, flush to the disk, rename into it.
+"""Atomic files, locked folders, hashes and versions.
 
-A reader therefore sees a file as it was or as it is to be, never half of one, also when
-the writer is killed (POSIX ``rename`` is atomic within one file system).
+A file is written under a temporary name, flushed to the disk and renamed. A reader therefore sees
+the old file or the new one, never half of one, even if the writer is killed (POSIX ``rename`` is
+atomic within one file system).
 """
 
 from __future__ import annotations
 
 import csv
+import fcntl
 import hashlib
 import json
 import os
+import platform
 import re
 import socket
 import subprocess
@@ -25,35 +28,37 @@ from common.base.errors import UserError, disk_fault
 ROOT = Path(__file__).resolve().parents[2]
 """The repository: the folder of README.md."""
 
+# The name of a temporary file.
 _PART = re.compile(r"\..*\.\d+\.part(\..+)?")
+# Packages that affect a result.
 _REPORTED_PACKAGES = ("tensorflow", "keras", "numpy", "pydicom", "nibabel", "scikit-learn")
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a place to write to, and rename it to ``path`` when the block ends well.
+    """Give a temporary path to write to, and rename it to ``path`` when the block succeeds.
 
-    The temporary name keeps the suffix, since many writers choose the format by it.
+    The temporary name keeps the suffix, by which many writers choose the format.
 
     Args:
-        path: Where the file is to be; its folder is made.
+        path: The file to write; its folder is created.
 
     Yields:
-        A path in the same folder. If the block raises, what was written there is removed
+        The temporary path, in the same folder. If the block raises, the temporary file is removed
         and ``path`` stays as it was.
 
     Raises:
-        OSError: The disk failed, whatever the writer calls it; the error names ``path``.
+        OSError: The disk failed, whatever type the writer raised; the error names ``path``.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".gz") else path.suffix
-    beside = path.with_name(f".{path.name[: -len(suffix) or None]}.{os.getpid()}.part{suffix}")
+    temporary = path.with_name(f".{path.name[: -len(suffix) or None]}.{os.getpid()}.part{suffix}")
     try:
-        yield beside
-        with open(beside, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(beside, path)
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
         sync_folder(path.parent)
     except Exception as error:
         code = disk_fault(error)
@@ -61,22 +66,22 @@ def atomic_write(path: Path) -> Iterator[Path]:
             raise
         raise OSError(code, os.strerror(code), str(path)) from error
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries: a rename outlives a power cut only when these are on the disk."""
-    opened = os.open(folder, os.O_RDONLY)
+    """Flush a folder's entries to the disk: only then does a rename outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        # Some network file systems can't, and need not.
+        # Some network file systems cannot flush a folder, and need not.
         with suppress(OSError):
-            os.fsync(opened)
+            os.fsync(descriptor)
     finally:
-        os.close(opened)
+        os.close(descriptor)
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what killed writers left beside; a subfolder with a lock is another script's."""
+    """Remove the temporary files of killed writers, but not in a subfolder that has a lock."""
     for entry in list(Path(folder).iterdir()):
         if _PART.fullmatch(entry.name):
             entry.unlink(missing_ok=True)
@@ -85,28 +90,32 @@ def remove_partial_files(folder: Path) -> None:
 
 
 def visible_names(folder: Path) -> list[str]:
-    """The names in a folder that somebody put there: none that is hidden, as our own lock is."""
+    """The sorted names in a folder without hidden ones, such as a lock."""
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a whole file of bytes."""
-    with atomic_write(path) as beside:
-        beside.write_bytes(content)
+    """Write a file of bytes atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a whole file of text as UTF-8."""
+    """Write a text file as UTF-8, atomically."""
     write_bytes(path, content.encode("utf-8"))
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a whole JSON file, indented, keys in the given order; NaN becomes null."""
+    """Write an indented JSON file atomically, keys in the given order; NaN becomes null."""
     write_text(path, json.dumps(_plain(content), indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; `UserError` if it is not there or is not JSON."""
+    """Read a JSON file.
+
+    Raises:
+        UserError: The file is missing or is not JSON.
+    """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -116,8 +125,11 @@ def read_json(path: Path) -> Any:
 
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a whole CSV file with a header line; a missing value is an empty cell."""
-    with atomic_write(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+    """Write a CSV file with a header line atomically; a missing value is an empty cell."""
+    with (
+        atomic_write(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, fieldnames=list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -125,15 +137,15 @@ def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, An
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold a folder, so that two scripts never write into it at once.
+    """Lock a folder, so that two scripts never write into it at once.
 
-    The lock is the operating system's: it ends with the process, also when that is killed.
+    The lock is the operating system's: it ends with the process, even if that is killed.
 
     Args:
-        folder: The folder to hold; it is made.
+        folder: The folder to lock; it is created.
 
     Raises:
-        UserError: Another process holds it; the message names process, host and start.
+        UserError: Another process has the lock; the message names process, host and start.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -164,7 +176,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process holds a folder (`lock_folder`)."""
+    """Whether a process has locked a folder (`lock_folder`)."""
     try:
         lock = os.open(Path(folder) / ".lock", os.O_RDWR)
     except OSError:
@@ -176,8 +188,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def _take(lock: int) -> bool:
-    import fcntl
-
+    """Take a lock by its file descriptor; whether no other process has it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -195,35 +206,33 @@ def sha256(path: Path) -> str:
 
 
 def content_key(content: Any) -> str:
-    """A short key of any JSON-like content: the same content, the same key."""
+    """A key of JSON-like content, 16 hexadecimal digits: equal content has an equal key."""
     return hashlib.sha256(json.dumps(_plain(content), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python, of the packages that decide a result, and of this repository."""
-    import platform
-
-    found = {"python": platform.python_version()}
+    """The versions of Python and of the packages that affect a result, and the commit."""
+    installed = {"python": platform.python_version()}
     for package in _REPORTED_PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = ""
-    found["commit"] = _commit()
-    return found
+            installed[package] = ""
+    installed["commit"] = _commit()
+    return installed
 
 
 def _commit() -> str:
-    """The commit that the repository stands at, ``-dirty`` if changed; ``unknown`` if no clone."""
+    """The repository's commit, with ``-dirty`` if changed; ``unknown`` if it is no clone."""
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=10, check=True
         )
-        return done.stdout.strip()
+        return process.stdout.strip()
 
     try:
-        # An unpacked copy may lie in another repository, whose commit says nothing of this one.
+        # An unpacked copy may lie in another repository, whose commit says nothing about this one.
         if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT:
             return "unknown"
         changed = "-dirty" if git("status", "--porcelain", "--untracked-files=no") else ""
@@ -233,7 +242,7 @@ def _commit() -> str:
 
 
 def _plain(content: Any) -> Any:
-    """JSON has no NaN, no path and no numpy number."""
+    """Content as plain JSON types, which have no NaN, no path and no NumPy number or array."""
     if isinstance(content, Mapping):
         return {str(key): _plain(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):

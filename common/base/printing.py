@@ -1,4 +1,4 @@
-"""What a script prints first and last: its settings, and where it wrote."""
+"""What a script prints first and last: its settings, and the paths that it wrote."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 
 from common.base.settings import Shared
 
+# Values of a setting, and files of a folder, that are printed one by one.
 _MAX_VALUES = 4
 _MAX_FILES = 8
 
 
 def print_settings(title: str, settings: Shared) -> None:
-    """Print what a script is about to do: its title and every setting."""
+    """Print a script's title and every setting before it begins."""
     print(f"\n{title}")
     fields = dataclasses.asdict(settings)
     width = max(len(name) for name in fields)
@@ -27,7 +28,7 @@ def print_settings(title: str, settings: Shared) -> None:
 
 
 def print_paths(paths: Sequence[Path]) -> None:
-    """Print where what was written lies; many pictures in one folder on one line."""
+    """Print the paths of written files; a folder of many files takes one line."""
     folders = Counter(path.parent for path in paths)
     few = [path for path in paths if folders[path.parent] <= _MAX_FILES]
     print("\nwritten:")

@@ -18,14 +18,16 @@ from tqdm import tqdm
 
 from common.base.errors import UserError
 
+# Items that a process takes at once.
 _CHUNK = 16
+# Items per process that `stream` computes ahead.
 _AHEAD = 4
-
-_OF_WORKERS = {
+# The environment of the processes, where it is not set.
+_WORKER_ENVIRONMENT = {
     # The threads of several workers would only wait for each other.
     "OPENBLAS_NUM_THREADS": "1",
-    # The C library (glibc) would give the memory of every film back to the system and have it
-    # cleared for the next, which takes a fifth of the time: a worker keeps up to 128 MiB.
+    # The C library (glibc) would return the memory of every image to the system and clear it again
+    # for the next one, which takes a fifth of the time: a worker keeps up to 128 MiB.
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
 }
@@ -41,11 +43,11 @@ def each(
     """Call a function on every item.
 
     Args:
-        function: Must be importable, and should give little back: all results are held.
-        items: What it is called on.
-        pool_from: Fewer items are not worth the second or two that a process takes to start.
-        workers: Processes; 0 is one a core.
-        **bar: Of tqdm's progress bar, which is shown after two seconds: ``desc``, ``unit``.
+        function: An importable function whose results are small, since all are held.
+        items: Its arguments.
+        pool_from: The least number of items that is worth starting processes, a second or two each.
+        workers: Number of processes; 0: one per core.
+        **bar: Options of tqdm's progress bar, which appears after two seconds: ``desc``, ``unit``.
 
     Returns:
         The results, in the order of ``items``.
@@ -58,7 +60,7 @@ def each(
     with pool(workers) as processes:
         try:
             return list(tqdm(processes.map(function, items, chunksize=chunk), **bar))
-        except BrokenProcessPool:  # a caller that can't be started again, such as a notebook
+        except BrokenProcessPool:  # the caller's main module cannot be imported, as in a notebook
             pass
     return list(tqdm(map(function, items), **bar))
 
@@ -66,7 +68,7 @@ def each(
 def stream(
     function: Callable[[Any], Any], items: Sequence[Any], pool_from: int, workers: int = 0
 ) -> Iterator[Any]:
-    """The same, one result after the other: only a few are held at once.
+    """Call a function on every item and yield its results in order, holding only a few at once.
 
     Args:
         function: As for `each`.
@@ -95,15 +97,15 @@ def stream(
 
 @contextmanager
 def pool(workers: int = 0) -> Iterator[ProcessPoolExecutor]:
-    """Processes that end with this one, also where it is killed, and when the block raises.
+    """Processes that end with this one, also if it is killed or the block raises.
 
     Args:
-        workers: How many; 0 is one a core.
+        workers: Number of processes; 0: one per core.
 
     Raises:
         UserError: One of them was killed.
     """
-    # Not forked: the caller may hold TensorFlow's threads.
+    # Not forked: the caller may have threads of TensorFlow.
     spawn = multiprocessing.get_context("spawn")
     executor = _Pool(workers or _cores(), spawn, initializer=_end_with_parent)
     try:
@@ -122,12 +124,15 @@ def pool(workers: int = 0) -> Iterator[ProcessPoolExecutor]:
 
 
 class _Pool(ProcessPoolExecutor):
-    """Its processes do not hear Ctrl-C, which a terminal sends to all of them."""
+    """A pool whose processes ignore Ctrl-C, which a terminal sends to all of them."""
 
     def submit(self, *arguments: Any, **options: Any) -> Future[Any]:
-        # A process inherits what is blocked and set where it is started, which is in here.
+        # A process starts in here, and inherits the blocked signals and the environment.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        missing = {name: _OF_WORKERS[name] for name in _OF_WORKERS.keys() - os.environ.keys()}
+        missing = {
+            name: _WORKER_ENVIRONMENT[name]
+            for name in _WORKER_ENVIRONMENT.keys() - os.environ.keys()
+        }
         os.environ.update(missing)
         try:
             return super().submit(*arguments, **options)
@@ -144,7 +149,7 @@ def _cores() -> int:
 
 
 def _end_with_parent() -> None:
-    """Initialise a worker: one whose parent was killed would wait for work for ever."""
+    """Initialise a worker to exit with its parent: else it would wait for work for ever."""
     parent = multiprocessing.parent_process()
 
     def wait() -> None:

@@ -16,11 +16,11 @@ class Preset:
     """A named instance of a project's configuration.
 
     Attributes:
-        about: The command, the expected score and the time it takes.
-        prepare: What prepare_data.py does under it.
-        train: What train.py does under it.
-        evaluate: What evaluate.py does under it.
-        predict: What predict.py does under it.
+        about: The command, the expected score and the duration.
+        prepare: The settings of prepare_data.py.
+        train: The settings of train.py.
+        evaluate: The settings of evaluate.py.
+        predict: The settings of predict.py.
     """
 
     about: str
@@ -32,13 +32,13 @@ class Preset:
 
 @dataclass(frozen=True)
 class Project:
-    """What the scripts must know of their project.
+    """A project, as the shared code knows it.
 
     Attributes:
         name: The project's folder.
-        dataset: Folder under data/raw that its dataset is put into.
-        sample: Folder under data/synthetic that holds its built-in sample.
-        presets: Its presets, by name: demo, cpu and gpu.
+        dataset: The folder of its dataset under data/raw.
+        sample: The folder of its built-in sample under data/synthetic.
+        presets: Its presets by name: demo, cpu and gpu.
     """
 
     name: str
@@ -48,29 +48,29 @@ class Project:
 
     @property
     def train_settings(self) -> type[SharedTrain]:
-        """The class of its settings of train.py."""
+        """The class of its train.py settings."""
         return next((type(preset.train) for preset in self.presets.values()), SharedTrain)
 
     @property
     def raw(self) -> Path:
-        """Where its dataset is put."""
+        """The default folder of its dataset."""
         return ROOT / "data" / "raw" / self.dataset
 
     def prepared(self, synthetic: bool) -> Path:
-        """Where its prepared data lies by default."""
+        """The default folder of its prepared data."""
         return ROOT / "data" / "prepared" / (f"SYNTHETIC-{self.name}" if synthetic else self.name)
 
     @property
     def runs(self) -> Path:
-        """Where its runs lie by default."""
+        """The default folder of its runs."""
         return ROOT / "runs" / self.name
 
 
 def newest_run(project: Project) -> Path:
-    """The newest run of a project that ended.
+    """The folder of the newest finished run of a project.
 
     Raises:
-        UserError: There is none.
+        UserError: No run has finished.
     """
     runs = [config.parent for config in project.runs.glob("*/fitted.json")]
     if not runs:

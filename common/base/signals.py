@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
+# The signals that stop a script.
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 

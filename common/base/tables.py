@@ -1,4 +1,4 @@
-"""A table as it is printed and as it stands on a page: the same cells in the same order."""
+"""A table, printed in a terminal or written into a page: the same cells in the same order."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import re
 from dataclasses import dataclass
 
 MISSING = "-"
+"""The cell of an absent value."""
 
+# A cell that begins with a number.
 _NUMBER = re.compile(r"[-+−]?[\d,]*\.?\d+( .*)?")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of equally many cells under a head.
+    """Rows of cells under a header, all of the same length.
 
     Attributes:
-        title: Stands over it; "" for none.
-        head: A title a column.
-        rows: What is shown, a cell a column; `MISSING` where there is nothing.
+        title: The title above it; "" for none.
+        head: One title per column.
+        rows: One cell per column in each row; `MISSING` for an absent value.
     """
 
     title: str
@@ -25,13 +27,13 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
     def is_number(self, column: int) -> bool:
-        """Whether every cell of a column begins with a number, or is missing."""
+        """Whether every cell of a column begins with a number, or is absent."""
         cells = {row[column] for row in self.rows} - {MISSING, ""}
         return bool(cells) and all(_NUMBER.fullmatch(cell) for cell in cells)
 
 
 def print_table(table: Table) -> None:
-    """Print a table after an empty line: title, head and rows, columns under each other."""
+    """Print a table after an empty line: title, header and rows, with aligned columns."""
     lines = [table.head, *table.rows] if any(table.head) else list(table.rows)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     print()
