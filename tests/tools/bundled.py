@@ -1,11 +1,11 @@
-"""Every file that pydicom and nibabel bring for their own tests, and what they themselves read.
+"""Every test file of pydicom and nibabel: read as the library itself reads it, or why not.
 
-python -m tests.tools.bundled        a table of all of them: read as the library reads it, or why
-not
+python -m tests.tools.bundled
 """
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
 from pathlib import Path
 
@@ -25,8 +25,8 @@ _LUMINANCE = (0.299, 0.587, 0.114)
 
 
 def _files(*folders: Path) -> list[Path]:
-    found = (path for folder in folders for path in folder.rglob("*") if path.is_file())
-    return sorted(path for path in found if path.suffix not in (".py", ".pyc"))
+    files = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in files if path.suffix not in (".py", ".pyc"))
 
 
 DICOM = _files(*(_PYDICOM / name for name in ("test_files", "charset_files", "palettes")))
@@ -56,22 +56,22 @@ def picture(path: Path) -> np.ndarray | None:
     if stored.ndim == 3:
         full = np.iinfo(stored.dtype).max
         return stored[..., :3] @ np.array(_LUMINANCE) * 255 / full
-    shown = apply_modality_lut(stored, dataset).astype(float)
+    display = apply_modality_lut(stored, dataset).astype(float)
     padding = dataset.get("PixelPaddingValue")
-    seen = stored != padding if padding is not None else np.ones(stored.shape, bool)
+    visible = stored != padding if padding is not None else np.ones(stored.shape, bool)
     if dataset.get("WindowCenter") is not None:
         # pydicom brings a window to the range of the stored values, rescaled (PS3.3 C.11.2.1.2).
         low, high = _range(dataset)
         low, high = (apply_modality_lut(np.array(end), dataset) for end in (low, high))
-        shown = apply_voi_lut(shown, dataset)
+        display = apply_voi_lut(display, dataset)
     elif dataset.BitsStored <= 8:
         low, high = _range(dataset)
     else:
-        low, high = shown[seen].min(), shown[seen].max()
-    shown = (shown - low) / (high - low) * 255
+        low, high = display[visible].min(), display[visible].max()
+    display = (display - low) / (high - low) * 255
     if dataset.PhotometricInterpretation == "MONOCHROME1":
-        shown = 255 - shown
-    return np.where(seen, shown, np.nan)
+        display = 255 - display
+    return np.where(visible, display, np.nan)
 
 
 def _range(dataset: pydicom.Dataset) -> tuple[float, float]:
@@ -117,14 +117,15 @@ def as_nifti(path: Path) -> str:
 
 def main() -> None:
     """Print the table."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     for name, files, outcome in (("pydicom", DICOM, as_dicom), ("nibabel", NIFTI, as_nifti)):
         outcomes = [outcome(path) for path in files]
         print(f"\n{len(files)} test files of {name}:")
-        for said, count in Counter(outcomes).most_common():
-            print(f"  {count:>4}  {said}")
-        for path, said in zip(files, outcomes, strict=True):
+        for result, count in Counter(outcomes).most_common():
+            print(f"  {count:>4}  {result}")
+        for path, result in zip(files, outcomes, strict=True):
             root = _PYDICOM if name == "pydicom" else _NIBABEL
-            print(f"  {path.relative_to(root)}: {said}")
+            print(f"  {path.relative_to(root)}: {result}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
+import itertools
 import multiprocessing
 import os
 import random
@@ -31,12 +32,12 @@ from tests.tools.fuzz_targets import TARGETS, Target
 
 GOOD = ("read", "refused")
 
-MOST_SECONDS = 2.0
+MAX_SECONDS = 2.0
 """Of one core, for one file."""
 
-MOST_TIMES = 2
+MAX_TIMES = 2
 SLACK_KIB = 16 << 10
-"""A good file's memory times `MOST_TIMES`, and what allocators keep back."""
+"""A good file's memory times `MAX_TIMES`, and what allocators keep back."""
 
 _HANGS_AFTER = 60
 _STARTS_WITHIN = 600
@@ -80,8 +81,8 @@ def mutated(good: bytes, draw: random.Random) -> bytes:
         else:
             numbers = list(re.finditer(rb"\d+", bytes(content[at : at + 4096])))
             if numbers:
-                found = draw.choice(numbers)
-                content[at + found.start() : at + found.end()] = draw.choice(_STRINGS)
+                digits = draw.choice(numbers)
+                content[at + digits.start() : at + digits.end()] = draw.choice(_STRINGS)
     return bytes(content) if content != good else mutated(good, draw)
 
 
@@ -90,20 +91,20 @@ def outcome(target: Target, content: bytes, allowed_kib: int) -> str:
     target.path.write_bytes(content)
     before, began = _begin_peak(), time.process_time()
     try:
-        said = "read"
+        result = "read"
         target.read()
     except UserError as error:
-        said = "refused"
+        result = "refused"
         if "\n" in str(error) or "Recognisable" in str(error):
-            said = f"message: {error!s:.200}"
+            result = f"message: {error!s:.200}"
     except Exception as error:
-        said = f"{type(error).__name__}: {error!s:.150}"
+        result = f"{type(error).__name__}: {error!s:.150}"
     seconds, kib = time.process_time() - began, _peak() - before
-    if said in GOOD and seconds > MOST_SECONDS:
+    if result in GOOD and seconds > MAX_SECONDS:
         return f"slow: {seconds:.1f} s"
-    if said in GOOD and kib > allowed_kib:
+    if result in GOOD and kib > allowed_kib:
         return f"memory: {kib >> 10} MiB, {allowed_kib >> 10} are allowed"
-    return said
+    return result
 
 
 def fuzz(
@@ -121,12 +122,12 @@ def fuzz(
     """
     targets = {name: TARGETS[name](folder / name) for name in names}
     allowed = {}
-    for target in (target for of in targets.values() for target in of):
+    for target in itertools.chain.from_iterable(targets.values()):
         target.path.write_bytes(target.good)
         target.read()  # once for what is imported and cached
         before = _begin_peak()
         target.read()
-        allowed[id(target)] = MOST_TIMES * max(0, _peak() - before) + SLACK_KIB
+        allowed[id(target)] = MAX_TIMES * max(0, _peak() - before) + SLACK_KIB
     for number in numbers:
         draw = random.Random(number)
         name = draw.choice(names)
@@ -135,11 +136,11 @@ def fuzz(
             content = mutated(target.good, draw)
         else:
             content = target.pack(mutated(target.inner, draw))
-        said = outcome(target, content, allowed[id(target)])
-        if said not in GOOD:
-            print(f"  file {number}, {name}, {target.path.name}: {said}", flush=True)
+        result = outcome(target, content, allowed[id(target)])
+        if result not in GOOD:
+            print(f"  file {number}, {name}, {target.path.name}: {result}", flush=True)
         target.path.write_bytes(target.good)
-        yield number, name, said
+        yield number, name, result
 
 
 def _begin_peak() -> int:
@@ -162,8 +163,8 @@ def _child(names: Sequence[str], numbers: Iterable[int], pipe: Connection) -> No
     warnings.filterwarnings("error", module=r"common\.")  # as in the tests
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # what C libraries print
-        for found in fuzz(names, numbers, Path(folder)):
-            pipe.send(found)
+        for mutant in fuzz(names, numbers, Path(folder)):
+            pipe.send(mutant)
 
 
 def fuzz_in_children(names: Sequence[str], first: int, count: int, seconds: float) -> Counter:
@@ -185,16 +186,16 @@ def fuzz_in_children(names: Sequence[str], first: int, count: int, seconds: floa
         multiprocessing.get_context("fork"),
     )
     while first < last and time.monotonic() < ends:
-        mine, its = fork.Pipe(duplex=False)
-        child = fork.Process(target=_child, args=(names, range(first, last), its))
+        receiver, sender = fork.Pipe(duplex=False)
+        child = fork.Process(target=_child, args=(names, range(first, last), sender))
         child.start()
-        its.close()
+        sender.close()
         patience = _STARTS_WITHIN  # it imports TensorFlow, on a busy machine for a minute
         with contextlib.suppress(EOFError):
-            while first < last and time.monotonic() < ends and mine.poll(patience):
-                number, name, said = mine.recv()
+            while first < last and time.monotonic() < ends and receiver.poll(patience):
+                number, name, result = receiver.recv()
                 patience = _HANGS_AFTER
-                seen[name, said] += 1
+                seen[name, result] += 1
                 first = number + 1
         fell = first < last and time.monotonic() < ends
         if child.is_alive():
@@ -214,20 +215,18 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2000, help="files to read")
     parser.add_argument("--seed", type=int, default=0, help="number of the first file")
     parser.add_argument("--only", nargs="+", choices=TARGETS, default=list(TARGETS))
-    parser.add_argument("--seconds", type=float, default=3600, help="the most time to take")
-    given = parser.parse_args()
+    parser.add_argument("--seconds", type=float, default=3600, help="maximum time")
+    options = parser.parse_args()
     began = time.monotonic()
-    seen = fuzz_in_children(given.only, given.seed, given.count, given.seconds)
+    seen = fuzz_in_children(options.only, options.seed, options.count, options.seconds)
     print(f"\n{sum(seen.values()):,} mutated files in {time.monotonic() - began:.0f} s")
-    for name in given.only:
-        of = {said: n for (target, said), n in seen.items() if target == name}
-        wrong = sum(n for said, n in of.items() if said not in GOOD)
-        counts = (
-            f"{of.get('read', 0):>8,} read {of.get('refused', 0):>8,} refused {wrong:>6,} wrong"
-        )
-        print(f"  {name:<12}{sum(of.values()):>8,} files {counts}")
-    wrong = {key: n for key, n in seen.items() if key[1] not in GOOD}
-    raise SystemExit(1 if wrong else 0)
+    for name in options.only:
+        results = {result: n for (target, result), n in seen.items() if target == name}
+        wrong = sum(n for result, n in results.items() if result not in GOOD)
+        read, refused = results.get("read", 0), results.get("refused", 0)
+        counts = f"{read:>8,} read {refused:>8,} refused {wrong:>6,} wrong"
+        print(f"  {name:<12}{sum(results.values()):>8,} files {counts}")
+    raise SystemExit(1 if any(result not in GOOD for _, result in seen) else 0)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from typing import Any
 
 import numpy as np
 
+from synthetic_sample.make_sample import make_sample
 from tests.helpers.scripts import PROJECTS, ROOT, TINY, TINY_DATA
 
 SCRIPTS = ("prepare_data", "train", "evaluate", "predict")
@@ -108,20 +109,20 @@ def kill_and_compare(
 ) -> list[Counts]:
     """Kill a project's scripts so often in all, and compare what each of them ends with."""
     whole, broken = Chain(project, sample, folder / "whole"), Chain(project, sample, folder / "cut")
-    found = []
+    outcomes = []
     for place, script in enumerate(SCRIPTS):
         start, work = _times(whole, script)
         expected = contents(whole.outputs(script))
         counts = Counts()
-        found.append(counts)
-        # As much time for each script that is left.
+        outcomes.append(counts)
+        # As much time for each of the remaining scripts.
         until_next = time.monotonic() + (until - time.monotonic()) / (len(SCRIPTS) - place)
         wanted = kills * (place + 1) // len(SCRIPTS) - kills * place // len(SCRIPTS)
         output = broken.outputs(script)
         while counts.kills < wanted and time.monotonic() < until_next:
             moment = draw.uniform(-0.25, 1)
             if number != signal.SIGKILL:
-                gone = _asked(broken, script, abs(moment) * work, number, counts)
+                gone = _interrupted(broken, script, abs(moment) * work, number, counts)
             else:
                 gone = _killed(broken, script, draw, moment, start, work, counts)
             if gone:
@@ -131,8 +132,8 @@ def kill_and_compare(
             shutil.rmtree(output)
         _run(broken, script, counts)
         counts.faults += _differences(expected, output)
-        print(f"  {project:<26}{script:<14}{_said(counts)}", flush=True)
-    return found
+        print(f"  {project:<26}{script:<14}{_summary(counts)}", flush=True)
+    return outcomes
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -175,7 +176,7 @@ def _without_measured(content: Any) -> Any:
             # The hash of a .keras file: a zip holds the time at which it was written.
             if name not in MEASURED and not name.endswith("model.keras")
         }
-    return [_without_measured(one) for one in content] if isinstance(content, list) else content
+    return [_without_measured(item) for item in content] if isinstance(content, list) else content
 
 
 def _arrays_of_keras(path: Path) -> dict[str, bytes]:
@@ -199,20 +200,23 @@ def _arrays_of_keras(path: Path) -> dict[str, bytes]:
 
 
 def _differences(expected: dict[str, Any], output: Path) -> list[str]:
-    found = contents(output)
+    actual = contents(output)
     return [
-        f"{output / name} differs: {_apart(expected.get(name), found.get(name))}"
-        for name in sorted(expected.keys() | found.keys())
-        if name not in found or name not in expected or found[name] != expected[name]
+        f"{output / name} differs: {_first_difference(expected.get(name), actual.get(name))}"
+        for name in sorted(expected.keys() | actual.keys())
+        if name not in actual or name not in expected or actual[name] != expected[name]
     ]
 
 
-def _apart(expected: Any, found: Any) -> str:
-    """Where two contents of a file part, in few words; None is a file that is not there."""
-    one, other = (of if isinstance(of, bytes) else repr(of).encode() for of in (expected, found))
-    apart = (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
-    at = max(next(apart, min(len(one), len(other))) - 40, 0)
-    return f"expected {one[at : at + 80]!r}, found {other[at : at + 80]!r}"
+def _first_difference(*contents: Any) -> str:
+    """Where the expected and the actual content of a file part; None is a missing file."""
+    expected, actual = (
+        content if isinstance(content, bytes) else repr(content).encode() for content in contents
+    )
+    places = (at for at, (a, b) in enumerate(zip(expected, actual, strict=False)) if a != b)
+    start = max(next(places, min(len(expected), len(actual))) - 40, 0)
+    end = start + 80
+    return f"expected {expected[start:end]!r}, found {actual[start:end]!r}"
 
 
 def _times(chain: Chain, script: str) -> tuple[float, float]:
@@ -221,13 +225,15 @@ def _times(chain: Chain, script: str) -> tuple[float, float]:
     process = _started(chain, script)
     _wait_for_lock(chain, script, process)
     start = time.monotonic() - began
-    said, error = process.communicate()
+    output, error = process.communicate()
     if process.returncode:
-        raise SystemExit(f"{chain.project} {script}, unbroken: {said[-1000:]}{error[-2000:]}")
+        raise SystemExit(f"{chain.project} {script}, unbroken: {output[-1000:]}{error[-2000:]}")
     return start, time.monotonic() - began - start
 
 
-def _asked(chain: Chain, script: str, wait: float, number: signal.Signals, counts: Counts) -> bool:
+def _interrupted(
+    chain: Chain, script: str, wait: float, number: signal.Signals, counts: Counts
+) -> bool:
     """Start a script and ask it to stop; False where it ended before."""
     process = _started(chain, script)
     _wait_for_lock(chain, script, process)
@@ -235,12 +241,12 @@ def _asked(chain: Chain, script: str, wait: float, number: signal.Signals, count
         process.wait(wait)
     except subprocess.TimeoutExpired:
         process.send_signal(number)
-    said, error = process.communicate()
+    output, error = process.communicate()
     # Where all is done and Python clears up, its own handlers are gone.
     if process.returncode == 0 or (process.returncode == -number and not error):
         counts.ends += 1
         return False
-    if process.returncode != 128 + number or "Traceback" in said + error:
+    if process.returncode != 128 + number or "Traceback" in output + error:
         counts.faults.append(f"{script} left with {process.returncode}: {error[-500:]}")
     return True
 
@@ -301,7 +307,7 @@ def _wait_for_lock(chain: Chain, script: str, process: subprocess.Popen[str]) ->
         time.sleep(0.02)
 
 
-def _said(counts: Counts) -> str:
+def _summary(counts: Counts) -> str:
     unusable = "; ".join(dict.fromkeys(counts.faults)) or "0 unusable states"
     return f"{counts.kills:>4} kills, {counts.ends} ended: {unusable}"
 
@@ -314,26 +320,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--signal", choices=("KILL", "INT", "TERM"), default="KILL")
     parser.add_argument("--projects", nargs="+", choices=PROJECTS, default=PROJECTS)
     parser.add_argument("--minutes", type=float, default=600, help="start no new kill after these")
-    given = parser.parse_args(arguments)
-    until = time.monotonic() + 60 * given.minutes
-    draw, number = random.Random(given.seed), signal.Signals[f"SIG{given.signal}"]
+    options = parser.parse_args(arguments)
+    until = time.monotonic() + 60 * options.minutes
+    draw, number = random.Random(options.seed), signal.Signals[f"SIG{options.signal}"]
 
-    from synthetic_sample.make_sample import make_sample
-
-    found: list[Counts] = []
+    outcomes: list[Counts] = []
     with tempfile.TemporaryDirectory() as folder:
-        for place, project in enumerate(given.projects):
+        for place, project in enumerate(options.projects):
             part = "atrium" if project == "atrium_segmentation" else "chest"
             sample = make_sample(Path(folder) / "synthetic", 7, 36, 5, [part])[part]
-            of = len(given.projects)
-            kills = given.count * (place + 1) // of - given.count * place // of
-            own = Path(folder) / project
-            found += kill_and_compare(project, sample, own, kills, draw, until, number)
-    faults = [fault for counts in found for fault in counts.faults]
-    print(
-        f"{sum(counts.kills for counts in found)} kills, {sum(counts.ends for counts in found)} "
-        f"ends, {len(faults)} unusable states (seed {given.seed})"
-    )
+            parts = len(options.projects)
+            kills = options.count * (place + 1) // parts - options.count * place // parts
+            places = (project, sample, Path(folder) / project)
+            outcomes += kill_and_compare(*places, kills, draw, until, number)
+    faults = [fault for counts in outcomes for fault in counts.faults]
+    total, ends = (sum(getattr(c, name) for c in outcomes) for name in ("kills", "ends"))
+    print(f"{total} kills, {ends} ends, {len(faults)} unusable states (seed {options.seed})")
     return len(faults)
 
 
