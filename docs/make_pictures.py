@@ -1,8 +1,8 @@
-"""Make the pictures of the documentation again, from what `make demo` wrote.
+"""Make the pictures of the documentation from the output of `make demo`.
 
-python docs/make_pictures.py
+    python docs/make_pictures.py
 
-The screenshot of the page is made where a Chromium is installed.
+The screenshot of the report is made where a Chromium is installed.
 """
 
 from __future__ import annotations
@@ -16,16 +16,21 @@ from PIL import Image
 
 from common.base.errors import UserError, run_script
 from common.base.files import ROOT, atomic_write, read_json
+from common.imaging.dicom import read_radiograph
+from common.imaging.nifti import read_volume
+from common.records.shards import open_prepared
 from common.reporting.examples import BEST, examples_of
+from common.reporting.figures import film_sheet
+from common.reporting.gifs import Panel, write_gif
 
 DEMO = ROOT / "runs" / "SYNTHETIC-demo"
 PREPARED = ROOT / "data" / "prepared"
 PICTURES = ROOT / "docs" / "pictures"
-MOST_BYTES = 500_000
+MAX_BYTES = 500_000
 
 
 def main() -> None:
-    """Choose one case of each project and draw it small."""
+    """Choose a case of each project and draw it small."""
     if not DEMO.is_dir():
         raise UserError(f"{DEMO}: is not there; run make demo first")
     for source, name in _chosen():
@@ -52,21 +57,18 @@ def _chosen() -> Iterator[tuple[Path, str]]:
 
 def _example(evaluation: Path, kind: str, file: int = 0) -> str:
     examples = examples_of(read_json(evaluation / "metrics.json"))
-    return next(one for one in examples if one.kind == kind).files[file]
+    return next(example for example in examples if example.kind == kind).files[file]
 
 
 def _shrink(source: Path, name: str, width: int = 640) -> None:
     with Image.open(source) as picture:
         small = picture.convert("RGB")
         small.thumbnail((width, width), Image.Resampling.LANCZOS)
-        with atomic_write(PICTURES / name) as beside:
-            small.quantize(256).save(beside, optimize=True)
+        with atomic_write(PICTURES / name) as temporary:
+            small.quantize(256).save(temporary, optimize=True)
 
 
 def _sample_sheet() -> None:
-    from common.imaging.dicom import read_radiograph
-    from common.reporting.figures import film_sheet
-
     folder = ROOT / "data" / "synthetic" / "SYNTHETIC-rsna"
     cases = read_json(PREPARED / "SYNTHETIC-pneumonia_classification" / "manifest.json")
     files = sorted((folder / "stage_2_train_images").glob("*.dcm"))
@@ -78,11 +80,9 @@ def _sample_sheet() -> None:
 
 
 def _atrium(run: Path) -> None:
+    # TensorFlow starts here, after the check that there is something to draw.
     from atrium_segmentation.networks import TITLES
     from atrium_segmentation.slices import whole_volumes
-    from common.imaging.nifti import read_volume
-    from common.records.shards import open_prepared
-    from common.reporting.gifs import Panel, write_gif
 
     prepared = open_prepared(Path(read_json(run / "config.json")["prepared"]), run.name)
     volume = next(iter(whole_volumes(prepared, ["test"])))
@@ -98,7 +98,7 @@ def _atrium(run: Path) -> None:
         panels,
         "blue: truth, red: prediction",
         synthetic=True,
-        most_bytes=MOST_BYTES,
+        most_bytes=MAX_BYTES,
     )
 
 

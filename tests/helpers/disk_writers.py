@@ -58,10 +58,10 @@ def main(folder):
         path.write_text("old")
         try:
             write(path)
-            said = "was written"
+            result = "was written"
         except OSError as error:
-            said = f"{disk_fault(error)} {error.filename == str(path)} {path.read_text()}"
-        print(name, said)
+            result = f"{disk_fault(error)} {error.filename == str(path)} {path.read_text()}"
+        print(name, result)
     print("left", sorted(path.name for path in folder.iterdir()))
 
 

@@ -15,23 +15,23 @@ def read(folder: Path) -> EventAccumulator:
 
 def steps(events: EventAccumulator) -> dict[str, list[int]]:
     """The steps of every tag."""
-    return {tag: [one.step for one in events.Tensors(tag)] for tag in events.Tags()["tensors"]}
+    return {tag: [event.step for event in events.Tensors(tag)] for tag in events.Tags()["tensors"]}
 
 
 def numbers(events: EventAccumulator, tag: str) -> list[float]:
     """The values of a curve."""
     from tensorboard.util.tensor_util import make_ndarray
 
-    return [float(make_ndarray(one.tensor_proto)) for one in events.Tensors(tag)]
+    return [float(make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)]
 
 
 def pictures(events: EventAccumulator, tag: str) -> list[np.ndarray]:
     """The pictures of a tag, (height, width, 3) uint8 each."""
-    found = []
-    for one in events.Tensors(tag):
-        width, height, *encoded = one.tensor_proto.string_val
+    images = []
+    for event in events.Tensors(tag):
+        width, height, *encoded = event.tensor_proto.string_val
         assert len(encoded) == 1
         with Image.open(io.BytesIO(encoded[0])) as image:
             assert image.size == (int(width), int(height))
-            found.append(np.asarray(image.convert("RGB")))
-    return found
+            images.append(np.asarray(image.convert("RGB")))
+    return images

@@ -65,10 +65,10 @@ def called(function, x, when=True):
     """Points, and a function called when they are made."""
     import tensorflow as tf
 
-    def call(one, now):
+    def call(batch, now):
         if now:
             function()
-        return one
+        return batch
 
     x = tf.numpy_function(call, [x, when], tf.float32)
     x.set_shape((None, 3))
@@ -119,11 +119,11 @@ def last_weights(run):
 def assert_same(run, other):
     """Two runs ended alike, to the last bit."""
     assert history(run) == history(other)
-    for of in (weights, last_weights):
-        one, two = of(run), of(other)
-        assert len(one) == len(two) > 4
-        for mine, its in zip(one, two, strict=True):
-            np.testing.assert_array_equal(mine, its)
+    for load in (weights, last_weights):
+        first, second = load(run), load(other)
+        assert len(first) == len(second) > 4
+        for expected, actual in zip(first, second, strict=True):
+            np.testing.assert_array_equal(expected, actual)
 
 
 if __name__ == "__main__":

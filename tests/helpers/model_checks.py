@@ -63,9 +63,9 @@ def check_mixed_precision(build: Callable[[], keras.Model], batch: np.ndarray) -
     """Under mixed precision layers compute in half, and the output is float32 and finite."""
     with dtype_policy("mixed_bfloat16"):
         model = build()
-        found = model(batch)
-    assert keras.backend.standardize_dtype(found.dtype) == "float32"
-    assert np.isfinite(keras.ops.convert_to_numpy(found)).all()
+        outputs = model(batch)
+    assert keras.backend.standardize_dtype(outputs.dtype) == "float32"
+    assert np.isfinite(keras.ops.convert_to_numpy(outputs)).all()
     half = [layer for layer in model.layers if layer.compute_dtype == "bfloat16"]
     assert len(half) > len(model.layers) / 2
 
