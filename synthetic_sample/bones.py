@@ -125,18 +125,10 @@ def _shoulders(rng: np.random.Generator, patient: Patient, pose: Pose, turn: flo
             0.95,
             shell=0.4,
         )
-        blade = np.array(
-            [
-                (9.3 + out, -11.2),
-                (9.2 + out, -6),
-                (11.2 + out, -0.2),
-                (12.3 + out, 1.2),
-                (13.4 + out, -2),
-                (16.4, -8.6),
-                (16.4, -11.0),
-                (12.6, -11.5),
-            ]
-        )
+        blade = np.array([
+            (9.3 + out, -11.2), (9.2 + out, -6), (11.2 + out, -0.2), (12.3 + out, 1.2),
+            (13.4 + out, -2), (16.4, -8.6), (16.4, -11.0), (12.6, -11.5),
+        ])  # fmt: skip
         blade = (blade + rng.normal(0, 0.12, blade.shape)) * [sign * wide, 1]
         ring = shapes.curve(blade, 100, closed=True)
         rims.polygon(ring, 0.2)

@@ -135,23 +135,11 @@ def _domes(patient: Patient, pose: Pose, findings: Findings) -> Map:
 
 def _heart(patient: Patient, pose: Pose, findings: Findings, turn: float, domes: Map) -> Map:
     rng = np.random.default_rng(patient.seed + 2)
-    outline = np.array(
-        [
-            (-0.8, -2.6),
-            (2.3, -2.5),
-            (3.9, -0.6),
-            (5.7, 1.7),
-            (7.6, 4.3),
-            (8.9, 6.7),
-            (8.5, 8.8),
-            (5.2, 9.8),
-            (0.2, 9.6),
-            (-3.2, 8.4),
-            (-4.6, 5.7),
-            (-4.3, 2.5),
-            (-2.9, -0.7),
-        ]
-    )
+    outline = np.array([
+        (-0.8, -2.6), (2.3, -2.5), (3.9, -0.6), (5.7, 1.7), (7.6, 4.3), (8.9, 6.7),
+        (8.5, 8.8), (5.2, 9.8), (0.2, 9.6), (-3.2, 8.4), (-4.6, 5.7), (-4.3, 2.5),
+        (-2.9, -0.7),
+    ])  # fmt: skip
     outline += rng.normal(0, 0.2, outline.shape)
     centre = np.array([1.0, 3.6])
     tilt = np.radians(patient.heart_tilt_deg)
@@ -179,34 +167,14 @@ def _mediastinum(patient: Patient, pose: Pose, turn: float) -> Map:
     """Path through great vessels, aorta and what surrounds the spine, in cm."""
     rng = np.random.default_rng(patient.seed + 3)
     wide = pose.magnification * rng.uniform(0.9, 1.1)
-    right_edge = np.array(
-        [
-            (-1.9, -24),
-            (-1.9, -15),
-            (-2.3, -11),
-            (-2.6, -8),
-            (-2.7, -4.5),
-            (-2.5, -1.5),
-            (-1.6, 2),
-            (-1.3, 7),
-            (-1.3, 24),
-        ]
-    )
-    left_edge = np.array(
-        [
-            (1.9, -24),
-            (1.9, -15),
-            (2.5, -11),
-            (2.6, -8.5),
-            (2.6, -6),
-            (2.8, -4.2),
-            (3.3, -2.4),
-            (2.4, 0.6),
-            (1.3, 3.0),
-            (1.2, 7),
-            (1.2, 24),
-        ]
-    )
+    right_edge = np.array([
+        (-1.9, -24), (-1.9, -15), (-2.3, -11), (-2.6, -8), (-2.7, -4.5), (-2.5, -1.5),
+        (-1.6, 2), (-1.3, 7), (-1.3, 24),
+    ])  # fmt: skip
+    left_edge = np.array([
+        (1.9, -24), (1.9, -15), (2.5, -11), (2.6, -8.5), (2.6, -6), (2.8, -4.2),
+        (3.3, -2.4), (2.4, 0.6), (1.3, 3.0), (1.2, 7), (1.2, 24),
+    ])  # fmt: skip
     shadow, column = Layer(), Layer()
     for edge in (right_edge, left_edge):
         edge[1:-1, 0] += rng.normal(0, 0.15, len(edge) - 2)

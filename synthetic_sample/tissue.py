@@ -13,22 +13,11 @@ def body(patient: Patient, pose: Pose, rng: np.random.Generator) -> Map:
     """Depth of soft tissue, lungs counted as solid, in cm."""
     fat, width = patient.fat, patient.width
     side = 15.0 * width + 1.0 * fat
-    outline = np.array(
-        [
-            (5.0 + 0.3 * fat, -24.5),
-            (5.3 + 0.3 * fat, -18.5),
-            (7.6, -15.9),
-            (12.5, -14.4),
-            (17.6, -13.6),
-            (21.2, -11.4),
-            (22.4, -7.5),
-            (side + 3.0, -3.2),
-            (side + 0.4, 2),
-            (side + 0.2, 9),
-            (side + 0.2 + 0.3 * fat, 17),
-            (side + 0.4 + 0.4 * fat, 24.5),
-        ]
-    )
+    outline = np.array([
+        (5.0 + 0.3 * fat, -24.5), (5.3 + 0.3 * fat, -18.5), (7.6, -15.9), (12.5, -14.4),
+        (17.6, -13.6), (21.2, -11.4), (22.4, -7.5), (side + 3.0, -3.2), (side + 0.4, 2),
+        (side + 0.2, 9), (side + 0.2 + 0.3 * fat, 17), (side + 0.4 + 0.4 * fat, 24.5),
+    ])  # fmt: skip
     torso = Layer()
     sides = []
     for sign in (-1, 1):
