@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from common.records.shards import Prepared
 from common.records.stored_images import decode_image
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-
 CACHED_BYTES = 1 << 30
 """Records of up to 1 GiB are read once and kept in memory."""
 
-_SHUFFLED = 4096
+# Records are shuffled within so many.
+_SHUFFLE_BUFFER = 4096
 
 
 def decoded(
@@ -36,12 +35,10 @@ def decoded(
         splits: Which.
         decode: A serialised ``tf.train.Example`` to a dictionary of tensors.
     """
-    import tensorflow as tf
-
     files = prepared.shards(splits)
     records = tf.data.TFRecordDataset([str(file) for file in files])
     records = records.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
-    # Keras warns of data that ran out where it was not told how much there is.
+    # Keras warns of data that runs out where it does not know how much there is.
     records = records.apply(tf.data.experimental.assert_cardinality(prepared.count(splits)))
     small = sum(file.stat().st_size for file in files) <= CACHED_BYTES
     return records.cache() if small else records
@@ -49,7 +46,7 @@ def decoded(
 
 @dataclass(frozen=True)
 class Training:
-    """What a training sees: shuffled, augmented batches, alike wherever it starts.
+    """What a training sees: shuffled, augmented batches, the same wherever it starts.
 
     Attributes:
         records: Decoded records.
@@ -72,68 +69,55 @@ class Training:
 
     def batches(self, epoch: int = 0, step: int = 0) -> tf.data.Dataset:
         """All batches from a step of an epoch on, both from 0, one epoch after the other."""
-        import tensorflow as tf
 
-        def of_epoch(number: tf.Tensor) -> tf.data.Dataset:
-            skipped = tf.where(number == epoch, tf.constant(step, tf.int64), 0)
-            return (
-                self._samples(number)
-                .enumerate()
-                .skip(skipped)
-                .map(
-                    lambda place, batch: self.to_inputs(
-                        batch, tf.stack([self._order(number), place])
-                    ),
-                    num_parallel_calls=tf.data.AUTOTUNE,
-                )
+        def epoch_batches(number: tf.Tensor) -> tf.data.Dataset:
+            seed = self._epoch_seed(number)
+            steps_done = tf.where(number == epoch, tf.constant(step, tf.int64), 0)
+            batches = self._samples(number).enumerate().skip(steps_done)
+            return batches.map(
+                lambda index, batch: self.to_inputs(batch, tf.stack([seed, index])),
+                num_parallel_calls=tf.data.AUTOTUNE,
             )
 
-        every = tf.data.Dataset.range(epoch, self.epochs).flat_map(of_epoch)
-        return every.prefetch(tf.data.AUTOTUNE)
+        epochs = tf.data.Dataset.range(epoch, self.epochs)
+        return epochs.flat_map(epoch_batches).prefetch(tf.data.AUTOTUNE)
 
     def cases(self, epoch: int, step: int) -> list[str]:
         """The cases in one batch, each once; of samples that have a ``case``."""
-        import tensorflow as tf
-
         samples = tf.data.Dataset.range(epoch, epoch + 1).flat_map(self._samples)
         batch = next(samples.skip(step).take(1).as_numpy_iterator())
         return [case.decode() for case in dict.fromkeys(batch["case"])]
 
     def _samples(self, epoch: tf.Tensor) -> tf.data.Dataset:
         """The batches of one epoch; called by `flat_map`, so in a graph of its own."""
-        import tensorflow as tf
-
-        # Of that graph alone. TensorFlow mixes the program's seed into the order, and a program's
-        # seed of 0 beside a seed that is a tensor is an error (tensorflow/python/framework/
+        # For that graph alone. TensorFlow mixes the program's seed into the order, and a program's
+        # seed of 0 with a seed that is a tensor is an error (tensorflow/python/framework/
         # random_seed.py, get_seed).
         tf.random.set_seed(1)
-        order = self._order(epoch)
-        samples = self.records.shuffle(_SHUFFLED, seed=order)
+        seed = self._epoch_seed(epoch)
+        samples = self.records.shuffle(_SHUFFLE_BUFFER, seed=seed)
         if self.to_samples is not None:
-            samples = self.to_samples(samples, order).shuffle(_SHUFFLED, seed=order + 1)
+            samples = self.to_samples(samples, seed).shuffle(_SHUFFLE_BUFFER, seed=seed + 1)
         return samples.repeat().batch(self.batch_size, drop_remainder=True).take(self.steps)
 
-    def _order(self, epoch: tf.Tensor) -> tf.Tensor:
-        import tensorflow as tf
-
+    def _epoch_seed(self, epoch: tf.Tensor) -> tf.Tensor:
         return tf.cast(epoch, tf.int64) + self.seed * 1_000_003
 
 
 def repeated(
     records: tf.data.Dataset, times: Callable[[Any], tf.Tensor], seed: tf.Tensor
 ) -> tf.data.Dataset:
-    """Every record as often as asked; of a fraction, the seed draws who comes once more.
+    """Every record several times; where the number has a fraction, the seed draws who is once more.
 
     Args:
         records: Records.
-        times: A record to a () float32, 0 or more.
+        times: From a record to how often, a () float32, 0 or more.
         seed: () int64; the same seed and records give the same.
     """
-    import tensorflow as tf
 
     def copies(number: tf.Tensor, record: Any) -> tf.data.Dataset:
-        drawn = tf.random.stateless_uniform((), tf.stack([seed, number]))
-        count = tf.floor(times(record) + drawn)
+        uniform = tf.random.stateless_uniform((), tf.stack([seed, number]))
+        count = tf.floor(times(record) + uniform)
         return tf.data.Dataset.from_tensors(record).repeat(tf.cast(count, tf.int64))
 
     return records.enumerate().flat_map(copies)
@@ -142,7 +126,7 @@ def repeated(
 def radiographs(
     prepared: Prepared,
     splits: Sequence[str],
-    side: int,
+    image_size: int,
     target: str,
     numbers: int,
     with_region: bool = False,
@@ -152,45 +136,31 @@ def radiographs(
     Args:
         prepared: Written with a stored ``image``, a ``case`` and a target.
         splits: Which.
-        side: Side of the images wanted, in pixels.
+        image_size: Side of the images wanted, in pixels.
         target: The target's feature.
         numbers: How many numbers it has.
         with_region: Whether the boxes stored as ``boxes``, in fractions of the side, are drawn.
 
     Returns:
-        ``image`` (side, side, 1) uint8, ``case`` () string, and the target (numbers,) float32;
-        ``region`` (side, side, 1) uint8, 255 where a box is, if asked for.
+        ``image`` (image_size, image_size, 1) uint8, ``case`` () string, and the target (numbers,)
+        float32; with a region ``region``, in the image's shape, uint8, 255 where a box is.
     """
-    import tensorflow as tf
-
-    stored_side = prepared.manifest["settings"]["image_size"]
+    stored_size = prepared.manifest["settings"]["image_size"]
     features = {
         "image": tf.io.FixedLenFeature((), tf.string),
         "case": tf.io.FixedLenFeature((), tf.string),
         target: tf.io.FixedLenFeature((numbers,), tf.float32),
     }
-
     if with_region:
         features["boxes"] = tf.io.FixedLenSequenceFeature((4,), tf.float32, allow_missing=True)
 
     def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
         example = tf.io.parse_single_example(record, features)
         if with_region:
-            example["region"] = _drawn(example.pop("boxes"), side)
-        return {**example, "image": decode_image(example["image"], stored_side, side)}
+            example["region"] = _boxes_mask(example.pop("boxes"), image_size)
+        return {**example, "image": decode_image(example["image"], stored_size, image_size)}
 
     return decoded(prepared, splits, decode)
-
-
-def _drawn(boxes: tf.Tensor, side: int) -> tf.Tensor:
-    """The pixels (side, side, 1) whose centres lie in any of the boxes (n, 4): 255, else 0."""
-    import tensorflow as tf
-
-    centres = (tf.range(side, dtype=tf.float32) + 0.5) / side
-    columns = (centres >= boxes[:, 0:1]) & (centres < boxes[:, 2:3])
-    rows = (centres >= boxes[:, 1:2]) & (centres < boxes[:, 3:4])
-    inside = tf.reduce_any(rows[:, :, None] & columns[:, None, :], 0)
-    return tf.cast(inside, tf.uint8)[..., None] * 255
 
 
 def stored_films(
@@ -199,13 +169,23 @@ def stored_films(
     target: str,
     numbers: int,
     cases: Sequence[str],
-    side: int | None = None,
+    image_size: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """Some cases' images, (side, side) uint8, by case; as they are stored if no side is given."""
-    side = side or prepared.manifest["settings"]["image_size"]
-    wanted = {case.encode() for case in cases}
+    """Some cases' images, (image_size, image_size) uint8, by case; as stored without a size."""
+    image_size = image_size or prepared.manifest["settings"]["image_size"]
+    names = {case.encode() for case in cases}
+    records = radiographs(prepared, splits, image_size, target, numbers)
     return {
         record["case"].decode(): record["image"][..., 0]
-        for record in radiographs(prepared, splits, side, target, numbers).as_numpy_iterator()
-        if record["case"] in wanted
+        for record in records.as_numpy_iterator()
+        if record["case"] in names
     }
+
+
+def _boxes_mask(boxes: tf.Tensor, image_size: int) -> tf.Tensor:
+    """255 where a pixel's centre lies in any of the boxes (n, 4), else 0, with one channel."""
+    centres = (tf.range(image_size, dtype=tf.float32) + 0.5) / image_size
+    columns = (centres >= boxes[:, 0:1]) & (centres < boxes[:, 2:3])
+    rows = (centres >= boxes[:, 1:2]) & (centres < boxes[:, 3:4])
+    inside = tf.reduce_any(rows[:, :, None] & columns[:, None, :], 0)
+    return tf.cast(inside, tf.uint8)[..., None] * 255
