@@ -28,8 +28,8 @@ def build_fcn8(
 ) -> keras.Model:
     """A VGG16 made convolutional, its scores at strides 32, 16 and 8 added and enlarged.
 
-    The paper's own has ``width=64, fully_connected_width=4096, dropout=0.5,
-    batch_normalization=False`` and starts from ImageNet. What is otherwise here, since it
+    The paper's network has ``width=64, fully_connected_width=4096, dropout=0.5,
+    batch_normalization=False`` and starts from ImageNet. The differences here, since this one
     is trained from scratch: batch normalisation by default; "same" padding instead of a
     border of 100 pixels that is cropped away at the end; the transposed convolutions all
     start bilinear and learn, where the paper keeps the last one fixed; the scores start at
@@ -78,7 +78,7 @@ def build_fcn8(
     logits = _enlarge(classes, 8, "enlarge_8_times")(score)
 
     model = keras.Model(image, probabilities(logits, classes), name=name)
-    # An initialiser of our own would have to be known wherever the model is loaded.
+    # An initialiser defined here would have to be known wherever the model is loaded.
     for layer in model.layers:
         if isinstance(layer, layers.Conv2DTranspose):
             layer.set_weights([bilinear_kernel(layer.strides[0], classes)])
@@ -95,8 +95,8 @@ def bilinear_kernel(factor: int, classes: int) -> np.ndarray:
     Returns:
         (2 * factor, 2 * factor, classes, classes), float32, for a stride of ``factor``.
     """
-    along = 1 - np.abs((np.arange(2 * factor) - factor + 0.5) / factor)
-    return np.einsum("i,j,kl->ijkl", along, along, np.eye(classes)).astype("float32")
+    line = 1 - np.abs((np.arange(2 * factor) - factor + 0.5) / factor)
+    return np.asarray(np.einsum("i,j,kl->ijkl", line, line, np.eye(classes)), "float32")
 
 
 def _enlarge(classes: int, factor: int, name: str) -> layers.Layer:

@@ -1,4 +1,4 @@
-"""Batch normalisation by one kernel of TensorFlow's, where a training spends its time on it.
+"""Batch normalisation by a single kernel of TensorFlow's, where a training spends its time on it.
 
 Keras 3 writes it out as some twenty element-wise operations, forward and back, each of which reads
 and writes all activations: 30 to 40 % of a training step on a CPU.
@@ -37,32 +37,33 @@ def fuse_batch_normalization(model: keras.Model) -> keras.Model:
 def _is_plain(layer: layers.BatchNormalization) -> bool:
     """Whether it is what the kernel computes: channels last, scaled and shifted, of one batch."""
     config = layer.get_config()
-    of_images = len(layer.input.shape) == 4 and config["axis"] in (-1, 3)
-    other = config.get("renorm") or config.get("synchronized")
-    return of_images and layer.scale and layer.center and not other
+    is_channels_last = len(layer.input.shape) == 4 and config["axis"] in (-1, 3)
+    has_further_statistics = config.get("renorm") or config.get("synchronized")
+    return bool(is_channels_last and layer.scale and layer.center and not has_further_statistics)
 
 
 def _call(
     layer: layers.BatchNormalization,
-    written_out: Callable[..., Any],
+    keras_call: Callable[..., Any],
     inputs: Any,
     training: bool | None = None,
     mask: Any = None,
 ) -> Any:
     if not (training and layer.trainable) or mask is not None:
-        return written_out(inputs, training=training, mask=mask)
+        return keras_call(inputs, training=training, mask=mask)
+    # Here alone: the networks work on JAX and PyTorch without TensorFlow.
     import tensorflow as tf
 
-    nothing = tf.constant([], tf.float32)
-    scale, offset = (tf.convert_to_tensor(one) for one in (layer.gamma, layer.beta))
-    result, mean, unbiased, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=inputs, scale=scale, offset=offset, mean=nothing, variance=nothing,
+    empty = tf.constant([], tf.float32)
+    scale, offset = map(tf.convert_to_tensor, (layer.gamma, layer.beta))
+    outputs, mean, unbiased, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=inputs, scale=scale, offset=offset, mean=empty, variance=empty,
         epsilon=layer.epsilon, is_training=True,
     )  # fmt: skip
     count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
-    for moving, now in (
+    for moving, batch_value in (
         (layer.moving_mean, mean),
         (layer.moving_variance, unbiased * (count - 1) / count),
     ):
-        moving.assign(moving * layer.momentum + now * (1 - layer.momentum))
-    return result
+        moving.assign(moving * layer.momentum + batch_value * (1 - layer.momentum))
+    return outputs

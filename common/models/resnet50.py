@@ -17,7 +17,7 @@ GRADCAM_LAYER = "conv5_block3_out"
 """The last convolutional activation: what Grad-CAM looks at."""
 
 PYRAMID = {"conv3_block4_add": 8, "conv4_block6_add": 16, "conv5_block3_add": 32}
-"""The last sums of three sizes, and how many pixels of the image a place of each stands for.
+"""The last sums of three sizes, and how many pixels of the image a place of each covers.
 
 Not the activations after them: two layers read those already, and TensorFlow adds three gradients
 up in an order that changes from run to run where there are several threads (it adds in place, into
@@ -26,9 +26,9 @@ whichever is free: AddN, tensorflow/core/kernels/aggregate_ops.cc).
 
 HEAD_LAYERS = (
     *("head_conv", "head_bn", "predictions", "box_centre_size", "extreme_points"),
-    *(f"head_{kind}_{of}" for of in (8, 16, 32, "all") for kind in ("conv", "bn")),
+    *(f"head_{kind}_{scale}" for scale in (8, 16, 32, "all") for kind in ("conv", "bn")),
 )
-"""The layers with weights that stand beside or after the backbone."""
+"""The layers with weights that are not of the backbone."""
 
 # The means of ImageNet as keras.applications.resnet.preprocess_input subtracts them: of
 # blue, green and red, in that order.
@@ -91,9 +91,9 @@ def build_resnet50(
 
 
 def with_places(model: keras.Model) -> keras.Model:
-    """A classifier with a second output: what each place of its last features says alone.
+    """A classifier with a second output: the logit of each place of its last features alone.
 
-    The head is asked at every place, before the average over places. The image's logit is the
+    The head is applied at every place, before the average over places. The image's logit is the
     mean of the places' logits, and Grad-CAM of the layer is, up to a factor, their map (Zhou et
     al. 2016, "Learning Deep Features for Discriminative Localization", arXiv:1512.04150).
 
@@ -101,7 +101,7 @@ def with_places(model: keras.Model) -> keras.Model:
         model: From `build_resnet50` with average pooling.
 
     Returns:
-        A model of the same layers and weights, to what it gave, (batch, outputs), and the logits
+        A model of the same layers and weights, to its outputs, (batch, outputs), and the logits
         of the places, (batch, height, width, outputs); height and width are a 32nd of the
         image's, rounded up.
     """
@@ -123,7 +123,7 @@ def build_box_resnet50(
     Four sigmoids are the box's centre, width and height in fractions of the image's side,
     and the model itself turns them into corners cut off at the image's edge. A box can so
     never be inverted or empty, and since width and height are below 1 at most one of two
-    opposite edges is cut: whatever the network says, a gradient is left to mend it.
+    opposite edges is cut: whatever the network gives, a gradient remains to correct it.
 
     With pooling "extremes" the box is found as its four extreme points are (Zhou et al. 2019,
     "Bottom-up Object Detection by Grouping Extreme and Center Points", arXiv:1901.08043): a map
@@ -184,24 +184,24 @@ def _features(
 
 
 def _extreme_points(backbone: keras.Model, momentum: float, dropout: float) -> keras.KerasTensor:
-    """The corners (batch, 4) of a box, each edge the mean place of a map of its own."""
+    """The corners (batch, 4) of a box, each edge the mean place of its map."""
 
-    def mixed(x: keras.KerasTensor, size: int, of: int | str) -> keras.KerasTensor:
-        x = layers.Conv2D(64, size, padding="same", use_bias=False, name=f"head_conv_{of}")(x)
-        return layers.BatchNormalization(momentum=momentum, name=f"head_bn_{of}")(x)
+    def convolution(x: keras.KerasTensor, size: int, scale: int | str) -> keras.KerasTensor:
+        x = layers.Conv2D(64, size, padding="same", use_bias=False, name=f"head_conv_{scale}")(x)
+        return layers.BatchNormalization(momentum=momentum, name=f"head_bn_{scale}")(x)
 
-    both = None
+    features = None
     for name, pixels in reversed(PYRAMID.items()):
-        summed = backbone.get_layer(name).output
-        x = layers.Activation("relu", name=f"head_relu_of_{pixels}")(summed)
-        x = mixed(x, 1, pixels)
-        if both is not None:
+        total = backbone.get_layer(name).output
+        x = layers.Activation("relu", name=f"head_relu_of_{pixels}")(total)
+        x = convolution(x, 1, pixels)
+        if features is not None:
             rows, columns = x.shape[1:3]
             # keras.layers.Resizing would bring its own training=True to the layers after it.
-            larger = ops.image.resize(both, (rows, columns), interpolation="bilinear")
+            larger = ops.image.resize(features, (rows, columns), interpolation="bilinear")
             x = layers.Add(name=f"head_add_{pixels}")([x, larger])
-        both = layers.Activation("relu", name=f"head_relu_{pixels}")(x)
-    x = layers.Activation("relu", name="head_relu_all")(mixed(both, 3, "all"))
+        features = layers.Activation("relu", name=f"head_relu_{pixels}")(x)
+    x = layers.Activation("relu", name="head_relu_all")(convolution(features, 3, "all"))
     if dropout:
         x = layers.Dropout(dropout, name="head_dropout")(x)
     # Small weights, so that a softmax starts even: one that starts on a place hardly leaves it.
@@ -214,11 +214,11 @@ def _extreme_points(backbone: keras.Model, momentum: float, dropout: float) -> k
     )(x)
     rows, columns = maps.shape[1:3]
     shares = ops.softmax(ops.reshape(maps, (-1, rows * columns, 4)), axis=1)
-    down, across = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
-    places = np.stack([across, down, across, down], axis=-1).reshape(1, -1, 4)
+    y, x = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
+    places = np.stack([x, y, x, y], axis=-1).reshape(1, -1, 4)
     edges = ops.sum(shares * places.astype("float32"), axis=1)
     first, last = edges[:, :2], edges[:, 2:]
-    # A softplus, sharp beside any box worth drawing, leaves a gradient where the maps have edges
+    # A softplus, sharp against any box worth drawing, leaves a gradient where the maps have edges
     # in the wrong order; a thousandth of the side keeps an area.
     middle = 0.5 * (first + last)
     half = 0.5 * ops.softplus((last - first) * 50.0) / 50.0 + 5e-4
@@ -266,7 +266,7 @@ def _close_residual_branches(model: keras.Model) -> None:
     """Start every block as its shortcut alone (Goyal et al. 2017, arXiv:1706.02677, 5.1).
 
     A network that starts shallow learns from its first steps, where one from scratch on a few
-    hundred films otherwise spends half of a short training on finding its feet.
+    hundred films otherwise spends half of a short training before it learns.
     """
     for layer in model.layers:
         if layer.name.endswith("_3_bn"):
@@ -282,9 +282,9 @@ def _finish(model: keras.Model, weights: str) -> keras.Model:
         backbone.load_weights(imagenet_file())
         return model
     taken = take_weights(model, weights, head=HEAD_LAYERS)
-    own = [layer.name for layer in model.layers if layer.weights and layer.name not in taken]
+    anew = [layer.name for layer in model.layers if layer.weights and layer.name not in taken]
     print(
         f"starting weights: {len(taken)} layers from {weights}; "
-        f"started anew: {', '.join(own) or 'none'}"
+        f"started anew: {', '.join(anew) or 'none'}"
     )
     return model

@@ -1,7 +1,7 @@
 """Weights to start from: taken from a file or a run by the names and shapes of layers.
 
-Only arrays are read. A model's configuration is never brought to life and nothing is
-unpickled, so a file from a stranger can do no more than hold other numbers.
+Only arrays are read. No model is built from a configuration and nothing is unpickled, so a
+file from a stranger can do no more than hold other numbers.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _IMAGENET_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 _IMAGENET_MD5 = "4d473c1dd8becc155b73f8504c6f6626"
 
 Arrays = Mapping[str, list[h5py.Dataset]]
+"""By the name of their layer."""
 
 
 def imagenet_file() -> Path:
@@ -75,21 +76,21 @@ def take_weights(model: keras.Model, source: str | Path, head: Collection[str] =
             is not in it with the same shapes; the model is then as it was.
     """
     path = _weights_file(Path(source))
-    wanted = [layer for layer in model.layers if layer.weights]
-    with _open_arrays(path) as found:
-        taken = [layer for layer in wanted if _fits(layer, found)]
-        missing = [layer for layer in wanted if layer not in taken and layer.name not in head]
+    layers = [layer for layer in model.layers if layer.weights]
+    with _open_arrays(path) as arrays:
+        taken = [layer for layer in layers if _fits(layer, arrays)]
+        missing = [layer for layer in layers if layer not in taken and layer.name not in head]
         if missing:
             first = missing[0]
-            here = [tuple(weight.shape) for weight in first.weights]
-            there = [array.shape for array in found.get(first.name, [])]
+            shapes = [tuple(weight.shape) for weight in first.weights]
+            file_shapes = [array.shape for array in arrays.get(first.name, [])]
             raise UserError(
-                f"{path}: its weights do not fit {model.name}: {len(taken)} of {len(wanted)} "
-                f"layers do; the first that does not is {first.name}, with the shapes {here} "
-                f"here and {there or 'none'} there. Give the weights of the same network"
+                f"{path}: its weights do not fit {model.name}: {len(taken)} of {len(layers)} "
+                f"layers do; the first that does not is {first.name}, with the shapes {shapes} "
+                f"here and {file_shapes or 'none'} there. Give the weights of the same network"
             )
         for layer in taken:
-            layer.set_weights([array[()] for array in found[layer.name]])
+            layer.set_weights([array[()] for array in arrays[layer.name]])
     return [layer.name for layer in taken]
 
 
@@ -103,9 +104,9 @@ def _weights_file(source: Path) -> Path:
     return path
 
 
-def _fits(layer: keras.Layer, found: Arrays) -> bool:
-    arrays = found.get(layer.name, [])
-    return [array.shape for array in arrays] == [tuple(weight.shape) for weight in layer.weights]
+def _fits(layer: keras.Layer, arrays: Arrays) -> bool:
+    shapes = [array.shape for array in arrays.get(layer.name, [])]
+    return shapes == [tuple(weight.shape) for weight in layer.weights]
 
 
 @contextmanager
@@ -135,6 +136,7 @@ def _content(path: Path) -> bytes:
         return archive.read("model.weights.h5")
 
 
+# Where a global heap begins, and its size.
 _HEAP = re.compile(rb"GCOL\x01\0\0\0(.{8})", re.DOTALL)
 
 
@@ -145,12 +147,12 @@ def _check_heaps(content: bytes) -> None:
     """
     for heap in _HEAP.finditer(content):
         end = min(heap.start() + int.from_bytes(heap[1], "little"), len(content))
-        at = heap.end()
-        while at + 16 <= end:
-            index, size = struct.unpack_from("<H6xQ", content, at)
+        position = heap.end()
+        while position + 16 <= end:
+            index, size = struct.unpack_from("<H6xQ", content, position)
             if index == 0 and size < 16:
                 raise ValueError("a heap of names in it has no end")
-            at += 16 + -(-size // 8) * 8 if index else size
+            position += 16 + -(-size // 8) * 8 if index else size
 
 
 def _arrays(file: h5py.File) -> Arrays:
@@ -160,24 +162,24 @@ def _arrays(file: h5py.File) -> Arrays:
     if "layer_names" in legacy.attrs:
         return {
             _text(layer): [
-                _own(legacy[_text(layer)][_text(weight)])
+                _inside(legacy[_text(layer)][_text(weight)])
                 for weight in legacy[_text(layer)].attrs["weight_names"]
             ]
             for layer in legacy.attrs["layer_names"]
         }
-    # Keras 3 numbers layers by their class and keeps the name beside the variables.
-    found: dict[str, list[h5py.Dataset]] = {}
+    # Keras 3 numbers layers by their class and keeps the name with the variables.
+    arrays: dict[str, list[h5py.Dataset]] = {}
 
     def visit(_: str, entry: h5py.HLObject) -> None:
         if isinstance(entry, h5py.Group) and "name" in entry.attrs:
             keys = sorted((key for key in entry if key.isdigit()), key=int)
-            found[_text(entry.attrs["name"])] = [_own(entry[key]) for key in keys]
+            arrays[_text(entry.attrs["name"])] = [_inside(entry[key]) for key in keys]
 
     file.visititems(visit)
-    return found
+    return arrays
 
 
-def _own(array: h5py.Dataset) -> h5py.Dataset:
+def _inside(array: h5py.Dataset) -> h5py.Dataset:
     # HDF5 can point at any other file of the machine.
     if array.external or array.is_virtual:
         raise ValueError(f"{array.name} points outside the file")

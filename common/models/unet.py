@@ -20,9 +20,9 @@ def build_unet(
 ) -> keras.Model:
     """A U-Net of any width and depth. With ``width=64, depth=4`` it is the paper's.
 
-    Three things are otherwise than in the paper: convolutions keep the size ("same"
-    padding), so that nothing is cropped and the output is as large as the input; there is
-    batch normalisation; and several classes end in a softmax, one in a sigmoid.
+    It differs from the paper in three ways: convolutions keep the size ("same" padding), so
+    that nothing is cropped and the output is as large as the input; there is batch
+    normalisation; and several classes end in a softmax, one in a sigmoid.
 
     Args:
         channels: Channels of the image; neighbouring slices count as channels.
@@ -31,8 +31,8 @@ def build_unet(
         depth: How many times the image is halved.
         dropout: Share of the deepest features dropped in training, in [0, 1).
         batch_normalization: Whether every convolution is followed by it.
-        deep_supervision: How many of the coarser levels say their own probabilities too, which
-            brings the loss nearer to them (Lee et al. 2015, arXiv:1409.5185); below ``depth``.
+        deep_supervision: How many of the coarser levels give probabilities too, which brings
+            the loss nearer to them (Lee et al. 2015, arXiv:1409.5185); below ``depth``.
         name: Of the model.
 
     Returns:
@@ -62,7 +62,7 @@ def build_unet(
     x = convolutions(x, width * 2**depth, 2, batch_normalization, "bottom")
     if dropout:
         x = layers.Dropout(dropout, name="bottom_dropout")(x)
-    coarser = []
+    coarser: list[keras.KerasTensor] = []
     for level in reversed(range(depth)):
         x = layers.Conv2DTranspose(
             width * 2**level, 2, strides=2, kernel_initializer="he_normal", name=f"up{level}_double"

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -194,7 +195,7 @@ def _is_patience_over(state: State, settings: SharedTrain) -> bool:
     return state.epoch - state.best_epoch >= settings.patience
 
 
-def _on_all_gpus() -> contextlib.AbstractContextManager:
+def _on_all_gpus() -> contextlib.AbstractContextManager[Any]:
     """A scope that mirrors a model over the visible GPUs; does nothing with one or none."""
     if keras.backend.backend() == "tensorflow" and len(tf.config.list_physical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy().scope()

@@ -46,7 +46,7 @@ class TrainingPictures:
 def first_output(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """A model's first output for images (batch, height, width, channels), as float32."""
     first = keras.tree.flatten(model(images, training=False))[0]
-    return keras.ops.convert_to_numpy(keras.ops.cast(first, "float32"))
+    return np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(first, "float32")))
 
 
 def remove_events_from(run: Path, epoch: int) -> None:
