@@ -16,11 +16,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from atrium_segmentation import score_tables
-from atrium_segmentation.config import PROJECT, EvaluateSettings, PrepareSettings
+from atrium_segmentation.config import PROJECT, EvaluateSettings
 from common.base.command_line import parse
 from common.base.errors import UserError, run_script
 from common.base.printing import print_paths, print_settings
@@ -41,17 +41,17 @@ def main() -> None:
     import numpy as np
     from tqdm import tqdm
 
+    from atrium_segmentation.dataset import prepare_as_run, whole_volumes
     from atrium_segmentation.networks import further_runs, names_of, open_networks, segment
     from atrium_segmentation.report import write_page
     from atrium_segmentation.scores import mean_and_interval, scores_of, summary
-    from atrium_segmentation.slices import whole_volumes
     from common.base.files import write_csv, write_json
     from common.imaging.nifti import write_mask
 
     with runs.new_evaluation(folder, "masks", "gifs", "views") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
         prepared, splits = runs.evaluation_data(
-            run, settings, folder, lambda into: _prepare_all(run, settings, into)
+            run, settings, folder, partial(prepare_as_run, run, settings.source)
         )
         _refuse_other_labels(run, prepared)
         members = [run, *further_runs(run, settings)]
@@ -170,23 +170,6 @@ def _mean_shapes(run: Any) -> Any:
         return mask
 
     return over
-
-
-def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:
-    """Another dataset through the same door, every case a test case."""
-    from atrium_segmentation.prepare_data import prepare
-
-    data = run.config["data"]["settings"]
-    return prepare(
-        PrepareSettings(
-            spacing_mm=tuple(data["spacing_mm"]),
-            seed=data["seed"],
-            source=settings.source,
-            prepared=into,
-            overwrite=True,
-        ),
-        all_test=True,
-    )
 
 
 def _refuse_members_that_know(members: Sequence[Any], settings: EvaluateSettings) -> None:

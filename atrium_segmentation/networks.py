@@ -117,7 +117,7 @@ def segment(
 
     Args:
         members: Networks, with the neighbours and planes that each was fitted to.
-        volume: Of `slices.whole_volumes`, its mask aside.
+        volume: Of `dataset.whole_volumes`, its mask aside.
         settings: Flip and largest component.
 
     Returns:

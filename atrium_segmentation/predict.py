@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from atrium_segmentation.config import PROJECT, PredictSettings
@@ -63,6 +62,7 @@ def _predict(
 
     import numpy as np
 
+    from atrium_segmentation.dataset import read_unlabelled
     from atrium_segmentation.networks import TITLES, open_networks, segment
     from common.imaging.nifti import write_mask
     from common.reporting.orthogonal_views import views_picture
@@ -95,47 +95,14 @@ def _predict(
         predictions.add([{"file": one.file, **in_ml, "mask": mask, "picture": picture}])
 
 
-def read_unlabelled(path: Path, spacing_mm: Sequence[float]) -> dict[str, Any]:
-    """A NIfTI file as `slices.whole_volumes` gives those of records, without case and mask.
-
-    Args:
-        path: The file.
-        spacing_mm: Working distance of voxels along x, y and z; 0 is the volume's own.
-
-    Raises:
-        UserError: The file cannot be read.
-    """
-    import numpy as np
-
-    from atrium_segmentation.prepare_data import (
-        SHOWN_PERCENTILES,
-        as_bytes,
-        percentiles,
-        working_spacing,
-    )
-    from common.imaging.nifti import read_volume, resample_volume
-
-    volume = read_volume(path)
-    ends = percentiles(volume.voxels, SHOWN_PERCENTILES)
-    working, affine = resample_volume(volume, working_spacing(volume, spacing_mm))
-    return {
-        "working": np.ascontiguousarray(as_bytes(working, ends).T),
-        "working_affine": affine,
-        "image": as_bytes(volume.voxels, ends),
-        "affine": volume.affine,
-        "spacing_mm": volume.spacing_mm,
-        "grid_header": volume.grid_header,
-    }
-
-
 def model_images(run: Any, prepared: Any, count: int) -> Any:
     """Some slices from the middle of a prepared volume as the run's networks see them.
 
     Returns:
         (n, rows, columns, 2 * neighbours + 1) float32 of 0 to 255.
     """
+    from atrium_segmentation.dataset import volumes
     from atrium_segmentation.networks import shown_slices
-    from atrium_segmentation.slices import volumes
 
     volume = next(volumes(prepared, prepared.splits[:1]).take(1).as_numpy_iterator())
     slices = shown_slices(volume["image"], run.fitted["planes"][0], run.fitted["neighbours"])

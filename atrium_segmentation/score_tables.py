@@ -63,7 +63,7 @@ def draw_cases(
     Args:
         folder: The evaluation's.
         cases: The rows of metrics.json, a case each.
-        volumes: The volumes of all cases, as `slices.whole_volumes` yields them.
+        volumes: The volumes of all cases, as `dataset.whole_volumes` yields them.
         pictures: How many cases at most.
         synthetic: Whether the data was made up.
     """

@@ -1,83 +1,15 @@
-"""Volumes from their records, and the slices that the networks see.
-
-A working volume is (z, y, x), from the feet to the head, the back to the front, left to right.
-"""
+"""The slices of working volumes (z, y, x) that the networks see, in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from atrium_segmentation.config import PLANES, STRIDE, TrainSettings
+from atrium_segmentation.dataset import volumes
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-
-def volumes(prepared: Any, splits: list[str]) -> Any:
-    """The working volumes of some splits: ``image`` and ``mask`` (z, y, x) uint8, ``case``.
-
-    A mask counts the dataset's labels from 0, in the order of their values.
-    """
-    import tensorflow as tf
-
-    from common.training import pipeline
-
-    features = {
-        "case": tf.io.FixedLenFeature((), tf.string),
-        "image": tf.io.FixedLenFeature((), tf.string),
-        "mask": tf.io.FixedLenFeature((), tf.string),
-        "shape": tf.io.FixedLenFeature((3,), tf.int64),
-    }
-
-    def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
-        example = tf.io.parse_single_example(record, features)
-        unpacked = {
-            name: tf.reshape(
-                tf.io.decode_raw(tf.io.decode_compressed(example[name], "ZLIB"), tf.uint8),
-                example["shape"],
-            )
-            for name in ("image", "mask")
-        }
-        return {"case": example["case"], **unpacked}
-
-    return pipeline.decoded(prepared, splits, decode)
-
-
-def whole_volumes(prepared: Any, splits: list[str]) -> Iterator[dict[str, Any]]:
-    """The volumes of some splits, one at a time, in order.
-
-    Yields:
-        ``case``; ``working`` (z, y, x) and ``working_affine``, what the networks see; ``image``
-        and ``mask`` (x, y, z) uint8 on the volume's own grid, canonical, with ``affine``,
-        ``spacing_mm`` and ``grid_header`` (`nifti.Volume`). A mask counts the labels from 0.
-    """
-    import zlib
-
-    import numpy as np
-    import tensorflow as tf
-
-    def array(feature: Any, shape: Any) -> np.ndarray:
-        values = np.frombuffer(zlib.decompress(feature.bytes_list.value[0]), np.uint8)
-        return values.reshape(shape.int64_list.value)
-
-    def affine(feature: Any) -> np.ndarray:
-        return np.frombuffer(feature.bytes_list.value[0], "<f8").reshape(4, 4)
-
-    files = [str(file) for file in prepared.shards(splits)]
-    for record in tf.data.TFRecordDataset(files).as_numpy_iterator():
-        feature = tf.train.Example.FromString(record).features.feature
-        grid_affine = affine(feature["grid_affine"])
-        yield {
-            "case": feature["case"].bytes_list.value[0].decode(),
-            "working": array(feature["image"], feature["shape"]),
-            "working_affine": affine(feature["affine"]),
-            "image": array(feature["grid_image"], feature["grid_shape"]).T,
-            "mask": array(feature["grid_mask"], feature["grid_shape"]).T,
-            "affine": grid_affine,
-            "grid_header": feature["grid_header"].bytes_list.value[0],
-            "spacing_mm": np.linalg.norm(grid_affine[:3, :3], axis=0),
-        }
 
 
 def side_of(shapes: Sequence[tuple[int, int, int]], planes: Sequence[str]) -> int:

@@ -11,7 +11,6 @@ training that was stopped goes on with the same command.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -32,13 +31,16 @@ def main() -> None:
     print_settings("Train networks to segment the left atrium", settings)
 
     from atrium_segmentation import slices
+    from atrium_segmentation.dataset import prepare, volumes
     from atrium_segmentation.networks import build
     from common.base.backend import start_tensorflow
     from common.base.files import lock_folder
     from common.datasets.splits import training_splits
     from common.training import runs
 
-    prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
+    prepared = runs.find_prepared(
+        PROJECT, settings, lambda: prepare(PROJECT.prepare_settings(settings))
+    )
     run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow()
 
@@ -53,9 +55,7 @@ def main() -> None:
 
         # -- Data: slices of the training volumes, and of the validation volumes.
         train, validation = training_splits(prepared.splits, settings.fold)
-        shapes = [
-            volume["mask"].shape for volume in slices.volumes(prepared, train).as_numpy_iterator()
-        ]
+        shapes = [volume["mask"].shape for volume in volumes(prepared, train).as_numpy_iterator()]
         side = settings.image_size or slices.side_of(shapes, settings.planes)
         classes = _classes_of(prepared)
         count = slices.count_of(shapes, settings.planes)
@@ -133,12 +133,12 @@ def _fit_mean_shapes(run: Path, prepared: Any, splits: Sequence[str]) -> list[fl
     """Keep each label's mean mask over the volumes' extents, and the cuts with the best Dice."""
     import numpy as np
 
-    from atrium_segmentation import slices
+    from atrium_segmentation.dataset import volumes
     from common.base.files import atomic_write
     from common.imaging.grids import resample
     from common.scores.volumes import dice
 
-    masks = [one["mask"] for one in slices.volumes(prepared, list(splits)).as_numpy_iterator()]
+    masks = [one["mask"] for one in volumes(prepared, list(splits)).as_numpy_iterator()]
     means, thresholds = [], []
     for label in range(1, len(prepared.manifest["labels"])):
         shares = [resample(mask == label, MEAN_SHAPE_GRID) for mask in masks]
@@ -149,13 +149,6 @@ def _fit_mean_shapes(run: Path, prepared: Any, splits: Sequence[str]) -> list[fl
     with atomic_write(run / "mean_shape.npz") as beside:
         np.savez_compressed(beside, means=means)
     return thresholds
-
-
-def _prepare(settings: TrainSettings) -> Path:
-    from atrium_segmentation.prepare_data import prepare
-
-    preset = PROJECT.presets[settings.preset].prepare
-    return prepare(dataclasses.replace(preset, preset=settings.preset, seed=settings.seed))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from benchmarks import bare, datasets
 from benchmarks.bare import STORED
 from benchmarks.measuring import Options, Row, compared, in_turn, timed
 from common.base.processes import each
-from pneumonia_classification.prepare_data import decode_case
+from pneumonia_classification.dataset import decode_case
 
 
 def rows(options: Options) -> Iterator[Row]:

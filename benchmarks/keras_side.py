@@ -71,7 +71,8 @@ def _project(name: str, prepared: Prepared, splits: list[str], settings: Any, st
     if name == "atrium_segmentation":
         training = slices.training_data(prepared, splits, size, steps, batch, settings, 1)
         return networks.build("unet", 1, settings), training, train._losses(settings, 1, 1)
-    training = train.training_data(prepared, splits, size, steps, batch, settings)
+    dataset = importlib.import_module(f"{name}.dataset")
+    training = dataset.training_data(prepared, splits, size, steps, batch, settings)
     model = train._build(size, "none", settings)
     if name == "heart_detection":
         return model, training, {"loss": train._loss(settings), "metrics": train._metrics()}

@@ -100,7 +100,7 @@ def _run(arguments: Sequence[str]) -> tuple[float, float]:
 def read_epochs(folder: Path) -> None:
     """Read every batch that train.py --preset cpu reads in some epochs."""
     start_tensorflow()
-    from pneumonia_classification.train import training_data
+    from pneumonia_classification.dataset import training_data
 
     settings = dataclasses.replace(PROJECT.presets["cpu"].train, epochs=EPOCHS)
     assert isinstance(settings, TrainSettings)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from atrium_segmentation.prepare_data import VOLUMES_A_SHARD, decode_case
+from atrium_segmentation.dataset import VOLUMES_PER_SHARD, decode_case
 from benchmarks import bare, datasets
 from benchmarks.measuring import Options, Row, compared, in_turn, timed
 from common.base.processes import each
@@ -51,4 +51,4 @@ def prepare_volumes(names: list[str], work: Path) -> None:
     ]
     labels = {0: "background", 1: "left atrium"}
     decode = partial(decode_case, source=work, labels=labels, spacing_mm=SPACING_MM)
-    datasets.write_shards(folder, cases, decode, VOLUMES_A_SHARD)
+    datasets.write_shards(folder, cases, decode, VOLUMES_PER_SHARD)

@@ -22,7 +22,7 @@ def rows(options: Options) -> Iterator[Row]:
     start_tensorflow()
     import tensorflow as tf
 
-    from pneumonia_classification.train import images_and_labels, training_data
+    from pneumonia_classification.dataset import images_and_labels, training_data
 
     prepared = open_prepared(datasets.prepared(options, PROJECT), PROJECT)
     splits, _ = training_splits(prepared.splits, 0)

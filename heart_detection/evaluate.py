@@ -14,14 +14,12 @@ training split, which looks at no image, and the scores of each view and sex.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 from common.base.command_line import parse
 from common.base.errors import run_script
 from common.base.printing import print_paths, print_settings
-from heart_detection.config import PROJECT, EvaluateSettings, PrepareSettings
-from heart_detection.prepare_data import BOX
+from heart_detection.config import PROJECT
 
 
 def main() -> None:
@@ -45,14 +43,14 @@ def main() -> None:
     from common.scores.boxes import box_scores, iou, scores_by_group
     from common.training.pipeline import stored_films
     from heart_detection import score_tables
+    from heart_detection.dataset import BOX, images_and_boxes, prepare_as_run
     from heart_detection.inference import predict_boxes
     from heart_detection.report import write_page
-    from heart_detection.train import images_and_boxes
 
     with runs.new_evaluation(folder, "boxes") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
         prepared, splits = runs.evaluation_data(
-            run, settings, folder, lambda into: _prepare_all(run, settings, into)
+            run, settings, folder, partial(prepare_as_run, run, settings.source)
         )
         side = run.fitted["image_size"]
         records = list(images_and_boxes(prepared, splits, side).as_numpy_iterator())
@@ -125,18 +123,6 @@ def main() -> None:
             *sorted(folder.glob("*.png")),
             *(folder / file for one in examples for file in one.files),
         ]
-    )
-
-
-def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:
-    """Another dataset through the same door, every case a test case."""
-    from heart_detection.prepare_data import prepare
-
-    kept = ("image_size", "label", "seed")
-    data = {name: run.config["data"]["settings"][name] for name in kept}
-    return prepare(
-        PrepareSettings(**data, source=settings.source, prepared=into, overwrite=True),
-        all_test=True,
     )
 
 

@@ -18,9 +18,6 @@ from common.base.command_line import parse
 from common.base.errors import run_script
 from common.base.printing import print_paths, print_settings
 from heart_detection.config import PROJECT, PredictSettings
-from heart_detection.prepare_data import BOX
-
-COLUMNS = (*BOX, "picture")
 
 
 def main() -> None:
@@ -33,6 +30,7 @@ def main() -> None:
     from common.prediction import inputs
     from common.prediction.predictions import begin
     from common.training import runs
+    from heart_detection.dataset import BOX
     from heart_detection.model_card import ABOUT
 
     run = runs.open_run(PROJECT, settings)
@@ -44,7 +42,7 @@ def main() -> None:
             return
         print(f"\n{len(films)} files", flush=True)
         _predict(predictions, run, settings)
-        written = predictions.finish(run, ABOUT, COLUMNS)
+        written = predictions.finish(run, ABOUT, (*BOX, "picture"))
     print_paths(written)
 
 
@@ -57,6 +55,7 @@ def _predict(predictions: Any, run: Any, settings: PredictSettings) -> None:
     from common.models.stored import load_model
     from common.records.stored_images import model_inputs, stored_film, stored_pixels
     from common.reporting.figures import box_picture
+    from heart_detection.dataset import BOX
     from heart_detection.inference import predict_boxes
 
     model = load_model(run.folder / "model.keras")
@@ -86,7 +85,7 @@ def _predict(predictions: Any, run: Any, settings: PredictSettings) -> None:
 
 def model_images(run: Any, prepared: Any, count: int) -> Any:
     """Some prepared films as the run's network sees them: (n, side, side, 1) of 0 to 255."""
-    from heart_detection.train import images_and_boxes
+    from heart_detection.dataset import images_and_boxes
 
     films = images_and_boxes(prepared, prepared.splits[:1], run.fitted["image_size"])
     return next(films.batch(count).as_numpy_iterator())["image"]

@@ -26,8 +26,8 @@ from common.reporting.html_report import (
 from common.scores.boxes import EDGES
 from heart_detection import score_tables
 from heart_detection.config import PROJECT, EvaluateSettings
+from heart_detection.dataset import BOX
 from heart_detection.model_card import ABOUT
-from heart_detection.prepare_data import BOX
 
 
 def write_page(run: Any, folder: Path) -> Path:

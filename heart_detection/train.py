@@ -11,8 +11,6 @@ with the same command.
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
 from typing import Any
 
 from common.base.command_line import parse
@@ -30,8 +28,11 @@ def main() -> None:
     from common.base.files import lock_folder
     from common.datasets.splits import copies_of, training_splits
     from common.training import runs
+    from heart_detection.dataset import images_and_boxes, prepare, training_data
 
-    prepared = runs.find_prepared(PROJECT, settings, lambda: _prepare(settings))
+    prepared = runs.find_prepared(
+        PROJECT, settings, lambda: prepare(PROJECT.prepare_settings(settings))
+    )
     run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow()
 
@@ -79,58 +80,6 @@ def main() -> None:
     print_paths([run / name for name in ("model.keras", "history.csv", "fitted.json")])
 
 
-def training_data(
-    prepared: Any,
-    splits: list[str],
-    side: int,
-    steps: int,
-    batch_size: int,
-    settings: TrainSettings,
-) -> Any:
-    """Shuffled, augmented batches.
-
-    Images (batch, side, side, 1) in 0..255 and boxes (batch, 4), (x0, y0, x1, y1) in fractions
-    of the side, moved together.
-    """
-    import tensorflow as tf
-
-    from common.training import augment, pipeline
-
-    ranges = augment.Ranges(
-        rotation_degrees=settings.rotation_degrees,
-        scale=settings.scale,
-        stretch=settings.stretch,
-        shift=settings.shift,
-        contrast=settings.contrast,
-        brightness=settings.contrast / 2,
-        gamma=settings.contrast,
-        flip=settings.flip,
-    )
-
-    def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        draws = augment.draw(ranges, batch_size, seed)
-        draws = augment.keep_inside(draws, batch["box"])
-        images = augment.transform_images(tf.cast(batch["image"], tf.float32), draws)
-        images = augment.change_intensities(images, draws)
-        return images, augment.transform_boxes(batch["box"], draws)
-
-    return pipeline.Training(
-        images_and_boxes(prepared, splits, side),
-        steps,
-        batch_size,
-        settings.seed,
-        settings.epochs,
-        to_inputs,
-    )
-
-
-def images_and_boxes(prepared: Any, splits: list[str], side: int) -> Any:
-    """Every record once, in order: ``image`` (side, side, 1) 0..255, ``box`` (4,), ``case``."""
-    from common.training import pipeline
-
-    return pipeline.radiographs(prepared, splits, side, "box", 4)
-
-
 def _build(side: int, weights: str, settings: TrainSettings) -> Any:
     from common.models.resnet50 import build_box_resnet50
 
@@ -149,13 +98,6 @@ def _metrics() -> list[Any]:
     from common.training.losses import iou
 
     return [iou]
-
-
-def _prepare(settings: TrainSettings) -> Path:
-    from heart_detection.prepare_data import prepare
-
-    preset = PROJECT.presets[settings.preset].prepare
-    return prepare(dataclasses.replace(preset, preset=settings.preset, seed=settings.seed))
 
 
 if __name__ == "__main__":

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from common.base.command_line import parse
 from common.base.errors import run_script
 from common.base.printing import print_paths, print_settings
-from pneumonia_classification.config import PROJECT, EvaluateSettings, PrepareSettings
+from pneumonia_classification.config import PROJECT, EvaluateSettings
 
 
 def main() -> None:
@@ -38,20 +37,20 @@ def main() -> None:
     from common.scores import classification
     from common.training.pipeline import stored_films
     from pneumonia_classification import inference, score_tables
+    from pneumonia_classification.dataset import prepare_as_run
     from pneumonia_classification.report import write_page
-    from pneumonia_classification.train import predict
 
     with runs.new_evaluation(folder, "gradcam", "surest.png") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
         prepared, splits = runs.evaluation_data(
-            run, settings, folder, lambda into: _prepare_all(run, settings, into)
+            run, settings, folder, partial(prepare_as_run, run, settings.source)
         )
         side = run.fitted["image_size"]
         decision = inference.decision(run, settings)
 
         # -- Predict.
         model = inference.open_model(run, settings)
-        said = predict(model, prepared, splits, side, settings.batch_size)
+        said = inference.predict_cases(model, prepared, splits, side, settings.batch_size)
         cases = prepared.cases().set_index("case").loc[said["case"]].reset_index()
         cases["age"] = age_groups(cases["age_years"])
         cases["boxes"] = [
@@ -159,18 +158,6 @@ def _explain(
         shuffled = gradcam(with_shuffled_weights(model), images, settings.gradcam_layer)
     game = pointing_game(maps, list(cases["boxes"]), list(cases["patient"]), settings.seed)
     return maps, {**game, "likeness_to_random_weights": rank_correlation(maps, shuffled)}
-
-
-def _prepare_all(run: Any, settings: EvaluateSettings, into: Path) -> Path:
-    """Another dataset through the same door, every case a test case."""
-    from pneumonia_classification.prepare_data import prepare
-
-    kept = ("image_size", "proportions", "seed")
-    data = {name: run.config["data"]["settings"][name] for name in kept}
-    return prepare(
-        PrepareSettings(**data, source=settings.source, prepared=into, overwrite=True),
-        all_test=True,
-    )
 
 
 if __name__ == "__main__":

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
 
 from common.base.errors import UserError
+from common.records.shards import Prepared
+from common.scores import classification
 from pneumonia_classification.config import DecisionSettings
+from pneumonia_classification.dataset import images_and_labels
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,28 @@ def probabilities(model: Any, images: Any) -> dict[str, Any]:
     }
 
 
+def predict_cases(
+    model: keras.Model, prepared: Prepared, splits: list[str], image_size: int, batch_size: int
+) -> pd.DataFrame:
+    """Predict every case of some splits, in their order.
+
+    Returns:
+        A table of ``case``, ``label``, ``probability``, and ``mirrored``: the probability of the
+        film's mirror image.
+    """
+    parts = []
+    batches = images_and_labels(prepared, splits, image_size).batch(batch_size)
+    for batch in batches.as_numpy_iterator():
+        parts.append(
+            {
+                "case": [case.decode() for case in batch["case"]],
+                "label": batch["label"][:, 0].astype(int),
+                **probabilities(model, batch["image"]),
+            }
+        )
+    return pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+
 def averaged(said: Mapping[str, Any], flip: bool) -> Any:
     """The probabilities (n,), with ``flip`` the mean of the film's and its mirror image's."""
     return (said["probability"] + said["mirrored"]) / 2 if flip else said["probability"]
@@ -69,10 +100,6 @@ def decision(run: Any, settings: DecisionSettings) -> Decision:
     Raises:
         UserError: The run has no readable ``validation.csv``.
     """
-    import pandas as pd
-
-    from common.scores import classification
-
     try:
         held_out = pd.read_csv(run.folder / "validation.csv")
         labels = held_out["label"].to_numpy()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
-from atrium_segmentation.prepare_data import percentiles
+from atrium_segmentation.dataset import percentiles
 from common.scores.volumes import volume_scores
 from tests.helpers.scripts import TINY, TINY_DATA, refused, run
 

@@ -74,7 +74,7 @@ def test_what_falls_is_seen(monkeypatch, how, said):
 
 def test_hostile_names_write_nothing_outside_and_break_no_table(tmp_path):
     from pneumonia_classification.config import PrepareSettings
-    from pneumonia_classification.prepare_data import prepare
+    from pneumonia_classification.dataset import prepare
 
     good = [f"c{number:02d}" for number in range(9)]
     usable = ["two words", 'it\'s "x"', "胸部 é", "=1+1", "$(touch here)", "a,b", "<b>"]

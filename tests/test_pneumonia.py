@@ -153,7 +153,7 @@ def training(whole):
     """What a training would be given, from settings."""
     from common.records.shards import open_prepared
     from pneumonia_classification.config import TrainSettings
-    from pneumonia_classification.train import training_data
+    from pneumonia_classification.dataset import training_data
 
     prepared = open_prepared(whole(PROJECT).prepared, PROJECT)
 
@@ -190,12 +190,12 @@ def test_class_weights_are_scikit_learns(training, box_weight):
 
 
 def test_augmentors_copies_count_as_positives(training):
-    from pneumonia_classification.train import _of_each_label
+    from pneumonia_classification.dataset import _count_per_label
 
     prepared, _ = training
     labels = prepared.cases().query("split == 'train'")["label"].astype(int)
     copies = prepared.count(["train-copies"])
-    found = _of_each_label(prepared, ["train", "train-copies"])
+    found = _count_per_label(prepared, ["train", "train-copies"])
     assert found == (sum(labels == 0), sum(labels == 1) + copies) and copies > 0
 
 

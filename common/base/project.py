@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from common.base.errors import UserError
 from common.base.files import ROOT
@@ -59,6 +61,11 @@ class Project:
     def prepared(self, synthetic: bool) -> Path:
         """The default folder of its prepared data."""
         return ROOT / "data" / "prepared" / (f"SYNTHETIC-{self.name}" if synthetic else self.name)
+
+    def prepare_settings(self, train: SharedTrain) -> Any:
+        """How prepare_data.py prepares under the preset and the seed of a training."""
+        settings = self.presets[train.preset].prepare
+        return dataclasses.replace(settings, preset=train.preset, seed=train.seed)
 
     @property
     def runs(self) -> Path:

@@ -97,8 +97,6 @@ class DatasetCheck:
             UserError: There is none, or more are bad than the settings allow; the findings are
                 written and the table is printed.
         """
-        from common.records.preparing import usable
-
         try:
             self._refuse(cases)
             return usable(cases, self.source)
@@ -243,3 +241,17 @@ def sizes_of(cases: pd.DataFrame) -> pd.Series:
     """The size of each film, "" where its header can't be read."""
     words = cases["rows"].astype(str) + " x " + cases["columns"].astype(str)
     return words.where(cases["rows"] > 0, "")
+
+
+def usable(cases: pd.DataFrame, source: Path) -> pd.DataFrame:
+    """The cases that are not left out.
+
+    Raises:
+        UserError: There is none.
+    """
+    left = cases[cases["left_out"] == ""]
+    if left.empty:
+        reasons = cases["left_out"].value_counts()
+        first = f"; most often: {reasons.index[0]}" if len(reasons) else ""
+        raise UserError(f"{source}: none of {len(cases)} cases can be used{first}")
+    return left

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from common.base.errors import UserError
-from common.base.files import ROOT, sha256, write_csv
+from common.base.files import ROOT, lock_folder, sha256, write_csv
 from common.base.project import Project
 from common.base.settings import SharedPrepare
 from common.datasets.duplicates import find_duplicate_volumes, find_duplicates
-from common.datasets.patient_splits import image_split_leak, patient_groups, split_by_patient
-from common.datasets.splits import TEST, VALIDATION, copies_of, is_copies, split_order
+from common.datasets.splits import TEST
 from common.records import shards as records
+from common.records.findings import DatasetCheck
+from common.records.jobs import jobs
+from common.records.outcomes import Case, Features
+from common.records.summary import print_disk, print_duplicates, print_splits
 
 _NOT_IN_KEY = (
     *("preset", "source", "prepared", "workers", "overwrite"),
@@ -41,8 +45,15 @@ class Source:
     synthetic: bool
 
 
-def find_source(project: Project, settings: SharedPrepare) -> Source:
+def find_source(
+    project: Project, settings: SharedPrepare, make_sample: Callable[[Path], object]
+) -> Source:
     """The dataset to prepare; the built-in sample, made now, where there is none.
+
+    Args:
+        project: Whose dataset.
+        settings: With ``source``, where it was given.
+        make_sample: Makes the built-in sample in a folder.
 
     Raises:
         UserError: The folder that was given is not there.
@@ -57,8 +68,6 @@ def find_source(project: Project, settings: SharedPrepare) -> Source:
     elif settings.preset != "demo" and project.raw.is_dir():
         folder = project.raw
     else:
-        from synthetic_sample.make_sample import make_sample
-
         why = "--preset demo asks for the built-in sample."
         if settings.preset != "demo":
             why = f"there is no data/raw/{project.dataset}."
@@ -68,34 +77,173 @@ def find_source(project: Project, settings: SharedPrepare) -> Source:
     return Source(folder, (folder / "SYNTHETIC.json").exists())
 
 
-def begin(
-    folder: Path, source: Source, settings: SharedPrepare, all_test: bool, **made_by: Any
-) -> tuple[str, dict[str, Any]] | None:
-    """Begin a folder or go on with it; with ``--check`` see that nothing foreign is there.
+@contextmanager
+def preparation(
+    project: Project,
+    settings: SharedPrepare,
+    make_sample: Callable[[Path], object],
+    all_test: bool = False,
+    **made_by: str | int,
+) -> Iterator[Preparation]:
+    """Begin to prepare a dataset, or go on with it, in a folder that is locked until the end.
 
     Args:
-        folder: The prepared folder.
-        source: The dataset.
-        settings: Of the script.
+        project: Whose dataset.
+        settings: Of prepare_data.py.
+        make_sample: Makes the built-in sample in a folder, where there is no dataset.
         all_test: Whether every case is a test case.
         made_by: What else decides the data, though it is no setting: where it changes, what was
-            prepared before is of another key.
-
-    Returns:
-        The key of what will be prepared, and all that decides it; None where it is there already,
-        which is said.
+            prepared before has another key.
 
     Raises:
         UserError: The folder holds something else.
     """
-    decides = {**settings_of_data(settings), "all_test": all_test, **made_by}
-    key = records.source_key(source.folder, decides)
-    if settings.check:
-        records.refuse_foreign(folder)
-    elif not records.begin(folder, key, settings.overwrite):
-        print(f"\n{folder}: is prepared already, nothing to do")
-        return None
-    return key, decides
+    source = find_source(project, settings, make_sample)
+    folder = settings.prepared or project.prepared(source.synthetic)
+    with lock_folder(folder):
+        yield Preparation(project, settings, source, folder, all_test or settings.check, made_by)
+
+
+class Preparation:
+    """The preparation of one dataset, step by step: index, check, split, write, finish.
+
+    The table of cases is the caller's; the steps fill its columns ``duplicate_of``, ``split`` and
+    ``left_out``.
+
+    Attributes:
+        source: The dataset.
+        folder: The prepared folder.
+        is_finished: Whether the folder holds already what would be prepared, which was printed.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        settings: SharedPrepare,
+        source: Source,
+        folder: Path,
+        all_test: bool,
+        made_by: Mapping[str, str | int],
+    ) -> None:
+        self.source, self.folder = source, folder
+        self._project, self._settings, self._all_test = project, settings, all_test
+        self._decides = {**settings_of_data(settings), "all_test": all_test, **made_by}
+        self._key = records.source_key(source.folder, self._decides)
+        self._findings = DatasetCheck(source.folder, folder, settings)
+        if settings.check:
+            records.refuse_foreign(folder)
+        self.is_finished = not settings.check and not records.begin(
+            folder, self._key, settings.overwrite
+        )
+        if self.is_finished:
+            print(f"\n{folder}: is prepared already, nothing to do")
+
+    def check(
+        self, cases: pd.DataFrame, sizes: pd.Series[str] | None = None, truth: Sequence[str] = ()
+    ) -> pd.DataFrame:
+        """Find duplicates, and check what files, names and labels say.
+
+        The pixels are checked where they are decoded.
+
+        Args:
+            cases: One row per case, with ``case``, ``path``, ``patient``, ``left_out`` and, of
+                volumes, ``mask_path``.
+            sizes: (cases,) the size of each film, in words; volumes are measured here.
+            truth: The columns that hold what a case is labelled with.
+
+        Returns:
+            The usable cases.
+
+        Raises:
+            UserError: There is none, or more are bad than the settings allow.
+        """
+        cases["split"] = ""
+        if sizes is None:
+            sizes = describe_volumes(cases, self.source.folder, self._settings)
+        else:
+            cases["duplicate_of"] = duplicates(cases, self.source.folder, self._settings)
+        self._findings.look(cases, sizes, truth)
+        return self._findings.usable(cases)
+
+    def split(self, cases: pd.DataFrame, strata: pd.Series[str]) -> pd.DataFrame:
+        """Split the usable cases by patient; gives them back.
+
+        Args:
+            cases: All cases.
+            strata: What is kept in proportion, for each usable case.
+        """
+        usable = cases.loc[strata.index]
+        cases.loc[usable.index, "split"] = split(usable, strata, self._settings, self._all_test)
+        return cases.loc[usable.index]
+
+    def jobs(
+        self, usable: pd.DataFrame, columns: Sequence[str], copies: int = 0, of: str = "case != ''"
+    ) -> list[dict[str, Any]]:
+        """`jobs` of the usable cases; no copies where every case is a test case."""
+        copies = 0 if self._all_test else copies
+        return jobs(usable, columns, copies, self._settings.seed, of)
+
+    def write(
+        self,
+        cases: pd.DataFrame,
+        decoding: Sequence[Case],
+        decode: Callable[[Case], Features],
+        cases_per_shard: int,
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Decode and write, or with ``--check`` decode alone; note what could not be decoded.
+
+        Args:
+            cases: All cases.
+            decoding: From `jobs`.
+            decode: As for `common.records.shards.write_shards`.
+            cases_per_shard: Cases in one file.
+
+        Returns:
+            The shards by split.
+        """
+        shards, unreadable = self._findings.decode(decoding, decode, cases_per_shard)
+        leave_out(cases, unreadable)
+        self._findings.usable(cases)
+        if self._settings.check:
+            self._findings.tell(cases)
+        return shards
+
+    def print_cases(
+        self,
+        cases: pd.DataFrame,
+        groups: Mapping[str, str] = MappingProxyType({}),
+        truth: str = "",
+        columns: Sequence[str] = (),
+    ) -> None:
+        """Write ``cases.csv``, and print the splits (`print_splits`) and equal films."""
+        write_cases(self.folder, cases)
+        print_splits(cases, groups, self._settings)
+        if truth:
+            print_duplicates(cases, truth, columns)
+
+    def finish(
+        self,
+        cases: pd.DataFrame,
+        shards: Mapping[str, Sequence[Mapping[str, Any]]],
+        **described: Any,
+    ) -> None:
+        """Print the findings and the disk that is saved, and write the manifest.
+
+        Args:
+            cases: All cases.
+            shards: From `write`.
+            described: What the manifest says beside what all projects' do.
+        """
+        usable = cases[cases["left_out"] == ""]
+        columns = [column for column in ("path", "mask_path") if column in usable]
+        self._findings.tell(cases)
+        disk = print_disk(
+            self.source.folder, [file for name in columns for file in usable[name]], shards
+        )
+        content = manifest(
+            self._project, self.source, self._key, self._decides, cases, shards, disk
+        )
+        records.finish(self.folder, {**content, **described})
 
 
 def settings_of_data(settings: SharedPrepare) -> dict[str, Any]:
@@ -106,20 +254,6 @@ def settings_of_data(settings: SharedPrepare) -> dict[str, Any]:
         for name, value in dataclasses.asdict(settings).items()
         if name not in _NOT_IN_KEY
     }
-
-
-def usable(cases: pd.DataFrame, source: Path) -> pd.DataFrame:
-    """The cases that are not left out.
-
-    Raises:
-        UserError: There is none.
-    """
-    left = cases[cases["left_out"] == ""]
-    if left.empty:
-        reasons = cases["left_out"].value_counts()
-        first = f"; most often: {reasons.index[0]}" if len(reasons) else ""
-        raise UserError(f"{source}: none of {len(cases)} cases can be used{first}")
-    return left
 
 
 def duplicates(cases: pd.DataFrame, source: Path, settings: SharedPrepare) -> pd.Series:
@@ -149,6 +283,9 @@ def split(
     """
     if all_test:
         return TEST
+    # scikit-learn takes a second to import, which decoding processes need not wait for.
+    from common.datasets.patient_splits import patient_groups, split_by_patient
+
     return split_by_patient(
         patient_groups(cases) if "duplicate_of" in cases else cases["patient"],
         strata,
@@ -157,44 +294,6 @@ def split(
         settings.folds,
         settings.seed,
     )
-
-
-def jobs(
-    cases: pd.DataFrame, columns: Sequence[str], copies: int, seed: int, of: str = "case != ''"
-) -> list[dict[str, Any]]:
-    """What is to be decoded: the cases, split by split, then the copies of those that train.
-
-    Args:
-        cases: The cases that are not left out, with ``split``.
-        columns: What decoding needs of a case beside ``case``, ``path`` and ``split``.
-        copies: How many augmented copies of each case are wanted.
-        seed: With the case and the copy, decides how a copy looks.
-        of: A pandas query for the cases that are copied.
-
-    Returns:
-        Rows with ``copy``, 0 for the case itself and then from 1, and the copy's ``seed``.
-        Copies stand in a split of their own, beside that of their case, so that what validates
-        or tests never holds one.
-    """
-    rows = cases[["case", "path", "split", *columns]].to_dict("records")
-    copied = set(cases.query(of)["case"])
-    # Shuffled once, so that a shard holds every kind of case.
-    np.random.default_rng(seed).shuffle(rows)
-    order = split_order(cases["split"])
-    rows.sort(key=lambda row: order.index(row["split"]))
-    made = [{**row, "copy": 0, "seed": 0} for row in rows]
-    for number, row in enumerate(rows):
-        if row["case"] in copied and row["split"] not in (TEST, VALIDATION):
-            made += [
-                {
-                    **row,
-                    "split": copies_of(row["split"]),
-                    "copy": copy,
-                    "seed": (seed * 1_000_003 + number * 101 + copy * 7) % 2**31,
-                }
-                for copy in range(1, copies + 1)
-            ]
-    return made
 
 
 def leave_out(cases: pd.DataFrame, unreadable: Mapping[str, str]) -> None:
@@ -231,76 +330,3 @@ def manifest(
 def write_cases(folder: Path, cases: pd.DataFrame) -> None:
     """Write ``cases.csv``: every case, also those that were left out, and why."""
     write_csv(folder / "cases.csv", cases.columns, cases.to_dict("records"))
-
-
-def print_splits(cases: pd.DataFrame, groups: Mapping[str, str], settings: SharedPrepare) -> None:
-    """Print the splits as a table, what was left out, and the leak that was avoided.
-
-    Args:
-        cases: All cases, with ``split`` and ``left_out``.
-        groups: Title of a further column to a pandas query that its cases fulfil.
-        settings: Of the run of prepare_data.py.
-    """
-    left = cases[cases["left_out"] == ""]
-    print(f"\n  {'split':<12}{'cases':>8}{'patients':>10}" + "".join(f"{g:>12}" for g in groups))
-    for split, part in left.groupby("split", sort=False):
-        counts = "".join(f"{len(part.query(query)):>12}" for query in groups.values())
-        print(f"  {split:<12}{len(part):>8}{part['patient'].nunique():>10}{counts}")
-    reasons = cases.loc[cases["left_out"] != "", "left_out"].value_counts()
-    for reason, count in list(reasons.items())[:10]:
-        print(f"  left out: {count} ({reason})")
-    if left["patient"].nunique() < len(left):
-        share = settings.test_share or settings.validation_share
-        leak = image_split_leak(left["patient"], share, settings.seed)
-        print(
-            f"  No patient is on two sides. A split by image would have put the patient of "
-            f"{leak:.0%} of the test images into training."
-        )
-
-
-def print_duplicates(cases: pd.DataFrame, truth: str, columns: Sequence[str]) -> None:
-    """Print how many films equal another, and what that says of patients and labels.
-
-    Args:
-        cases: All cases, with ``duplicate_of``.
-        truth: What a case is labelled with, in a word.
-        columns: The columns that hold it.
-    """
-    films = cases[cases["duplicate_of"] != ""]
-    if films.empty:
-        return
-    originals = cases.set_index("case").loc[films["duplicate_of"]]
-    across = films["patient"].to_numpy() != originals["patient"].to_numpy()
-    differ = (films[columns].to_numpy() != originals[columns].to_numpy()).any(axis=1)
-    said = "1 film equals another" if len(films) == 1 else f"{len(films)} films equal another"
-    if across.any():
-        said += f", {across.sum()} across patients (dealt together)"
-    if differ.any():
-        said += f", {differ.sum()} with another {truth}"
-    print(f"  exact duplicates: {said}; duplicate_of in cases.csv names them")
-
-
-def print_disk(
-    source: Path, files: Sequence[str], shards: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> dict[str, Any]:
-    """Measure and print the disk that the records save against their source files.
-
-    Args:
-        source: The dataset's folder.
-        files: The files that went into the records, relative to it.
-        shards: The shards by split; those of augmented copies do not count, since their
-            source has no file of its own for them.
-
-    Returns:
-        ``source_bytes``, ``record_bytes`` and ``saved``, a share.
-    """
-    source_bytes = sum((source / file).stat().st_size for file in files)
-    records_bytes = sum(
-        shard["bytes"] for split, of in shards.items() if not is_copies(split) for shard in of
-    )
-    saved = 1 - records_bytes / source_bytes
-    print(
-        f"  disk: {source_bytes / 1e6:.1f} MB of source files, {records_bytes / 1e6:.1f} MB of "
-        f"TFRecords: {abs(saved):.0%} {'saved' if saved >= 0 else 'more'}"
-    )
-    return {"source_bytes": source_bytes, "record_bytes": records_bytes, "saved": saved}

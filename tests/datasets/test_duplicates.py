@@ -15,10 +15,10 @@ from common.datasets.duplicates import find_duplicates
 from common.datasets.patient_splits import patient_groups, split_by_patient
 from common.datasets.rsna import index_heart, index_pneumonia
 from common.imaging.dicom import read_radiograph
-from common.records import preparing
+from common.records import preparing, summary
 from common.records.shards import open_prepared
 from pneumonia_classification.config import PrepareSettings
-from pneumonia_classification.prepare_data import prepare
+from pneumonia_classification.dataset import prepare
 from tests.helpers.fixtures import jpeg_bytes, real_data, soft_image, write_dicom
 
 IMAGE = soft_image(40, 56)
@@ -274,14 +274,14 @@ def test_duplicates_are_counted(capsys):
             "duplicate_of": ["", "a", "a", ""],
         }
     )
-    preparing.print_duplicates(cases, "label", ["label"])
+    summary.print_duplicates(cases, "label", ["label"])
     assert capsys.readouterr().out == (
         "  exact duplicates: 2 films equal another, 1 across patients (dealt together), "
         "1 with another label; duplicate_of in cases.csv names them\n"
     )
-    preparing.print_duplicates(cases[:2], "label", ["label"])
+    summary.print_duplicates(cases[:2], "label", ["label"])
     assert "1 film equals another; duplicate_of in" in capsys.readouterr().out
-    preparing.print_duplicates(cases[:1], "label", ["label"])
+    summary.print_duplicates(cases[:1], "label", ["label"])
     assert capsys.readouterr().out == ""
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import synthetic_sample.make_sample
 from common.base.errors import UserError
 from common.base.project import Project
 from common.base.settings import SharedPrepare
 from common.datasets.splits import is_copies, split_order
-from common.records import preparing
+from common.records import findings, preparing, summary
+from common.records import jobs as decoding
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ def project(tmp_path):
     return Here("heart_detection", "rsna", "sample", {}, tmp_path)
 
 
+def make_sample(folder):
+    """The sample made in no time."""
+    (folder / "sample").mkdir(parents=True)
+    (folder / "sample" / "SYNTHETIC.json").touch()
+
+
 @pytest.fixture
 def sample(tmp_path, monkeypatch):
-    """The sample made in no time, and not in the repository."""
-
-    def make_sample(folder):
-        (folder / "sample").mkdir(parents=True)
-        (folder / "sample" / "SYNTHETIC.json").touch()
-
-    monkeypatch.setattr(synthetic_sample.make_sample, "make_sample", make_sample)
+    """Where the sample is made: not in the repository."""
     monkeypatch.setattr(preparing, "ROOT", tmp_path)
     return tmp_path / "data" / "synthetic" / "sample"
 
@@ -48,21 +48,21 @@ CPU = SharedPrepare(preset="cpu")
 
 def test_a_source_that_was_given(project, tmp_path, capsys):
     given = replace(CPU, source=tmp_path)
-    assert preparing.find_source(project, given) == preparing.Source(tmp_path, False)
+    assert preparing.find_source(project, given, make_sample) == preparing.Source(tmp_path, False)
     (tmp_path / "SYNTHETIC.json").touch()
-    assert preparing.find_source(project, given).synthetic
+    assert preparing.find_source(project, given, make_sample).synthetic
     with pytest.raises(UserError, match=r"none: there is no such folder; give --source"):
-        preparing.find_source(project, replace(CPU, source=tmp_path / "none"))
+        preparing.find_source(project, replace(CPU, source=tmp_path / "none"), make_sample)
     assert capsys.readouterr().out == ""
 
 
 def test_the_dataset_that_is_there(project):
     project.raw.mkdir()
-    assert preparing.find_source(project, CPU) == preparing.Source(project.raw, False)
+    assert preparing.find_source(project, CPU, make_sample) == preparing.Source(project.raw, False)
 
 
 def test_without_a_dataset_it_is_the_sample_and_nobody_misses_that(project, sample, capsys):
-    assert preparing.find_source(project, CPU) == preparing.Source(sample, True)
+    assert preparing.find_source(project, CPU, make_sample) == preparing.Source(sample, True)
     said = capsys.readouterr().out
     assert "SYNTHETIC DATA: there is no data/raw/rsna." in said
     frame = [line for line in said.splitlines() if line.strip()]
@@ -71,7 +71,7 @@ def test_without_a_dataset_it_is_the_sample_and_nobody_misses_that(project, samp
 
 def test_the_demo_takes_the_sample_also_where_there_is_a_dataset(project, sample, capsys):
     project.raw.mkdir()
-    found = preparing.find_source(project, replace(CPU, preset="demo"))
+    found = preparing.find_source(project, replace(CPU, preset="demo"), make_sample)
     assert found.folder == sample
     assert "--preset demo asks for" in capsys.readouterr().out
 
@@ -100,7 +100,7 @@ def table(count=12):
 
 
 def test_cases_are_decoded_split_by_split_and_only_those_that_train_are_copied():
-    made = preparing.jobs(table(), ["label"], copies=2, seed=1, of="label == 1")
+    made = decoding.jobs(table(), ["label"], copies=2, seed=1, of="label == 1")
     assert [job["split"] for job in made] == (
         ["train"] * 6 + ["validation"] * 3 + ["test"] * 3 + ["train-copies"] * 6
     )
@@ -117,7 +117,7 @@ def test_cases_are_decoded_split_by_split_and_only_those_that_train_are_copied()
 
 def test_copies_of_a_fold_lie_beside_it():
     cases = table().assign(split=["fold-0", "fold-1"] * 4 + ["test"] * 4)
-    made = preparing.jobs(cases, [], copies=1, seed=1)
+    made = decoding.jobs(cases, [], copies=1, seed=1)
     folds = {job["case"]: job["split"] for job in made if not job["copy"]}
     copies = {job["case"]: job["split"] for job in made if job["copy"]}
     assert copies == {c: f"{fold}-copies" for c, fold in folds.items() if fold != "test"}
@@ -125,7 +125,7 @@ def test_copies_of_a_fold_lie_beside_it():
 
 
 def test_jobs_are_mixed_and_the_same_for_the_same_seed():
-    one, again, other = (preparing.jobs(table(), ["label"], 1, seed) for seed in (1, 1, 2))
+    one, again, other = (decoding.jobs(table(), ["label"], 1, seed) for seed in (1, 1, 2))
     assert one == again != other
     assert [job["case"] for job in one[:6]] != [f"c{number}" for number in range(6)]
 
@@ -145,12 +145,12 @@ def test_all_test():
 def test_cases_that_cannot_be_used(tmp_path):
     cases = table(4)
     cases.loc[1, "left_out"] = "is cut"
-    assert list(preparing.usable(cases, tmp_path)["case"]) == ["c0", "c2", "c3"]
+    assert list(findings.usable(cases, tmp_path)["case"]) == ["c0", "c2", "c3"]
     cases["left_out"] = ["is cut", "no box", "no box", "no box"]
     with pytest.raises(UserError, match="none of 4 cases can be used; most often: no box"):
-        preparing.usable(cases, tmp_path)
+        findings.usable(cases, tmp_path)
     with pytest.raises(UserError, match=r"none of 0 cases can be used$"):
-        preparing.usable(cases[:0], tmp_path)
+        findings.usable(cases[:0], tmp_path)
 
 
 def test_what_could_not_be_decoded_leaves_its_split():
@@ -177,7 +177,7 @@ def test_a_manifest_counts(project, tmp_path):
 def test_the_table_of_splits(capsys):
     cases = table()
     preparing.leave_out(cases, {"c0": "is cut"})
-    preparing.print_splits(cases, {"positive": "label == 1"}, CPU)
+    summary.print_splits(cases, {"positive": "label == 1"}, CPU)
     said = capsys.readouterr().out
     rows = [line.split() for line in said.splitlines()]
     assert ["split", "cases", "patients", "positive"] in rows
@@ -187,7 +187,7 @@ def test_the_table_of_splits(capsys):
 
 
 def test_no_leak_is_spoken_of_where_there_could_be_none(capsys):
-    preparing.print_splits(table().drop_duplicates("patient"), {}, CPU)
+    summary.print_splits(table().drop_duplicates("patient"), {}, CPU)
     assert "two sides" not in capsys.readouterr().out
 
 
@@ -199,8 +199,8 @@ def test_disk_that_was_saved(tmp_path, capsys):
         "test": [{"bytes": 200_000}],
         "train-copies": [{"bytes": 9_000_000}],
     }
-    found = preparing.print_disk(tmp_path, ["a", "b"], shards)
+    found = summary.print_disk(tmp_path, ["a", "b"], shards)
     assert found == {"source_bytes": 4_000_000, "record_bytes": 1_000_000, "saved": 0.75}
     assert "4.0 MB of source files, 1.0 MB of TFRecords: 75% saved" in capsys.readouterr().out
-    preparing.print_disk(tmp_path, ["b"], {"test": [{"bytes": 1_500_000}]})
+    summary.print_disk(tmp_path, ["b"], {"test": [{"bytes": 1_500_000}]})
     assert "50% more" in capsys.readouterr().out

@@ -1,0 +1,199 @@
+"""The record of a film with the box of its heart: how it is made, read and batched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.base.errors import UserError
+from common.base.printing import print_paths, print_settings
+from common.datasets.rsna import index_heart
+from common.imaging.letterbox import Letterbox
+from common.records.findings import sizes_of
+from common.records.offline_copies import imgaug_copy
+from common.records.preparing import preparation
+from common.records.shards import Prepared
+from common.records.stored_images import png, stored_image, stored_pixels
+from heart_detection.config import PROJECT, PrepareSettings, TrainSettings
+from synthetic_sample.make_sample import make_sample
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from common.training.pipeline import Training
+    from common.training.runs import Run
+
+CASES_PER_SHARD = 512
+"""Films in one TFRecord file."""
+
+BOX = ["x0", "y0", "x1", "y1"]
+"""The columns of a box in ``cases.csv``, in the image's own pixels, half-open."""
+
+# Copies on the sheet.
+_SHEET_COPIES = 12
+
+
+def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
+    """Prepare a dataset.
+
+    Args:
+        settings: Where from, where to, and how.
+        all_test: Make every case a test case, to evaluate a finished run on it.
+
+    Returns:
+        The prepared folder.
+    """
+    print_settings("Prepare radiographs for heart detection", settings)
+    with preparation(
+        PROJECT, settings, make_sample, all_test, duplicates="dealt together"
+    ) as steps:
+        source, folder = steps.source, steps.folder
+        if steps.is_finished:
+            return folder
+
+        # -- Index: which cases there are, whose they are, and where the heart is.
+        cases = index_heart(source.folder, settings.patients, settings.label)
+
+        # -- Check: what files, names and labels say; the pixels are checked where they are read.
+        usable = steps.check(cases, sizes_of(cases), BOX)
+
+        # -- Split: by patient, those who share a film as one, before anything is augmented.
+        usable = steps.split(cases, usable["view"])
+
+        # -- Write: the cases, then imgaug's copies of those that may train.
+        jobs = steps.jobs(usable, ["rows", "columns", *BOX], settings.copies)
+        decode = partial(decode_case, source=source.folder, image_size=settings.image_size)
+        shards = steps.write(cases, jobs, decode, CASES_PER_SHARD)
+        if settings.check:
+            return folder
+
+        # -- Tell: tables, counts, the disk that was saved, how the copies look.
+        steps.print_cases(cases, {}, "box", BOX)
+        if cases.attrs.get("images_without_box"):
+            print(f"  {cases.attrs['images_without_box']} images have no box and are no cases")
+        if cases.attrs.get("boxes_of_other_labels"):
+            boxes = cases.attrs["boxes_of_other_labels"]
+            print(f"  {boxes} boxes have another label than {settings.label!r} and are left")
+        copies = [job for job in jobs if job["copy"]]
+        sheet = [_draw_copies(folder, copies, decode, source.synthetic)] if copies else []
+        steps.finish(cases, shards)
+    print_paths([folder / "cases.csv", folder / "manifest.json", *sheet])
+    return folder
+
+
+def prepare_as_run(run: Run, source: Path | None, folder: Path) -> Path:
+    """Prepare another dataset as a run's own was, every case a test case; gives the folder."""
+    names = ("image_size", "label", "seed")
+    data = {name: run.config["data"]["settings"][name] for name in names}
+    settings = PrepareSettings(**data, source=source, prepared=folder, overwrite=True)
+    return prepare(settings, all_test=True)
+
+
+def decode_case(job: Mapping[str, Any], source: Path, image_size: int) -> dict[str, Any]:
+    """One job to the features of its record: a case, or imgaug's copy of one.
+
+    Args:
+        job: A row of the table of cases, with ``copy`` (0 for the case itself) and its ``seed``.
+        source: The dataset's folder.
+        image_size: Side of the stored square in pixels.
+
+    Returns:
+        ``image``, ``box`` ((x0, y0, x1, y1) in fractions of the side) and ``case``.
+
+    Raises:
+        UserError: The image cannot be read, or the copy's box left it three times.
+    """
+    encoded = stored_image(source / job["path"], image_size)
+    square = Letterbox(job["rows"], job["columns"], image_size)
+    box = square.to_fractions(np.array([job[edge] for edge in BOX]))
+    if job["copy"]:
+        tries = (imgaug_copy(stored_pixels(encoded), box, job["seed"] + n) for n in range(3))
+        copy = next((copy for copy in tries if copy is not None), None)
+        if copy is None:
+            raise UserError("the box lies too near to the image's edge for a shifted copy")
+        encoded, box = png(copy[0]), copy[1]
+    return {"image": encoded, "box": box, "case": job["case"]}
+
+
+def images_and_boxes(prepared: Prepared, splits: list[str], image_size: int) -> tf.data.Dataset:
+    """Every record once, in order: ``image`` (side, side, 1) 0..255, ``box`` (4,), ``case``."""
+    # A decoding process imports this module, and must not load TensorFlow.
+    from common.training import pipeline
+
+    return pipeline.radiographs(prepared, splits, image_size, "box", 4)
+
+
+def training_data(
+    prepared: Prepared,
+    splits: list[str],
+    image_size: int,
+    steps: int,
+    batch_size: int,
+    settings: TrainSettings,
+) -> Training:
+    """Shuffled, augmented batches.
+
+    Images (batch, side, side, 1) in 0..255 and boxes (batch, 4), (x0, y0, x1, y1) in fractions
+    of the side, moved together.
+    """
+    # A decoding process imports this module, and must not load TensorFlow.
+    import tensorflow as tf
+
+    from common.training import augment, pipeline
+
+    ranges = augment.Ranges(
+        rotation_degrees=settings.rotation_degrees,
+        scale=settings.scale,
+        stretch=settings.stretch,
+        shift=settings.shift,
+        contrast=settings.contrast,
+        brightness=settings.contrast / 2,
+        gamma=settings.contrast,
+        flip=settings.flip,
+    )
+
+    def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        draws = augment.draw(ranges, batch_size, seed)
+        draws = augment.keep_inside(draws, batch["box"])
+        images = augment.transform_images(tf.cast(batch["image"], tf.float32), draws)
+        images = augment.change_intensities(images, draws)
+        return images, augment.transform_boxes(batch["box"], draws)
+
+    return pipeline.Training(
+        images_and_boxes(prepared, splits, image_size),
+        steps,
+        batch_size,
+        settings.seed,
+        settings.epochs,
+        to_inputs,
+    )
+
+
+def _draw_copies(
+    folder: Path,
+    copies: Sequence[Mapping[str, Any]],
+    decode: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    synthetic: bool,
+) -> Path:
+    """Draw a sheet of copies with their boxes, so that a box that was moved wrongly is seen."""
+    # Drawing needs matplotlib, which no decoding process does.
+    from common.reporting.figures import film_sheet
+
+    films = []
+    for job in copies[:_SHEET_COPIES]:
+        try:
+            films.append(decode(job))
+        except UserError:
+            continue
+    images = [stored_pixels(film["image"]) for film in films]
+    return film_sheet(
+        folder / "augmented_samples.png",
+        images,
+        [film["box"][None] * image.shape[0] for film, image in zip(films, images, strict=True)],
+        [film["case"][:16] for film in films],
+        synthetic,
+    )
