@@ -1,4 +1,4 @@
-"""The whole state of a training in one file: begun anew, it goes on as if never broken off.
+"""The whole state of a training in a file, from which it goes on as if never broken off.
 
 It holds weights, batch statistics, optimizer, random streams, the sums of the metrics within an
 epoch, history and what EarlyStopping knows.
@@ -11,16 +11,14 @@ import math
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import keras
 import numpy as np
 
 from common.base.errors import UserError
 from common.base.files import atomic_write
 from common.training import memory
-
-if TYPE_CHECKING:
-    import keras
 
 
 @dataclass
@@ -31,11 +29,11 @@ class State:
         epoch: Epochs done.
         step: Steps done of the next epoch.
         seconds: Time that these took.
-        history: One row an epoch: ``epoch``, ``seconds``, ``learning_rate``, losses, metrics.
+        history: One row per epoch: ``epoch``, ``seconds``, ``learning_rate``, losses, metrics.
         best: The lowest ``val_loss``.
         best_epoch: Its epoch, from 1.
         ended: Whether the training is over.
-        peak_memory_mib: The most memory that was held at once, if the system says (`memory`).
+        peak_memory_mib: The most memory that was in use at once, if the system says (`memory`).
     """
 
     epoch: int = 0
@@ -64,13 +62,15 @@ def save(path: Path, model: keras.Model, state: State) -> None:
         state: Where it stands; takes the peak of memory along.
     """
     state.peak_memory_mib = max(state.peak_memory_mib or 0, memory.peak_mib() or 0) or None
-    arrays = {f"v{number}": np.asarray(v) for number, v in enumerate(_variables(model))}
+    arrays: dict[str, Any] = {
+        f"v{number}": np.asarray(variable) for number, variable in enumerate(_variables(model))
+    }
     if state.step:
         sums = enumerate(model.metrics_variables)
-        arrays |= {f"m{number}": np.asarray(v) for number, v in sums}
+        arrays |= {f"m{number}": np.asarray(variable) for number, variable in sums}
     about = np.frombuffer(json.dumps(vars(state)).encode(), np.uint8)
-    with atomic_write(path) as beside:
-        np.savez(beside, state=about, **arrays)
+    with atomic_write(path) as partial:
+        np.savez(partial, state=about, **arrays)
 
 
 def restore(path: Path, model: keras.Model) -> tuple[State, list[np.ndarray]]:
@@ -103,5 +103,6 @@ def restore(path: Path, model: keras.Model) -> tuple[State, list[np.ndarray]]:
 
 def _variables(model: keras.Model) -> list[Any]:
     """Weights, batch statistics, random streams and the optimizer's moments and counter."""
-    seeds = [v for v in model.variables if all(v is not w for w in model.weights)]
+    weights = {id(weight) for weight in model.weights}
+    seeds = [variable for variable in model.variables if id(variable) not in weights]
     return [*model.weights, *seeds, *model.optimizer.variables]

@@ -1,7 +1,7 @@
 """Losses and metrics for masks and boxes, in Keras 3's own operations.
 
 A mask is (batch, height, width, 1): 0 or 1 where there is one class, the number of the
-class in 0..classes-1 where there are several. What a network says of it is
+class in 0..classes-1 where there are several. A network's prediction of it is
 (batch, height, width, classes), probabilities. A box is its corners (x0, y0, x1, y1) in
 fractions of the image's side, x0 <= x1 and y0 <= y1.
 """
@@ -9,6 +9,7 @@ fractions of the image's side, x0 <= x1 and y0 <= y1.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -16,7 +17,7 @@ from keras import ops
 SEGMENTATION_LOSSES = ("crossentropy", "focal", "dice", "dice+crossentropy")
 BOX_LOSSES = ("mse", "l1", "iou", "giou", "ciou", "iou+l1")
 
-# Small beside any box worth drawing (a pixel of a thousand squared is 1e-6).
+# Small against any box worth drawing (a pixel of a thousand squared is 1e-6).
 _EPSILON = 1e-7
 
 
@@ -61,30 +62,34 @@ class SoftDice(keras.losses.Loss):
     """One minus the Dice of probabilities, averaged over classes but the background.
 
     Milletari et al. 2016, "V-Net" (arXiv:1606.04797), with the sums over the whole batch:
-    a slice without any of the structure has no Dice of its own, and in a batch it still
-    counts against what is wrongly found on it.
+    a slice without any of the structure has no Dice by itself, and in a batch it still
+    counts against what is wrongly predicted on it.
 
     Args:
         crossentropy_weight: How much of the cross-entropy is added.
         smooth: Added to both sides of the fraction, so that an empty batch has a value.
     """
 
-    def __init__(self, crossentropy_weight=0.0, smooth=1.0, name="soft_dice", **kwargs):
+    def __init__(
+        self,
+        crossentropy_weight: float = 0.0,
+        smooth: float = 1.0,
+        name: str = "soft_dice",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.crossentropy_weight = crossentropy_weight
         self.smooth = smooth
 
-    def call(self, y_true, y_pred):
-        truth, found = _foreground(y_true, y_pred)
-        both = ops.sum(truth * found, axis=(0, 1, 2))
-        sizes = ops.sum(truth, axis=(0, 1, 2)) + ops.sum(found, axis=(0, 1, 2))
-        loss = 1 - ops.mean((2 * both + self.smooth) / (sizes + self.smooth))
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        intersections, sizes = _intersections_and_sizes(y_true, y_pred)
+        loss = 1 - ops.mean((2 * intersections + self.smooth) / (sizes + self.smooth))
         if self.crossentropy_weight:
             pixels = _crossentropy(y_pred.shape[-1]).call(y_true, y_pred)
             loss = loss + self.crossentropy_weight * ops.mean(pixels, axis=(1, 2))
         return loss
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "crossentropy_weight": self.crossentropy_weight,
@@ -103,11 +108,11 @@ class BoxOverlap(keras.losses.Loss):
             the four edges' absolute errors.
     """
 
-    def __init__(self, kind="iou", name="box_overlap", **kwargs):
+    def __init__(self, kind: str = "iou", name: str = "box_overlap", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.kind = kind
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         if self.kind == "giou":
             return 1 - giou(y_true, y_pred)
         if self.kind == "ciou":
@@ -117,26 +122,26 @@ class BoxOverlap(keras.losses.Loss):
             loss = loss + ops.sum(ops.abs(y_true - y_pred), axis=-1)
         return loss
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "kind": self.kind}
 
 
 @keras.saving.register_keras_serializable("common")
 class InsideRegion(keras.losses.Loss):
-    """How much of what speaks for the label lies outside the region that was marked for it.
+    """How much of the evidence for the label lies outside the region that was marked for it.
 
     Minus the logarithm of the share, of a softmax over the places of an image, that lies inside:
     right for the right reasons (Ross et al. 2017, arXiv:1703.03717). Only places are compared, so
-    it does not say how likely the label is. An image without a region says nothing.
+    it does not say how likely the label is. An image without a region has no loss.
 
     It takes the region, (batch, height, width, 1), 0..1, the share of each place that is inside,
     and the logits of the places, of the same shape.
     """
 
-    def __init__(self, name="inside_region", **kwargs):
+    def __init__(self, name: str = "inside_region", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         count = y_pred.shape[1] * y_pred.shape[2]
         region = ops.reshape(ops.cast(y_true, "float32"), (-1, count))
         shares = ops.softmax(ops.reshape(y_pred, (-1, count)), axis=-1)
@@ -145,32 +150,32 @@ class InsideRegion(keras.losses.Loss):
         return -marked * ops.log(inside + _EPSILON)
 
 
-def iou(y_true, y_pred):
+def iou(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
     """Intersection over union, in 0..1: two times (batch, 4) to (batch,).
 
     As a function it is a metric too: ``model.compile(..., metrics=[iou])``.
     """
-    both, either, _ = _areas(y_true, y_pred)
-    return both / (either + _EPSILON)
+    intersection, union, _ = _areas(y_true, y_pred)
+    return intersection / (union + _EPSILON)
 
 
-def giou(y_true, y_pred):
+def giou(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
     """Generalised IoU, in -1..1: two times (batch, 4) to (batch,)."""
-    both, either, hull = _areas(y_true, y_pred)
-    return both / (either + _EPSILON) - (hull - either) / (hull + _EPSILON)
+    intersection, union, hull = _areas(y_true, y_pred)
+    return intersection / (union + _EPSILON) - (hull - union) / (hull + _EPSILON)
 
 
-def ciou(y_true, y_pred):
+def ciou(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
     """Complete IoU, 1 for equal boxes: two times (batch, 4) to (batch,)."""
     overlap = iou(y_true, y_pred)
-    true_side = y_true[..., 2:] - y_true[..., :2]
-    side = y_pred[..., 2:] - y_pred[..., :2]
+    true_size = y_true[..., 2:] - y_true[..., :2]
+    size = y_pred[..., 2:] - y_pred[..., :2]
     hull = ops.maximum(y_true[..., 2:], y_pred[..., 2:]) - ops.minimum(
         y_true[..., :2], y_pred[..., :2]
     )
-    apart = (y_true[..., :2] + y_true[..., 2:] - y_pred[..., :2] - y_pred[..., 2:]) / 2
-    distance = ops.sum(apart**2, axis=-1) / (ops.sum(hull**2, axis=-1) + _EPSILON)
-    angle = _angle(true_side) - _angle(side)
+    offset = (y_true[..., :2] + y_true[..., 2:] - y_pred[..., :2] - y_pred[..., 2:]) / 2
+    distance = ops.sum(offset**2, axis=-1) / (ops.sum(hull**2, axis=-1) + _EPSILON)
+    angle = _angle(true_size) - _angle(size)
     shape = 4 / math.pi**2 * angle**2
     # The weight is a constant to the gradient, as in the paper.
     weight = ops.stop_gradient(shape / (1 - overlap + shape + _EPSILON))
@@ -179,37 +184,39 @@ def ciou(y_true, y_pred):
 
 @keras.saving.register_keras_serializable("common")
 class Dice(keras.metrics.Metric):
-    """The Dice of all pixels seen since the last reset, averaged over classes but the background.
+    """The Dice of all pixels since the last reset, averaged over classes but the background.
 
     Not a mean over slices, in which every empty slice would count as a perfect one. A
-    class that is neither there nor found scores 1.
+    class that is in neither the truth nor the prediction scores 1.
 
     Args:
-        classes: 1 for a mask, found where its probability is 0.5 or more; else the number
-            of classes with the background, found where a class is the likeliest.
+        classes: 1 for a mask, predicted where its probability is 0.5 or more; else the number
+            of classes with the background, of which the likeliest is predicted.
     """
 
-    def __init__(self, classes=1, name="dice", **kwargs):
+    def __init__(self, classes: int = 1, name: str = "dice", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.classes = classes
         shape = (max(1, classes - 1),)
-        self.both = self.add_weight(name="both", shape=shape, initializer="zeros")
+        self.intersections = self.add_weight(name="both", shape=shape, initializer="zeros")
         self.sizes = self.add_weight(name="sizes", shape=shape, initializer="zeros")
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor, sample_weight: Any = None
+    ) -> None:
         if self.classes == 1:
             y_pred = ops.cast(y_pred >= 0.5, "float32")
         else:
             y_pred = ops.one_hot(ops.argmax(y_pred, axis=-1), self.classes)
-        truth, found = _foreground(y_true, y_pred)
-        self.both.assign_add(ops.sum(truth * found, axis=(0, 1, 2)))
-        self.sizes.assign_add(ops.sum(truth, axis=(0, 1, 2)) + ops.sum(found, axis=(0, 1, 2)))
+        intersections, sizes = _intersections_and_sizes(y_true, y_pred)
+        self.intersections.assign_add(intersections)
+        self.sizes.assign_add(sizes)
 
-    def result(self):
+    def result(self) -> keras.KerasTensor:
         empty = ops.cast(self.sizes == 0, "float32")
-        return ops.mean((2 * self.both + empty) / (self.sizes + empty))
+        return ops.mean((2 * self.intersections + empty) / (self.sizes + empty))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "classes": self.classes}
 
 
@@ -219,28 +226,35 @@ def _crossentropy(classes: int) -> keras.losses.Loss:
     return keras.losses.SparseCategoricalCrossentropy()
 
 
-def _foreground(y_true, y_pred):
-    """Both as float32 (batch, height, width, classes but the background)."""
-    y_pred = ops.cast(y_pred, "float32")
-    classes = y_pred.shape[-1]
+def _intersections_and_sizes(
+    y_true: keras.KerasTensor, y_pred: keras.KerasTensor
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Sums over all pixels for each class but the background, (classes,) float32 each."""
+    prediction = ops.cast(y_pred, "float32")
+    classes = prediction.shape[-1]
     if classes == 1:
-        return ops.cast(y_true, "float32"), y_pred
-    truth = ops.one_hot(ops.cast(y_true[..., 0], "int32"), classes, dtype="float32")
-    return truth[..., 1:], y_pred[..., 1:]
+        truth = ops.cast(y_true, "float32")
+    else:
+        truth = ops.one_hot(ops.cast(y_true[..., 0], "int32"), classes, dtype="float32")[..., 1:]
+        prediction = prediction[..., 1:]
+    sizes = ops.sum(truth, axis=(0, 1, 2)) + ops.sum(prediction, axis=(0, 1, 2))
+    return ops.sum(truth * prediction, axis=(0, 1, 2)), sizes
 
 
-def _areas(a, b):
+def _areas(
+    a: keras.KerasTensor, b: keras.KerasTensor
+) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
     """The areas of the intersection, the union and the hull of two boxes."""
-    shared = ops.minimum(a[..., 2:], b[..., 2:]) - ops.maximum(a[..., :2], b[..., :2])
-    both = ops.prod(ops.maximum(shared, 0.0), axis=-1)
-    either = _area(a) + _area(b) - both
+    overlap = ops.minimum(a[..., 2:], b[..., 2:]) - ops.maximum(a[..., :2], b[..., :2])
+    intersection = ops.prod(ops.maximum(overlap, 0.0), axis=-1)
+    union = _area(a) + _area(b) - intersection
     hull = ops.maximum(a[..., 2:], b[..., 2:]) - ops.minimum(a[..., :2], b[..., :2])
-    return both, either, ops.prod(hull, axis=-1)
+    return intersection, union, ops.prod(hull, axis=-1)
 
 
-def _area(box):
+def _area(box: keras.KerasTensor) -> keras.KerasTensor:
     return ops.prod(box[..., 2:] - box[..., :2], axis=-1)
 
 
-def _angle(side):
-    return ops.arctan2(side[..., 0], side[..., 1] + _EPSILON)
+def _angle(size: keras.KerasTensor) -> keras.KerasTensor:
+    return ops.arctan2(size[..., 0], size[..., 1] + _EPSILON)

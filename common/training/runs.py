@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.base.errors import UserError
 from common.base.files import (
@@ -39,13 +39,16 @@ from common.base.settings import (
 from common.datasets.splits import TEST, VALIDATION, training_splits
 from common.records.shards import Prepared, open_prepared
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _KEYS = {"project", "synthetic", "prepared", "data", "settings"}
 
+# Settings of prepare_data.py that do not decide how a case looks to a model.
 _NOT_OF_A_CASE = (
     *("seed", "validation_share", "test_share", "folds", "all_test"),
     *("copies", "patients", "duplicates"),
 )
-"""Settings of prepare_data.py that do not decide how a case looks to a model."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +57,8 @@ class Run:
 
     Attributes:
         folder: Where it is.
-        config: What ``config.json`` says: ``settings``, ``prepared``, ``data``, ``versions``.
-        fitted: What ``fitted.json`` says.
+        config: The content of ``config.json``: ``settings``, ``prepared``, ``data``, ``versions``.
+        fitted: The content of ``fitted.json``.
     """
 
     folder: Path
@@ -142,10 +145,10 @@ def begin_run(run: Path, settings: SharedTrain, prepared: Prepared) -> bool:
         )
     if (run / "fitted.json").exists():
         return False
-    others = {name for name, value in versions().items() if config["versions"].get(name) != value}
-    if others:
+    changed = {name for name, value in versions().items() if config["versions"].get(name) != value}
+    if changed:
         print(
-            f"\n{run}: was begun with another version ({', '.join(sorted(others))}); it may not "
+            f"\n{run}: was begun with another version ({', '.join(sorted(changed))}); it may not "
             "end as an unbroken run would",
             flush=True,
         )
@@ -172,8 +175,7 @@ def open_run(project: Project, settings: SharedEvaluate | SharedPredict) -> Run:
     """
     run = read_run(settings.run or newest_run(project), project.train_settings)
     if run.config["project"] != project.name:
-        of = run.config["project"]
-        raise UserError(f"{run.folder}: is a run of {of}, not of {project.name}")
+        raise UserError(f"{run.folder}: is a run of {run.config['project']}, not of {project.name}")
     return run
 
 
@@ -220,18 +222,18 @@ def evaluation_folder(run: Run, settings: SharedEvaluate) -> tuple[str, Path]:
 
 
 @contextmanager
-def new_evaluation(folder: Path, *drawn: str) -> Iterator[Path]:
-    """Hold an evaluation's folder, and give a place to write a new one into.
+def new_evaluation(folder: Path, *pictures: str) -> Iterator[Path]:
+    """Lock an evaluation's folder, and give a folder to write a new one into.
 
     Where the block ends well, what it wrote takes the place of an earlier evaluation,
-    metrics.json last; else that stays as it was.
+    metrics.json last; else the earlier one stays as it was.
 
     Args:
         folder: The evaluation's folder.
-        drawn: Folders and pictures that an earlier evaluation may have and a new one lack.
+        pictures: Folders and files that an earlier evaluation may have and a new one lack.
 
     Yields:
-        The place, a folder within.
+        The folder to write into, within the evaluation's.
     """
     with lock_folder(folder):
         new = folder / ".new"
@@ -239,7 +241,7 @@ def new_evaluation(folder: Path, *drawn: str) -> Iterator[Path]:
         new.mkdir()
         try:
             yield new
-            for name in ("metrics.json", *drawn):
+            for name in ("metrics.json", *pictures):
                 if (folder / name).is_dir():
                     shutil.rmtree(folder / name)
                 else:
@@ -295,12 +297,12 @@ def evaluation_data(
 def metrics_of(
     run: Run,
     prepared: Prepared,
-    cases: Any,
+    cases: pd.DataFrame,
     name: str,
     settings: SharedEvaluate,
     metrics: dict[str, Any],
 ) -> dict[str, Any]:
-    """The content of ``metrics.json``: what all projects say, then the project's own."""
+    """The content of ``metrics.json``: what all projects have, then the project's own."""
     return {
         "project": run.config["project"],
         "dataset": prepared.manifest["dataset"],
@@ -331,8 +333,8 @@ def now() -> str:
 
 
 def _differences(config: Mapping[str, Any], settings: SharedTrain, prepared: Prepared) -> list[str]:
-    """The settings that a run was begun with otherwise; ``prepared`` for other data."""
-    # A setting that is newer than the run: its default is what was done before there was one.
+    """The settings in which a run differs; ``prepared`` for other data."""
+    # A setting that is newer than the run: its default is what was done before it existed.
     begun_with = {field.name: _as_json(field.default) for field in dataclasses.fields(settings)}
     begun_with |= current_names(type(settings), config["settings"])
     differ = [
@@ -349,11 +351,11 @@ def _differences(config: Mapping[str, Any], settings: SharedTrain, prepared: Pre
 
 def _refuse_other_preparing(run: Run, prepared: Prepared) -> None:
     """Refuse data whose cases were made in another way than those that the run learned from."""
-    own, other = run.config["data"]["settings"], prepared.manifest["settings"]
+    expected, settings = run.config["data"]["settings"], prepared.manifest["settings"]
     differ = [
-        f"{name} {other.get(name, 'none')}, not {own.get(name, 'none')}"
-        for name in sorted((own.keys() | other.keys()).difference(_NOT_OF_A_CASE))
-        if own.get(name) != other.get(name)
+        f"{name} {settings.get(name, 'none')}, not {expected.get(name, 'none')}"
+        for name in sorted((expected.keys() | settings.keys()).difference(_NOT_OF_A_CASE))
+        if expected.get(name) != settings.get(name)
     ]
     if differ:
         raise UserError(
@@ -365,7 +367,7 @@ def _refuse_other_preparing(run: Run, prepared: Prepared) -> None:
 def _as_json(value: Any) -> Any:
     """A setting, or a dictionary of them, as JSON gives it back."""
     if isinstance(value, dict):
-        return {name: _as_json(one) for name, one in value.items()}
+        return {name: _as_json(entry) for name, entry in value.items()}
     if isinstance(value, tuple):
-        return [_as_json(one) for one in value]
+        return [_as_json(entry) for entry in value]
     return str(value) if isinstance(value, Path) else value
