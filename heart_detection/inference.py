@@ -1,32 +1,41 @@
-"""From a film's pixels to a box: one way for every script."""
+"""From a film's pixels to a box: the same way for every script."""
 
 from __future__ import annotations
 
-from typing import Any
+import keras
+import numpy as np
+
+from common.imaging.letterbox import mirror_boxes
+from common.training import augment
 
 
-def predict_boxes(model: Any, images: Any, batch_size: int, flip: bool, moves: bool) -> Any:
+def predict_boxes(
+    model: keras.Model,
+    images: np.ndarray,
+    batch_size: int,
+    flip: bool,
+    test_time_augmentation: bool,
+) -> np.ndarray:
     """The model's boxes (n, 4), (x0, y0, x1, y1) in fractions of the side.
 
     Args:
         model: Of images to boxes.
-        images: (n, side, side, 1) 0..255.
+        images: (n, image_size, image_size, 1) 0..255.
         batch_size: Images at once.
         flip: Take the mean with the boxes of the mirrored images, mirrored back.
-        moves: Take the mean with the boxes of moved images, moved back.
+        test_time_augmentation: Take the mean with the boxes of shifted and scaled images,
+            transformed back.
     """
-    import numpy as np
 
-    from common.imaging.letterbox import mirror_boxes
-    from common.training import augment
+    def predict(images: np.ndarray) -> np.ndarray:
+        return np.asarray(model.predict(images, batch_size, verbose=0))
 
-    def predict(shown: Any) -> Any:
-        return model.predict(shown, batch_size, verbose=0)
-
-    found = [predict(images)]
-    for there, back in augment.test_time_transforms(shift=0.03, scale=0.05) if moves else []:
-        of_moved = predict(augment.transform_images(images.astype(np.float32), there).numpy())
-        found.append(augment.transform_boxes(of_moved, back).numpy())
+    predictions = [predict(images)]
+    if test_time_augmentation:
+        for transform, inverse in augment.test_time_transforms(shift=0.03, scale=0.05):
+            transformed = augment.transform_images(images.astype(np.float32), transform)
+            boxes = predict(transformed.numpy())
+            predictions.append(augment.transform_boxes(boxes, inverse).numpy())
     if flip:
-        found += [mirror_boxes(predict(images[:, :, ::-1]))] * len(found)
-    return np.mean(found, axis=0)
+        predictions += [mirror_boxes(predict(images[:, :, ::-1]))] * len(predictions)
+    return np.asarray(np.mean(predictions, axis=0))
