@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from atrium_segmentation.networks import NETWORKS
 from common.base.project import Preset, Project
 from common.base.settings import (
     Shared,
@@ -13,9 +14,11 @@ from common.base.settings import (
     SharedPredict,
     SharedPrepare,
     SharedTrain,
+    choice,
     renamed,
     require,
 )
+from common.training.loss_names import SEGMENTATION_LOSSES
 
 PLANES = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
 """The order of a volume's axes (z, y, x) in which its first is cut to slices of the plane."""
@@ -42,7 +45,7 @@ class PrepareSettings(SharedPrepare):
 class TrainSettings(SharedTrain):
     """What train.py takes."""
 
-    models: tuple[Literal["unet", "fcn8"], ...] = ("unet", "fcn8")
+    models: tuple[str, ...] = choice(tuple(reversed(NETWORKS)), NETWORKS)
     """The networks to train, one after the other, on the same batches."""
     unet_width: int = 16
     """Channels of U-Net's first level; each level down has twice as many."""
@@ -58,7 +61,7 @@ class TrainSettings(SharedTrain):
     in each is averaged."""
     neighbours: int = 1
     """Slices below and above that are seen as channels beside a slice."""
-    loss: Literal["crossentropy", "focal", "dice", "dice+crossentropy"] = "crossentropy"
+    loss: str = choice("crossentropy", SEGMENTATION_LOSSES)
     """What is made small. crossentropy is the binary one for one class, as the article has."""
     empty_share: float = 1.0
     """Share of the slices without any of the structure that are trained on."""
@@ -90,7 +93,8 @@ class TrainSettings(SharedTrain):
         super().__post_init__()
         multiple = f"a multiple of {STRIDE}"
         require(self.image_size % STRIDE == 0, "image_size", multiple, self)
-        require(len(self.models) > 0, "models", "unet, fcn8 or both", self)
+        names = f"one or more of {', '.join(NETWORKS)}, each once at most"
+        require(0 < len(self.models) == len(set(self.models)), "models", names, self)
         once = "axial, coronal or sagittal, each once at most"
         require(0 < len(self.planes) == len(set(self.planes)), "planes", once, self)
         require(0 <= self.empty_share <= 1, "empty_share", "0 to 1", self)
@@ -130,8 +134,8 @@ class EvaluateSettings(MaskSettings, SharedEvaluate):
 class PredictSettings(MaskSettings, SharedPredict):
     """What predict.py takes."""
 
-    network: Literal["auto", "unet", "fcn8"] = "auto"
-    """The network that is asked. auto: U-Net where the run has it, else FCN-8."""
+    network: str = choice("auto", ("auto", *NETWORKS))
+    """The network that is asked. auto: the last of these that the run has."""
 
 
 DEMO = Preset(

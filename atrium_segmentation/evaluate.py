@@ -3,8 +3,8 @@
 Reads a run that ended. Writes evaluation/test/ in it (or evaluation/NAME/ for --source, where
 every case is a test case): metrics.json, predictions.csv (a row a volume, network and label),
 masks/CASE-NETWORK.nii.gz in the grid of the case's own file, and for some cases two GIFs, the
-truth and FCN-8 beside U-Net, and a picture of the three orthogonal views. Every score is taken at
-the volume's own spacing, beside that of the mean training shape.
+truth and the networks side by side, and a picture of the three orthogonal views. Every score is
+taken at the volume's own spacing, beside that of the mean training shape.
 
     python evaluate.py --run runs/my-run
     python evaluate.py --run runs/my-run --source another/dataset
@@ -42,9 +42,9 @@ def main() -> None:
     from tqdm import tqdm
 
     from atrium_segmentation.dataset import prepare_as_run, whole_volumes
-    from atrium_segmentation.networks import further_runs, names_of, open_networks, segment
+    from atrium_segmentation.inference import further_runs, names_of, open_networks, segment
     from atrium_segmentation.report import write_page
-    from atrium_segmentation.scores import mean_and_interval, scores_of, summary
+    from atrium_segmentation.scores import differences, main_scores, scores_of, summary
     from common.base.files import write_csv, write_json
     from common.imaging.nifti import write_mask
 
@@ -83,27 +83,31 @@ def main() -> None:
 
         # -- Write.
         mean_shape = summary("mean_shape", scored, labels, settings.seed)
-        metrics = {
-            "n": len(scored),
-            "labels": labels,
+        models = {
+            network: {
+                **summary(network, scored, labels, settings.seed),
+                **_training(members, network),
+                "seconds_per_volume": seconds[network] / len(scored),
+            }
+            for network in networks
+        }
+        how = {
             "flip": settings.flip,
             "moves": settings.test_time_augmentation,
             "largest_component": settings.largest_component,
             "ensemble": len(members),
-            "models": {
-                network: {
-                    **summary(network, scored, labels, settings.seed),
-                    **_training(members, network),
-                    "seconds_per_volume": seconds[network] / len(scored),
-                }
-                for network in networks
-            },
+        }
+        metrics = {
+            "n": len(scored),
+            "labels": labels,
+            **how,
+            "evaluation_settings": how,
+            "models": models,
             "baselines": {"mean_shape": {"dice": mean_shape["dice"]["mean"], "scores": mean_shape}},
             "cases": scored,
+            **differences(list(networks), scored, settings.seed),
+            **main_scores(models, mean_shape, labels, len(scored)),
         }
-        if len(networks) == 2:
-            less = [row["unet"]["dice"] - row["fcn8"]["dice"] for row in scored]
-            metrics["unet_minus_fcn8"] = mean_and_interval(less, scored, settings.seed)
         rows = [
             {
                 "case": row["case"],
@@ -117,14 +121,16 @@ def main() -> None:
             for label in labels
         ]
         write_csv(new / "predictions.csv", rows[0], rows)
+        main_first = list(reversed(networks))
         examples = score_tables.draw_cases(
             new,
+            main_first,
             scored,
             whole_volumes(prepared, splits),
             settings.pictures,
             run.config["synthetic"],
         )
-        score_tables.draw_scores(new, scored, run.config["synthetic"])
+        score_tables.draw_scores(new, main_first, scored, run.config["synthetic"])
         metrics["examples"] = [vars(one) for one in examples]
         write_json(
             new / "metrics.json",

@@ -1,206 +1,98 @@
-"""The two networks: built, opened, and asked for the mask of a whole volume."""
+"""Every network that can be trained: how it is built, and how it is shown.
+
+To add one, write the function that builds it and give it an entry in `NETWORKS`: it is then
+trained, scored, drawn, compared and asked like the others.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from atrium_segmentation.config import (
-    PLANES,
-    PROJECT,
-    STRIDE,
-    EvaluateSettings,
-    MaskSettings,
-    PredictSettings,
-    TrainSettings,
-)
 from common.base.errors import UserError
+from common.reporting.palette import PREDICTION, SECOND
 
-TITLES = {"fcn8": "FCN-8", "unet": "U-Net"}
-"""The networks in the order in which they are shown, from left to right."""
-MOVES = {"scale": 0.1, "rotation_degrees": 10.0}
-"""Of the slices, for test-time averaging."""
+if TYPE_CHECKING:
+    import keras
+
+    from atrium_segmentation.config import TrainSettings
 
 
-def build(name: str, classes: int, settings: TrainSettings) -> Any:
-    """A network with its starting weights: slices (batch, h, w, channels) to probabilities."""
+@dataclass(frozen=True)
+class Network:
+    """A network of `NETWORKS`.
+
+    Attributes:
+        title: Its name in tables, pictures and pages.
+        build: Builds it from the channels of its input, the classes of its output (1 for a mask)
+            and the settings: slices (batch, height, width, channels) of 0..255, sides a multiple of
+            32, to probabilities (batch, height, width, classes), float32. Keras is imported inside
+            it, since ``--help`` names the networks too.
+        colour: Its colour in charts, as #rrggbb.
+        marker: Its marker in charts, as matplotlib calls it.
+    """
+
+    title: str
+    build: Callable[[int, int, TrainSettings], keras.Model]
+    colour: str
+    marker: str
+
+
+def _build_fcn8(channels: int, classes: int, settings: TrainSettings) -> keras.Model:
     from common.models.fcn8 import build_fcn8
-    from common.models.starting_weights import take_weights
+
+    return build_fcn8(channels, classes, settings.fcn8_width)
+
+
+def _build_unet(channels: int, classes: int, settings: TrainSettings) -> keras.Model:
     from common.models.unet import build_unet
 
-    channels = 2 * settings.neighbours + 1
-    if name == "unet":
-        model = build_unet(
-            channels,
-            classes,
-            settings.unet_width,
-            settings.unet_depth,
-            deep_supervision=settings.deep_supervision,
+    return build_unet(
+        channels,
+        classes,
+        settings.unet_width,
+        settings.unet_depth,
+        deep_supervision=settings.deep_supervision,
+    )
+
+
+NETWORKS = {
+    "fcn8": Network("FCN-8", _build_fcn8, SECOND, "s"),
+    "unet": Network("U-Net", _build_unet, PREDICTION, "o"),
+}
+"""The networks by the names that ``--models`` takes, in the order in which they are shown. The last
+that a run has is its main one: its scores choose the cases that are drawn, predict.py asks it."""
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Some networks in the order in which they are shown.
+
+    Raises:
+        UserError: `NETWORKS` does not name one of them.
+    """
+    unknown = set(names) - set(NETWORKS)
+    if unknown:
+        raise UserError(
+            f"{', '.join(sorted(unknown))}: a network that was trained with another version of "
+            "atrium_segmentation/networks.py; give it its entry in NETWORKS again"
         )
-    else:
-        model = build_fcn8(channels, classes, settings.fcn8_width)
+    return [name for name in NETWORKS if name in names]
+
+
+def build(name: str, classes: int, settings: TrainSettings) -> keras.Model:
+    """A network with its starting weights: slices (batch, h, w, channels) to probabilities."""
+    from common.models.starting_weights import take_weights
+
+    model = NETWORKS[name].build(2 * settings.neighbours + 1, classes, settings)
     if settings.weights == "imagenet":
         raise UserError(
-            "--weights imagenet: U-Net and FCN-8 have no ImageNet file here; give none, a file "
-            "or a run's folder"
+            "--weights imagenet: the networks for slices have no ImageNet file here; give none, a "
+            "file or a run's folder"
         )
     if settings.weights != "none":
         start = Path(settings.weights)
         own = start / name if (start / name).is_dir() else start
         take_weights(model, str(own), head=())
     return model
-
-
-def further_runs(run: Any, settings: EvaluateSettings | PredictSettings) -> list[Any]:
-    """The runs of ``--ensemble``.
-
-    Raises:
-        UserError: One was trained on another prepared set than ``run``.
-    """
-    from common.training import runs
-
-    members = []
-    for folder in settings.ensemble:
-        member = runs.open_run(PROJECT, dataclasses.replace(settings, run=folder))
-        if member.config["data"]["key"] != run.config["data"]["key"]:
-            raise UserError(
-                f"{folder}: was trained on other data than {run.folder}, perhaps on what is to be "
-                "scored; give runs of one prepared set"
-            )
-        members.append(member)
-    return members
-
-
-def names_of(members: Sequence[Any]) -> list[str]:
-    """The networks that all of some runs have, as they are shown from left to right.
-
-    Raises:
-        UserError: There is none.
-    """
-    names = [name for name in TITLES if all(name in m.fitted["models"] for m in members)]
-    if not names:
-        raise UserError("the runs of --ensemble have no network in common; train the same --models")
-    return names
-
-
-def open_networks(
-    members: Sequence[Any], names: Sequence[str]
-) -> dict[str, list[tuple[Any, dict[str, Any]]]]:
-    """Some networks of some runs.
-
-    Args:
-        members: Runs.
-        names: Of `names_of`.
-
-    Returns:
-        By name, each run's model and what it was fitted to: ``neighbours``, ``planes``.
-    """
-    from common.models.stored import load_model
-
-    return {
-        name: [(load_model(one.folder / name / "model.keras"), one.fitted) for one in members]
-        for name in names
-    }
-
-
-def segment(
-    members: Sequence[tuple[Any, dict[str, Any]]],
-    volume: dict[str, Any],
-    settings: MaskSettings,
-) -> Any:
-    """The mask of a whole volume, on the volume's own grid.
-
-    The probabilities of all members in all their planes are averaged, and they, not masks, are
-    brought to the volume's own grid.
-
-    Args:
-        members: Networks, with the neighbours and planes that each was fitted to.
-        volume: Of `dataset.whole_volumes`, its mask aside.
-        settings: Flip and largest component.
-
-    Returns:
-        (x, y, z) uint8: the label of every voxel, counted from 0.
-    """
-    import numpy as np
-
-    from common.imaging.grids import to_grid
-    from common.scores.volumes import largest_component
-
-    said = np.mean(
-        [
-            _said(model, volume["working"], plane, fitted["neighbours"], settings)
-            for model, fitted in members
-            for plane in fitted["planes"]
-        ],
-        axis=0,
-    )
-    shape, affine = volume["image"].shape, volume["affine"]
-    on_grid = [
-        to_grid(said[..., channel].T, volume["working_affine"], shape, affine)
-        for channel in range(said.shape[-1])
-    ]
-    if len(on_grid) == 1:
-        labels = (on_grid[0] >= 0.5).astype(np.uint8)
-    else:
-        labels = np.argmax(on_grid, 0).astype(np.uint8)
-    if settings.largest_component:
-        for label in range(1, labels.max() + 1):
-            part = labels == label
-            labels[part & ~largest_component(part)] = 0
-    return labels
-
-
-def shown_slices(working: Any, plane: str, neighbours: int, room: float = 1.0) -> Any:
-    """The slices of a volume as a network sees them, with 0 around them to a multiple of 32.
-
-    Args:
-        working: (z, y, x) uint8.
-        plane: Of `config.PLANES`.
-        neighbours: Slices below and above each, as channels; at an end the end slice repeats.
-        room: More than 1 makes them square, with so much more around for what a zoom pushes out.
-
-    Returns:
-        (slices, rows, columns, 2 * neighbours + 1) float32, the slice in the middle of its square.
-    """
-    import numpy as np
-
-    slices = np.transpose(working, PLANES[plane])
-    count, *sides = slices.shape
-    if room > 1:
-        sides = [round(max(sides) * room)] * 2
-    around = [(0, 0)]
-    for side, wanted in zip(slices.shape[1:], sides, strict=True):
-        added = -(-wanted // STRIDE) * STRIDE - side
-        around.append((added // 2, added - added // 2))
-    offsets = np.arange(-neighbours, neighbours + 1)
-    which = np.clip(np.arange(count)[:, None] + offsets, 0, count - 1)
-    return np.moveaxis(np.pad(slices, around)[which], 1, -1).astype(np.float32)
-
-
-def _said(model: Any, working: Any, plane: str, neighbours: int, settings: MaskSettings) -> Any:
-    """A network's probabilities (z, y, x, channels) of a working volume (z, y, x) in a plane."""
-    import numpy as np
-
-    from common.training import augment
-
-    order = PLANES[plane]
-    height, width = np.transpose(working, order).shape[1:]
-    room = 1 + MOVES["scale"] if settings.test_time_augmentation else 1.0
-    shown = shown_slices(working, plane, neighbours, room)
-    top, left = (shown.shape[1] - height) // 2, (shown.shape[2] - width) // 2
-
-    def ask(images: Any) -> Any:
-        return model.predict(images, settings.batch_size, verbose=0)
-
-    said = ask(shown)
-    moves = augment.test_time_transforms(**MOVES) if settings.test_time_augmentation else []
-    for there, back in moves:
-        of_moved = ask(augment.transform_images(shown, there).numpy())
-        said += augment.transform_images(of_moved, back).numpy()
-    said /= 1 + len(moves)
-    if settings.flip:
-        said = (said + ask(shown[:, :, ::-1])[:, :, ::-1]) / 2
-    said = said[:, top : top + height, left : left + width]
-    return np.transpose(said, (*np.argsort(order), 3))

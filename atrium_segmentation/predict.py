@@ -26,8 +26,9 @@ def main() -> None:
     settings = parse(PROJECT, "predict", __doc__)
     print_settings("Predict the left atrium in MRI volumes", settings)
 
+    from atrium_segmentation.inference import further_runs
     from atrium_segmentation.model_card import ABOUT
-    from atrium_segmentation.networks import TITLES, further_runs
+    from atrium_segmentation.networks import NETWORKS
     from common.base.files import lock_folder
     from common.imaging.nifti import is_nifti
     from common.imaging.nifti_file import SUFFIXES
@@ -46,7 +47,7 @@ def main() -> None:
         predictions = begin(folder, volumes, run, settings, network=network, ensemble=others)
         if predictions is None:
             return
-        print(f"\n{len(volumes)} files; asked is {TITLES[network]}", flush=True)
+        print(f"\n{len(volumes)} files; asked is {NETWORKS[network].title}", flush=True)
         _predict(predictions, members, network, settings)
         written = predictions.finish(run, ABOUT, [*_in_ml(run), "mask", "picture"])
     print_paths(written)
@@ -63,7 +64,8 @@ def _predict(
     import numpy as np
 
     from atrium_segmentation.dataset import read_unlabelled
-    from atrium_segmentation.networks import TITLES, open_networks, segment
+    from atrium_segmentation.inference import open_networks, segment
+    from atrium_segmentation.networks import NETWORKS
     from common.imaging.nifti import write_mask
     from common.reporting.orthogonal_views import views_picture
     from common.scores.volumes import volume_ml
@@ -84,7 +86,7 @@ def _predict(
                 volume["image"],
                 volume["spacing_mm"],
                 None,
-                {TITLES[network]: labels},
+                {NETWORKS[network].title: labels},
                 one.name[:60],
                 run.config["synthetic"],
             )
@@ -102,7 +104,7 @@ def model_images(run: Any, prepared: Any, count: int) -> Any:
         (n, rows, columns, 2 * neighbours + 1) float32 of 0 to 255.
     """
     from atrium_segmentation.dataset import volumes
-    from atrium_segmentation.networks import shown_slices
+    from atrium_segmentation.inference import shown_slices
 
     volume = next(volumes(prepared, prepared.splits[:1]).take(1).as_numpy_iterator())
     slices = shown_slices(volume["image"], run.fitted["planes"][0], run.fitted["neighbours"])
@@ -110,13 +112,13 @@ def model_images(run: Any, prepared: Any, count: int) -> Any:
 
 
 def _network(members: Sequence[Any], settings: PredictSettings) -> str:
-    from atrium_segmentation.networks import names_of
+    from atrium_segmentation.inference import names_of
 
     names = names_of(members)
     if settings.network == "auto":
         return names[-1]
     if settings.network not in names:
-        raise UserError(f"--network {settings.network}: the run has {' and '.join(names)} alone")
+        raise UserError(f"--network {settings.network}: the run has {', '.join(names)} alone")
     return settings.network
 
 

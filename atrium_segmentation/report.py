@@ -14,7 +14,7 @@ from typing import Any
 from atrium_segmentation import score_tables
 from atrium_segmentation.config import PROJECT, EvaluateSettings
 from atrium_segmentation.model_card import ABOUT
-from atrium_segmentation.networks import TITLES
+from atrium_segmentation.networks import NETWORKS, in_order
 from common.base.errors import run_script
 from common.base.files import read_json
 from common.base.tables import Table
@@ -32,15 +32,15 @@ from common.reporting.html_report import (
 def write_page(run: Any, folder: Path) -> Path:
     """Write report.html of an evaluation from its files; gives the path back."""
     metrics = read_json(folder / "metrics.json")
-    networks = score_tables.networks_of(metrics["cases"])
+    networks = in_order(metrics["models"])[::-1]
     mean_shape = metrics["baselines"]["mean_shape"]["dice"]
-    dices = {name: metrics["models"][name]["dice"] for name in networks}
+    dices = {NETWORKS[name].title: metrics["models"][name]["dice"] for name in networks}
     page = Page(
         title="The left atrium in heart MRI",
         answer=_answer(metrics, networks[0]),
         scores=tuple(
-            Score(f"Dice, {TITLES[name]}", dice["mean"], dice["ci95"], mean_shape, "the mean shape")
-            for name, dice in dices.items()
+            Score(f"Dice, {title}", dice["mean"], dice["ci95"], mean_shape, "the mean shape")
+            for title, dice in dices.items()
         ),
         charts=_charts(run, folder, networks),
         tables=score_tables.tables(metrics),
@@ -51,7 +51,7 @@ def write_page(run: Any, folder: Path) -> Path:
 
 
 def _answer(metrics: Mapping[str, Any], network: str) -> tuple[str, ...]:
-    of, title = metrics["models"][network], TITLES[network]
+    of, title = metrics["models"][network], NETWORKS[network].title
     sentences = [
         f"{title}'s mask and the reader's agree with a mean Dice of {of['dice']['mean']:.2f} (1 is "
         f"all, 0 is nothing), in the worst volume {of['dice']['min']:.2f}. The mean shape of the "
@@ -59,13 +59,15 @@ def _answer(metrics: Mapping[str, Any], network: str) -> tuple[str, ...]:
         f"Their surfaces are {of['assd_mm']['mean']:.1f} mm apart on average, and the volume is "
         f"off by {of['volume_error_ml']['mean']:.1f} ml.",
     ]
-    if "unet_minus_fcn8" in metrics:
-        less = metrics["unet_minus_fcn8"]
-        clear = less["ci95"] and (less["ci95"][0] > 0 or less["ci95"][1] < 0)
+    for difference in score_tables.differences(metrics):
+        model, other = (NETWORKS[difference[key]].title for key in ("model", "minus"))
+        low, high = difference["ci95"] or (0, 0)
+        clear = low > 0 or high < 0
         sentences.append(
-            f"Case by case U-Net's Dice is {abs(less['mean']):.3f} "
-            f"{'above' if less['mean'] >= 0 else 'below'} FCN-8's; the interval of that difference "
-            f"{'leaves out 0' if clear else 'holds 0, so neither is shown to be better'}."
+            f"Case by case {model}'s Dice is {abs(difference['mean']):.3f} "
+            f"{'above' if difference['mean'] >= 0 else 'below'} {other}'s; the interval of that "
+            "difference "
+            + ("leaves out 0." if clear else "holds 0, so neither is shown to be better.")
         )
     return tuple(sentences)
 
@@ -80,7 +82,7 @@ def _charts(run: Any, folder: Path, networks: list[str]) -> tuple[Picture, ...]:
         ),
     )
     charts = [Picture(folder / name, *of) for name, *of in shown]
-    folders = {TITLES[name]: run.folder / name for name in networks}
+    folders = {NETWORKS[name].title: run.folder / name for name in networks}
     return *charts, training_picture(run, folder, folders)
 
 
@@ -88,7 +90,9 @@ def _examples(folder: Path, metrics: dict[str, Any], networks: list[str]) -> tup
     rows = {row["case"]: row for row in metrics["cases"]}
 
     def dices(case: str) -> str:
-        return ", ".join(f"{TITLES[name]} {rows[case][name]['dice']:.3f}" for name in networks)
+        return ", ".join(
+            f"{NETWORKS[name].title} {rows[case][name]['dice']:.3f}" for name in networks
+        )
 
     return tuple(
         Picture(
@@ -110,7 +114,7 @@ def _examples(folder: Path, metrics: dict[str, Any], networks: list[str]) -> tup
 
 
 def _cases(metrics: Mapping[str, Any], networks: list[str]) -> Table:
-    titles = [TITLES[name] for name in networks]
+    titles = [NETWORKS[name].title for name in networks]
     return Table(
         "",
         (

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from atrium_segmentation.networks import TITLES
+from atrium_segmentation.networks import NETWORKS
 from common.base.tables import MISSING, Table, print_table
 from common.reporting.examples import Example, worst_typical_best
 from common.results import with_interval
@@ -26,30 +26,33 @@ FILES = (("gifs", "-models.gif"), ("views", ".png"), ("gifs", "-truth.gif"))
 """Folder and end of the name of each picture of a case."""
 
 
-def draw_scores(folder: Path, cases: Sequence[Mapping[str, Any]], synthetic: bool) -> None:
+def draw_scores(
+    folder: Path, networks: Sequence[str], cases: Sequence[Mapping[str, Any]], synthetic: bool
+) -> None:
     """Draw the Dice of every case beside the mean shape's, and the volumes against the true ones.
 
     Args:
         folder: The evaluation's.
+        networks: Their names, the main one first.
         cases: The rows of metrics.json, a case each.
         synthetic: Whether the data was made up.
     """
     from common.reporting.charts import agreement_picture, cases_picture
 
-    networks = networks_of(cases)
+    styles = [(NETWORKS[name].colour, NETWORKS[name].marker) for name in networks]
 
-    def of_networks(score: str) -> dict[str, list[float]]:
-        return {TITLES[name]: [row[name][score] for row in cases] for name in networks}
+    def by_title(score: str) -> dict[str, list[float]]:
+        return {NETWORKS[name].title: [row[name][score] for row in cases] for name in networks}
 
     mean_shape = [row["mean_shape"]["dice"] for row in cases]
-    cases_picture(folder / CASES, of_networks("dice"), mean_shape, "Dice", synthetic)
-    truth = [row[networks[0]]["truth_ml"] for row in cases]
-    quantity = "volume, ml"
-    agreement_picture(folder / VOLUMES, truth, of_networks("predicted_ml"), quantity, synthetic)
+    cases_picture(folder / CASES, by_title("dice"), styles, mean_shape, "Dice", synthetic)
+    truth, volumes = [row[networks[0]]["truth_ml"] for row in cases], by_title("predicted_ml")
+    agreement_picture(folder / VOLUMES, truth, volumes, styles, "volume, ml", synthetic)
 
 
 def draw_cases(
     folder: Path,
+    networks: Sequence[str],
     cases: list[dict[str, Any]],
     volumes: Any,
     pictures: int,
@@ -62,6 +65,7 @@ def draw_cases(
 
     Args:
         folder: The evaluation's.
+        networks: Their names, the main one first.
         cases: The rows of metrics.json, a case each.
         volumes: The volumes of all cases, as `dataset.whole_volumes` yields them.
         pictures: How many cases at most.
@@ -74,7 +78,6 @@ def draw_cases(
     from common.reporting.gifs import Panel, write_gif
     from common.reporting.orthogonal_views import views_picture
 
-    networks = networks_of(cases)
     drawn = worst_typical_best([row[networks[0]]["dice"] for row in cases], pictures)
     ranks = {cases[row]["case"]: rank for rank, row in enumerate(drawn, start=1)}
     scores, examples = {row["case"]: row for row in cases}, {}
@@ -83,7 +86,7 @@ def draw_cases(
         case, truth = volume["case"], volume["mask"]
         name = f"{ranks[case]:02d}-{case}"
         masks = {
-            f"{TITLES[network]}, Dice {scores[case][network]['dice']:.3f}": read_volume(
+            f"{NETWORKS[network].title}, Dice {scores[case][network]['dice']:.3f}": read_volume(
                 folder / "masks" / f"{case}-{network}.nii.gz"
             ).voxels.astype(np.uint8)
             for network in reversed(networks)
@@ -108,13 +111,14 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
     for table in tables(metrics):
         print_table(table)
     print()
-    if "unet_minus_fcn8" in metrics:
-        difference = with_interval(metrics["unet_minus_fcn8"], "mean", sign="+")
-        print(f"  U-Net's Dice less FCN-8's, case by case: {difference}")
+    for difference in differences(metrics):
+        model, other = (NETWORKS[difference[key]].title for key in ("model", "minus"))
+        value = with_interval(difference, "mean", sign="+")
+        print(f"  {model}'s Dice less {other}'s, case by case: {value}")
     for name in metrics["models"]:
         worst = sorted(metrics["cases"], key=lambda row: row[name]["dice"])[:3]
         named = ", ".join(f"{row['case']} {row[name]['dice']:.3f}" for row in worst)
-        print(f"  worst cases of {TITLES[name]}: {named}")
+        print(f"  worst cases of {NETWORKS[name].title}: {named}")
 
 
 def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
@@ -129,7 +133,7 @@ def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
     for label in metrics["labels"] if len(metrics["labels"]) > 1 else ():
         dices = (with_interval(of["per_label"][label]["dice"], "mean") for of in columns)
         rows.append((f"Dice, {label}", *dices))
-    titles = tuple(TITLES[name] for name in models)
+    titles = tuple(NETWORKS[name].title for name in models)
     memory = (of["training_peak_memory_mib"] for of in models.values())
     cost = (
         ("parameters", *(f"{of['parameters']:,}" for of in models.values())),
@@ -143,6 +147,8 @@ def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
     )
 
 
-def networks_of(cases: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The networks that were scored, the main one first."""
-    return [name for name in reversed(TITLES) if name in cases[0]]
+def differences(metrics: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The differences between networks; an older metrics.json has one alone."""
+    if "differences" not in metrics and "unet_minus_fcn8" in metrics:
+        return [{"model": "unet", "minus": "fcn8", **metrics["unet_minus_fcn8"]}]
+    return metrics.get("differences", [])

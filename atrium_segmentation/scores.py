@@ -6,7 +6,8 @@ shape, its scores.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,67 @@ def summary(
         label: over_cases([scores["per_label"][label] for scores in of_cases]) for label in labels
     }
     return {**over_cases(of_cases), "per_label": per_label}
+
+
+def differences(networks: Sequence[str], scored: list[dict[str, Any]], seed: int) -> dict[str, Any]:
+    """How much the Dice of each network is above that of each one before it, case by case.
+
+    Returns:
+        Under ``differences`` a dict per pair: ``model``, ``minus``, ``mean``, ``ci95``; that of
+        U-Net and FCN-8 under ``unet_minus_fcn8`` too.
+    """
+    pairs: list[dict[str, Any]] = []
+    for minus, model in combinations(networks, 2):
+        values = [row[model]["dice"] - row[minus]["dice"] for row in scored]
+        pair = {"model": model, "minus": minus}
+        pairs.append({**pair, **mean_and_interval(values, scored, seed)})
+    unet = [
+        {"mean": pair["mean"], "ci95": pair["ci95"]}
+        for pair in pairs
+        if (pair["model"], pair["minus"]) == ("unet", "fcn8")
+    ]
+    return {"differences": pairs, **({"unet_minus_fcn8": unet[0]} if unet else {})}
+
+
+def main_scores(
+    models: Mapping[str, Any], mean_shape: Mapping[str, Any], labels: Sequence[str], count: int
+) -> dict[str, Any]:
+    """What tables of several evaluations show of metrics.json, and how predictions.csv gives it.
+
+    Args:
+        models: The `summary` of each network.
+        mean_shape: That of the baseline.
+        labels: The groups, where there are several: each label's Dice.
+        count: How many cases were scored.
+    """
+
+    def score(network: str, dice: Mapping[str, Any]) -> dict[str, Any]:
+        return {"name": f"Dice, {network}", "value": dice["mean"], "ci95": dice["ci95"]}
+
+    return {
+        "main_scores": [
+            {
+                **score(network, model["dice"]),
+                "n_of": None,
+                "baseline": mean_shape["dice"]["mean"],
+                "baseline_ci95": mean_shape["dice"]["ci95"],
+                "baseline_name": "the mean shape",
+                "from": {"statistic": "mean", "column": "dice", "where": {"model": network}},
+            }
+            for network, model in models.items()
+        ],
+        "main_scores_of_groups": [
+            {
+                "group": f"label {label}",
+                "n": count,
+                **score(network, model["per_label"][label]["dice"]),
+            }
+            for label in (labels if len(labels) > 1 else ())
+            for network, model in models.items()
+        ],
+        "further_scores": [],
+        "truth_columns": ["truth_ml"],
+    }
 
 
 def mean_and_interval(

@@ -1,4 +1,4 @@
-"""Train U-Net and FCN-8 to segment the left atrium, both on the same batches.
+"""Train U-Net, FCN-8 or networks of your own to segment the left atrium, on the same batches.
 
 Reads what prepare_data.py wrote (and prepares first where nothing is prepared). Writes
 config.json, for each network a folder with history.csv, tensorboard/ and model.keras (the best
@@ -117,7 +117,8 @@ def _classes_of(prepared: Any) -> int:
 
 def _losses(settings: TrainSettings, classes: int, outputs: int) -> dict[str, Any]:
     """The loss and the metric; of further outputs the loss, each half of the finer one's."""
-    from common.training.losses import Dice, segmentation_loss
+    from common.training.loss_names import segmentation_loss
+    from common.training.losses import Dice
 
     loss, metrics = segmentation_loss(settings.loss, classes), [Dice(classes)]
     if outputs == 1:

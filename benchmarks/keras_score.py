@@ -18,7 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from atrium_segmentation import networks, slices
+from atrium_segmentation import inference, networks, slices
 from atrium_segmentation.config import PROJECT, EvaluateSettings, TrainSettings
 from atrium_segmentation.train import _losses
 from common.datasets.splits import training_splits
@@ -57,7 +57,9 @@ def main() -> None:
         model.set_weights(weights)
         dices.append([])
         for volume in volumes:
-            outputs = networks._said(model, volume["image"], "axial", settings.neighbours, evaluate)
+            outputs = inference._said(
+                model, volume["image"], "axial", settings.neighbours, evaluate
+            )
             dices[-1].append(_dice(volume["mask"] > 0, outputs[..., 0] >= 0.5))
     print(json.dumps(dices), flush=True)
 

@@ -81,15 +81,20 @@ def _sample_sheet() -> None:
 
 def _atrium(run: Path) -> None:
     # TensorFlow starts here, after the check that there is something to draw.
-    from atrium_segmentation.networks import TITLES
+    from atrium_segmentation.networks import NETWORKS, in_order
     from atrium_segmentation.slices import whole_volumes
 
     prepared = open_prepared(Path(read_json(run / "config.json")["prepared"]), run.name)
+    networks = in_order(read_json(run / "fitted.json")["models"])
     volume = next(iter(whole_volumes(prepared, ["test"])))
     masks = run / "evaluation" / "test" / "masks"
     panels = [
-        Panel(title, volume["mask"], read_volume(masks / f"{volume['case']}-{name}.nii.gz").voxels)
-        for name, title in TITLES.items()
+        Panel(
+            NETWORKS[name].title,
+            volume["mask"],
+            read_volume(masks / f"{volume['case']}-{name}.nii.gz").voxels,
+        )
+        for name in networks
     ]
     write_gif(
         PICTURES / "atrium.gif",

@@ -13,8 +13,10 @@ from common.base.settings import (
     SharedPredict,
     SharedPrepare,
     SharedTrain,
+    choice,
     renamed,
 )
+from common.training.loss_names import BOX_LOSSES
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class TrainSettings(SharedTrain):
     standardise: bool = True
     """Bring every film to mean 0 and one spread inside the model, so that exposure and contrast do
     not count. Off: subtract ImageNet's means, as its weights want."""
-    loss: Literal["mse", "l1", "iou", "giou", "ciou", "iou+l1"] = "iou+l1"
+    loss: str = choice("iou+l1", BOX_LOSSES)
     """What is made small: mean squared or absolute error of the corners, 1 - IoU, or IoU and
     absolute error together."""
     pooling: Literal["average", "flatten", "extremes"] = "extremes"

@@ -89,7 +89,7 @@ def _build(side: int, weights: str, settings: TrainSettings) -> Any:
 
 
 def _loss(settings: TrainSettings) -> Any:
-    from common.training.losses import box_loss
+    from common.training.loss_names import box_loss
 
     return box_loss(settings.loss)
 

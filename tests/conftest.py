@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from tests.helpers.formats_checked import formats_checked  # noqa: F401
 from tests.helpers.scripts import Whole
 
 BEGAN = time.monotonic()

@@ -58,6 +58,41 @@ def test_both_networks_are_scored_on_whole_volumes(once):
     assert less == pytest.approx(unet - fcn8)
 
 
+def test_the_main_scores_are_those_of_the_networks_and_of_predictions_csv(once):
+    metrics = once.metrics
+    shape = metrics["baselines"]["mean_shape"]["scores"]["dice"]
+    assert [score["name"] for score in metrics["main_scores"]] == ["Dice, fcn8", "Dice, unet"]
+    for score, model in zip(metrics["main_scores"], metrics["models"].values(), strict=True):
+        assert (score["value"], score["ci95"]) == (model["dice"]["mean"], model["dice"]["ci95"])
+        assert (score["baseline"], score["baseline_ci95"]) == (shape["mean"], shape["ci95"])
+        assert score["baseline_name"] == "the mean shape" and score["n_of"] is None
+        source = score["from"]
+        rows = [
+            float(row[source["column"]])
+            for row in once.predictions
+            if source["where"].items() <= row.items()
+        ]
+        assert source["statistic"] == "mean" and np.mean(rows) == pytest.approx(score["value"])
+    assert set(metrics["truth_columns"]) <= set(once.predictions[0])
+    settings = metrics["evaluation_settings"]
+    assert settings == {name: metrics[name] for name in settings}
+    assert set(settings) == {"flip", "moves", "ensemble", "largest_component"}
+    assert metrics["main_scores_of_groups"] == metrics["further_scores"] == []
+
+
+def test_a_page_of_an_older_evaluation_and_one_of_a_network_that_is_not_known(once, tmp_path):
+    run_copy = shutil.copytree(once.run, tmp_path / "run")
+    file = run_copy / "evaluation" / "test" / "metrics.json"
+    older = json.loads(file.read_text())
+    del older["differences"]
+    file.write_text(json.dumps(older))
+    run(PROJECT, "report", file.parent)
+    assert "Case by case U-Net&#39;s Dice is" in (file.parent / "report.html").read_text()
+    older["models"]["attention"] = older["models"]["unet"]
+    file.write_text(json.dumps(older))
+    assert "attention" in refused(PROJECT, "report", file.parent)
+
+
 def test_the_truth_is_the_mask_in_its_file(once):
     for row in once.predictions:
         mask = the_file(once.sample, row["case"])
@@ -138,6 +173,8 @@ def test_three_labels_are_learned_scored_and_written_with_their_own_values(three
     dices = [unet["per_label"][label]["dice"]["mean"] for label in metrics["labels"]]
     assert unet["dice"]["mean"] == pytest.approx(np.mean(dices))
     assert min(dices) > 0.6
+    groups = {score["group"]: score["value"] for score in metrics["main_scores_of_groups"]}
+    assert groups == dict(zip(("label blood", "label wall"), dices, strict=True))
     for path in (evaluation / "masks").glob("*-unet.nii.gz"):
         assert set(np.unique(nibabel.load(path).dataobj)) == {0, 1, 4}
     with Image.open(next((evaluation / "views").glob("*.png"))) as picture:
@@ -239,7 +276,7 @@ def teller():
 @pytest.mark.parametrize("flip", [False, True])
 def test_what_is_said_in_a_plane_comes_back_to_its_voxels(flip):
     from atrium_segmentation.config import PLANES, EvaluateSettings
-    from atrium_segmentation.networks import segment
+    from atrium_segmentation.inference import segment
 
     model = teller()
     working = np.random.default_rng(0).integers(0, 2, (5, 37, 40), np.uint8)
@@ -257,7 +294,7 @@ def test_what_is_said_of_moved_slices_comes_back_to_its_voxels():
     from scipy.ndimage import gaussian_filter
 
     from atrium_segmentation.config import PLANES, EvaluateSettings
-    from atrium_segmentation.networks import segment
+    from atrium_segmentation.inference import segment
 
     model = teller()
     rough = np.random.default_rng(0).normal(size=(40, 48, 56))

@@ -113,8 +113,12 @@ def _with_help_in_one_line(settings: Shared) -> type[Any]:
         details = [tyro.conf.arg(help=helps.get(field.name, ""), metavar=metavar)]
         if metavar:
             details.append(tyro.conf.Positional)
+        kind = kinds[field.name]
+        if "choices" in field.metadata:
+            names = Literal[field.metadata["choices"]]
+            kind = tuple[names, ...] if isinstance(field.default, tuple) else names
         default = dataclasses.field(default=getattr(settings, field.name))
-        fields.append((field.name, Annotated[(kinds[field.name], *details)], default))
+        fields.append((field.name, Annotated[(kind, *details)], default))
     return dataclasses.make_dataclass(type(settings).__name__, fields)
 
 

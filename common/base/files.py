@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from common.base.errors import UserError, disk_fault
+from common.base.formats import check_version
 
 ROOT = Path(__file__).resolve().parents[2]
 """The repository: the folder of README.md."""
@@ -114,14 +115,17 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        UserError: The file is missing or is not JSON.
+        UserError: The file is missing, is not JSON or is of a newer version of its format.
     """
+    path = Path(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as JSON ({error}); make it again") from None
+    check_version(path, content)
+    return content
 
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:

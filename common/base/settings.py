@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -31,6 +31,11 @@ def renamed(old: str, default: Value) -> Value:
     The command line takes the old flag and prints a notice; `current_names` reads older runs.
     """
     return dataclasses.field(default=default, metadata={"old": old})
+
+
+def choice(default: Any, names: Iterable[str]) -> Any:
+    """A field that takes one of some names, or a tuple of them, as its default is."""
+    return dataclasses.field(default=default, metadata={"choices": tuple(names)})
 
 
 @dataclass(frozen=True)

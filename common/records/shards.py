@@ -35,6 +35,7 @@ from common.base.files import (
     visible_names,
     write_json,
 )
+from common.base.formats import stamp
 from common.base.processes import pool
 from common.records.outcomes import Case, Features, Outcome, outcomes
 
@@ -159,7 +160,8 @@ def finish(folder: Path, manifest: Mapping[str, Any]) -> None:
     files = sorted(path for path in folder.glob("*.csv") if path.name != FINDINGS)
     tables = [{"file": path.name, **_measured(path)} for path in files]
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    content = {**manifest, "tables": tables, "versions": versions(), "created": created}
+    content = {**stamp("manifest.json"), **manifest, "tables": tables}
+    content |= {"versions": versions(), "created": created}
     write_json(folder / "manifest.json", {**content, "seal": content_key(content)})
     (folder / _UNFINISHED).unlink(missing_ok=True)
     for note in folder.glob("records/*.json"):

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from common.reporting.figures import GREY, INK, PREDICTION, SECOND, TRUTH, new_figure, save
-
-_NETWORKS = ((PREDICTION, "o"), (SECOND, "s"))
-"""Colour and mark of each network of a chart."""
+from common.reporting.figures import new_figure, save
+from common.reporting.palette import GREY, INK, PREDICTION, TRUTH
 
 
 def confusion_picture(
@@ -167,6 +165,7 @@ def history_picture(
 def cases_picture(
     path: Path,
     networks: Mapping[str, Sequence[float]],
+    styles: Sequence[tuple[str, str]],
     baseline: Sequence[float],
     label: str,
     synthetic: bool,
@@ -175,7 +174,8 @@ def cases_picture(
 
     Args:
         path: Where the PNG goes.
-        networks: (n,) by name, two networks at most.
+        networks: (n,) by name.
+        styles: Colour and marker of each network.
         baseline: (n,) of what does nothing clever.
         label: What the score is.
         synthetic: Whether the data was made up.
@@ -185,8 +185,8 @@ def cases_picture(
     order = np.argsort(next(iter(networks.values())), kind="stable")
     places = np.arange(1, len(order) + 1)
     figure, axes = new_figure(1, 1, 5.2, 3.2)
-    for (name, scores), (colour, mark) in zip(networks.items(), _NETWORKS, strict=False):
-        axes[0, 0].plot(places, np.asarray(scores)[order], mark, color=colour, label=name)
+    for (name, scores), (colour, marker) in zip(networks.items(), styles, strict=True):
+        axes[0, 0].plot(places, np.asarray(scores)[order], marker, color=colour, label=name)
     axes[0, 0].plot(places, np.asarray(baseline)[order], "_", color=GREY, ms=9, label="baseline")
     axes[0, 0].set(xlabel="case, by its score", ylabel=label, ylim=(0, 1))
     axes[0, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -198,6 +198,7 @@ def agreement_picture(
     path: Path,
     truth: Sequence[float],
     networks: Mapping[str, Sequence[float]],
+    styles: Sequence[tuple[str, str]],
     quantity: str,
     synthetic: bool,
 ) -> Path:
@@ -206,15 +207,16 @@ def agreement_picture(
     Args:
         path: Where the PNG goes.
         truth: (n,) true values, 0 or more.
-        networks: (n,) measured values by name, two networks at most.
+        networks: (n,) measured values by name.
+        styles: Colour and marker of each network.
         quantity: What is measured, with its unit.
         synthetic: Whether the data was made up.
     """
     figure, axes = new_figure(1, 1, 3.6, 3.6)
     highest = 1.08 * max(np.max(truth), *(np.max(values) for values in networks.values()))
     axes[0, 0].plot([0, highest], [0, highest], ":", color=TRUTH, label="agreement")
-    for (name, values), (colour, mark) in zip(networks.items(), _NETWORKS, strict=False):
-        axes[0, 0].plot(truth, values, mark, color=colour, label=name)
+    for (name, values), (colour, marker) in zip(networks.items(), styles, strict=True):
+        axes[0, 0].plot(truth, values, marker, color=colour, label=name)
     axes[0, 0].set(
         xlabel=f"true {quantity}",
         ylabel=f"predicted {quantity}",

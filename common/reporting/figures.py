@@ -1,9 +1,4 @@
-"""Pictures of radiographs as PNG, and the one palette and style of all that is drawn.
-
-Blue is the truth and vermilion red the prediction, on film and in charts alike. The two, and the
-colour of a second network, differ in lightness too, so that they can be told apart without colour
-vision and in print; in charts they differ in their marks as well.
-"""
+"""Pictures of radiographs as PNG, and the one style of all that is drawn."""
 
 from __future__ import annotations
 
@@ -14,21 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.base.files import atomic_write
+from common.reporting.palette import GREY, INK, PREDICTION, TRUTH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
-
-TRUTH = "#4da3ff"
-PREDICTION = "#ff4b33"
-SECOND = "#00695c"
-"""A network beside the one that `PREDICTION` stands for."""
-INK = "#1f2933"
-GREY = "#8896a5"
-"""What does nothing clever: baselines and chance."""
-MARK = "#ffd166"
-"""The word SYNTHETIC on black."""
 
 STYLE = {
     "font.size": 9,

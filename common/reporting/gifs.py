@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from common.base.files import write_bytes
-from common.reporting.figures import INK, MARK, PREDICTION, TRUTH
+from common.reporting.palette import INK, MARK, PREDICTION, TRUTH
 
 MOST_BYTES = 3_000_000
 PANEL_SIDE = 260

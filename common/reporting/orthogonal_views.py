@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.reporting.figures import PREDICTION, TRUTH, new_figure, save
+from common.reporting.figures import new_figure, save
 from common.reporting.gifs import radiological
+from common.reporting.palette import PREDICTION, TRUTH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

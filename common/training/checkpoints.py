@@ -18,6 +18,7 @@ import numpy as np
 
 from common.base.errors import UserError
 from common.base.files import atomic_write
+from common.base.formats import check_version, stamp
 from common.training import memory
 
 
@@ -68,7 +69,8 @@ def save(path: Path, model: keras.Model, state: State) -> None:
     if state.step:
         sums = enumerate(model.metrics_variables)
         arrays |= {f"m{number}": np.asarray(variable) for number, variable in sums}
-    about = np.frombuffer(json.dumps(vars(state)).encode(), np.uint8)
+    content = json.dumps({**stamp("checkpoint.npz"), **vars(state)})
+    about = np.frombuffer(content.encode(), np.uint8)
     with atomic_write(path) as partial:
         np.savez(partial, state=about, **arrays)
 
@@ -81,14 +83,17 @@ def restore(path: Path, model: keras.Model) -> tuple[State, list[np.ndarray]]:
         it stands within an epoch, else none.
 
     Raises:
-        UserError: The file is damaged or of another model.
+        UserError: The file is damaged, of another model or of a newer version.
     """
     if not path.exists():
         return State(), []
     variables = _variables(model)
     try:
         with np.load(path, allow_pickle=False) as saved:
-            state = State(**json.loads(bytes(saved["state"])))
+            content = dict(json.loads(bytes(saved["state"])))
+            check_version(path, content)
+            content.pop("schema_version", None)
+            state = State(**content)
             sums = [saved[name] for name in saved.files if name.startswith("m")]
             if len(saved.files) != len(variables) + len(sums) + 1:
                 raise ValueError("another model")

@@ -14,47 +14,22 @@ from typing import Any
 import keras
 from keras import ops
 
-SEGMENTATION_LOSSES = ("crossentropy", "focal", "dice", "dice+crossentropy")
-BOX_LOSSES = ("mse", "l1", "iou", "giou", "ciou", "iou+l1")
-
 # Small against any box worth drawing (a pixel of a thousand squared is 1e-6).
 _EPSILON = 1e-7
 
 
-def segmentation_loss(name: str, classes: int = 1) -> keras.losses.Loss:
-    """The loss for masks of that name.
-
-    Args:
-        name: One of `SEGMENTATION_LOSSES`; "focal" (Lin et al. 2017, arXiv:1708.02002) is
-            for one class.
-        classes: 1 for a mask, else the number of classes with the background.
-
-    Raises:
-        ValueError: There is no such loss for that many classes.
-    """
-    if name == "crossentropy":
-        return _crossentropy(classes)
-    if name == "focal" and classes == 1:
-        return keras.losses.BinaryFocalCrossentropy()
-    if name == "dice":
-        return SoftDice()
-    if name == "dice+crossentropy":
-        return SoftDice(crossentropy_weight=1.0)
-    raise ValueError(
-        f"the loss must be one of {SEGMENTATION_LOSSES}, 'focal' with one class only. "
-        f"Received: {name!r} with {classes} classes"
-    )
+def crossentropy(classes: int) -> keras.losses.Loss:
+    """Binary cross-entropy for a mask, categorical for several classes."""
+    if classes == 1:
+        return keras.losses.BinaryCrossentropy()
+    return keras.losses.SparseCategoricalCrossentropy()
 
 
-def box_loss(name: str) -> keras.losses.Loss:
-    """The loss for boxes of that name, one of `BOX_LOSSES`; else a `ValueError`."""
-    if name == "mse":
-        return keras.losses.MeanSquaredError()
-    if name == "l1":
-        return keras.losses.MeanAbsoluteError()
-    if name in BOX_LOSSES:
-        return BoxOverlap(name)
-    raise ValueError(f"the loss must be one of {BOX_LOSSES}. Received: {name!r}")
+def focal(classes: int) -> keras.losses.Loss:
+    """The focal loss (Lin et al. 2017, arXiv:1708.02002); `ValueError` for several classes."""
+    if classes > 1:
+        raise ValueError(f"'focal' is for one class. Received: 'focal' with {classes} classes")
+    return keras.losses.BinaryFocalCrossentropy()
 
 
 @keras.saving.register_keras_serializable("common")
@@ -85,7 +60,7 @@ class SoftDice(keras.losses.Loss):
         intersections, sizes = _intersections_and_sizes(y_true, y_pred)
         loss = 1 - ops.mean((2 * intersections + self.smooth) / (sizes + self.smooth))
         if self.crossentropy_weight:
-            pixels = _crossentropy(y_pred.shape[-1]).call(y_true, y_pred)
+            pixels = crossentropy(y_pred.shape[-1]).call(y_true, y_pred)
             loss = loss + self.crossentropy_weight * ops.mean(pixels, axis=(1, 2))
         return loss
 
@@ -218,12 +193,6 @@ class Dice(keras.metrics.Metric):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "classes": self.classes}
-
-
-def _crossentropy(classes: int) -> keras.losses.Loss:
-    if classes == 1:
-        return keras.losses.BinaryCrossentropy()
-    return keras.losses.SparseCategoricalCrossentropy()
 
 
 def _intersections_and_sizes(

@@ -28,6 +28,7 @@ from common.base.files import (
     visible_names,
     write_json,
 )
+from common.base.formats import stamp
 from common.base.project import Project, newest_run
 from common.base.settings import (
     WITHOUT_CONSEQUENCE,
@@ -121,6 +122,7 @@ def begin_run(run: Path, settings: SharedTrain, prepared: Prepared) -> bool:
         write_json(
             run / "config.json",
             {
+                **stamp("config.json"),
                 "project": prepared.manifest["project"],
                 "dataset": prepared.manifest["dataset"],
                 "synthetic": prepared.manifest["synthetic"],
@@ -164,7 +166,7 @@ def end_run(run: Path, fitted: Mapping[str, Any], kept: Sequence[str]) -> None:
         kept: The files of the run that evaluate.py reads; their hashes are written too.
     """
     hashes = {name: sha256(run / name) for name in kept}
-    write_json(run / "fitted.json", {**fitted, "sha256": hashes})
+    write_json(run / "fitted.json", {**stamp("fitted.json"), **fitted, "sha256": hashes})
 
 
 def open_run(project: Project, settings: SharedEvaluate | SharedPredict) -> Run:
@@ -304,6 +306,7 @@ def metrics_of(
 ) -> dict[str, Any]:
     """The content of ``metrics.json``: what all projects have, then the project's own."""
     return {
+        **stamp("metrics.json"),
         "project": run.config["project"],
         "dataset": prepared.manifest["dataset"],
         "synthetic": prepared.manifest["synthetic"] or run.config["synthetic"],

@@ -253,6 +253,7 @@ def test_help_names_every_setting_and_preset(project, kind, flag, capsys):
         assert "What is made small, told in" in said.replace("│", "").replace("  ", " ")
 
 
+@pytest.mark.damaged
 def test_the_newest_run_that_ended(project):
     with pytest.raises(UserError, match="there is no run that ended"):
         newest_run(project)

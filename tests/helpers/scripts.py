@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.helpers.formats_checked import check_folder
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECTS = ("pneumonia_classification", "heart_detection", "atrium_segmentation")
 CHEST = ("pneumonia_classification", "heart_detection")
@@ -68,7 +70,9 @@ class Whole:
         self.project, self.sample = project, sample
         self.prepared, self.run = folder / "prepared", folder / "run"
         if not (folder / "said.json").exists():
-            (folder / "said.json").write_text(json.dumps(self._through()))
+            said = self._through()
+            check_folder(folder)
+            (folder / "said.json").write_text(json.dumps(said))
         self.said = json.loads((folder / "said.json").read_text())
         if own:
             self.run = shutil.copytree(self.run, own / "run")

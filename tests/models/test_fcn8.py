@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from common.models.fcn8 import bilinear_kernel, build_fcn8
-from common.training.losses import segmentation_loss
+from common.training.loss_names import segmentation_loss
 from tests.helpers.model_checks import check_model
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from common.models.unet import build_unet
-from common.training.losses import segmentation_loss
+from common.training.loss_names import segmentation_loss
 from tests.helpers.model_checks import check_model, output
 
 

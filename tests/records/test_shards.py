@@ -61,8 +61,14 @@ def examples(folder, name):
     ]
 
 
+MANIFEST = {
+    "dataset": "d", "synthetic": False, "source": "d", "key": "k", "settings": {}, "counts": {},
+    "left_out": 0,
+}  # fmt: skip
+
+
 def finish(folder, shards, project="p"):
-    records.finish(folder, {"project": project, "key": "k", "shards": shards})
+    records.finish(folder, {**MANIFEST, "project": project, "shards": shards})
 
 
 @pytest.fixture
@@ -219,7 +225,7 @@ def test_begin_in_an_empty_folder_and_again(tmp_path):
     assert records.begin(tmp_path, "k", False)
     assert records.begin(tmp_path, "k", False)
     assert records.begin(tmp_path, "k", True)
-    records.finish(tmp_path, {"key": "k", "project": "p", "shards": {}})
+    finish(tmp_path, {})
     assert not records.begin(tmp_path, "k", False)
     assert names(tmp_path) == ["manifest.json"]
 
@@ -375,6 +381,7 @@ def cut(folder):
     (folder / "manifest.json").write_text('{"project"')
 
 
+@pytest.mark.damaged
 @pytest.mark.parametrize(
     ("damage", "said"),
     [

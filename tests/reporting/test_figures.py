@@ -5,10 +5,11 @@ import pytest
 from PIL import Image, ImageColor
 
 from common.reporting import charts, figures
-from common.reporting.figures import PREDICTION, TRUTH
+from common.reporting.palette import PREDICTION, SECOND, TRUTH
 from tests.helpers.fixtures import soft_image
 
 BLACK = np.zeros((100, 60))
+STYLES = ((PREDICTION, "o"), (SECOND, "s"))
 
 
 def opened(path):
@@ -78,17 +79,17 @@ def test_a_title_of_two_lines_is_not_cut(tmp_path, rows, columns):
 def test_colours_can_be_told_apart_without_colour():
     lightness = sorted(
         np.dot(ImageColor.getrgb(colour), [0.2126, 0.7152, 0.0722])
-        for colour in (TRUTH, PREDICTION, figures.SECOND)
+        for colour in (TRUTH, PREDICTION, SECOND)
     )
     assert min(np.diff(lightness)) > 20
 
 
 def test_what_agrees_lies_on_the_line(tmp_path):
     path = charts.agreement_picture(
-        tmp_path / "a.png", [30, 80], {"a": [30, 80], "b": [80, 30]}, "volume, ml", False
+        tmp_path / "a.png", [30, 80], {"a": [30, 80], "b": [80, 30]}, STYLES, "volume, ml", False
     )
     picture = opened(path)
-    red, green = (coloured(picture, colour) for colour in (PREDICTION, figures.SECOND))
+    red, green = (coloured(picture, colour) for colour in (PREDICTION, SECOND))
     line = coloured(picture, TRUTH)
     # The legend stands in the upper left corner.
     half = picture.shape[1] // 2
@@ -99,6 +100,21 @@ def test_what_agrees_lies_on_the_line(tmp_path):
     middle = (right[0] + right[2]) / 2, (right[1] + right[3]) / 2
     assert y1 - (middle[0] - x0) * slope == pytest.approx(middle[1], abs=3)
     assert green[picture.shape[0] // 2 :, half:].any()
+
+
+def test_every_network_is_drawn_in_its_own_colour_and_none_is_left_out(tmp_path):
+    styles = ((PREDICTION, "o"), (SECOND, "s"), ("#8e44ad", "^"))
+    networks = {"a": [0.2, 0.9], "b": [0.4, 0.7], "c": [0.6, 0.5]}
+    for path in (
+        charts.cases_picture(tmp_path / "a.png", networks, styles, [0.1, 0.1], "Dice", False),
+        charts.agreement_picture(tmp_path / "b.png", [0.5, 0.5], networks, styles, "ml", False),
+    ):
+        picture = opened(path)
+        # Not the legend, which stands at a side.
+        inside = picture[:, picture.shape[1] // 8 : -picture.shape[1] // 3]
+        assert all(coloured(inside, colour).sum() > 20 for colour, _ in styles)
+    with pytest.raises(ValueError, match="zip"):
+        charts.cases_picture(tmp_path / "c.png", networks, STYLES, [0.1, 0.1], "Dice", False)
 
 
 def test_a_film_is_shown_as_it_is(tmp_path):
@@ -197,10 +213,10 @@ PICTURES = {
     ),
     "history": lambda path, s: charts.history_picture(path, {"a": EPOCHS, "b": EPOCHS[:1]}, s),
     "cases": lambda path, s: charts.cases_picture(
-        path, {"a": [0.9, 0.5], "b": [0.8, 0.6]}, [0.3, 0.2], "Dice", s
+        path, {"a": [0.9, 0.5], "b": [0.8, 0.6]}, STYLES, [0.3, 0.2], "Dice", s
     ),
     "agreement": lambda path, s: charts.agreement_picture(
-        path, [20, 40], {"a": [21, 38], "b": [30, 50]}, "volume, ml", s
+        path, [20, 40], {"a": [21, 38], "b": [30, 50]}, STYLES, "volume, ml", s
     ),
 }
 

@@ -44,7 +44,8 @@ def run(tmp_path):
 
 def evaluated(run, **changed):
     metrics = {
-        **METRICS["pneumonia"], "n_patients": 20, "created": "2026-01-02", "synthetic": False,
+        **METRICS["pneumonia"], "n_patients": 20, "synthetic": False,
+        "created": "2026-01-02T00:00:00+00:00",
         "per_view": {"AP": {"n": 12, "auroc": {"value": 0.7, "ci95": [0.6, 0.8]}}}, **changed,
     }  # fmt: skip
     folder = run.folder / "evaluation" / metrics["split"]
@@ -72,7 +73,7 @@ def test_without_an_evaluation_the_card_says_so(run):
 def test_what_is_scored_on_the_validation_split_is_said_to_be_too_good(run):
     evaluated(run)
     assert "too good" not in model_card.as_markdown(model_card.model_card(run, ABOUT))
-    evaluated(run, split="validation", created="2026-01-03")
+    evaluated(run, split="validation", created="2026-01-03T00:00:00+00:00")
     card = model_card.model_card(run, ABOUT)
     assert "too good" in model_card.as_markdown(card)
     scores = next(one for one in card.sections if one.title.startswith("Evaluation"))

@@ -362,6 +362,7 @@ def with_too_few(path):
     np.savez(path, **kept)
 
 
+@pytest.mark.damaged
 @pytest.mark.parametrize("damage", [cut, altered, empty, other, of_another_model, with_too_few])
 def test_a_damaged_checkpoint_is_named(unbroken, tmp_path, damage):
     path = tmp_path / "checkpoint.npz"

@@ -11,19 +11,8 @@ from shapely.geometry import box as rectangle
 from shapely.ops import unary_union
 
 from common.scores.boxes import iou as scored_iou
-from common.training.losses import (
-    BOX_LOSSES,
-    SEGMENTATION_LOSSES,
-    BoxOverlap,
-    Dice,
-    InsideRegion,
-    SoftDice,
-    box_loss,
-    ciou,
-    giou,
-    iou,
-    segmentation_loss,
-)
+from common.training.loss_names import BOX_LOSSES, SEGMENTATION_LOSSES, box_loss, segmentation_loss
+from common.training.losses import BoxOverlap, Dice, InsideRegion, SoftDice, ciou, giou, iou
 
 side = st.tuples(st.integers(0, 90), st.integers(5, 100)).map(
     lambda pair: (pair[0] / 100, min(pair[0] + pair[1], 100) / 100)
