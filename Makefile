@@ -1,4 +1,4 @@
-# Needs GNU make and Python 3.10 to 3.13 with its venv module; `make` alone lists the targets.
+# Needs GNU make and Python 3.11 to 3.13 with its venv module; `make` alone lists the targets.
 #
 #   make demo PYTHON=python3.12      another interpreter than python3
 #   make test VENV=../venv           another place for the virtual environment
@@ -35,8 +35,8 @@ install-dev: $(INSTALLED_DEV)
 $(VENV)/bin/pip:
 	@command -v "$(PYTHON)" > /dev/null || { \
 	    echo "make: no '$(PYTHON)' here: apt install python3 python3-venv, or name another: make PYTHON=python3.12" >&2; exit 2; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
-	    echo "make: '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1), needed is 3.10 to 3.13: name another: make PYTHON=python3.12" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	    echo "make: '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1), needed is 3.11 to 3.13: name another: make PYTHON=python3.12" >&2; exit 2; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2> /dev/null || { \
 	    echo "make: '$(PYTHON)' cannot make a virtual environment: apt install python3-venv" >&2; exit 2; }
 	@echo "== Making the virtual environment $(VENV)"

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def write(
     Returns:
         The paths.
     """
-    this_machine, date = machine(), datetime.now(timezone.utc).isoformat(timespec="seconds")
+    this_machine, date = machine(), datetime.now(UTC).isoformat(timespec="seconds")
     known = {**versions(), **torch}
     note = {"date": date, "commit": known.get("commit")}
     path = folder / "results.json"

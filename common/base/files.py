@@ -18,7 +18,7 @@ import socket
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file, and a folder is wanted; choose another place")
     folder.mkdir(parents=True, exist_ok=True)
-    started = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    started = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
     try:
         lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,7 @@ def finish(folder: Path, manifest: Mapping[str, Any]) -> None:
     # What was found says nothing that a reader of the data needs, and --check writes it anew.
     files = sorted(path for path in folder.glob("*.csv") if path.name != FINDINGS)
     tables = [{"file": path.name, **_measured(path)} for path in files]
-    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    created = datetime.now(UTC).isoformat(timespec="seconds")
     content = {**stamp("manifest.json"), **manifest, "tables": tables}
     content |= {"versions": versions(), "created": created}
     write_json(folder / "manifest.json", {**content, "seal": content_key(content)})
