@@ -17,7 +17,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 # A step of the demo keeps every core busy by itself, and its output should not mix with another's.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test lint bench bench-score clean-demo
+.PHONY: help install install-dev demo test lint types bench bench-score clean-demo
 
 # What a step prints is seen at once, also where the output is not a terminal.
 export PYTHONUNBUFFERED := 1
@@ -108,6 +108,9 @@ test: $(INSTALLED_DEV)  ## install, then run the tests and show the coverage of 
 lint: $(INSTALLED_DEV)  ## check the code's style and format
 	"$(VENV_PYTHON)" -m ruff check .
 	"$(VENV_PYTHON)" -m ruff format --check .
+
+types: $(INSTALLED_DEV)  ## check the types
+	"$(VENV_PYTHON)" -m mypy
 
 bench: $(INSTALLED)  ## time every stage beside what one would pick instead (15 minutes)
 	"$(VENV_PYTHON)" -m benchmarks $(BENCH_ARGS)

@@ -304,7 +304,7 @@ def test_demo_goes_on_with_a_broken_run_and_clears_away_an_ended_one(checkout):
 
 def test_make_alone_lists_the_targets(checkout):
     listed = checkout.make().stdout
-    for target in ["install", "demo", "test", "lint", "bench", "clean-demo"]:
+    for target in ["install", "demo", "test", "lint", "types", "bench", "clean-demo"]:
         assert f"make {target} " in listed
 
 
