@@ -58,7 +58,9 @@ def prepare_films(files: list[Path], work: Path) -> None:
     case = {"split": "train", "copy": 0, "seed": 0, "label": 0, "boxes": []}
     size = {"rows": datasets.FILM_SIZE, "columns": datasets.FILM_SIZE}
     cases = [{"case": file.stem, "path": file.name, **case, **size} for file in files]
-    decode = partial(decode_case, source=files[0].parent, folder=folder, side=STORED, stretch=False)
+    decode = partial(
+        decode_case, source=files[0].parent, folder=folder, image_size=STORED, stretch=False
+    )
     datasets.write_shards(folder, cases, decode, 512)
 
 

@@ -59,7 +59,7 @@ def _predict(predictions: Any, run: Any, settings: PredictSettings) -> None:
     from heart_detection.inference import predict_boxes
 
     model = load_model(run.folder / "model.keras")
-    read = partial(stored_film, side=run.config["data"]["settings"]["image_size"])
+    read = partial(stored_film, image_size=run.config["data"]["settings"]["image_size"])
     for batch in predictions.read(read, settings.batch_size, settings.workers):
         images = model_inputs([film for _, film in batch], run.fitted["image_size"])
         found = predict_boxes(

@@ -67,7 +67,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         # -- Write: the cases, then Augmentor's copies of the positives that may train.
         copies = 0 if all_test or settings.check else _copies_per_positive(usable, settings.copies)
         columns = ["label", "boxes", "rows", "columns"]
-        jobs = steps.jobs(usable, columns, copies, of="label == 1")
+        jobs = steps.jobs(usable, columns, copies, query="label == 1")
         decode = partial(
             decode_case,
             source=source,

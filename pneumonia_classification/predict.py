@@ -67,7 +67,9 @@ def _predict(predictions: Any, run: Any, decision: Any, settings: PredictSetting
 
     model = inference.open_model(run, settings)
     data = run.config["data"]["settings"]
-    read = partial(stored_film, side=data["image_size"], stretch=data["proportions"] == "stretch")
+    read = partial(
+        stored_film, image_size=data["image_size"], stretch=data["proportions"] == "stretch"
+    )
     for batch in predictions.read(read, settings.batch_size, settings.workers):
         images = model_inputs([film for _, film in batch], run.fitted["image_size"])
         scores = inference.averaged(inference.probabilities(model, images), settings.flip)

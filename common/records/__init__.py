@@ -1,1 +1,1 @@
-"""Cases to TFRecord shards and a manifest, and a prepared folder opened again."""
+"""From cases to TFRecord shards and a manifest, and the prepared folder opened again."""

@@ -1,4 +1,4 @@
-"""What is decoded for the records: the cases, and the augmented copies of those that train."""
+"""The jobs of decoding: the cases, and the augmented copies of training cases."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from common.datasets.splits import TEST, VALIDATION, copies_of, split_order
 
 
 def jobs(
-    cases: pd.DataFrame, columns: Sequence[str], copies: int, seed: int, of: str = "case != ''"
+    cases: pd.DataFrame, columns: Sequence[str], copies: int, seed: int, query: str = "case != ''"
 ) -> list[dict[str, Any]]:
-    """What is to be decoded: the cases, split by split, then the copies of those that train.
+    """List the cases to decode, split by split, then the copies of training cases.
 
     Args:
-        cases: The cases that are not left out, with ``split``.
-        columns: What decoding needs of a case beside ``case``, ``path`` and ``split``.
-        copies: How many augmented copies of each case are wanted.
+        cases: The usable cases, with ``split``.
+        columns: The columns that decoding needs besides ``case``, ``path`` and ``split``.
+        copies: Number of augmented copies per case.
         seed: With the case and the copy, decides how a copy looks.
-        of: A pandas query for the cases that are copied.
+        query: A pandas query for the cases to copy.
 
     Returns:
         Rows with ``copy``, 0 for the case itself and then from 1, and the copy's ``seed``.
-        Copies stand in a split of their own, beside that of their case, so that what validates
-        or tests never holds one.
+        Copies are in a split of their own (`common.datasets.splits.copies_of`), so that neither
+        validation nor test ever holds one.
     """
-    rows = cases[["case", "path", "split", *columns]].to_dict("records")
-    copied = set(cases.query(of)["case"])
+    rows: list[Any] = cases[["case", "path", "split", *columns]].to_dict("records")
+    copied = set(cases.query(query)["case"])
     # Shuffled once, so that a shard holds every kind of case.
     np.random.default_rng(seed).shuffle(rows)
-    order = split_order(cases["split"])
+    order = split_order(list(cases["split"]))
     rows.sort(key=lambda row: order.index(row["split"]))
-    made = [{**row, "copy": 0, "seed": 0} for row in rows]
+    decoding = [{**row, "copy": 0, "seed": 0} for row in rows]
     for number, row in enumerate(rows):
         if row["case"] in copied and row["split"] not in (TEST, VALIDATION):
-            made += [
+            decoding += [
                 {
                     **row,
                     "split": copies_of(row["split"]),
@@ -46,4 +46,4 @@ def jobs(
                 }
                 for copy in range(1, copies + 1)
             ]
-    return made
+    return decoding

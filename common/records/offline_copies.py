@@ -1,6 +1,7 @@
 """Augmented copies that are made once and stored: Augmentor for images, imgaug with boxes.
 
-Each package is used here and nowhere else. A copy depends on the image and its seed alone,
+Each package is used here and nowhere else, and imported where copies are made: a second that
+other decoding processes save. A copy depends on the image and its seed alone,
 so copies can be made in any order and by any number of processes. Nothing here distorts
 anatomy: no flip (the heart is on the left), no shear, no elastic warp.
 """
@@ -10,10 +11,11 @@ from __future__ import annotations
 import random
 
 import numpy as np
+from PIL import Image
 
-MOST_DEGREES = 2
-"""Augmentor leaves black corners above 2 degrees, and imgaug's rotated box grows by the
-corners of the old one: at 2 degrees the IoU with the tight box of an ellipse is 0.94."""
+MAX_DEGREES = 2
+"""Maximum rotation: above 2 degrees Augmentor leaves black corners, and imgaug's rotated box grows
+by the corners of the old one: at 2 degrees the IoU with the tight box of an ellipse is 0.94."""
 
 
 def augmentor_copy(image: np.ndarray, seed: int) -> np.ndarray:
@@ -29,10 +31,9 @@ def augmentor_copy(image: np.ndarray, seed: int) -> np.ndarray:
         (rows, columns) uint8.
     """
     import Augmentor
-    from PIL import Image
 
     pipeline = Augmentor.Pipeline()
-    pipeline.rotate(probability=1, max_left_rotation=MOST_DEGREES, max_right_rotation=MOST_DEGREES)
+    pipeline.rotate(probability=1, max_left_rotation=MAX_DEGREES, max_right_rotation=MAX_DEGREES)
     # Always some zoom: a rotation of small images leaves black pixels in the corners, which would
     # tell a copy, and so its label, from any other image.
     pipeline.zoom(probability=1, min_factor=1.03, max_factor=1.1)
@@ -53,15 +54,15 @@ def augmentor_copy(image: np.ndarray, seed: int) -> np.ndarray:
 def imgaug_copy(
     image: np.ndarray, box: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """A copy of a radiograph and its box by imgaug (Jung et al. 2020), moved together.
+    """A copy of a radiograph and its box by imgaug (Jung et al. 2020), transformed together.
 
     Scale 0.9 to 1.1, shift up to 6 % of the side, brightness and contrast: under these the box
-    of the moved image is the moved box exactly. Rotation is left to training, where a box is
+    of the copy is the transformed box exactly. Rotation is left to training, where a box is
     turned as the ellipse in it (`common.training.augment`); imgaug would box the turned corners,
     which at 10 degrees leaves an IoU of 0.75 with the organ's own box.
 
     Args:
-        image: (side, side) uint8.
+        image: (side, side) uint8, with its side in pixels.
         box: (x0, y0, x1, y1) in fractions of the side, half-open.
         seed: The same seed gives the same copy.
 
@@ -86,9 +87,8 @@ def imgaug_copy(
     # The argument `seed` would seed the sequence alone, and not the augmenters in it.
     pipeline.seed_(seed)
     on_image = BoundingBoxesOnImage([BoundingBox(*(np.asarray(box) * side))], shape=image.shape)
-    copy, moved = pipeline(image=image[..., None], bounding_boxes=on_image)
-    moved = moved.bounding_boxes[0]
-    corners = np.array([moved.x1, moved.y1, moved.x2, moved.y2], float) / side
+    copy, boxes = pipeline(image=image[..., None], bounding_boxes=on_image)
+    corners = np.array(boxes.bounding_boxes[0].coords, float).ravel() / side
     if corners.min() < 0 or corners.max() > 1:
         return None
     return copy[..., 0], corners

@@ -1,4 +1,4 @@
-"""A case decoded, in another process, to what its record holds, or to why it has none."""
+"""A case decoded, in another process, to the features of its record or the reason for none."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ Case = Mapping[str, Any]
 """A row of the table of cases, with ``split``."""
 
 REMARK = "remark"
-"""The feature that is told and not written: what a check found in a case that is kept."""
+"""A feature that is reported and not written: the finding of a check in a case that is kept."""
 
-_POOL_FROM = 50  # cases, some ten milliseconds each
+# From this number of cases on, some ten milliseconds each, processes share the work.
+_POOL_FROM = 50
 
 
 class Outcome(NamedTuple):
-    """What became of a case.
+    """A decoded case.
 
     Attributes:
-        features: What its record holds; None where it is left out.
-        left_out: Why it is left out, "CHECK: what was found"; "" where it is not.
-        remark: In the same form, what was found in a case that is kept; "" for nothing.
+        features: The content of its record; None where it is left out.
+        left_out: Why it is left out, "CHECK: detail"; "" where it is not.
+        remark: A finding in a case that is kept, in the same form; "" for none.
     """
 
     features: Features | None
@@ -36,28 +37,26 @@ class Outcome(NamedTuple):
 
 
 def outcomes(decode: Callable[[Case], Features], cases: Sequence[Case]) -> list[Outcome]:
-    """Decode some cases; a `UserError` leaves its case out and never stops the others."""
+    """Decode cases; a `UserError` leaves its case out and never stops the others."""
     return [_outcome(decode, case) for case in cases]
 
 
 def try_cases(
     decode: Callable[[Case], Features], cases: Sequence[Case], workers: int
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Decode cases to see what can't be used, and keep nothing else.
+    """Decode cases to find those that can't be used, and keep nothing else.
 
     Args:
         decode: As for `common.records.shards.write_shards`.
         cases: Rows with ``case``.
-        workers: Processes; 0 is one a core.
+        workers: Number of processes; 0: one per core.
 
     Returns:
         By case, `Outcome.left_out` where there is one, and `Outcome.remark` where there is one.
     """
-    tried = each(partial(_told, decode), cases, _POOL_FROM, workers, desc="check", unit="case")
-    names = [case["case"] for case in cases]
-    left_out = {name: found[0] for name, found in zip(names, tried, strict=True) if found[0]}
-    remarks = {name: found[1] for name, found in zip(names, tried, strict=True) if found[1]}
-    return left_out, remarks
+    checked = each(partial(_check, decode), cases, _POOL_FROM, workers, desc="check", unit="case")
+    left_out = {name: reason for name, reason, _ in checked if reason}
+    return left_out, {name: remark for name, _, remark in checked if remark}
 
 
 def _outcome(decode: Callable[[Case], Features], case: Case) -> Outcome:
@@ -70,6 +69,6 @@ def _outcome(decode: Callable[[Case], Features], case: Case) -> Outcome:
     return Outcome(features, "", features.pop(REMARK, ""))
 
 
-def _told(decode: Callable[[Case], Features], case: Case) -> tuple[str, str]:
+def _check(decode: Callable[[Case], Features], case: Case) -> tuple[str, str, str]:
     outcome = _outcome(decode, case)
-    return outcome.left_out, outcome.remark
+    return case["case"], outcome.left_out, outcome.remark

@@ -1,4 +1,4 @@
-"""What the three prepare_data.py share: where the dataset is, and what is said at the end."""
+"""The steps that the three prepare_data.py share, from the dataset to the manifest."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from common.records.jobs import jobs
 from common.records.outcomes import Case, Features
 from common.records.summary import print_disk, print_duplicates, print_splits
 
+# Settings that do not decide the prepared data.
 _NOT_IN_KEY = (
     *("preset", "source", "prepared", "workers", "overwrite"),
     *("check", "bad_files_limit"),
@@ -48,15 +49,15 @@ class Source:
 def find_source(
     project: Project, settings: SharedPrepare, make_sample: Callable[[Path], object]
 ) -> Source:
-    """The dataset to prepare; the built-in sample, made now, where there is none.
+    """Find the dataset; where there is none, make the built-in sample.
 
     Args:
-        project: Whose dataset.
-        settings: With ``source``, where it was given.
+        project: The dataset's project.
+        settings: Their ``source``, if given, is the dataset.
         make_sample: Makes the built-in sample in a folder.
 
     Raises:
-        UserError: The folder that was given is not there.
+        UserError: The given folder does not exist.
     """
     if settings.source is not None:
         if not settings.source.is_dir():
@@ -85,15 +86,15 @@ def preparation(
     all_test: bool = False,
     **made_by: str | int,
 ) -> Iterator[Preparation]:
-    """Begin to prepare a dataset, or go on with it, in a folder that is locked until the end.
+    """Begin or resume the preparation of a dataset, in a folder that is locked until the end.
 
     Args:
-        project: Whose dataset.
-        settings: Of prepare_data.py.
+        project: The dataset's project.
+        settings: The settings of prepare_data.py.
         make_sample: Makes the built-in sample in a folder, where there is no dataset.
         all_test: Whether every case is a test case.
-        made_by: What else decides the data, though it is no setting: where it changes, what was
-            prepared before has another key.
+        made_by: What decides the data besides the settings; data that was prepared with other
+            values has another key.
 
     Raises:
         UserError: The folder holds something else.
@@ -107,13 +108,13 @@ def preparation(
 class Preparation:
     """The preparation of one dataset, step by step: index, check, split, write, finish.
 
-    The table of cases is the caller's; the steps fill its columns ``duplicate_of``, ``split`` and
-    ``left_out``.
+    The steps fill the columns ``duplicate_of``, ``split`` and ``left_out`` of the caller's table
+    of cases.
 
     Attributes:
         source: The dataset.
         folder: The prepared folder.
-        is_finished: Whether the folder holds already what would be prepared, which was printed.
+        is_finished: Whether the folder already holds this data, which was then printed.
     """
 
     def __init__(
@@ -149,20 +150,24 @@ class Preparation:
             cases: One row per case, with ``case``, ``path``, ``patient``, ``left_out`` and, of
                 volumes, ``mask_path``.
             sizes: (cases,) the size of each film, in words; volumes are measured here.
-            truth: The columns that hold what a case is labelled with.
+            truth: The columns that hold a case's label.
 
         Returns:
             The usable cases.
 
         Raises:
-            UserError: There is none, or more are bad than the settings allow.
+            UserError: No case is usable, or more are bad than the settings allow.
         """
         cases["split"] = ""
+        readable = cases[cases["left_out"] == ""]
         if sizes is None:
-            sizes = describe_volumes(cases, self.source.folder, self._settings)
+            volumes = find_duplicate_volumes(readable, self.source.folder, self._settings.workers)
+            volumes = volumes.reindex(cases.index, fill_value="")
+            cases["duplicate_of"], sizes = volumes["duplicate_of"], volumes["size"]
         else:
-            cases["duplicate_of"] = duplicates(cases, self.source.folder, self._settings)
-        self._findings.look(cases, sizes, truth)
+            originals = find_duplicates(readable, self.source.folder, self._settings.workers)
+            cases["duplicate_of"] = originals.reindex(cases.index, fill_value="")
+        self._findings.check_table(cases, sizes, truth)
         return self._findings.usable(cases)
 
     def split(self, cases: pd.DataFrame, strata: pd.Series[str]) -> pd.DataFrame:
@@ -177,11 +182,15 @@ class Preparation:
         return cases.loc[usable.index]
 
     def jobs(
-        self, usable: pd.DataFrame, columns: Sequence[str], copies: int = 0, of: str = "case != ''"
+        self,
+        usable: pd.DataFrame,
+        columns: Sequence[str],
+        copies: int = 0,
+        query: str = "case != ''",
     ) -> list[dict[str, Any]]:
         """`jobs` of the usable cases; no copies where every case is a test case."""
         copies = 0 if self._all_test else copies
-        return jobs(usable, columns, copies, self._settings.seed, of)
+        return jobs(usable, columns, copies, self._settings.seed, query)
 
     def write(
         self,
@@ -189,7 +198,7 @@ class Preparation:
         decoding: Sequence[Case],
         decode: Callable[[Case], Features],
         cases_per_shard: int,
-    ) -> dict[str, list[dict[str, Any]]]:
+    ) -> records.Shards:
         """Decode and write, or with ``--check`` decode alone; note what could not be decoded.
 
         Args:
@@ -205,7 +214,7 @@ class Preparation:
         leave_out(cases, unreadable)
         self._findings.usable(cases)
         if self._settings.check:
-            self._findings.tell(cases)
+            self._findings.report(cases)
         return shards
 
     def print_cases(
@@ -221,22 +230,17 @@ class Preparation:
         if truth:
             print_duplicates(cases, truth, columns)
 
-    def finish(
-        self,
-        cases: pd.DataFrame,
-        shards: Mapping[str, Sequence[Mapping[str, Any]]],
-        **described: Any,
-    ) -> None:
+    def finish(self, cases: pd.DataFrame, shards: records.Shards, **described: Any) -> None:
         """Print the findings and the disk that is saved, and write the manifest.
 
         Args:
             cases: All cases.
             shards: From `write`.
-            described: What the manifest says beside what all projects' do.
+            described: Entries of the manifest that only this project has.
         """
         usable = cases[cases["left_out"] == ""]
         columns = [column for column in ("path", "mask_path") if column in usable]
-        self._findings.tell(cases)
+        self._findings.report(cases)
         disk = print_disk(
             self.source.folder, [file for name in columns for file in usable[name]], shards
         )
@@ -247,8 +251,7 @@ class Preparation:
 
 
 def settings_of_data(settings: SharedPrepare) -> dict[str, Any]:
-    """The settings that decide what the prepared data is, without places and processes."""
-    # Of a file, such as --patients, the content decides and not the place.
+    """The settings that decide the prepared data; a file's content, not its path."""
     return {
         name: sha256(value) if isinstance(value, Path) and value.is_file() else value
         for name, value in dataclasses.asdict(settings).items()
@@ -256,34 +259,16 @@ def settings_of_data(settings: SharedPrepare) -> dict[str, Any]:
     }
 
 
-def duplicates(cases: pd.DataFrame, source: Path, settings: SharedPrepare) -> pd.Series:
-    """The column ``duplicate_of``: the first case with exactly the same pixels.
-
-    It is "" for that first case, for a film that no other equals, and for what is left out.
-    """
-    left = cases[cases["left_out"] == ""]
-    return find_duplicates(left, source, settings.workers).reindex(cases.index, fill_value="")
-
-
-def describe_volumes(cases: pd.DataFrame, source: Path, settings: SharedPrepare) -> pd.Series:
-    """Add the column ``duplicate_of`` to a table of volumes; give back their sizes, in words."""
-    left = cases[cases["left_out"] == ""]
-    found = find_duplicate_volumes(left, source, settings.workers)
-    found = found.reindex(cases.index, fill_value="")
-    cases["duplicate_of"] = found["duplicate_of"]
-    return found["size"]
-
-
 def split(
     cases: pd.DataFrame, strata: pd.Series, settings: SharedPrepare, all_test: bool
 ) -> pd.Series | str:
     """The split of every case, by patient; ``test`` for all where ``all_test`` is set.
 
-    Patients who share a film or a volume (``duplicate_of``) are dealt as one.
+    Patients who share a film or a volume (``duplicate_of``) are in one split.
     """
     if all_test:
         return TEST
-    # scikit-learn takes a second to import, which decoding processes need not wait for.
+    # scikit-learn takes a second to import, and decoding processes import this module.
     from common.datasets.patient_splits import patient_groups, split_by_patient
 
     return split_by_patient(
@@ -297,7 +282,7 @@ def split(
 
 
 def leave_out(cases: pd.DataFrame, unreadable: Mapping[str, str]) -> None:
-    """Note in the table the cases that could not be decoded, and take them off their split."""
+    """Note in the table the cases that could not be decoded; they are in no split."""
     reasons = cases["case"].map(dict(unreadable))
     cases["left_out"] = cases["left_out"].where(reasons.isna(), reasons)
     cases.loc[cases["left_out"] != "", "split"] = ""
@@ -309,7 +294,7 @@ def manifest(
     key: str,
     settings: Mapping[str, Any],
     cases: pd.DataFrame,
-    shards: Mapping[str, Any],
+    shards: records.Shards,
     disk: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The content of ``manifest.json``."""
@@ -328,5 +313,6 @@ def manifest(
 
 
 def write_cases(folder: Path, cases: pd.DataFrame) -> None:
-    """Write ``cases.csv``: every case, also those that were left out, and why."""
-    write_csv(folder / "cases.csv", cases.columns, cases.to_dict("records"))
+    """Write ``cases.csv``: every case, also those that were left out, with the reason."""
+    rows: list[Any] = cases.to_dict("records")
+    write_csv(folder / "cases.csv", cases.columns, rows)

@@ -1,9 +1,9 @@
 """Cases to sharded TFRecords with a manifest, and a prepared folder opened again.
 
 A prepared folder holds ``cases.csv``, ``records/SPLIT-00000.tfrecord`` and ``manifest.json``,
-which is written last: a folder without it is not finished, and the same command goes on with
-the shards that are there. What a shard holds depends on the cases and the settings alone, not
-on the number of processes or on where an earlier try was killed.
+which is written last: a folder without it is not finished, and the same command resumes after
+the shards that exist. A shard's content depends on the cases and the settings alone, not on the
+number of processes or on where an earlier run was killed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +41,20 @@ from common.base.processes import pool
 from common.records.outcomes import Case, Features, Outcome, outcomes
 
 FINDINGS = "findings.csv"
-"""What the check of the dataset found, in the prepared folder, also where nothing else is."""
+"""The table of the dataset's check, in the prepared folder, also where it holds nothing else."""
 
-_CALLS_A_SHARD = 64
-"""So many times a shard of the full size is handed over between processes, a part at a time."""
+Shards = dict[str, list[dict[str, Any]]]
+"""By split, each shard's ``{file, records, bytes, sha256, left_out}`` and, where there are any,
+``remarks`` (`common.records.outcomes.REMARK`), both by case."""
+
+# A process hands over this share of a full shard at a time, which bounds memory.
+_CALLS_PER_SHARD = 64
 _UNFINISHED = "unfinished.json"
-_MEND = "start the same prepare_data.py again, which writes anew what is damaged and no more"
+_REMEDY = "start the same prepare_data.py again, which writes anew what is damaged and no more"
 
 
 def source_key(source: Path, settings: Mapping[str, Any]) -> str:
-    """The key under which prepared data is used again.
+    """The key under which prepared data is reused.
 
     It changes with any setting, and with the name, size or time of any file of the source.
     """
@@ -63,41 +68,41 @@ def source_key(source: Path, settings: Mapping[str, Any]) -> str:
 
 
 def begin(folder: Path, key: str, overwrite: bool) -> bool:
-    """Make a folder ready to be prepared in.
+    """Make a folder ready for a preparation.
 
-    Of a finished folder every file is held against the manifest; where some are missing, cut or
-    altered, only these are to be written again.
+    In a finished folder every file is compared with the manifest; only those that are missing,
+    cut or altered are to be written again.
 
     Args:
-        folder: The prepared folder, which may exist.
+        folder: The prepared folder; it may exist.
         key: From `source_key`.
         overwrite: Whether data of another key may be replaced.
 
     Returns:
-        False where it already holds what this key gives: there is nothing to do.
+        False where it already holds this key's data: there is nothing to do.
 
     Raises:
         UserError: The folder holds something else, and ``overwrite`` is not set.
     """
     manifest, unfinished = folder / "manifest.json", folder / _UNFINISHED
-    there = manifest if manifest.exists() else unfinished if unfinished.exists() else None
+    present = next((path for path in (manifest, unfinished) if path.exists()), None)
     refuse_foreign(folder)
-    same = there is not None and _key_in(there) == key
-    # A try that was refused before its first shard, for a column say, holds nothing to lose.
-    nothing_yet = there is unfinished and not any(folder.glob("records/*.tfrecord"))
-    if there is not None and not same and not overwrite and not nothing_yet:
+    same = present is not None and _key_in(present) == key
+    # A run that was refused before its first shard, for a column say, holds nothing to lose.
+    is_empty = present is unfinished and not any(folder.glob("records/*.tfrecord"))
+    if present is not None and not same and not overwrite and not is_empty:
         raise UserError(
             f"{folder}: was prepared with other settings or from other files; choose another "
             "--prepared, or replace it with --overwrite"
         )
-    if same and there is manifest:
+    if same and present is manifest:
         if not (damaged := _damaged(folder)):
             return False
         print(f"\n{folder}: damaged, and written again: {', '.join(damaged)}", flush=True)
         _keep_whole(folder, damaged)
     elif not same:
-        for made in (*folder.glob("records/*"), *folder.glob("augmented/*")):
-            made.unlink()
+        for file in (*folder.glob("records/*"), *folder.glob("augmented/*")):
+            file.unlink()
     remove_partial_files(folder)
     write_json(unfinished, {"key": key})
     # Last, so that the folder can be told from a foreign one wherever this is broken off.
@@ -106,9 +111,9 @@ def begin(folder: Path, key: str, overwrite: bool) -> bool:
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Refuse, with a `UserError`, a folder that holds what prepare_data.py did not write."""
-    made = any((folder / name).exists() for name in ("manifest.json", _UNFINISHED))
-    if not made and set(visible_names(folder)) - {FINDINGS}:
+    """Raise a `UserError` for a folder with files that prepare_data.py did not write."""
+    is_prepared = any((folder / name).exists() for name in ("manifest.json", _UNFINISHED))
+    if not is_prepared and set(visible_names(folder)) - {FINDINGS}:
         raise UserError(
             f"{folder}: is not empty and was not made by prepare_data.py; choose another --prepared"
         )
@@ -118,32 +123,30 @@ def write_shards(
     folder: Path,
     cases: Sequence[Case],
     decode: Callable[[Case], Features],
-    cases_a_shard: int,
+    cases_per_shard: int,
     workers: int,
-) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
-    """Decode cases in processes and write them as TFRecord shards, a set of shards a split.
+) -> tuple[Shards, dict[str, str]]:
+    """Decode cases in processes and write them as TFRecord shards, split by split.
 
     Args:
         folder: The prepared folder.
         cases: Rows with ``case`` and ``split``; written in this order.
         decode: One case to its features; runs in another process, so it must be importable.
             A `UserError` leaves the case out and never stops the others.
-        cases_a_shard: Cases in one file.
-        workers: Processes; 0 is one a core.
+        cases_per_shard: Cases in one file.
+        workers: Number of processes; 0: one per core.
 
     Returns:
-        The shards by split, each ``{file, records, bytes, sha256, left_out}`` and, by case,
-        ``remarks`` (`common.records.outcomes.REMARK`) where there are any; and the reason for each
-        case that was left out, by case.
+        The shards, and the reason for each case that was left out, by case.
     """
     records = folder / "records"
     records.mkdir(exist_ok=True)
-    plan = list(_plan(cases, cases_a_shard))
-    shards: dict[str, list[dict[str, Any]]] = {}
+    plan = list(_plan(cases, cases_per_shard))
+    shards: Shards = {}
     left_out: dict[str, str] = {}
     with tqdm(total=len(cases), unit="case", desc="decode and write", file=sys.stdout) as progress:
-        a_call = max(1, cases_a_shard // _CALLS_A_SHARD)
-        for (split, name, members), decoded in _ahead(plan, decode, records, workers, a_call):
+        per_call = max(1, cases_per_shard // _CALLS_PER_SHARD)
+        for (split, name, members), decoded in _ahead(plan, decode, records, workers, per_call):
             path = records / name
             if decoded is not None:
                 _write_shard(path, members, decoded)
@@ -155,8 +158,8 @@ def write_shards(
 
 
 def finish(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest, which makes the folder whole, and remove what only a restart needs."""
-    # What was found says nothing that a reader of the data needs, and --check writes it anew.
+    """Write the manifest, which completes the folder, and remove the files of a restart."""
+    # Readers of the data do not need the findings, and --check writes them anew.
     files = sorted(path for path in folder.glob("*.csv") if path.name != FINDINGS)
     tables = [{"file": path.name, **_measured(path)} for path in files]
     created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -175,7 +178,7 @@ class Prepared:
 
     Attributes:
         folder: Where it is.
-        manifest: What ``manifest.json`` says.
+        manifest: The content of ``manifest.json``.
     """
 
     folder: Path
@@ -183,7 +186,7 @@ class Prepared:
 
     @property
     def sha256(self) -> str:
-        """The hash of the data: of the names and hashes of all shards."""
+        """The hash of the names and hashes of all shards."""
         shards = [(shard["file"], shard["sha256"]) for shard in _all_shards(self.manifest)]
         return hashlib.sha256(json.dumps(sorted(shards)).encode()).hexdigest()
 
@@ -194,9 +197,7 @@ class Prepared:
 
     def count(self, splits: Sequence[str]) -> int:
         """The number of records in some splits."""
-        return sum(
-            shard["records"] for split in splits for shard in self.manifest["shards"].get(split, [])
-        )
+        return sum(shard["records"] for shard in self._entries(splits))
 
     def shards(self, splits: Sequence[str]) -> list[Path]:
         """The files of some splits, each checked against its size and SHA-256.
@@ -204,18 +205,20 @@ class Prepared:
         Raises:
             UserError: A file is missing, cut or altered.
         """
-        found = []
-        for shard in (s for split in splits for s in self.manifest["shards"].get(split, [])):
-            found.append(self.folder / "records" / shard["file"])
-            _refuse(found[-1], _fault(found[-1], shard))
-        return found
+        return [
+            _checked(self.folder / "records" / shard["file"], shard)
+            for shard in self._entries(splits)
+        ]
+
+    def _entries(self, splits: Sequence[str]) -> Iterator[dict[str, Any]]:
+        return chain.from_iterable(self.manifest["shards"].get(split, []) for split in splits)
 
     def cases(self) -> pd.DataFrame:
-        """Every case: ``case``, ``patient``, ``split``, ``left_out`` and what the project adds."""
+        """Every case: ``case``, ``patient``, ``split``, ``left_out`` and the project's columns."""
         path = self.folder / "cases.csv"
         for table in self.manifest.get("tables", []):
             if table["file"] == path.name:
-                _refuse(path, _fault(path, table))
+                _checked(path, table)
         try:
             text = ("case", "patient", "split", "left_out", "view", "sex", "duplicate_of")
             # A case may be called NA.
@@ -223,22 +226,22 @@ class Prepared:
                 path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=["", "nan"]
             ).fillna(dict.fromkeys(text[2:], ""))
         except (OSError, ValueError):
-            raise UserError(f"{path}: cannot be read; {_MEND}") from None
+            raise UserError(f"{path}: cannot be read; {_REMEDY}") from None
 
 
 def open_prepared(folder: Path, project: str) -> Prepared:
     """Open a prepared folder.
 
     Raises:
-        UserError: It is not there, not finished, damaged, or another project's.
+        UserError: It is missing, not finished, damaged, or another project's.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder; make it with prepare_data.py")
     if not (folder / "manifest.json").exists():
-        mend = "start the same prepare_data.py again, it goes on from here"
+        remedy = "start the same prepare_data.py again, it goes on from here"
         if not (folder / _UNFINISHED).exists():
-            mend = "name a folder that prepare_data.py wrote"
-        raise UserError(f"{folder}: holds no manifest.json; {mend}")
+            remedy = "name a folder that prepare_data.py wrote"
+        raise UserError(f"{folder}: holds no manifest.json; {remedy}")
     manifest = read_json(folder / "manifest.json")
     if not _is_whole(manifest):
         raise UserError(f"{folder}/manifest.json: is damaged; prepare again with --overwrite")
@@ -248,7 +251,7 @@ def open_prepared(folder: Path, project: str) -> Prepared:
 
 
 def _is_whole(manifest: Any) -> bool:
-    """Whether a manifest is as `finish` wrote it; one of an older version has no seal."""
+    """Whether a manifest is as `finish` wrote it; those of older versions have no seal."""
     if not isinstance(manifest, dict) or not {"project", "shards", "key"} <= set(manifest):
         return False
     content = {name: value for name, value in manifest.items() if name != "seal"}
@@ -268,7 +271,7 @@ def _measured(path: Path) -> dict[str, Any]:
 
 
 def _fault(path: Path, expected: Mapping[str, Any]) -> str:
-    """What is wrong with a file, held against its size and SHA-256; "" if nothing is."""
+    """The fault of a file, compared with its size and SHA-256; "" for none."""
     if not path.is_file():
         return "is missing"
     if path.stat().st_size != expected["bytes"]:
@@ -276,22 +279,23 @@ def _fault(path: Path, expected: Mapping[str, Any]) -> str:
     return "" if sha256(path) == expected["sha256"] else "was altered: its SHA-256 is another"
 
 
-def _refuse(path: Path, fault: str) -> None:
-    if fault:
-        raise UserError(f"{path}: {fault}; {_MEND}")
+def _checked(path: Path, expected: Mapping[str, Any]) -> Path:
+    if fault := _fault(path, expected):
+        raise UserError(f"{path}: {fault}; {_REMEDY}")
+    return path
 
 
 def _damaged(folder: Path) -> list[str]:
-    """The files, from ``folder``, that are not what the manifest says."""
+    """The files, relative to ``folder``, that differ from the manifest."""
     manifest = read_json(folder / "manifest.json")
     shards = [{**shard, "file": f"records/{shard['file']}"} for shard in _all_shards(manifest)]
-    # Data of an older version of this repository has no tables in its manifest.
+    # Manifests of older versions list no tables.
     files = [*shards, *manifest.get("tables", [])]
     return [file["file"] for file in files if _fault(folder / file["file"], file)]
 
 
 def _keep_whole(folder: Path, damaged: Sequence[str]) -> None:
-    """Leave a finished folder as a try that was broken off once all but these were written."""
+    """Turn a finished folder into one that was interrupted before these files were written."""
     for shard in _all_shards(read_json(folder / "manifest.json")):
         path = folder / "records" / shard["file"]
         if f"records/{shard['file']}" not in damaged and "left_out" in shard:
@@ -301,22 +305,22 @@ def _keep_whole(folder: Path, damaged: Sequence[str]) -> None:
 
 
 def _all_shards(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [shard for of in manifest["shards"].values() for shard in of]
+    return list(chain.from_iterable(manifest["shards"].values()))
 
 
 def _notes(path: Path) -> Path:
-    """Where a shard's entry of the manifest is kept until there is one."""
+    """The file of a shard's entry in the manifest, until there is a manifest."""
     return path.with_name(f"{path.name}.json")
 
 
-def _plan(cases: Sequence[Case], cases_a_shard: int) -> Iterator[tuple[str, str, list[Case]]]:
+def _plan(cases: Sequence[Case], cases_per_shard: int) -> Iterator[tuple[str, str, list[Case]]]:
     by_split: dict[str, list[Case]] = {}
     for case in cases:
         by_split.setdefault(case["split"], []).append(case)
     for split, members in by_split.items():
-        for number, start in enumerate(range(0, len(members), cases_a_shard)):
+        for number, start in enumerate(range(0, len(members), cases_per_shard)):
             name = f"{split}-{number:05d}.tfrecord"
-            yield split, name, members[start : start + cases_a_shard]
+            yield split, name, members[start : start + cases_per_shard]
 
 
 def _ahead(
@@ -324,37 +328,38 @@ def _ahead(
     decode: Callable[[Case], Features],
     records: Path,
     workers: int,
-    cases_a_call: int,
+    cases_per_call: int,
 ) -> Iterator[tuple[tuple[str, str, list[Case]], Iterator[Outcome] | None]]:
     """Decode two shards ahead of the one that is written, so that memory stays bounded.
 
-    A shard that an earlier try finished is given as None.
+    The outcomes are None for a shard that an earlier run finished.
     """
     with pool(workers) as processes:
-        waiting: deque[tuple[Any, list[Future[Any]] | None]] = deque()
+        waiting: deque[tuple[Any, list[Future[list[Outcome]]] | None]] = deque()
         for shard in [*plan, None, None]:
-            if shard is not None and _notes(records / shard[1]).exists():
-                waiting.append((shard, None))
-            elif shard is not None:
-                members = shard[2]
-                calls = [
-                    processes.submit(outcomes, decode, members[start : start + cases_a_call])
-                    for start in range(0, len(members), cases_a_call)
-                ]
+            if shard is not None:
+                _, name, members = shard
+                calls = None
+                if not _notes(records / name).exists():
+                    calls = [
+                        processes.submit(outcomes, decode, members[start : start + cases_per_call])
+                        for start in range(0, len(members), cases_per_call)
+                    ]
                 waiting.append((shard, calls))
             if waiting and (len(waiting) > 2 or shard is None):
-                done, calls = waiting.popleft()
-                yield done, None if calls is None else (r for c in calls for r in c.result())
+                ready, calls = waiting.popleft()
+                yield ready, None if calls is None else (r for c in calls for r in c.result())
 
 
 def _write_shard(path: Path, members: list[Case], decoded: Iterator[Outcome]) -> None:
+    # Decoding processes import this module, and must not load TensorFlow.
     start_tensorflow()
     import tensorflow as tf
 
     left_out, remarks, count = {}, {}, 0
-    with atomic_write(path) as beside, tf.io.TFRecordWriter(str(beside)) as writer:
+    with atomic_write(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
         for case, outcome in zip(members, decoded, strict=True):
-            # A copy that could not be made takes nothing from its case.
+            # A copy that could not be made changes nothing for its case.
             if outcome.left_out and not case.get("copy"):
                 left_out[case["case"]] = outcome.left_out
             if outcome.remark and not case.get("copy"):
@@ -362,14 +367,12 @@ def _write_shard(path: Path, members: list[Case], decoded: Iterator[Outcome]) ->
             if outcome.features is not None:
                 writer.write(_example(outcome.features))
                 count += 1
-    about = {"file": path.name, "records": count, **_measured(path), "left_out": left_out}
-    if remarks:
-        about["remarks"] = remarks
-    write_json(_notes(path), about)
+    entry = {"file": path.name, "records": count, **_measured(path), "left_out": left_out}
+    write_json(_notes(path), {**entry, "remarks": remarks} if remarks else entry)
 
 
 def _example(features: Features) -> bytes:
-    """Features to a serialised ``tf.train.Example``, in the order of their names."""
+    """Serialise features as a ``tf.train.Example``, in the order of their names."""
     import tensorflow as tf
 
     def feature(value: Any) -> tf.train.Feature:
@@ -383,7 +386,6 @@ def _example(features: Features) -> bytes:
         return tf.train.Feature(float_list=tf.train.FloatList(value=array.astype(np.float32)))
 
     named = {name: feature(features[name]) for name in sorted(features)}
-    # Protobuf promises no order of a map unless it is asked to be deterministic.
-    return tf.train.Example(features=tf.train.Features(feature=named)).SerializeToString(
-        deterministic=True
-    )
+    example = tf.train.Example(features=tf.train.Features(feature=named))
+    # Protobuf promises no order of a map unless it is deterministic.
+    return bytes(example.SerializeToString(deterministic=True))

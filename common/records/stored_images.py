@@ -1,7 +1,7 @@
-"""How a radiograph is stored in a record: written from a DICOM file, read into a tensor.
+"""Radiographs as records store them: written from a DICOM file, read into a tensor.
 
-A stored image is a square of one side for the whole set. Where the DICOM's own JPEG frame has
-that size and nothing is to be done to its pixels, its bytes are handed on, so that no image is
+A stored image is a square, of one size for the whole set. Where the DICOM's own JPEG frame has
+that size and its pixels need no change, its bytes are stored as they are, so that no image is
 coded with loss twice; everything else is stored as PNG, without loss.
 """
 
@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
+from PIL import Image
 
 from common.base.errors import UnusableError
+from common.imaging.dicom import read_radiograph
 from common.imaging.letterbox import Letterbox
 
 if TYPE_CHECKING:
@@ -24,48 +27,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredFilm:
-    """A film as it is stored, and how it lies in its square.
+    """A film as it is stored, and its place in the square.
 
     Attributes:
-        encoded: JPEG Baseline or PNG bytes of (side, side) uint8.
-        square: The square.
+        encoded: JPEG Baseline or PNG bytes of (image_size, image_size) uint8.
+        square: The place of the film in it.
     """
 
     encoded: bytes
     square: Letterbox
 
 
-def stored_film(path: Path, side: int, stretch: bool = False) -> StoredFilm:
-    """A DICOM file as it is stored.
+def stored_film(path: Path, image_size: int, stretch: bool = False) -> StoredFilm:
+    """Read a radiograph into the form that is stored.
 
     Args:
-        path: A radiograph.
-        side: Side of the square in pixels.
-        stretch: Whether a film's proportions are given up to fill the square.
+        path: A DICOM file.
+        image_size: Side of the square in pixels.
+        stretch: Whether the film fills the square, its proportions lost.
 
     Raises:
-        UserError: The file cannot be read, or all its pixels are one value.
+        UserError: The file cannot be read, or all its pixels have one value.
     """
-    from common.imaging.dicom import read_radiograph
-
     radiograph = read_radiograph(path)
     if radiograph.pixels.min() == radiograph.pixels.max():
         raise UnusableError(f"{path}: all its pixels are one value", "constant image")
-    square = Letterbox(*radiograph.pixels.shape, side, stretch)
-    if radiograph.jpeg is not None and radiograph.pixels.shape == (side, side):
+    rows, columns = radiograph.pixels.shape
+    square = Letterbox(rows, columns, image_size, stretch)
+    if radiograph.jpeg is not None and rows == columns == image_size:
         return StoredFilm(radiograph.jpeg, square)
     return StoredFilm(png(square.into_square(radiograph.pixels)), square)
 
 
-def stored_image(path: Path, side: int, stretch: bool = False) -> bytes:
+def stored_image(path: Path, image_size: int, stretch: bool = False) -> bytes:
     """The bytes of `stored_film` alone."""
-    return stored_film(path, side, stretch).encoded
+    return stored_film(path, image_size, stretch).encoded
 
 
 def png(pixels: np.ndarray) -> bytes:
     """An image (rows, columns) uint8 as PNG bytes."""
-    import cv2
-
     # In a film's noise no string comes twice. Without a search for one, and with one filter for
     # all rows, this takes a sixth of the time of Pillow's default, for 6 to 9 % more bytes.
     options = {
@@ -77,24 +77,23 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def stored_pixels(encoded: bytes) -> np.ndarray:
-    """The pixels (side, side) uint8 of a stored image, without TensorFlow."""
-    from PIL import Image
-
+    """The pixels (image_size, image_size) uint8 of a stored image, without TensorFlow."""
     with Image.open(io.BytesIO(encoded)) as image:
         return np.asarray(image.convert("L"))
 
 
-def decode_image(encoded: tf.Tensor, stored_side: int, side: int) -> tf.Tensor:
-    """A stored image to a tensor, bit for bit what was written where the side is kept.
+def decode_image(encoded: tf.Tensor, stored_size: int, image_size: int) -> tf.Tensor:
+    """Decode a stored image to a tensor: the stored pixels where the size is the same.
 
     Args:
         encoded: () string, from `stored_image`.
-        stored_side: Side of the square that was stored.
-        side: Side wanted; a smaller square is averaged down, not sampled.
+        stored_size: Side of the stored square in pixels.
+        image_size: Side of the result; a smaller square is averaged down, not sampled.
 
     Returns:
-        (side, side, 1) uint8.
+        (image_size, image_size, 1) uint8.
     """
+    # Decoding processes import this module, and must not load TensorFlow.
     import tensorflow as tf
 
     is_jpeg = tf.strings.substr(encoded, 0, 2) == b"\xff\xd8"
@@ -104,15 +103,14 @@ def decode_image(encoded: tf.Tensor, stored_side: int, side: int) -> tf.Tensor:
         lambda: tf.io.decode_jpeg(encoded, channels=1, dct_method="INTEGER_ACCURATE"),
         lambda: tf.io.decode_png(encoded, channels=1),
     )
-    image = tf.ensure_shape(image, (stored_side, stored_side, 1))
-    if side == stored_side:
+    image = tf.ensure_shape(image, (stored_size, stored_size, 1))
+    if image_size == stored_size:
         return image
-    scaled = tf.image.resize(image, (side, side), antialias=True)
+    scaled = tf.image.resize(image, (image_size, image_size), antialias=True)
     return tf.cast(tf.round(tf.clip_by_value(scaled, 0.0, 255.0)), tf.uint8)
 
 
-def model_inputs(films: Sequence[StoredFilm], side: int) -> np.ndarray:
-    """Films as a network sees those of a record: (n, side, side, 1) uint8."""
-    return np.stack(
-        [decode_image(one.encoded, one.square.image_size, side).numpy() for one in films]
-    )
+def model_inputs(films: Sequence[StoredFilm], image_size: int) -> np.ndarray:
+    """Films as a network sees those of a record: (n, image_size, image_size, 1) uint8."""
+    tensors = (decode_image(film.encoded, film.square.image_size, image_size) for film in films)
+    return np.stack([tensor.numpy() for tensor in tensors])

@@ -1,8 +1,9 @@
-"""What prepare_data.py prints at its end: splits, duplicates, the disk that is saved."""
+"""The summary that prepare_data.py prints: splits, duplicates, saved disk space."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +11,31 @@ import pandas as pd
 
 from common.base.settings import SharedPrepare
 from common.datasets.splits import is_copies
+from common.records.shards import Shards
 
 
 def print_splits(cases: pd.DataFrame, groups: Mapping[str, str], settings: SharedPrepare) -> None:
-    """Print the splits as a table, what was left out, and the leak that was avoided.
+    """Print the splits as a table, the cases that were left out, and the leak that was avoided.
 
     Args:
         cases: All cases, with ``split`` and ``left_out``.
-        groups: Title of a further column to a pandas query that its cases fulfil.
-        settings: Of the run of prepare_data.py.
+        groups: A further column's title to the pandas query of its cases.
+        settings: The settings of prepare_data.py.
     """
-    left = cases[cases["left_out"] == ""]
+    usable = cases[cases["left_out"] == ""]
     print(f"\n  {'split':<12}{'cases':>8}{'patients':>10}" + "".join(f"{g:>12}" for g in groups))
-    for split, part in left.groupby("split", sort=False):
+    for split, part in usable.groupby("split", sort=False):
         counts = "".join(f"{len(part.query(query)):>12}" for query in groups.values())
         print(f"  {split:<12}{len(part):>8}{part['patient'].nunique():>10}{counts}")
     reasons = cases.loc[cases["left_out"] != "", "left_out"].value_counts()
     for reason, count in list(reasons.items())[:10]:
         print(f"  left out: {count} ({reason})")
-    if left["patient"].nunique() < len(left):
-        # scikit-learn takes a second to import, which decoding processes need not wait for.
+    if usable["patient"].nunique() < len(usable):
+        # scikit-learn takes a second to import, and decoding processes import this module.
         from common.datasets.patient_splits import image_split_leak
 
         share = settings.test_share or settings.validation_share
-        leak = image_split_leak(left["patient"], share, settings.seed)
+        leak = image_split_leak(usable["patient"], share, settings.seed)
         print(
             f"  No patient is on two sides. A split by image would have put the patient of "
             f"{leak:.0%} of the test images into training."
@@ -41,12 +43,12 @@ def print_splits(cases: pd.DataFrame, groups: Mapping[str, str], settings: Share
 
 
 def print_duplicates(cases: pd.DataFrame, truth: str, columns: Sequence[str]) -> None:
-    """Print how many films equal another, and what that says of patients and labels.
+    """Print the number of films that equal another, and whether patients and labels differ.
 
     Args:
         cases: All cases, with ``duplicate_of``.
-        truth: What a case is labelled with, in a word.
-        columns: The columns that hold it.
+        truth: What a label is, in a word.
+        columns: The columns of the label.
     """
     films = cases[cases["duplicate_of"] != ""]
     if films.empty:
@@ -54,32 +56,29 @@ def print_duplicates(cases: pd.DataFrame, truth: str, columns: Sequence[str]) ->
     originals = cases.set_index("case").loc[films["duplicate_of"]]
     across = films["patient"].to_numpy() != originals["patient"].to_numpy()
     differ = (films[columns].to_numpy() != originals[columns].to_numpy()).any(axis=1)
-    said = "1 film equals another" if len(films) == 1 else f"{len(films)} films equal another"
+    summary = "1 film equals another" if len(films) == 1 else f"{len(films)} films equal another"
     if across.any():
-        said += f", {across.sum()} across patients (dealt together)"
+        summary += f", {across.sum()} across patients (dealt together)"
     if differ.any():
-        said += f", {differ.sum()} with another {truth}"
-    print(f"  exact duplicates: {said}; duplicate_of in cases.csv names them")
+        summary += f", {differ.sum()} with another {truth}"
+    print(f"  exact duplicates: {summary}; duplicate_of in cases.csv names them")
 
 
-def print_disk(
-    source: Path, files: Sequence[str], shards: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> dict[str, Any]:
-    """Measure and print the disk that the records save against their source files.
+def print_disk(source: Path, files: Sequence[str], shards: Shards) -> dict[str, Any]:
+    """Measure and print the disk space that the records save against their source files.
 
     Args:
         source: The dataset's folder.
-        files: The files that went into the records, relative to it.
-        shards: The shards by split; those of augmented copies do not count, since their
-            source has no file of its own for them.
+        files: The files of the cases in the records, relative to it.
+        shards: The shards by split; those of augmented copies do not count, since no source file
+            belongs to them.
 
     Returns:
         ``source_bytes``, ``record_bytes`` and ``saved``, a share.
     """
     source_bytes = sum((source / file).stat().st_size for file in files)
-    records_bytes = sum(
-        shard["bytes"] for split, of in shards.items() if not is_copies(split) for shard in of
-    )
+    counted = chain.from_iterable(s for split, s in shards.items() if not is_copies(split))
+    records_bytes = sum(shard["bytes"] for shard in counted)
     saved = 1 - records_bytes / source_bytes
     print(
         f"  disk: {source_bytes / 1e6:.1f} MB of source files, {records_bytes / 1e6:.1f} MB of "

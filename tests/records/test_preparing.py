@@ -100,7 +100,7 @@ def table(count=12):
 
 
 def test_cases_are_decoded_split_by_split_and_only_those_that_train_are_copied():
-    made = decoding.jobs(table(), ["label"], copies=2, seed=1, of="label == 1")
+    made = decoding.jobs(table(), ["label"], copies=2, seed=1, query="label == 1")
     assert [job["split"] for job in made] == (
         ["train"] * 6 + ["validation"] * 3 + ["test"] * 3 + ["train-copies"] * 6
     )
