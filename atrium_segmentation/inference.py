@@ -172,3 +172,16 @@ def _said(model: Any, working: Any, plane: str, neighbours: int, settings: MaskS
         said = (said + ask(shown[:, :, ::-1])[:, :, ::-1]) / 2
     said = said[:, top : top + height, left : left + width]
     return np.transpose(said, (*np.argsort(order), 3))
+
+
+def model_inputs(run: Any, prepared: Any, count: int) -> Any:
+    """Some slices from the middle of a prepared volume as the run's networks see them.
+
+    Returns:
+        (n, rows, columns, 2 * neighbours + 1) float32 of 0 to 255.
+    """
+    from atrium_segmentation.dataset import volumes
+
+    volume = next(volumes(prepared, prepared.splits[:1]).take(1).as_numpy_iterator())
+    slices = shown_slices(volume["image"], run.fitted["planes"][0], run.fitted["neighbours"])
+    return slices[len(slices) // 2 :][:count]

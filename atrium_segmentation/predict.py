@@ -97,20 +97,6 @@ def _predict(
         predictions.add([{"file": one.file, **in_ml, "mask": mask, "picture": picture}])
 
 
-def model_images(run: Any, prepared: Any, count: int) -> Any:
-    """Some slices from the middle of a prepared volume as the run's networks see them.
-
-    Returns:
-        (n, rows, columns, 2 * neighbours + 1) float32 of 0 to 255.
-    """
-    from atrium_segmentation.dataset import volumes
-    from atrium_segmentation.inference import shown_slices
-
-    volume = next(volumes(prepared, prepared.splits[:1]).take(1).as_numpy_iterator())
-    slices = shown_slices(volume["image"], run.fitted["planes"][0], run.fitted["neighbours"])
-    return slices[len(slices) // 2 :][:count]
-
-
 def _network(members: Sequence[Any], settings: PredictSettings) -> str:
     from atrium_segmentation.inference import names_of
 

@@ -10,7 +10,7 @@ from typing import Any
 from atrium_segmentation.networks import NETWORKS
 from common.base.tables import MISSING, Table, print_table
 from common.reporting.examples import Example, worst_typical_best
-from common.results import with_interval
+from common.scores.formatting import with_interval
 
 ROWS = (
     ("Dice", "dice", 3),

@@ -104,7 +104,13 @@ def main_scores(
             for label in (labels if len(labels) > 1 else ())
             for network, model in models.items()
         ],
-        "further_scores": [],
+        "fold_scores": [
+            *(
+                {"name": f"Dice, {network}", "value": model["dice"]["mean"]}
+                for network, model in models.items()
+            ),
+            {"name": "Dice of the mean shape", "value": mean_shape["dice"]["mean"]},
+        ],
         "truth_columns": ["truth_ml"],
     }
 

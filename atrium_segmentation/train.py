@@ -49,7 +49,7 @@ def main() -> None:
     from common.training.precision import set_precision
 
     with lock_folder(run):
-        if not runs.begin_run(run, settings, prepared):
+        if not runs.begin_run(run, settings, prepared, PROJECT.model_inputs):
             print(f"\n{run}: this run has ended already, nothing to do")
             return
 

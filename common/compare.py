@@ -13,25 +13,30 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from common.base.errors import UserError, run_script
 from common.base.files import read_json, write_text
 from common.base.settings import SharedTrain, current_names
 from common.base.tables import MISSING, Table, print_table
-from common.results import score_rows, with_interval
+from common.reporting.html_report import render
+from common.scores.classification import ranking_scores
+from common.scores.formatting import score_rows, with_interval
+from common.scores.intervals import ci95
+from common.training.runs import name_of_data
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-
-Statistic = Callable[["np.ndarray"], "np.ndarray"]
+Statistic = Callable[[np.ndarray], np.ndarray]
 """From counts (r, n), how often each case was drawn, to values (r,)."""
 
-_TRUTH = ("label", "true_x0", "true_y0", "true_x1", "true_y1", "truth_ml")
+# Settings that say where files are, and do not change a score.
 _NO_SETTING = ("run", "prepared")
-_OF_EVALUATION = ("flip", "moves", "ensemble", "largest_component", "threshold_from")
 _SEED = 2022
+
+# What two runs may differ by in a truth that both rounded.
+_TRUTH_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -53,11 +58,8 @@ class Evaluated:
 
 def main() -> None:
     """Print the comparison, and write its page where one is asked for."""
-    asked = _arguments()
-
-    from common.training.runs import name_of_data
-
-    runs = [open_evaluation(folder, asked.split) for folder in asked.runs]
+    arguments = _arguments()
+    runs = [open_evaluation(folder, arguments.split) for folder in arguments.runs]
     refuse_others(runs)
     tables = [settings_table(runs), scores_table(runs), differences_table(runs)]
     metrics = runs[0].metrics
@@ -67,12 +69,10 @@ def main() -> None:
     )
     for table in tables:
         print_table(table)
-    if asked.output:
-        from common.reporting.html_report import render
-
+    if arguments.output:
         page = render("compare.html.j2", metrics=metrics, runs=runs, tables=tables)
-        write_text(asked.output, page)
-        print(f"\nwritten:\n  {asked.output}")
+        write_text(arguments.output, page)
+        print(f"\nwritten:\n  {arguments.output}")
 
 
 def open_evaluation(run: Path, split: str) -> Evaluated:
@@ -83,10 +83,8 @@ def open_evaluation(run: Path, split: str) -> Evaluated:
         split: The evaluation's name: test, validation or another.
 
     Raises:
-        UserError: It is not there.
+        UserError: It is not there, damaged, or of an earlier version.
     """
-    import pandas as pd
-
     folder = run / "evaluation" / split
     if not (run / "config.json").is_file():
         raise UserError(f"{run}: is no run (no config.json); name folders that train.py wrote")
@@ -97,19 +95,22 @@ def open_evaluation(run: Path, split: str) -> Evaluated:
     config = read_json(run / "config.json")
     text = {"case": str, "patient": str}
     try:
-        predictions = pd.read_csv(folder / "predictions.csv", dtype=text, keep_default_na=False)
-        keys = [name for name in ("case", "model", "label") if name in predictions]
         metrics = read_json(folder / "metrics.json")
-        of_evaluation = {name: metrics[name] for name in _OF_EVALUATION if name in metrics}
+        if "main_scores" not in metrics:
+            raise UserError(
+                f"{folder / 'metrics.json'}: was written by an earlier version; run evaluate.py "
+                "again"
+            )
+        predictions = pd.read_csv(folder / "predictions.csv", dtype=text, keep_default_na=False)
         trained = current_names(SharedTrain, config["settings"])
-        settings = (config["data"]["settings"], trained, of_evaluation)
+        parts = (config["data"]["settings"], trained, metrics["evaluation_settings"])
         return Evaluated(
             str(run),
-            {name: value for of in (*settings, config["versions"]) for name, value in of.items()},
+            {name: part[name] for part in (*parts, config["versions"]) for name in part},
             metrics,
-            predictions.sort_values(keys).reset_index(drop=True),
+            predictions.sort_values("case", kind="stable").reset_index(drop=True),
         )
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder}: is damaged; run evaluate.py again") from None
 
 
@@ -121,30 +122,25 @@ def refuse_others(runs: Sequence[Evaluated]) -> None:
     """
     first, *others = runs
     for run in others:
-        projects = [of.metrics["project"] for of in (first, run)]
+        projects = [evaluated.metrics["project"] for evaluated in (first, run)]
         if projects[0] != projects[1]:
             raise UserError(
                 f"{run.name}: is a run of {projects[1]}, and {first.name} of {projects[0]}; "
                 "compare runs of one project"
             )
-        ours, theirs = (set(of.predictions["case"]) for of in (first, run))
-        if ours != theirs:
+        cases = [set(evaluated.predictions["case"]) for evaluated in (first, run)]
+        if cases[0] != cases[1]:
             raise UserError(
-                f"{run.name}: was scored on other cases than {first.name} ({len(ours & theirs)} of "
-                f"{len(ours | theirs)} are in both); evaluate both on the same prepared data or "
-                "--source"
+                f"{run.name}: was scored on other cases than {first.name} "
+                f"({len(cases[0] & cases[1])} of {len(cases[0] | cases[1])} are in both); evaluate "
+                "both on the same prepared data or --source"
             )
-        for name in _TRUTH:
-            if name in first.predictions and name in run.predictions:
-                truths = [
-                    of.predictions.drop_duplicates(["case", *_of_label(of)])[name].to_numpy()
-                    for of in (first, run)
-                ]
-                if not _equal(*truths):
-                    raise UserError(
-                        f"{run.name}: was scored against another truth than {first.name} ({name}); "
-                        "evaluate both on the same labels"
-                    )
+        for name in first.metrics["truth_columns"]:
+            if not _equal(*(_truth(evaluated.predictions, name) for evaluated in (first, run))):
+                raise UserError(
+                    f"{run.name}: was scored against another truth than {first.name} ({name}); "
+                    "evaluate both on the same labels"
+                )
 
 
 def settings_table(runs: Sequence[Evaluated]) -> Table:
@@ -159,14 +155,15 @@ def settings_table(runs: Sequence[Evaluated]) -> Table:
 
 def scores_table(runs: Sequence[Evaluated]) -> Table:
     """The main scores of every run with their intervals, and the baseline's."""
-    by_run = [{row[3]: row[4] for row in score_rows(run.metrics)} for run in runs]
-    baselines = {row[3]: row[5] for run in runs for row in score_rows(run.metrics)}
+    rows = [score_rows(run.metrics) for run in runs]
+    by_run = [{name: value for name, value, _ in run_rows} for run_rows in rows]
+    baselines = {name: baseline for run_rows in rows for name, _, baseline in run_rows}
     return Table(
         "",
         ("score [95 % interval]", *_numbers(runs), "baseline"),
         tuple(
-            (score, *(of.get(score, MISSING) for of in by_run), baseline)
-            for score, baseline in baselines.items()
+            (name, *(values.get(name, MISSING) for values in by_run), baseline)
+            for name, baseline in baselines.items()
         ),
     )
 
@@ -174,11 +171,14 @@ def scores_table(runs: Sequence[Evaluated]) -> Table:
 def differences_table(runs: Sequence[Evaluated]) -> Table:
     """Every other run less the first, with its interval over patients, case by case."""
     rows = []
+    first = runs[0]
     for number, run in zip(_numbers(runs)[1:], runs[1:], strict=True):
-        for score, found in differences(runs[0].predictions, run.predictions).items():
-            low, high = found["ci95"] or (0.0, 0.0)
-            said = "better" if low > 0 else "worse" if high < 0 else "not shown to differ"
-            rows.append((f"{number} less run 1", score, with_interval(found, sign="+"), said))
+        pairs = differences(first.predictions, run.predictions, first.metrics["main_scores"])
+        for name, difference in pairs.items():
+            low, high = difference["ci95"] or (0.0, 0.0)
+            verdict = "better" if low > 0 else "worse" if high < 0 else "not shown to differ"
+            value = with_interval(difference, sign="+")
+            rows.append((f"{number} less run 1", name, value, verdict))
     return Table("", ("difference", "score", "value [95 % interval]", "is"), tuple(rows))
 
 
@@ -186,76 +186,72 @@ def _numbers(runs: Sequence[Evaluated]) -> list[str]:
     return [f"run {number}" for number in range(1, len(runs) + 1)]
 
 
-def differences(first: pd.DataFrame, other: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def differences(
+    first: pd.DataFrame, other: pd.DataFrame, main_scores: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
     """How much better another run is than the first, on the same cases.
 
     Args:
         first: A predictions.csv, sorted by case.
         other: Another of the same cases.
+        main_scores: Of the first run's metrics.json.
 
     Returns:
         By score ``value``, the other's less the first's, and its ``ci95``, or None where there is
         one patient alone. A score that one of them has not (a network, say) is left out.
     """
-    import numpy as np
-
-    from common.scores.intervals import ci95
-
-    ours, theirs = statistics(first), statistics(other)
     patients = first.drop_duplicates("case")["patient"].to_numpy()
     once = np.ones((1, len(patients)), dtype=int)
-    found = {}
-    for name in (name for name in ours if name in theirs):
+    pairs = {}
+    for entry in main_scores:
+        statistics = [_statistic(table, entry.get("from", {})) for table in (first, other)]
+        if None in statistics:
+            continue
 
-        def difference(counts: np.ndarray, name: str = name) -> np.ndarray:
-            return theirs[name](counts) - ours[name](counts)
+        def difference(counts: np.ndarray, statistics: Sequence[Any] = statistics) -> np.ndarray:
+            return statistics[1](counts) - statistics[0](counts)
 
         value = float(difference(once)[0])
-        found[name] = {
+        pairs[entry["name"]] = {
             "value": None if np.isnan(value) else value,
             "ci95": ci95(difference, patients, _SEED),
         }
-    return found
+    return pairs
 
 
-def statistics(predictions: pd.DataFrame) -> Mapping[str, Statistic]:
-    """The main scores of a predictions.csv, sorted by case, as functions of resamples."""
-    import numpy as np
-
-    from common.scores.classification import ranking_scores
-
-    def mean_of(values: pd.Series) -> Statistic:
-        each = values.to_numpy(float)
-        return lambda counts: counts @ each / counts.sum(axis=1)
-
-    if "probability" in predictions:
-        labels = predictions["label"].to_numpy(int)
-        scores = predictions["probability"].to_numpy(float)
-        right = predictions["predicted"].to_numpy(int) == labels
-        return {
-            "AUROC": lambda counts: ranking_scores(labels, scores, np.asarray(counts))[:, 0],
-            "accuracy": lambda counts: counts @ right / counts.sum(axis=1),
-        }
-    if "iou" in predictions:
-        return {"mean IoU": mean_of(predictions["iou"])}
-    # Of several labels a case's score is the mean over them.
-    by_case = predictions.groupby(["model", "case"])["dice"].mean()
-    return {f"Dice, {name}": mean_of(by_case[name]) for name in predictions["model"].unique()}
+def _statistic(predictions: pd.DataFrame, recipe: Mapping[str, Any]) -> Statistic | None:
+    """A main score as a function of resamples; None where the table or the recipe lacks it."""
+    for column, value in recipe.get("where", {}).items():
+        predictions = predictions[predictions[column] == value]
+    if predictions.empty:
+        return None
+    match recipe.get("statistic"):
+        case "auroc":
+            labels = predictions[recipe["truth"]].to_numpy(int)
+            scores = predictions[recipe["score"]].to_numpy(float)
+            return lambda counts: ranking_scores(labels, scores, np.asarray(counts))[:, 0]
+        case "agreement":
+            right = predictions[recipe["truth"]] == predictions[recipe["prediction"]]
+            values = right.to_numpy(float)
+        case "mean":
+            # Of several rows a case's score is their mean.
+            by_case = predictions.groupby("case", sort=False)[recipe["column"]].mean()
+            values = by_case.to_numpy(float)
+        case _:
+            return None
+    return lambda counts: counts @ values / counts.sum(axis=1)
 
 
-def _of_label(run: Evaluated) -> list[str]:
-    """Where a case has a row a model and label, the label's column."""
-    return ["label"] if "model" in run.predictions and "label" in run.predictions else []
+def _truth(predictions: pd.DataFrame, column: str) -> np.ndarray:
+    """The values of a truth, each once per case, in the order of cases and values."""
+    values = predictions[["case", column]].drop_duplicates()
+    return values.sort_values(["case", column])[column].to_numpy()
 
 
 def _equal(a: np.ndarray, b: np.ndarray) -> bool:
-    import numpy as np
-
-    return len(a) == len(b) and (
-        np.array_equal(a, b)
-        if a.dtype.kind not in "fi"
-        else np.allclose(a.astype(float), b.astype(float), atol=0.02)
-    )
+    if len(a) != len(b) or a.dtype.kind not in "fi":
+        return np.array_equal(a, b)
+    return np.allclose(a.astype(float), b.astype(float), atol=_TRUTH_TOLERANCE)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -274,10 +270,10 @@ def _arguments() -> argparse.Namespace:
         "--split", default="test", help="the evaluation: test, validation or another (test)"
     )
     parser.add_argument("--output", type=Path, help="an HTML page to write")
-    asked = parser.parse_args()
-    if len(asked.runs) < 2:
+    arguments = parser.parse_args()
+    if len(arguments.runs) < 2:
         parser.error("give two runs or more")
-    return asked
+    return arguments
 
 
 if __name__ == "__main__":

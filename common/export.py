@@ -23,14 +23,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from common.base.backend import start_tensorflow
 from common.base.errors import UserError, run_script
 from common.base.files import atomic_write
+from common.records.shards import open_prepared
+from common.reporting.model_card import model_hashes
+from common.training.runs import Run, read_run
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
-
-    from common.training.runs import Run
 
 FORMATS = ("saved_model", "onnx", "litert")
 
@@ -55,14 +58,9 @@ def main() -> None:
     )
     parser.add_argument("run", type=Path, help="a run that ended")
     parser.add_argument("--format", nargs="+", choices=FORMATS, default=["saved_model"])
-    asked = parser.parse_args()
-
-    from common.base.backend import start_tensorflow
-    from common.reporting.model_card import model_hashes
-    from common.training.runs import read_run
-
-    run = read_run(asked.run)
-    for name in asked.format:
+    arguments = parser.parse_args()
+    run = read_run(arguments.run)
+    for name in arguments.format:
         if missing := [package for package in _NEEDED[name] if find_spec(package) is None]:
             packages = " ".join(package.replace("_", "-") for package in missing)
             raise UserError(f"--format {name}: needs another package: pip install {packages}")
@@ -73,23 +71,33 @@ def main() -> None:
     images, source = check_images(run)
     for file in model_hashes(run.folder):
         model = load_model(run.folder / file)
-        for name in asked.format:
+        for name in arguments.format:
             path = run.folder / "export" / Path(file).parent / _NAMES[name]
             print(f"{file} as {name} ...", flush=True)
-            apart = export(model, path, name, images)
-            print(f"  {path}: differs from the model by {apart:.1e} at most ({source})", flush=True)
+            difference = export(model, path, name, images)
+            print(
+                f"  {path}: differs from the model by {difference:.1e} at most ({source})",
+                flush=True,
+            )
 
 
 def check_images(run: Run) -> tuple[np.ndarray | None, str]:
-    """Images (n, side, side, channels) float32 of a run's own data, and in words whence."""
-    from common.records.shards import open_prepared
+    """Images (n, side, side, channels) float32 of a run's own data, and in words whence.
 
+    The run names the function that gives them ("module:function"), since a network's inputs are
+    its project's.
+    """
     project = run.config["project"]
+    # A run of an earlier version does not name it; all projects call it the same.
+    place = run.config.get("model_inputs") or f"{project}.inference:model_inputs"
+    module, _, function = place.partition(":")
     try:
         prepared = open_prepared(Path(run.config["prepared"]), project)
-        images = import_module(f"{project}.predict").model_images(run, prepared, COUNT)
+        images = getattr(import_module(module), function)(run, prepared, COUNT)
     except UserError:
         return None, "noise; the run's data is not there any more"
+    except (ImportError, AttributeError):
+        return None, f"noise; {place} is not there"
     return images.astype("float32"), f"{len(images)} images of {prepared.folder}"
 
 
@@ -108,38 +116,38 @@ def export(model: keras.Model, path: Path, name: str, images: np.ndarray | None 
     Raises:
         UserError: It differs by more than `TOLERANCE`; nothing is left of it then.
     """
-    import numpy as np
-
     path.parent.mkdir(parents=True, exist_ok=True)
     if images is None:
-        sides = [side or FREE_SIDE for side in model.input_shape[1:3]]
+        sides = [side or FREE_SIDE for side in model.input_shape[1:-1]]
         shape = (COUNT, *sides, model.input_shape[-1])
         images = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
-    wanted = model.predict_on_batch(images)
+    expected = model.predict_on_batch(images)
 
     def checked(written: Path) -> float:
-        said = open_exported(written, name)(images)
-        if said.shape != wanted.shape:
-            raise UserError(f"{path}: gives {said.shape}, where the model gives {wanted.shape}")
-        apart = float(np.abs(said - wanted).max())
+        outputs = open_exported(written, name)(images)
+        if outputs.shape != expected.shape:
+            raise UserError(
+                f"{path}: gives {outputs.shape}, where the model gives {expected.shape}"
+            )
+        difference = float(np.abs(outputs - expected).max())
         # Not "above": the difference from what is not a number is neither.
-        if not apart <= TOLERANCE:
-            raise UserError(f"{path}: says something else than the model, by {apart:.1e}")
-        return apart
+        if not difference <= TOLERANCE:
+            raise UserError(f"{path}: says something else than the model, by {difference:.1e}")
+        return difference
 
     if name == "saved_model":
-        beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            model.export(beside, format="tf_saved_model", verbose=False)
-            apart = checked(beside)
+            model.export(partial, format="tf_saved_model", verbose=False)
+            difference = checked(partial)
             shutil.rmtree(path, ignore_errors=True)
-            beside.replace(path)
+            partial.replace(path)
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
-        return apart
-    with atomic_write(path) as beside, _sound_optimizers(name):
-        model.export(str(beside), format=name, verbose=False, **_options(name))
-        return checked(beside)
+            shutil.rmtree(partial, ignore_errors=True)
+        return difference
+    with atomic_write(path) as partial, _sound_optimizers(name):
+        model.export(str(partial), format=name, verbose=False, **_options(name))
+        return checked(partial)
 
 
 def open_exported(path: Path, name: str) -> Callable[[np.ndarray], Any]:
@@ -157,14 +165,14 @@ def open_exported(path: Path, name: str) -> Callable[[np.ndarray], Any]:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path))
-    [seen], [said] = interpreter.get_input_details(), interpreter.get_output_details()
+    [source], [result] = interpreter.get_input_details(), interpreter.get_output_details()
 
     def ask(images: np.ndarray) -> Any:
-        interpreter.resize_tensor_input(seen["index"], images.shape)
+        interpreter.resize_tensor_input(source["index"], images.shape)
         interpreter.allocate_tensors()
-        interpreter.set_tensor(seen["index"], images)
+        interpreter.set_tensor(source["index"], images)
         interpreter.invoke()
-        return interpreter.get_tensor(said["index"])
+        return interpreter.get_tensor(result["index"])
 
     return ask
 
@@ -180,12 +188,14 @@ def _sound_optimizers(name: str) -> Iterator[None]:
         return
     from tf2onnx import optimizer
 
-    every = optimizer._optimizers
-    optimizer._optimizers = {name: one for name, one in every.items() if "reshape" not in name}
+    optimizers = optimizer._optimizers
+    optimizer._optimizers = {
+        name: step for name, step in optimizers.items() if "reshape" not in name
+    }
     try:
         yield
     finally:
-        optimizer._optimizers = every
+        optimizer._optimizers = optimizers
 
 
 def _options(name: str) -> dict[str, Any]:

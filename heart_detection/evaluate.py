@@ -77,9 +77,10 @@ def main() -> None:
         # -- Score, beside the box that looks at no image.
         spacing_mm = cases[["row_mm", "column_mm"]].to_numpy(float)
         patients = cases["patient"].to_numpy()
+        details = {"flip": settings.flip, "moves": settings.test_time_augmentation}
         metrics = {
-            "flip": settings.flip,
-            "moves": settings.test_time_augmentation,
+            **details,
+            "evaluation_settings": details,
             **box_scores(truth, predicted, patients, mean_box, spacing_mm, settings.seed),
         }
         for group in ("view", "sex"):
@@ -109,7 +110,8 @@ def main() -> None:
         examples = score_tables.draw_cases(
             new, rows, drawn, truth, predicted, squares, films, synthetic
         )
-        metrics["examples"] = [vars(one) for one in examples]
+        metrics["examples"] = [vars(example) for example in examples]
+        metrics |= score_tables.main_scores(metrics)
         write_json(
             new / "metrics.json",
             runs.metrics_of(run, prepared, cases, name, settings, metrics),

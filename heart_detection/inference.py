@@ -6,7 +6,10 @@ import keras
 import numpy as np
 
 from common.imaging.letterbox import mirror_boxes
+from common.records.shards import Prepared
 from common.training import augment
+from common.training.runs import Run
+from heart_detection.dataset import images_and_boxes
 
 
 def predict_boxes(
@@ -39,3 +42,9 @@ def predict_boxes(
     if flip:
         predictions += [mirror_boxes(predict(images[:, :, ::-1]))] * len(predictions)
     return np.asarray(np.mean(predictions, axis=0))
+
+
+def model_inputs(run: Run, prepared: Prepared, count: int) -> np.ndarray:
+    """Some prepared films as the run's network sees them: (count, side, side, 1), 0 to 255."""
+    films = images_and_boxes(prepared, prepared.splits[:1], run.fitted["image_size"])
+    return next(films.batch(count).as_numpy_iterator())["image"]

@@ -83,13 +83,5 @@ def _predict(predictions: Any, run: Any, settings: PredictSettings) -> None:
         predictions.add(rows)
 
 
-def model_images(run: Any, prepared: Any, count: int) -> Any:
-    """Some prepared films as the run's network sees them: (n, side, side, 1) of 0 to 255."""
-    from heart_detection.dataset import images_and_boxes
-
-    films = images_and_boxes(prepared, prepared.splits[:1], run.fitted["image_size"])
-    return next(films.batch(count).as_numpy_iterator())["image"]
-
-
 if __name__ == "__main__":
     run_script(main)

@@ -18,7 +18,7 @@ from common.reporting.examples import BEST, TYPICAL, WORST, examples_of
 from common.reporting.html_report import (
     Page,
     Picture,
-    Score,
+    page_scores,
     training_picture,
     write_again,
     write_report,
@@ -47,7 +47,7 @@ def write_page(run: Any, folder: Path) -> Path:
     page = Page(
         title="The heart on chest films",
         answer=_answer(metrics),
-        scores=(Score("mean IoU", iou["mean"], iou["ci95"], mean_box, "the mean box"),),
+        scores=page_scores(score_tables.main_scores(metrics))[:1],
         charts=(histogram, training_picture(run, folder, {"": run.folder})),
         tables=score_tables.tables(metrics),
         examples=_examples(folder, metrics, dict(zip(cases["case"], cases["iou"], strict=True))),

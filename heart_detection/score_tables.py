@@ -8,7 +8,7 @@ from typing import Any
 
 from common.base.tables import Table, print_table
 from common.reporting.examples import Example
-from common.results import score, share, with_interval
+from common.scores.formatting import main_score, score, share, with_interval
 
 GROUPS = {"per_view": "view", "per_sex": "sex"}
 HISTOGRAM = "iou_histogram.png"
@@ -59,6 +59,40 @@ def draw_cases(
         box_picture(folder / file, film, truth[i] * scale, predicted[i] * scale, title, synthetic)
         examples.append(Example(case, kind, (file,)))
     return examples
+
+
+def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """What tables of several evaluations show of an evaluation's metrics."""
+    n, mean_box = metrics["n"], metrics["baselines"]["mean_box"]
+    pair = (metrics, mean_box)
+    means = [{"value": part["iou"]["mean"], "ci95": part["iou"]["ci95"]} for part in pair]
+    over = [score(part, "iou_above", "0.5") for part in pair]
+    shares = [{**count, "value": count["value"] / n} for count in over]
+    folds = {
+        "mean IoU": metrics["iou"]["mean"],
+        "mean IoU of the mean box": mean_box["iou_mean"],
+        **{f"IoU over {at}": count / n for at, count in metrics["iou_above"].items()},
+    }
+    groups = [
+        {
+            "group": f"{key.removeprefix('per_')} {group}",
+            "n": scores_of_group["n"],
+            "name": "mean IoU",
+            "value": scores_of_group["iou"]["mean"],
+            "ci95": scores_of_group["iou"]["ci95"],
+        }
+        for key in GROUPS
+        for group, scores_of_group in metrics.get(key, {}).items()
+    ]
+    return {
+        "main_scores": [
+            main_score("mean IoU", *means, "the mean box", statistic="mean", column="iou"),
+            main_score("IoU over 0.5", *shares, "the mean box", n_of=(over[0]["value"], n)),
+        ],
+        "fold_scores": [{"name": name, "value": value} for name, value in folds.items()],
+        "main_scores_of_groups": groups,
+        "truth_columns": ["true_x0", "true_y0", "true_x1", "true_y1"],
+    }
 
 
 def print_scores(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -42,7 +42,7 @@ def main() -> None:
     from heart_detection.training_pictures import training_pictures
 
     with lock_folder(run):
-        if not runs.begin_run(run, settings, prepared):
+        if not runs.begin_run(run, settings, prepared, PROJECT.model_inputs):
             print(f"\n{run}: this run has ended already, nothing to do")
             return
 

@@ -67,8 +67,8 @@ def main() -> None:
         # -- Score, beside what needs no pixel.
         scored = [cases[column] for column in ("label", "probability", "patient")]
         metrics = classification.classification_scores(*scored, decision.threshold, settings.seed)
-        metrics["threshold_from"] = decision.source
-        metrics["flip"] = settings.flip
+        details = {"threshold_from": decision.source, "flip": settings.flip}
+        metrics |= {**details, "evaluation_settings": details}
         metrics["calibration"] = classification.calibration(
             *scored, decision.temperature, settings.seed
         )
@@ -92,7 +92,8 @@ def main() -> None:
         heats = dict(zip(looked, maps, strict=True))
         score_tables.draw_scores(new, cases, metrics, synthetic)
         examples = score_tables.draw_cases(new, cases, drawn, heats, films_of, synthetic)
-        metrics["examples"] = [vars(one) for one in examples]
+        metrics["examples"] = [vars(example) for example in examples]
+        metrics |= score_tables.main_scores(metrics)
         write_json(
             new / "metrics.json",
             runs.metrics_of(run, prepared, cases, name, settings, metrics),

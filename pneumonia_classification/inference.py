@@ -18,6 +18,8 @@ from pneumonia_classification.dataset import images_and_labels
 if TYPE_CHECKING:
     import keras
 
+    from common.training.runs import Run
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -119,3 +121,9 @@ def decision(run: Any, settings: DecisionSettings) -> Decision:
     else:
         threshold, source = classification.youden_threshold(labels, scores), "validation, Youden"
     return Decision(float(threshold), source, classification.fit_temperature(labels, scores))
+
+
+def model_inputs(run: Run, prepared: Prepared, count: int) -> np.ndarray:
+    """Some prepared films as the run's network sees them: (count, side, side, 1), 0 to 255."""
+    films = images_and_labels(prepared, prepared.splits[:1], run.fitted["image_size"])
+    return next(films.batch(count).as_numpy_iterator())["image"]

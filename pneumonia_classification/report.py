@@ -18,12 +18,11 @@ from common.reporting.examples import examples_of
 from common.reporting.html_report import (
     Page,
     Picture,
-    Score,
+    page_scores,
     training_picture,
     write_again,
     write_report,
 )
-from common.results import score
 from pneumonia_classification import score_tables
 from pneumonia_classification.config import PROJECT, EvaluateSettings
 from pneumonia_classification.model_card import ABOUT
@@ -44,20 +43,10 @@ def write_page(run: Any, folder: Path) -> Path:
     metrics = read_json(folder / "metrics.json")
     text = {"case": str, "patient": str}
     cases = pd.read_csv(folder / "predictions.csv", dtype=text, keep_default_na=False)
-    auroc, metadata = metrics["auroc"], metrics["baselines"]["metadata"]["auroc"]
     page = Page(
         title="Pneumonia on chest films",
         answer=_answer(metrics),
-        scores=(
-            Score("AUROC", auroc["value"], auroc["ci95"], metadata["value"], "view, sex and age"),
-            Score(
-                "accuracy",
-                metrics["accuracy"],
-                score(metrics, "accuracy")["ci95"],
-                metrics["baselines"]["majority"]["accuracy"],
-                "always the majority",
-            ),
-        ),
+        scores=page_scores(score_tables.main_scores(metrics)),
         charts=_charts(run, folder, metrics),
         tables=score_tables.tables(metrics),
         examples=_examples(folder, metrics, cases),

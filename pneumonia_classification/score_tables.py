@@ -12,7 +12,7 @@ from typing import Any
 
 from common.base.tables import MISSING, Table, print_table
 from common.reporting.examples import Example
-from common.results import score, with_interval
+from common.scores.formatting import main_score, score, with_interval
 
 GROUPS = {"per_view": "view", "per_sex": "sex", "per_age": "age"}
 SHEET = "surest.png"
@@ -139,6 +139,51 @@ def _surest(cases: Any) -> dict[str, list[int]]:
         "missed": [i for i in order if labels[i] == 1],
         "false alarm": [i for i in order[::-1] if labels[i] == 0],
         "cleared": [i for i in order if labels[i] == 0],
+    }
+
+
+def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """What tables of several evaluations show of an evaluation's metrics."""
+    baselines, gradcam = metrics["baselines"], metrics["gradcam"]
+    metadata, majority = baselines["metadata"]["auroc"], score(baselines["majority"], "accuracy")
+    accuracy = score(metrics, "accuracy")
+    scores = [
+        main_score(
+            *("AUROC", metrics["auroc"], metadata, "view, sex and age"),
+            statistic="auroc",
+            truth="label",
+            score="probability",
+        ),
+        main_score(
+            *("accuracy", accuracy, majority, "always the majority"),
+            statistic="agreement",
+            truth="label",
+            prediction="predicted",
+        ),
+    ]
+    folds = {
+        "AUROC": metrics["auroc"]["value"],
+        "AUROC of view, sex and age": metadata["value"],
+        "average precision": metrics["average_precision"]["value"],
+        **{name: metrics[name] for name in ("accuracy", "recall", "specificity", "brier")},
+        "pointing game": gradcam["pointing_game"],
+        "its chance": gradcam["chance"],
+    }
+    groups = [
+        {
+            "group": f"{key.removeprefix('per_')} {group}",
+            "n": scores_of_group["n"],
+            "name": "AUROC",
+            **{name: scores_of_group["auroc"][name] for name in ("value", "ci95")},
+        }
+        for key in GROUPS
+        for group, scores_of_group in metrics.get(key, {}).items()
+    ]
+    return {
+        "main_scores": scores,
+        "fold_scores": [{"name": name, "value": value} for name, value in folds.items()],
+        "main_scores_of_groups": groups,
+        "truth_columns": ["label"],
     }
 
 

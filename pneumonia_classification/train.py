@@ -44,7 +44,7 @@ def main() -> None:
     from pneumonia_classification.training_pictures import training_pictures
 
     with lock_folder(run):
-        if not runs.begin_run(run, settings, prepared):
+        if not runs.begin_run(run, settings, prepared, PROJECT.model_inputs):
             print(f"\n{run}: this run has ended already, nothing to do")
             return
 

@@ -77,7 +77,7 @@ def test_the_main_scores_are_those_of_the_networks_and_of_predictions_csv(once):
     settings = metrics["evaluation_settings"]
     assert settings == {name: metrics[name] for name in settings}
     assert set(settings) == {"flip", "moves", "ensemble", "largest_component"}
-    assert metrics["main_scores_of_groups"] == metrics["further_scores"] == []
+    assert metrics["main_scores_of_groups"] == []
 
 
 def test_a_page_of_an_older_evaluation_and_one_of_a_network_that_is_not_known(once, tmp_path):

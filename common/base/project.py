@@ -54,6 +54,14 @@ class Project:
         return next((type(preset.train) for preset in self.presets.values()), SharedTrain)
 
     @property
+    def model_inputs(self) -> str:
+        """The function that gives some inputs of a run's models, as "module:function".
+
+        From the run, its prepared data and a count to (count, height, width, channels).
+        """
+        return f"{self.name}.inference:model_inputs"
+
+    @property
     def raw(self) -> Path:
         """The default folder of its dataset."""
         return ROOT / "data" / "raw" / self.dataset

@@ -54,6 +54,12 @@ class Score:
     baseline_name: str
 
 
+def page_scores(scores: Mapping[str, Any]) -> tuple[Score, ...]:
+    """The ``main_scores`` of an evaluation for a page."""
+    names = [field.name for field in dataclasses.fields(Score)]
+    return tuple(Score(**{name: entry[name] for name in names}) for entry in scores["main_scores"])
+
+
 @dataclasses.dataclass(frozen=True)
 class Picture:
     """A picture on the page.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.base.files import read_json, sha256, write_text
-from common.results import score_rows, with_interval
+from common.scores.formatting import data_name, score_rows, with_interval
 
 if TYPE_CHECKING:
     from common.training.runs import Run
@@ -119,8 +119,8 @@ def model_card(
 
 def evaluations_of(run: Run) -> list[dict[str, Any]]:
     """What the run's evaluations wrote into ``metrics.json``, the newest last."""
-    found = [read_json(path) for path in run.folder.glob("evaluation/*/metrics.json")]
-    return sorted(found, key=lambda metrics: metrics["created"])
+    evaluations = [read_json(path) for path in run.folder.glob("evaluation/*/metrics.json")]
+    return sorted(evaluations, key=lambda metrics: metrics["created"])
 
 
 def model_hashes(run: Path) -> dict[str, str]:
@@ -199,23 +199,20 @@ def _scores(
         text.append(_OF_VALIDATION)
     head = ("data", "cases", "patients", "score", "model [95 % interval]", "baseline")
     rows = [
-        (data, cases, str(metrics["n_patients"]), *of_score)
+        (data_name(metrics), str(metrics["n"]), str(metrics["n_patients"]), *row)
         for metrics in evaluations
-        for _, data, cases, *of_score in score_rows(metrics)
+        for row in score_rows(metrics)
     ]
     return tuple(text), (head, *rows)
 
 
 def _groups(evaluations: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]:
     """The newest evaluation's main score of each group: views, sexes, ages, or labels."""
-    rows = []
-    for metrics in evaluations[-1:]:
-        for key in (key for key in metrics if key.startswith("per_")):
-            for group, of in metrics[key].items():
-                score = ("AUROC", of["auroc"]) if "auroc" in of else ("mean IoU", of["iou"])
-                value = with_interval(score[1], "value" if "auroc" in of else "mean")
-                name = f"{key.removeprefix('per_')} {group}"
-                rows.append((name, metrics["split"], str(of["n"]), score[0], value))
+    rows = [
+        (entry["group"], metrics["split"], str(entry["n"]), entry["name"], with_interval(entry))
+        for metrics in evaluations[-1:]
+        for entry in metrics.get("main_scores_of_groups", ())
+    ]
     head = ("group", "data", "cases", "score", "model [95 % interval]")
     return (head, *rows) if rows else ()
 

@@ -104,8 +104,16 @@ def run_folder(project: Project, settings: SharedTrain, prepared: Prepared) -> P
     return project.runs / (f"SYNTHETIC-{time}" if prepared.manifest["synthetic"] else time)
 
 
-def begin_run(run: Path, settings: SharedTrain, prepared: Prepared) -> bool:
+def begin_run(
+    run: Path, settings: SharedTrain, prepared: Prepared, model_inputs: str | None = None
+) -> bool:
     """Begin a run, or go on with one.
+
+    Args:
+        run: The run's folder.
+        settings: Of the training.
+        prepared: What it trains on.
+        model_inputs: `Project.model_inputs`, for what asks the models without their project.
 
     Returns:
         False where it ended already: there is nothing to do.
@@ -126,6 +134,7 @@ def begin_run(run: Path, settings: SharedTrain, prepared: Prepared) -> bool:
                 "project": prepared.manifest["project"],
                 "dataset": prepared.manifest["dataset"],
                 "synthetic": prepared.manifest["synthetic"],
+                "model_inputs": model_inputs,
                 "prepared": str(prepared.folder.resolve()),
                 "data": {
                     **{name: prepared.manifest[name] for name in ("key", "settings")},

@@ -17,7 +17,7 @@ METRICS = {
     **stamp("metrics.json"),
     "project": "p", "dataset": "d", "synthetic": False, "split": "test", "n": 9, "n_patients": 8,
     "seed": 1, "folds": {"of": 0, "fold": 0, "data": "k"}, "main_scores": [SCORE],
-    "further_scores": [{**SCORE, "n_of": [5, 9], "from": {"column": "probability"}}],
+    "fold_scores": [{"name": "AUROC", "value": 0.9}],
     "main_scores_of_groups": [
         {"group": "view AP", "n": 3, "name": "AUROC", "value": None, "ci95": None}
     ],

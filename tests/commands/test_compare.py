@@ -55,6 +55,8 @@ def run_of(tmp_path):
             "dataset": "d",
             "n": N,
             "n_patients": N // 2,
+            "evaluation_settings": {},
+            "truth_columns": [name for name in ("label", "true_x0", "truth_ml") if name in table],
         }
         (folder / "metrics.json").write_text(json.dumps(metrics))
         config = {"data": {"settings": {"image_size": 32}}, "versions": {"keras": "3"}}
@@ -100,7 +102,7 @@ def test_a_difference_and_its_interval(project):
             return table["iou"].mean()
         return roc_auc_score(table["label"], table["probability"])
 
-    found = compare.differences(a, b)[name]
+    found = compare.differences(a, b, METRICS[project]["main_scores"])[name]
     assert found["value"] == pytest.approx(score(b) - score(a))
     rng, values = np.random.default_rng(5), []
     for _ in range(400):
@@ -112,7 +114,7 @@ def test_a_difference_and_its_interval(project):
 
 def test_of_several_labels_a_cases_dice_is_their_mean():
     a, b = (sorted_by_case(predictions("atrium", seed)) for seed in (1, 2))
-    found = compare.differences(a, b[b["model"] == "unet"])
+    found = compare.differences(a, b[b["model"] == "unet"], METRICS["atrium"]["main_scores"])
     assert list(found) == ["Dice, unet"]
     means = [table[table["model"] == "unet"]["dice"].mean() for table in (a, b)]
     assert found["Dice, unet"]["value"] == pytest.approx(means[1] - means[0])
@@ -120,13 +122,14 @@ def test_of_several_labels_a_cases_dice_is_their_mean():
 
 def test_a_run_is_as_good_as_itself():
     table = sorted_by_case(predictions("pneumonia", 3))
-    for found in compare.differences(table, table).values():
+    for found in compare.differences(table, table, METRICS["pneumonia"]["main_scores"]).values():
         assert found == {"value": 0, "ci95": [0, 0]}
 
 
 def test_one_patient_has_no_interval():
     table = sorted_by_case(predictions("heart", 3)).assign(patient="p")
-    assert compare.differences(table, table)["mean IoU"]["ci95"] is None
+    scores = METRICS["heart"]["main_scores"]
+    assert compare.differences(table, table, scores)["mean IoU"]["ci95"] is None
 
 
 def test_what_is_printed_and_the_page(run_of, compared, tmp_path):

@@ -4,14 +4,20 @@ import json
 
 import pytest
 
+from atrium_segmentation.scores import main_scores as atrium_scores
 from common import results
 from common.base.errors import UserError
+from common.scores.formatting import with_interval
+from heart_detection.score_tables import main_scores as heart_scores
+from pneumonia_classification.score_tables import main_scores as pneumonia_scores
 
 METRICS = {
     "pneumonia": {
         "project": "pneumonia_classification", "synthetic": True, "split": "test", "n": 40,
         "folds": {"of": 0, "fold": 0, "data": "a"},
         "auroc": {"value": 0.8714, "ci95": [0.8, 0.93]}, "accuracy": 0.75,
+        "average_precision": {"value": 0.5}, "recall": 0.7, "specificity": None, "brier": 0.2,
+        "gradcam": {"pointing_game": None, "chance": None},
         "ci95": {"accuracy": [0.62, 0.875]},
         "baselines": {
             "majority": {"accuracy": 0.6, "ci95": {"accuracy": [0.45, 0.75]}},
@@ -32,6 +38,7 @@ METRICS = {
     },
     "atrium": {
         "project": "atrium_segmentation", "synthetic": False, "split": "test", "cases": [{}, {}],
+        "n": 2,
         "folds": {"of": 0, "fold": 0, "data": "c"},
         "models": {
             "unet": {"dice": {"mean": 0.9, "ci95": [0.88, 0.92]}},
@@ -42,6 +49,19 @@ METRICS = {
         },
     },
 }  # fmt: skip
+
+
+def with_main_scores(metrics):
+    """The metrics with the lists that its project adds to them."""
+    if "auroc" in metrics:
+        return {**metrics, **pneumonia_scores(metrics)}
+    if "iou" in metrics:
+        return {**metrics, **heart_scores(metrics)}
+    mean_shape = metrics["baselines"]["mean_shape"]["scores"]
+    return {**metrics, **atrium_scores(metrics["models"], mean_shape, (), 2)}
+
+
+METRICS = {name: with_main_scores(metrics) for name, metrics in METRICS.items()}
 
 
 @pytest.fixture
@@ -105,20 +125,16 @@ def test_nothing_to_show(tmp_path, monkeypatch):
     ],
 )
 def test_a_score_with_its_interval(score, shown):
-    assert results.with_interval(score) == shown
+    assert with_interval(score) == shown
 
 
 @pytest.mark.parametrize("name", ["pneumonia", "atrium"])
 def test_folds_of_every_project_are_summed_up(tmp_path, monkeypatch, capsys, name):
-    of = {
-        "average_precision": {"value": 0.5}, "recall": 0.7, "specificity": None, "brier": 0.2,
-        "gradcam": {"pointing_game": None, "chance": None},
-    }  # fmt: skip
     for fold in (0, 1):
         folder = tmp_path / f"run-{fold}" / "evaluation" / "test"
         folder.mkdir(parents=True)
         folds = {"folds": {"of": 2, "fold": fold, "data": "b"}}
-        (folder / "metrics.json").write_text(json.dumps({**METRICS[name], **of, **folds}))
+        (folder / "metrics.json").write_text(json.dumps({**METRICS[name], **folds}))
     monkeypatch.setattr("sys.argv", ["results", str(tmp_path)])
     results.main()
     said = capsys.readouterr().out.split("folds 0, 1 of 2")[1].split("pictures:")[0]
@@ -144,7 +160,9 @@ def test_finished_folds_are_summed_up(tmp_path, monkeypatch, capsys):
         folder.mkdir(parents=True)
         of = {"split": "validation", "folds": {"of": 5, "fold": fold, "data": "b"}}
         scores = {"iou": {"mean": iou, "ci95": None}, "iou_above": {"0.5": 10 + fold}}
-        (folder / "metrics.json").write_text(json.dumps({**METRICS["heart"], **of, **scores}))
+        (folder / "metrics.json").write_text(
+            json.dumps(with_main_scores({**METRICS["heart"], **of, **scores}))
+        )
     monkeypatch.setattr("sys.argv", ["results", str(tmp_path)])
     results.main()
     said = capsys.readouterr().out

@@ -8,7 +8,7 @@ import pytest
 from common.reporting import model_card
 from common.reporting.model_card import About
 from common.training.runs import Run
-from tests.commands.test_results import METRICS
+from tests.commands.test_results import METRICS, with_main_scores
 
 ABOUT = About(
     model="A network of one layer.",
@@ -43,11 +43,11 @@ def run(tmp_path):
 
 
 def evaluated(run, **changed):
-    metrics = {
+    metrics = with_main_scores({
         **METRICS["pneumonia"], "n_patients": 20, "synthetic": False,
         "created": "2026-01-02T00:00:00+00:00",
         "per_view": {"AP": {"n": 12, "auroc": {"value": 0.7, "ci95": [0.6, 0.8]}}}, **changed,
-    }  # fmt: skip
+    })  # fmt: skip
     folder = run.folder / "evaluation" / metrics["split"]
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(json.dumps(metrics))
