@@ -1,31 +1,27 @@
-"""Scores of one box an image. A box is its corners (x0, y0, x1, y1), half-open, in pixels.
+"""Scores of one box per image. A box is its corners (x0, y0, x1, y1), half-open, in pixels.
 
 An empty box, without width or height, has IoU 0 with every box, itself included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from common.scores.intervals import (
-    ci95_of_mean,
-    ci95_of_means,
-    ci95_of_median,
-    ci95_of_share,
-)
+from common.scores.intervals import ci95_of_mean, ci95_of_means, ci95_of_median, ci95_of_share
 
 THRESHOLDS = (0.5, 0.75, 0.9)
 # Not np.arange, whose 0.6 is a little more than 0.6.
 AP_THRESHOLDS = tuple(hundredths / 100 for hundredths in range(50, 100, 5))
-IN_A_GROUP = ("n", "iou", "iou_above", "iou_below", "ci95", "baselines")
 EDGES = ("left", "top", "right", "bottom")
+
+_GROUP_SCORES = ("n", "iou", "iou_above", "iou_below", "ci95", "baselines")
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes pair by pair.
+    """Intersection over union of pairs of boxes.
 
     Args:
         a: (n, 4) or (4,) corners in any unit; an inverted box is an empty one.
@@ -35,38 +31,37 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         (n,) in 0..1.
     """
     a, b = np.atleast_2d(np.asarray(a, dtype=float)), np.atleast_2d(np.asarray(b, dtype=float))
-    both = _area(
-        np.concatenate([np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:])], axis=1)
-    )
-    either = _area(a) + _area(b) - both
-    return np.divide(both, either, out=np.zeros_like(either), where=either > 0)
+    corners = [np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:])]
+    intersection = _area(np.concatenate(corners, axis=1))
+    union = _area(a) + _area(b) - intersection
+    return np.asarray(np.where(union > 0, intersection / np.where(union > 0, union, 1), 0.0))
 
 
 def average_precision(ious: np.ndarray) -> dict[str, float]:
-    """Average precision (AP) of one box an image, none of them with a confidence.
+    """Average precision (AP) of one box per image, without confidences.
 
     Without a confidence there is nothing to rank and no curve to take the area under. As many
     boxes are predicted as are true, so precision and recall are one number, the share of boxes
-    found, and that share is the AP here. COCO's evaluation, made for ranked boxes, would give
-    another number: the area under this one point is about the square of the share.
+    that are detected, and that share is the AP here. COCO's evaluation, made for ranked boxes,
+    would give another number: the area under this one point is about the square of the share.
 
     Args:
-        ious: (n,) of each image. A box is found from IoU t on, as in COCO, where ``iou_above``
-            of `box_scores` counts what lies over t.
+        ious: (n,) of each image. A box is detected from IoU t on, as in COCO, where ``iou_above``
+            of `box_scores` counts the boxes over t.
 
     Returns:
         The share at IoU "0.5" and "0.75", and "0.5:0.95", its mean over 0.5, 0.55, ..., 0.95
         (Lin et al. 2014, "Microsoft COCO", arXiv:1405.0312).
     """
-    shares = _found(ious).mean(axis=0)
-    found = dict(zip(AP_THRESHOLDS, shares.tolist(), strict=True))
-    return {"0.5:0.95": float(shares.mean()), "0.5": found[0.5], "0.75": found[0.75]}
+    shares = _detected(ious).mean(axis=0)
+    by_threshold = dict(zip(AP_THRESHOLDS, shares.tolist(), strict=True))
+    return {"0.5:0.95": float(shares.mean()), **{str(t): by_threshold[t] for t in (0.5, 0.75)}}
 
 
 def box_scores(
     true: np.ndarray,
     predicted: np.ndarray,
-    patients: Sequence,
+    patients: ArrayLike,
     mean_box: np.ndarray,
     pixel_size_mm: np.ndarray | None = None,
     seed: int = 0,
@@ -79,17 +74,17 @@ def box_scores(
         patients: (n,) the patient of each image, for the intervals.
         mean_box: (4,) or (n, 4), the mean box of the training split in the same pixels:
             the baseline that looks at no image.
-        pixel_size_mm: (n, 2) height and width of a pixel in the order of DICOM's
-            PixelSpacing, NaN where the header has none; None where none has.
+        pixel_size_mm: (n, 2) height and width of a pixel in the order of DICOM's PixelSpacing,
+            NaN where the header has none; None if no header has any.
         seed: Of the bootstrap.
 
     Returns:
-        ``iou_above`` counts boxes over each threshold, ``iou_below`` the rest at 0.5, which
-        includes an IoU of just 0.5. ``edge_error_px`` is the absolute mean of an edge's
-        distance to the true one, ``edge_bias_px`` the mean with its sign: above 0 it is to the
-        right or below. The same in ``_mm``, of the ``n`` images that have a pixel size, if any
-        has. ``ci95`` holds the intervals of these under the same names, of a count as a share.
-        ``baselines`` holds the scores of the mean box under the same names, and its ``iou_mean``.
+        ``iou_above`` counts the boxes over each threshold, ``iou_below`` the rest at 0.5, with an
+        IoU of just 0.5. ``edge_error_px`` is the mean absolute distance of an edge to the true
+        one, ``edge_bias_px`` the mean with its sign: above 0 the edge is to the right or below.
+        The same in ``_mm``, for the ``n`` images with a pixel size, if any. ``ci95`` holds the
+        intervals under the same names, of a count as a share. ``baselines`` holds the scores of
+        the mean box under the same names, and its ``iou_mean``.
     """
     true = np.asarray(true, dtype=float)
     model = _scores(true, np.asarray(predicted, dtype=float), patients, pixel_size_mm, seed)
@@ -100,10 +95,10 @@ def box_scores(
 
 
 def scores_by_group(
-    groups: Sequence[str],
+    groups: ArrayLike,
     true: np.ndarray,
     predicted: np.ndarray,
-    patients: Sequence,
+    patients: ArrayLike,
     mean_box: np.ndarray,
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
@@ -111,7 +106,7 @@ def scores_by_group(
 
     Args:
         groups: (n,) names; images under "" are in no group.
-        true: As in `box_scores`, and so are the others.
+        true: As in `box_scores`, like all that follow.
         predicted: (n, 4).
         patients: (n,).
         mean_box: (n, 4).
@@ -121,23 +116,23 @@ def scores_by_group(
         By name, sorted: ``n``, ``iou``, ``iou_above``, ``iou_below``, ``ci95``, ``baselines``.
     """
     groups, patients = np.asarray(groups), np.asarray(patients)
-    found = {}
+    by_group = {}
     for name in sorted(set(groups.tolist()) - {""}):
-        of = groups == name
-        scores = box_scores(true[of], predicted[of], patients[of], mean_box[of], seed=seed)
-        found[name] = {score: scores[score] for score in IN_A_GROUP}
-    return found
+        rows = groups == name
+        scores = box_scores(true[rows], predicted[rows], patients[rows], mean_box[rows], seed=seed)
+        by_group[name] = {score: scores[score] for score in _GROUP_SCORES}
+    return by_group
 
 
 def _scores(
     true: np.ndarray,
     boxes: np.ndarray,
-    patients: Sequence,
+    patients: ArrayLike,
     pixel_size_mm: np.ndarray | None,
     seed: int,
 ) -> dict[str, Any]:
     ious, errors = iou(true, boxes), boxes - true
-    scores = {
+    scores: dict[str, Any] = {
         "n": len(ious),
         "iou": {
             "mean": float(ious.mean()),
@@ -154,7 +149,7 @@ def _scores(
                 for threshold in THRESHOLDS
             },
             "average_precision": {
-                "0.5:0.95": ci95_of_mean(_found(ious).mean(axis=1), patients, seed),
+                "0.5:0.95": ci95_of_mean(_detected(ious).mean(axis=1), patients, seed),
                 **{
                     str(threshold): ci95_of_share(ious >= threshold, patients, seed)
                     for threshold in (0.5, 0.75)
@@ -173,27 +168,28 @@ def _scores(
     return scores
 
 
-def _found(ious: np.ndarray) -> np.ndarray:
-    """Whether the box of each image is found at each threshold of the AP: (n, 10)."""
-    return np.asarray(ious, dtype=float)[:, np.newaxis] >= np.array(AP_THRESHOLDS)
+def _detected(ious: np.ndarray) -> np.ndarray:
+    """Whether the box of each image is detected at each threshold of the AP: (n, 10)."""
+    return np.asarray(np.asarray(ious, dtype=float)[:, np.newaxis] >= AP_THRESHOLDS)
 
 
 def _area(boxes: np.ndarray) -> np.ndarray:
-    return np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1)
+    width, height = np.maximum(boxes[:, 2:] - boxes[:, :2], 0).T
+    return np.asarray(width * height)
 
 
 def _add_edges(
-    scores: dict[str, Any], unit: str, errors: np.ndarray, patients: Sequence, seed: int
+    scores: dict[str, Any], unit: str, errors: np.ndarray, patients: ArrayLike, seed: int
 ) -> None:
-    """Add to the scores how far off the edges are, from (n, 4) distances with their sign."""
+    """Add the errors of the edges to the scores, from (n, 4) distances with their sign."""
     absolute = np.abs(errors)
-    every = {
+    columns = {
         f"edge_error_{unit}": np.column_stack([absolute, absolute.mean(axis=1)]),
         f"edge_bias_{unit}": errors,
     }
-    for score, of in every.items():
-        limits = ci95_of_means(of, patients, seed)
+    for score, values in columns.items():
+        limits = ci95_of_means(values, patients, seed)
         # A bias has no mean over the edges.
-        names = (*EDGES, "mean")[: of.shape[1]]
-        scores[score] = dict(zip(names, of.mean(axis=0).tolist(), strict=True))
+        names = (*EDGES, "mean")[: values.shape[1]]
+        scores[score] = dict(zip(names, values.mean(axis=0).tolist(), strict=True))
         scores["ci95"][score] = dict(zip(names, limits, strict=True))

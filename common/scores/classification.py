@@ -1,24 +1,25 @@
 """Scores of a yes-or-no classifier, each with its interval.
 
 Labels are (n,) of 0 and 1, probabilities (n,) in 0..1. "Yes" is a probability at or above
-the threshold. What is undefined, such as the AUROC of one class alone or the precision of
+the threshold. An undefined score, such as the AUROC of one class alone or the precision of
 a classifier that never says yes, is None and not a number that looks like a score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_curve
 
 from common.scores.intervals import estimates, limits_of_share
 
 CALIBRATION_BINS = 15
-IN_A_GROUP = ("n", "positives", "auroc", "accuracy", "recall", "specificity", "ci95")
 
+_GROUP_SCORES = ("n", "positives", "auroc", "accuracy", "recall", "specificity", "ci95")
 _RANKING = ("auroc", "average_precision")
 _SHARES = ("accuracy", "precision", "recall", "specificity", "f1")
 _CALIBRATION = ("brier", "expected_calibration_error")
@@ -26,9 +27,9 @@ _NAMES = (*_RANKING, *_SHARES, "sensitivity_at_90_specificity", *_CALIBRATION)
 
 
 def classification_scores(
-    labels: Sequence[int],
-    probabilities: Sequence[float],
-    patients: Sequence,
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    patients: ArrayLike,
     threshold: float,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -42,9 +43,9 @@ def classification_scores(
         seed: Of the bootstrap.
 
     Returns:
-        A number a score, None where it is undefined; ``auroc`` and ``average_precision`` are
-        ``{value, ci95}``, and ``ci95`` holds the intervals of the others by name, None where there
-        is none: of one patient, or of what is undefined.
+        A number per score, None where it is undefined; ``auroc`` and ``average_precision`` are
+        ``{value, ci95}``, and ``ci95`` holds the other intervals by name, None for one patient
+        alone and for an undefined score.
     """
     labels = np.asarray(labels).astype(int)
     probabilities = np.asarray(probabilities, dtype=float)
@@ -65,12 +66,13 @@ def classification_scores(
             axis=1,
         )
 
-    found, ends = estimates(scores, patients, seed)
-    values, limits = (dict(zip(_NAMES, of, strict=True)) for of in (found, ends))
+    estimated, intervals = estimates(scores, patients, seed)
+    values = dict(zip(_NAMES, estimated, strict=True))
+    limits = dict(zip(_NAMES, intervals, strict=True))
     for name, whole in zip(_SHARES, wholes, strict=True):
         limits[name] = limits_of_share(values[name], limits[name], patients[whole > 0])
     known = {name: None if np.isnan(value) else value for name, value in values.items()}
-    limits = {name: None if known[name] is None else of for name, of in limits.items()}
+    limits = {name: None if known[name] is None else ends for name, ends in limits.items()}
     ranking = {name: {"value": known[name], "ci95": limits[name]} for name in _RANKING}
     plain = {name: value for name, value in known.items() if name not in _RANKING}
     return {
@@ -85,25 +87,25 @@ def classification_scores(
 
 
 def ranking_scores(
-    labels: Sequence[int], scores: Sequence[float], counts: np.ndarray | None = None
+    labels: ArrayLike, scores: ArrayLike, counts: np.ndarray | None = None
 ) -> np.ndarray:
     """AUROC and average precision for many weightings of the cases at once.
 
-    Both are sums over the positive cases of what is ranked below and above each, so one
-    sort serves every resample. They equal scikit-learn's ``roc_auc_score`` and
-    ``average_precision_score`` with ``sample_weight``, ties included.
+    Each sums, over the positive cases, the cases ranked below or above, so one sort serves
+    every resample. They equal scikit-learn's ``roc_auc_score`` and ``average_precision_score``
+    with ``sample_weight``, ties included.
 
     Args:
         labels: (n,) 0 or 1.
         scores: (n,) higher for a likelier yes.
-        counts: (r, n) the weight of each case in each resample; once each if not given.
+        counts: (r, n) the weight of each case in each resample; 1 for each if None.
 
     Returns:
         (r, 2) AUROC and average precision; NaN where a class has no weight.
     """
     labels, scores = np.asarray(labels).astype(bool), np.asarray(scores, dtype=float)
     counts = _once(labels) if counts is None else counts
-    # Cases along the first axis: a chunk's weights of one case lie side by side.
+    # Cases along the first axis: the weights of one case are contiguous.
     weights = counts.T
     positives, negatives = (
         of_class[np.argsort(scores[of_class], kind="stable")]
@@ -126,7 +128,7 @@ def ranking_scores(
     return np.stack([auroc, average_precision], axis=1)
 
 
-def youden_threshold(labels: Sequence[int], scores: Sequence[float]) -> float:
+def youden_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
     """The threshold with the largest sensitivity + specificity (Youden 1950).
 
     It lies midway between the two neighbouring scores. With one class alone there is no
@@ -139,10 +141,8 @@ def youden_threshold(labels: Sequence[int], scores: Sequence[float]) -> float:
     return _midway(scores, thresholds[1:][np.argmax((true_rate - false_rate)[1:])])
 
 
-def threshold_for_sensitivity(
-    labels: Sequence[int], scores: Sequence[float], sensitivity: float
-) -> float:
-    """The highest threshold at which at least that share of the positives is found.
+def threshold_for_sensitivity(labels: ArrayLike, scores: ArrayLike, sensitivity: float) -> float:
+    """The highest threshold with at least that sensitivity, a share of the positives.
 
     It lies midway between the two neighbouring scores; 0.5 if there are no positives.
     """
@@ -155,8 +155,8 @@ def threshold_for_sensitivity(
 
 
 def sensitivity_at_specificity(
-    labels: Sequence[int],
-    scores: Sequence[float],
+    labels: ArrayLike,
+    scores: ArrayLike,
     specificity: float,
     counts: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -176,40 +176,39 @@ def sensitivity_at_specificity(
     order = np.argsort(-scores, kind="stable")
     # Cases of one score are all above a threshold or all below it.
     last = np.append(scores[order][1:] != scores[order][:-1], True)
-    found, false = (np.cumsum((counts * of)[:, order], axis=1) for of in (labels, ~labels))
-    yes, no = (np.maximum(of[:, -1:], 1e-300) for of in (found, false))
+    true, false = (np.cumsum((counts * group)[:, order], axis=1) for group in (labels, ~labels))
+    yes, no = (np.maximum(sums[:, -1:], 1e-300) for sums in (true, false))
     allowed = last & (false / no <= 1 - specificity + 1e-12)
-    best = np.where(allowed, found / yes, 0).max(axis=1)
-    return np.where((found[:, -1] > 0) & (false[:, -1] > 0), best, np.nan)
+    best = np.where(allowed, true / yes, 0).max(axis=1)
+    return np.where((true[:, -1] > 0) & (false[:, -1] > 0), best, np.nan)
 
 
-def confusion(
-    labels: Sequence[int], probabilities: Sequence[float], threshold: float
-) -> list[list[int]]:
+def confusion(labels: ArrayLike, probabilities: ArrayLike, threshold: float) -> list[list[int]]:
     """The confusion matrix [[tn, fp], [fn, tp]] as scikit-learn has it."""
-    labels = np.asarray(labels).astype(int)
-    said = (np.asarray(probabilities) >= threshold).astype(int)
-    return np.bincount(2 * labels + said, minlength=4).reshape(2, 2).tolist()
+    predicted = np.asarray(probabilities) >= threshold
+    cells = 2 * np.asarray(labels).astype(int) + predicted
+    matrix: list[list[int]] = np.bincount(cells, minlength=4).reshape(2, 2).tolist()
+    return matrix
 
 
 def calibration_scores(
-    labels: Sequence[int],
-    probabilities: Sequence[float],
+    labels: ArrayLike,
+    probabilities: ArrayLike,
     counts: np.ndarray | None = None,
     bins: int = CALIBRATION_BINS,
 ) -> np.ndarray:
-    """How far probabilities are from shares: Brier score and expected calibration error.
+    """Brier score and expected calibration error.
 
     The Brier score (Brier 1950) is the mean squared error of the probabilities. The calibration
     error (Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning")
-    is the mean over cases of how far the probability of yes is from the share of yes in their
-    bin, over bins of equal width.
+    is the mean, over bins of equal width weighted by their cases, of the difference between the
+    mean probability of yes and the share of yes.
 
     Args:
         labels: (n,) 0 or 1.
         probabilities: (n,) in 0..1.
         counts: As in `ranking_scores`.
-        bins: How many.
+        bins: Number of bins.
 
     Returns:
         (r, 2) in 0..1, 0 at best.
@@ -217,25 +216,25 @@ def calibration_scores(
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=float)
     counts = _once(labels) if counts is None else counts
     gaps = probabilities - labels
-    which = np.minimum((probabilities * bins).astype(int), bins - 1)
+    bin_numbers = np.minimum((probabilities * bins).astype(int), bins - 1)
     in_bins = np.zeros((len(labels), bins))
-    in_bins[np.arange(len(labels)), which] = gaps
+    in_bins[np.arange(len(labels)), bin_numbers] = gaps
     sums = np.stack([counts @ gaps**2, np.abs(counts @ in_bins).sum(axis=1)], axis=1)
-    return sums / counts.sum(axis=1, keepdims=True)
+    return np.asarray(sums / counts.sum(axis=1, keepdims=True))
 
 
-def fit_temperature(labels: Sequence[int], probabilities: Sequence[float]) -> float:
-    """The temperature that makes a validation split's cross-entropy least.
+def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> float:
+    """The temperature that minimises the cross-entropy of a validation split.
 
     Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv:1706.04599): the logit is
-    divided by one number, which changes no ranking. Above 1 the network was too sure.
+    divided by one number, which changes no ranking. Above 1 the network was overconfident.
 
     Args:
         labels: (n,) 0 or 1.
         probabilities: (n,) in 0..1.
 
     Returns:
-        Between 0.05 and 20; 1 where there is one class alone.
+        Between 0.05 and 20; 1 for one class alone.
     """
     labels = np.asarray(labels)
     if len(np.unique(labels)) < 2:
@@ -248,49 +247,47 @@ def fit_temperature(labels: Sequence[int], probabilities: Sequence[float]) -> fl
     return float(np.exp(minimize_scalar(crossentropy, bounds=np.log([0.05, 20])).x))
 
 
-def with_temperature(probabilities: Sequence[float], temperature: float) -> np.ndarray:
-    """Probabilities (n,) after their logits were divided by a temperature."""
+def with_temperature(probabilities: ArrayLike, temperature: float) -> np.ndarray:
+    """Probabilities (n,) with their logits divided by a temperature."""
     return 1 / (1 + np.exp(-_logits(probabilities) / temperature))
 
 
 def calibration(
-    labels: Sequence[int],
-    probabilities: Sequence[float],
-    patients: Sequence,
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    patients: ArrayLike,
     temperature: float,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Brier score and calibration error before and after a temperature fitted elsewhere.
 
     Args:
-        labels: As in `classification_scores`, and so are the others.
-        probabilities: Before.
-        patients: Likewise.
+        labels: As in `classification_scores`, like all others.
+        probabilities: Before scaling.
+        patients: (n,).
         temperature: From `fit_temperature`.
-        seed: Likewise.
+        seed: Of the bootstrap.
 
     Returns:
         ``temperature``, ``brier_before``, ``brier_after``, the same of
         ``expected_calibration_error``, and ``ci95`` of these four by name.
     """
-    found: dict[str, Any] = {"temperature": temperature, "ci95": {}}
-    after = with_temperature(probabilities, temperature)
-    for when, of in (("before", probabilities), ("after", after)):
-
-        def scores(counts: np.ndarray, of: Any = of) -> np.ndarray:
-            return calibration_scores(labels, of, counts)
-
-        for name, value, ends in zip(_CALIBRATION, *estimates(scores, patients, seed), strict=True):
-            found[f"{name}_{when}"] = value
-            found["ci95"][f"{name}_{when}"] = ends
-    return found
+    scores: dict[str, Any] = {"temperature": temperature, "ci95": {}}
+    scaled = with_temperature(probabilities, temperature)
+    for when, values in (("before", probabilities), ("after", scaled)):
+        statistic = partial(calibration_scores, labels, values)
+        estimated = estimates(statistic, patients, seed)
+        for name, value, ends in zip(_CALIBRATION, *estimated, strict=True):
+            scores[f"{name}_{when}"] = value
+            scores["ci95"][f"{name}_{when}"] = ends
+    return scores
 
 
 def scores_by_group(
-    groups: Sequence[str],
-    labels: Sequence[int],
-    probabilities: Sequence[float],
-    patients: Sequence,
+    groups: ArrayLike,
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    patients: ArrayLike,
     threshold: float,
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
@@ -298,38 +295,40 @@ def scores_by_group(
 
     Args:
         groups: (n,) the group of each case; cases of "" are in none.
-        labels: As in `classification_scores`.
-        probabilities: Likewise.
-        patients: Likewise.
-        threshold: Likewise.
-        seed: Likewise.
+        labels: As in `classification_scores`, like all that follow.
+        probabilities: (n,).
+        patients: (n,).
+        threshold: At or above it the answer is yes.
+        seed: Of the bootstrap.
     """
     groups, labels, probabilities, patients = map(
         np.asarray, (groups, labels, probabilities, patients)
     )
-    found = {}
+    by_group = {}
     for group in sorted(set(groups) - {""}):
-        of = groups == group
-        scores = classification_scores(labels[of], probabilities[of], patients[of], threshold, seed)
-        found[str(group)] = {name: scores[name] for name in IN_A_GROUP}
-    return found
+        rows = groups == group
+        scores = classification_scores(
+            labels[rows], probabilities[rows], patients[rows], threshold, seed
+        )
+        by_group[str(group)] = {name: scores[name] for name in _GROUP_SCORES}
+    return by_group
 
 
 def _shares(
     labels: np.ndarray, probabilities: np.ndarray, threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What each case adds (5, n) to the part and to the whole of the scores that are shares."""
-    yes, said = labels == 1, probabilities >= threshold
-    found = yes & said
-    parts = (yes == said, found, found, ~yes & ~said, 2 * found)
-    wholes = (np.ones_like(yes), said, yes, ~yes, yes.astype(int) + said)
+    """Each case's part (5, n) and whole (5, n) in the scores that are shares."""
+    yes, predicted = labels == 1, probabilities >= threshold
+    hit = yes & predicted
+    parts = (yes == predicted, hit, hit, ~yes & ~predicted, 2 * hit)
+    wholes = (np.ones_like(yes), predicted, yes, ~yes, yes.astype(int) + predicted)
     return np.stack(parts).astype(float), np.stack(wholes).astype(float)
 
 
-def _logits(probabilities: Sequence[float]) -> np.ndarray:
-    # A float32 sigmoid says 0 or 1 where the logit is beyond 17.
-    kept = np.clip(np.asarray(probabilities, dtype=float), 1e-7, 1 - 1e-7)
-    return np.log(kept / (1 - kept))
+def _logits(probabilities: ArrayLike) -> np.ndarray:
+    # A float32 sigmoid gives 0 or 1 where the logit is beyond 17.
+    clipped = np.clip(np.asarray(probabilities, dtype=float), 1e-7, 1 - 1e-7)
+    return np.asarray(np.log(clipped / (1 - clipped)))
 
 
 def _once(labels: np.ndarray) -> np.ndarray:
@@ -337,13 +336,13 @@ def _once(labels: np.ndarray) -> np.ndarray:
 
 
 def _running_sum(weights: np.ndarray) -> np.ndarray:
-    """(n, r) to (n + 1, r): the sum of the rows before each, and at last of all."""
+    """(n, r) to (n + 1, r): the sum of the rows before each row, then of all rows."""
     total = np.zeros((len(weights) + 1, weights.shape[1]), dtype=weights.dtype)
     np.cumsum(weights, axis=0, out=total[1:])
     return total
 
 
-def _midway(scores: Sequence[float], threshold: float) -> float:
+def _midway(scores: ArrayLike, threshold: float) -> float:
     """Between the threshold and the next lower score: off a score, rounding cannot flip it."""
     lower = np.asarray(scores, dtype=float)
     lower = lower[lower < threshold]

@@ -1,36 +1,36 @@
 """95 % intervals by bootstrap over patients.
 
-Cases of one patient are alike, so what is drawn again and again, with replacement, is a
-patient with all of its cases (Efron and Tibshirani 1993, chapter 6 and 13). A resample is
-a count for every case, how often its patient was drawn, and a statistic is computed from
-such counts for many resamples at once.
+Cases of one patient are alike, so patients are drawn with replacement, each with all of its
+cases (Efron and Tibshirani 1993, chapters 6 and 13). A resample is a count per case, the number
+of times its patient was drawn; a statistic is computed from the counts of many resamples at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 RESAMPLES = 2000
 
-# Bounds the memory: 7 MB of counts for 26,684 cases.
+# Resamples at once, which bounds memory: 7 MB of counts for 26,684 cases.
 _CHUNK = 64
 
 
 def patient_resamples(
-    patients: Sequence, resamples: int = RESAMPLES, seed: int = 0
+    patients: ArrayLike, resamples: int = RESAMPLES, seed: int = 0
 ) -> Iterator[np.ndarray]:
-    """Draw as many patients as there are, again and again, with replacement.
+    """Draw as many patients as there are, with replacement.
 
     Args:
-        patients: (n,) the patient of each case, as any kind of label.
-        resamples: How many times.
+        patients: (n,) the patient of each case, a label of any kind.
+        resamples: Number of draws.
         seed: The same seed gives the same resamples.
 
     Yields:
-        (r, n) int32, how often each case's patient was drawn in each of the next r
-        resamples. It is a transposed array: a column, one case, is contiguous.
+        (r, n) int32, how often each case's patient was drawn in each of the next r resamples,
+        as a transposed array: a column, one case, is contiguous.
     """
     _, case_patient = np.unique(np.asarray(patients), return_inverse=True)
     n_patients = int(case_patient.max()) + 1
@@ -45,7 +45,7 @@ def patient_resamples(
 
 def bootstrap(
     statistic: Callable[[np.ndarray], np.ndarray],
-    patients: Sequence,
+    patients: ArrayLike,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> np.ndarray:
@@ -54,7 +54,7 @@ def bootstrap(
     Args:
         statistic: From counts (r, n) to values (r,) or (r, k); NaN where it is undefined.
         patients: (n,) the patient of each case.
-        resamples: How many times.
+        resamples: Number of resamples.
         seed: The same seed gives the same resamples.
 
     Returns:
@@ -64,19 +64,19 @@ def bootstrap(
     return np.concatenate([statistic(counts) for counts in chunks])
 
 
-def interval(values: Sequence[float]) -> list[float] | None:
+def interval(values: ArrayLike) -> list[float] | None:
     """The 2.5th and 97.5th percentile of the values that are not NaN; None without any."""
-    values = np.asarray(values, dtype=float)
-    values = values[~np.isnan(values)]
-    if not values.size:
+    array = np.asarray(values, dtype=float)
+    array = array[~np.isnan(array)]
+    if not array.size:
         return None
-    low, high = np.percentile(values, [2.5, 97.5])
+    low, high = np.percentile(array, [2.5, 97.5])
     return [float(low), float(high)]
 
 
 def ci95(
     statistic: Callable[[np.ndarray], np.ndarray],
-    patients: Sequence,
+    patients: ArrayLike,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> list[float] | None:
@@ -93,17 +93,17 @@ def ci95(
 
 def estimates(
     statistic: Callable[[np.ndarray], np.ndarray],
-    patients: Sequence,
+    patients: ArrayLike,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> tuple[list[float], list[list[float] | None]]:
-    """What some statistics say of all cases, and the 95 % interval of each, as `ci95` gives it.
+    """The values of statistics on all cases, and the 95 % interval of each, as from `ci95`.
 
     Args:
         statistic: From counts (r, n) to values (r, k); NaN where one is undefined.
         patients: (n,) the patient of each case.
         seed: The same seed gives the same resamples.
-        resamples: How many times.
+        resamples: Number of resamples.
 
     Returns:
         k values and k intervals.
@@ -116,17 +116,17 @@ def estimates(
 
 
 def limits_of_share(
-    share: float, limits: list[float] | None, patients: Sequence
+    share: float, limits: list[float] | None, patients: ArrayLike
 ) -> list[float] | None:
-    """The 95 % interval of a share, also where every case is in it, or none.
+    """The 95 % interval of a share, also of 0 and 1.
 
-    There all resamples are alike and say nothing of how sure that is: the interval is then that
-    of Clopper and Pearson 1934 (Biometrika 26, 404), with patients for trials.
+    There all resamples are alike, which says nothing of the uncertainty: the interval is that of
+    Clopper and Pearson 1934 (Biometrika 26, 404), with patients for trials.
 
     Args:
         share: In 0..1.
         limits: Of the bootstrap.
-        patients: (n,) the patient of each case that the share is of.
+        patients: (n,) the patient of each case in the share's denominator.
     """
     trials = len(np.unique(np.asarray(patients)))
     if share not in (0, 1) or trials < 2:
@@ -135,35 +135,35 @@ def limits_of_share(
     return [end, 1.0] if share else [0.0, 1 - end]
 
 
-def ci95_of_share(hits: Sequence[bool], patients: Sequence, seed: int = 0) -> list[float] | None:
+def ci95_of_share(hits: ArrayLike, patients: ArrayLike, seed: int = 0) -> list[float] | None:
     """The 95 % interval [low, high] of the share of (n,) cases that are hits, or None."""
     hits = np.asarray(hits, dtype=float)
     return limits_of_share(hits.mean(), ci95_of_mean(hits, patients, seed), patients)
 
 
 def ci95_of_mean(
-    values: Sequence[float], patients: Sequence, seed: int = 0, resamples: int = RESAMPLES
+    values: ArrayLike, patients: ArrayLike, seed: int = 0, resamples: int = RESAMPLES
 ) -> list[float] | None:
     """The 95 % interval [low, high] of the mean of (n,) values over cases, or None."""
     return ci95_of_means(np.asarray(values)[:, np.newaxis], patients, seed, resamples)[0]
 
 
 def ci95_of_means(
-    values: np.ndarray, patients: Sequence, seed: int = 0, resamples: int = RESAMPLES
+    values: np.ndarray, patients: ArrayLike, seed: int = 0, resamples: int = RESAMPLES
 ) -> list[list[float] | None]:
-    """The same of each column of (n, k) values, from the same resamples."""
+    """`ci95_of_mean` of each column of (n, k) values, from the same resamples."""
     values = np.asarray(values, dtype=float)
-    sums_and_count = np.column_stack([values, np.ones(len(values))])
+    values_and_one = np.column_stack([values, np.ones(len(values))])
 
     def means(counts: np.ndarray) -> np.ndarray:
-        drawn = counts @ sums_and_count
-        return drawn[:, :-1] / drawn[:, -1:]
+        sums = np.asarray(counts @ values_and_one)
+        return np.asarray(sums[:, :-1] / sums[:, -1:])
 
     return estimates(means, patients, seed, resamples)[1]
 
 
 def ci95_of_median(
-    values: Sequence[float], patients: Sequence, seed: int = 0, resamples: int = RESAMPLES
+    values: ArrayLike, patients: ArrayLike, seed: int = 0, resamples: int = RESAMPLES
 ) -> list[float] | None:
     """The 95 % interval [low, high] of the median of (n,) values over cases, or None."""
     values = np.asarray(values, dtype=float)
@@ -171,10 +171,10 @@ def ci95_of_median(
     ranked = values[order]
 
     def median(counts: np.ndarray) -> np.ndarray:
-        so_far = np.cumsum(counts[:, order], axis=1)
-        drawn = so_far[:, -1:]
-        # Of an even number of cases it is the mean of the two in the middle.
-        low, high = ((so_far > place).argmax(axis=1) for place in ((drawn - 1) // 2, drawn // 2))
-        return (ranked[low] + ranked[high]) / 2
+        running = np.cumsum(counts[:, order], axis=1)
+        total = running[:, -1:]
+        # The median of an even number of cases is the mean of the two in the middle.
+        low, high = ((running > place).argmax(axis=1) for place in ((total - 1) // 2, total // 2))
+        return np.asarray((ranked[low] + ranked[high]) / 2)
 
     return ci95(median, patients, seed, resamples)

@@ -1,18 +1,18 @@
-"""The baseline of a film classifier that sees no pixel: what the header says of the patient."""
+"""The baseline of a film classifier that sees no pixel: view, sex and age from the header."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.linear_model import LogisticRegression
 
 
 def fit_metadata(
-    view: Sequence[str], sex: Sequence[str], age: Sequence[float], labels: Sequence[int]
+    view: ArrayLike, sex: ArrayLike, age: ArrayLike, labels: ArrayLike
 ) -> dict[str, Any]:
-    """Fit the baseline that sees no pixel: a logistic regression on view, sex and age.
+    """Fit a logistic regression on view, sex and age.
 
     Args:
         view: (n,) such as "PA" and "AP"; "" where the header has none.
@@ -22,13 +22,13 @@ def fit_metadata(
 
     Returns:
         Plain numbers and names, for JSON: intercept, coefficients ("view=PA", ...),
-        age_median, age_mean, age_deviation. With one class alone only the intercept speaks.
+        age_median, age_mean, age_deviation. With one class alone all coefficients are 0.
     """
     age, labels = np.asarray(age, dtype=float), np.asarray(labels).astype(int)
     known = age[~np.isnan(age)]
     median = float(np.median(known)) if known.size else 0.0
     filled = np.where(np.isnan(age), median, age)
-    model = {
+    model: dict[str, Any] = {
         "intercept": 0.0,
         "coefficients": dict.fromkeys(sorted({*_named("view", view), *_named("sex", sex)}), 0.0)
         | {"age": 0.0},
@@ -47,23 +47,25 @@ def fit_metadata(
 
 
 def predict_metadata(
-    model: dict[str, Any], view: Sequence[str], sex: Sequence[str], age: Sequence[float]
+    model: dict[str, Any], view: ArrayLike, sex: ArrayLike, age: ArrayLike
 ) -> np.ndarray:
     """The probabilities (n,) of `fit_metadata`'s model; an unseen view or sex adds nothing."""
     weights = np.array(list(model["coefficients"].values()))
-    return 1 / (1 + np.exp(-(model["intercept"] + _metadata(model, view, sex, age) @ weights)))
+    logits = model["intercept"] + _metadata(model, view, sex, age) @ weights
+    return np.asarray(1 / (1 + np.exp(-logits)))
 
 
-def _metadata(model: dict[str, Any], view: Sequence, sex: Sequence, age: Sequence) -> np.ndarray:
+def _metadata(model: dict[str, Any], view: ArrayLike, sex: ArrayLike, age: ArrayLike) -> np.ndarray:
     age = np.asarray(age, dtype=float)
     years = np.where(np.isnan(age), model["age_median"], age)
     known = {"age": (years - model["age_mean"]) / model["age_deviation"]}
     for names in (_named("view", view), _named("sex", sex)):
         known |= {name: np.asarray(names) == name for name in set(names)}
-    nothing = np.zeros(len(age))
-    return np.stack([known.get(name, nothing) for name in model["coefficients"]], axis=1)
+    zeros = np.zeros(len(years))
+    return np.stack([known.get(name, zeros) for name in model["coefficients"]], axis=1)
 
 
-def _named(field: str, values: Sequence) -> list[str]:
-    # A table read by pandas has NaN where a cell is empty.
-    return [f"{field}={value if isinstance(value, str) else ''}" for value in values]
+def _named(field: str, values: ArrayLike) -> list[str]:
+    # pandas reads an empty cell as NaN.
+    cells = np.asarray(values, dtype=object)
+    return [f"{field}={cell if isinstance(cell, str) else ''}" for cell in cells]

@@ -1,4 +1,4 @@
-"""Scores of maps of where a classifier looked: against boxes, and against another set of maps."""
+"""Scores of saliency maps: against boxes, and against another set of maps."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from common.scores.intervals import ci95_of_mean, ci95_of_share
 def rank_correlation(maps: np.ndarray, references: np.ndarray) -> float | None:
     """The mean rank correlation of two sets of maps.
 
-    Spearman's, over the pixels of each case; cases with a map of one value do not count.
+    Spearman's, over the pixels of each case; a case with a constant map does not count.
 
     Args:
         maps: (cases, height, width), of any range.
         references: The same shape.
 
     Returns:
-        -1 to 1; None where no case counts.
+        -1 to 1; None if no case counts.
     """
     correlations = [
         float(spearmanr(heat, reference, axis=None).statistic)
@@ -32,9 +32,9 @@ def rank_correlation(maps: np.ndarray, references: np.ndarray) -> float | None:
 
 
 def centred_blob(image_size: int) -> np.ndarray:
-    """A map (image_size, image_size), 0 to 1, that only knows that films are centred: a Gaussian.
+    """A baseline map (image_size, image_size), 0 to 1, the same for all films.
 
-    Its standard deviation is a quarter of the side.
+    A Gaussian at the centre; its standard deviation is a quarter of the side.
     """
     distance = ((np.arange(image_size) + 0.5) / image_size - 0.5) / 0.25
     bell = np.exp(-(distance**2) / 2)
@@ -48,17 +48,17 @@ def pointing_game(
 
     Args:
         maps: (cases, image_size, image_size), 0 or more, from `common.explaining.gradcam`.
-        boxes: For each case its boxes (n, 4), (x0, y0, x1, y1) in fractions of the side; cases
-            with none do not count.
-        patients: The patient of each case, for the interval.
+        boxes: Each case's boxes (n, 4), (x0, y0, x1, y1) in fractions of the side; a case
+            without a box does not count.
+        patients: (cases,) the patient of each case, for the interval.
         seed: Of the bootstrap.
 
     Returns:
-        ``pointing_game``: share of the cases whose peak is inside a box, and its ``ci95``;
-        ``chance``: the mean share of the image that boxes cover, which a random peak would score,
-        and a map without form would have inside; ``weight_inside``: the mean share of a map's
-        weight inside, and its ``weight_inside_ci95``; ``centred_blob``: both of `centred_blob`;
-        ``n`` cases. None where n is 0.
+        ``pointing_game``: the share of cases whose peak is inside a box, and its ``ci95``;
+        ``chance``: the mean share of the image that boxes cover, the score of a random peak and
+        the weight that a constant map has inside; ``weight_inside``: the mean share of a map's
+        weight inside, and its ``weight_inside_ci95``; ``centred_blob``: these two of
+        `centred_blob`; ``n`` cases. All are None where n is 0.
     """
     counted = [number for number, case_boxes in enumerate(boxes) if len(case_boxes)]
     if not counted:
@@ -96,7 +96,7 @@ def boxes_mask(boxes: np.ndarray, image_size: int) -> np.ndarray:
 def _hits_and_weights(
     maps: Iterable[np.ndarray], masks: Sequence[np.ndarray]
 ) -> tuple[list[bool], list[float]]:
-    """Whether each map's peak is inside its mask, and the share of its weight that is."""
+    """Whether each map's peak is inside its mask, and the share of its weight inside."""
     hits, weights = [], []
     for heat, mask in zip(maps, masks, strict=True):
         peak = np.unravel_index(np.argmax(heat), heat.shape)

@@ -4,33 +4,32 @@ The surface of a mask is its voxels with a face on the outside (the mask without
 erosion by a 6-connected cross, as MONAI and surface-distance have it); beyond the array is
 outside. Distances are between voxel centres.
 
-What an empty mask scores: truth and prediction both empty agree (Dice and Jaccard 1,
-distances 0). One of them empty is a miss: Dice and Jaccard 0, and both distances are the
-diagonal of the volume, the worst there can be, so that a mean over volumes cannot be
-bettered by missing one.
+Empty masks: truth and prediction both empty agree (Dice and Jaccard 1, distances 0). One of them
+empty is a miss: Dice and Jaccard 0, and both distances are the diagonal of the volume, the worst
+possible, so that missing a volume never improves a mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
 
 def volume_scores(
-    truth: np.ndarray, predicted: np.ndarray, spacing_mm: Sequence[float]
+    truth: np.ndarray, predicted: np.ndarray, spacing_mm: ArrayLike
 ) -> dict[str, float]:
     """All scores of one volume.
 
     Args:
-        truth: (i, j, k) mask; what is not 0 is inside.
+        truth: (i, j, k) mask; every value but 0 is inside.
         predicted: The same.
         spacing_mm: (3,) distance of neighbouring voxels along i, j and k.
 
     Returns:
-        dice, jaccard, hd95_mm, assd_mm, truth_ml, predicted_ml.
+        dice and jaccard (the shared volume over that of either), hd95_mm, assd_mm, truth_ml,
+        predicted_ml.
 
     Raises:
         ValueError: The masks differ in shape.
@@ -55,40 +54,23 @@ def dice(truth: np.ndarray, predicted: np.ndarray) -> float:
     return 2 * np.count_nonzero(truth & predicted) / sizes if sizes else 1.0
 
 
-def jaccard(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """The shared volume over that of either, in 0..1; 1 if both are empty."""
-    overlap = dice(truth, predicted)
-    return overlap / (2 - overlap)
-
-
-def hd95(truth: np.ndarray, predicted: np.ndarray, spacing_mm: Sequence[float]) -> float:
-    """The 95th percentile Hausdorff distance in mm; see `surface_scores`."""
-    return surface_scores(truth, predicted, spacing_mm)[0]
-
-
-def assd(truth: np.ndarray, predicted: np.ndarray, spacing_mm: Sequence[float]) -> float:
-    """The average symmetric surface distance in mm; see `surface_scores`."""
-    return surface_scores(truth, predicted, spacing_mm)[1]
-
-
 def surface_scores(
-    truth: np.ndarray, predicted: np.ndarray, spacing_mm: Sequence[float]
+    truth: np.ndarray, predicted: np.ndarray, spacing_mm: ArrayLike
 ) -> tuple[float, float]:
     """HD95 and average symmetric surface distance, both in mm.
 
-    Of the distances from each surface voxel to the other surface, HD95 is the larger of
-    the two directions' 95th percentiles (between two distances, in proportion), and the
-    average is over both directions' voxels together. MONAI's
-    ``compute_hausdorff_distance(percentile=95)`` and
+    From the distances of each surface voxel to the other surface, HD95 is the larger of the two
+    directions' 95th percentiles (interpolated), and the average is over the voxels of both
+    directions together. MONAI's ``compute_hausdorff_distance(percentile=95)`` and
     ``compute_average_surface_distance(symmetric=True)`` are the same.
 
     Args:
-        truth: (i, j, k) mask; what is not 0 is inside.
+        truth: (i, j, k) mask; every value but 0 is inside.
         predicted: The same.
         spacing_mm: (3,) distance of neighbouring voxels along i, j and k.
 
     Returns:
-        (hd95_mm, assd_mm); for empty masks see the head of this module.
+        (hd95_mm, assd_mm); see the module's docstring for empty masks.
     """
     truth, predicted = _pair(truth, predicted)
     points_truth, points_predicted = (
@@ -101,17 +83,17 @@ def surface_scores(
         return diagonal, diagonal
     # A surface is one or two voxels in a hundred: a tree of its points beats a distance map
     # of the volume, and gives the same to the last digits.
-    there, back = (
-        cKDTree(points, leafsize=24, compact_nodes=False, balanced_tree=False).query(
-            others, workers=-1
+    forward, backward = (
+        cKDTree(surface, leafsize=24, compact_nodes=False, balanced_tree=False).query(
+            points, workers=-1
         )[0]
-        for points, others in (
+        for surface, points in (
             (points_predicted, points_truth),
             (points_truth, points_predicted),
         )
     )
-    larger = max(np.percentile(there, 95), np.percentile(back, 95))
-    return float(larger), float(np.concatenate([there, back]).mean())
+    larger = max(np.percentile(forward, 95), np.percentile(backward, 95))
+    return float(larger), float(np.concatenate([forward, backward]).mean())
 
 
 def surface_voxels(mask: np.ndarray) -> np.ndarray:
@@ -125,31 +107,30 @@ def surface_voxels(mask: np.ndarray) -> np.ndarray:
             neighbour = [slice(1, -1)] * 3
             neighbour[axis] = step
             core &= inside[tuple(neighbour)]
-    return np.argwhere(mask[box] ^ core) + [side.start for side in box]
+    return np.asarray(np.argwhere(mask[box] ^ core) + [edge.start for edge in box])
 
 
-def volume_ml(mask: np.ndarray, spacing_mm: Sequence[float]) -> float:
+def volume_ml(mask: np.ndarray, spacing_mm: ArrayLike) -> float:
     """The volume of a mask in millilitres (1 ml is 1000 cubic millimetres)."""
-    return float(np.count_nonzero(mask) * np.prod(spacing_mm) / 1000)
+    return float(np.count_nonzero(mask) * np.prod(np.asarray(spacing_mm)) / 1000)
 
 
 def largest_component(mask: np.ndarray) -> np.ndarray:
     """The largest part whose voxels touch by a face, edge or corner, as a bool mask.
 
-    Of two equally large the first in the array's order; an empty mask stays empty.
+    The first of equally large parts in the array's order; an empty mask stays empty.
     """
     parts, count = ndimage.label(mask, structure=np.ones((3,) * np.ndim(mask)))
     if not count:
         return np.zeros(np.shape(mask), dtype=bool)
-    return parts == np.bincount(parts.ravel())[1:].argmax() + 1
+    return np.asarray(parts == np.bincount(parts.ravel())[1:].argmax() + 1)
 
 
-def _bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice]:
-    """Where the mask is; nowhere if it is empty. Only the first axis is searched in full."""
+def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+    """The slices of the mask's box, empty for an empty mask; only one axis is searched in full."""
     box = [slice(None)] * 3
     for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        occupied = np.flatnonzero(mask[tuple(box)].any(axis=others))
+        occupied = np.flatnonzero(mask[tuple(box)].any(axis=tuple({0, 1, 2} - {axis})))
         if not occupied.size:
             return (slice(0, 0),) * 3
         box[axis] = slice(int(occupied[0]), int(occupied[-1]) + 1)

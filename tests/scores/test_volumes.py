@@ -8,11 +8,9 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from common.scores.volumes import (
-    assd,
     dice,
-    hd95,
-    jaccard,
     largest_component,
+    surface_scores,
     surface_voxels,
     volume_ml,
     volume_scores,
@@ -48,9 +46,10 @@ def test_distances_are_those_of_brute_force(truth, predicted, spacing_mm):
         return
     there, back = distances_by_brute_force(truth, predicted, spacing_mm)
     expected = max(np.percentile(there, 95), np.percentile(back, 95))
-    assert hd95(truth, predicted, spacing_mm) == pytest.approx(expected)
+    hd95, assd = surface_scores(truth, predicted, spacing_mm)
+    assert hd95 == pytest.approx(expected)
     expected = np.concatenate([there, back]).mean()
-    assert assd(truth, predicted, spacing_mm) == pytest.approx(expected)
+    assert assd == pytest.approx(expected)
 
 
 def test_distances_are_those_of_a_distance_map_on_a_larger_volume():
@@ -63,10 +62,9 @@ def test_distances_are_those_of_a_distance_map_on_a_larger_volume():
         ]
         for of, to in ((truth, predicted), (predicted, truth))
     )
-    assert hd95(truth, predicted, SPACING_MM) == pytest.approx(
-        max(np.percentile(there, 95), np.percentile(back, 95))
-    )
-    assert assd(truth, predicted, SPACING_MM) == pytest.approx(np.concatenate([there, back]).mean())
+    hd95, assd = surface_scores(truth, predicted, SPACING_MM)
+    assert hd95 == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)))
+    assert assd == pytest.approx(np.concatenate([there, back]).mean())
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -116,7 +114,7 @@ def test_two_cuboids_by_hand():
     half = np.zeros_like(truth)
     half[2:3, 1:3, 1:3] = True
     assert dice(truth, half) == pytest.approx(2 * 4 / 12)
-    assert jaccard(truth, half) == pytest.approx(4 / 8)
+    assert volume_scores(truth, half, (2, 1, 1))["jaccard"] == pytest.approx(4 / 8)
 
 
 def test_the_truth_itself_is_perfect_whatever_its_type():
