@@ -12,6 +12,10 @@ import pytest
 from filelock import FileLock
 
 from tests.helpers.formats_checked import formats_checked  # noqa: F401
+from tests.helpers.needs import (  # noqa: F401
+    pytest_make_collect_report,
+    pytest_runtest_makereport,
+)
 from tests.helpers.scripts import Whole
 
 BEGAN = time.monotonic()

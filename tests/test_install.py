@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import needs
+
 ROOT = Path(__file__).resolve().parents[1]
 NAMED = {
     "tensorflow",
@@ -67,7 +69,7 @@ def test_no_requirement_is_missing_or_in_conflict():
 # --- the shields ----------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads Linux's list of libraries")
+@needs.machine(Path("/proc/self/maps").exists(), "reads Linux's list of libraries")
 def test_nothing_that_draws_windows_is_loaded():
     done = run_python(
         "import cv2, imgaug, Augmentor, tf_explain\n"
@@ -251,8 +253,7 @@ class Checkout:
 
 @pytest.fixture
 def checkout(tmp_path) -> Checkout:
-    if shutil.which("make") is None:
-        pytest.skip("needs make")
+    needs.program("make")
     return Checkout(tmp_path)
 
 

@@ -14,6 +14,7 @@ from functools import partial
 import pytest
 
 from common.base.files import lock_folder
+from tests.helpers import needs
 from tests.helpers.scripts import PROJECTS, ROOT, TINY_DATA, everything, run
 from tests.tools import kills
 
@@ -99,7 +100,7 @@ def read_only(folder):
         folder.chmod(mode)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="of Linux's capabilities")
+@needs.machine(sys.platform == "linux", "asks for Linux's capabilities")
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_read_only_folder_is_named_and_stays_as_it_was(whole, tmp_path, script):
     once = whole(HEART)

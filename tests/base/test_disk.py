@@ -1,14 +1,12 @@
 """A disk that is full and a file that may grow no further, for every kind of writer."""
 
 import errno
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from common.base.files import ROOT
+from tests.helpers import needs
 from tests.helpers.disk_writers import WRITERS
 
 # A namespace of its own, in which anybody may mount a small disk.
@@ -19,8 +17,7 @@ SMALL_DISK = [
 
 
 def may_mount(folder):
-    if not shutil.which("unshare"):
-        return False
+    needs.program("unshare")
     return subprocess.run([*SMALL_DISK, folder, "true"], capture_output=True).returncode == 0
 
 
@@ -40,7 +37,7 @@ def expected(code):
 
 def test_no_writer_spoils_what_was_there_on_a_full_disk(tmp_path):
     if not may_mount(tmp_path):
-        pytest.skip("nobody may mount a disk here")
+        needs.other_machine("nobody may mount a disk here")
     assert write_all(tmp_path, SMALL_DISK) == expected(errno.ENOSPC)
 
 

@@ -11,6 +11,7 @@ import pytest
 from common import export
 from common.base.errors import UserError
 from common.training.runs import read_run
+from tests.helpers import needs
 from tests.helpers.fixtures import soft_image
 from tests.helpers.scripts import CHEST, ROOT
 
@@ -26,8 +27,7 @@ def network(channels=1):
 
 @pytest.mark.parametrize("name", export.FORMATS)
 def test_what_is_opened_again_says_the_same_on_a_film_of_another_size(name, tmp_path):
-    for package in export._NEEDED[name]:
-        pytest.importorskip(package)
+    needs.package(*export._NEEDED[name])
     model, path = network(), tmp_path / export._NAMES[name]
     assert export.export(model, path, name) <= export.TOLERANCE
     film = soft_image(96, 128)[None, ..., None].astype(np.float32)
@@ -59,8 +59,7 @@ def test_what_says_something_else_is_not_kept(tmp_path, monkeypatch):
 )
 def test_the_models_of_a_run_are_held_against_its_own_images(whole, project):
     run = whole(project).run
-    for package in (package for of in export._NEEDED.values() for package in of):
-        pytest.importorskip(package)
+    needs.package(*(package for packages in export._NEEDED.values() for package in packages))
     command = [sys.executable, "-m", "common.export", str(run), "--format", *export.FORMATS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]

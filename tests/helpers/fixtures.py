@@ -8,11 +8,12 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import pytest
 from PIL import Image
 from pydicom import Dataset, uid
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
+
+from tests.helpers import needs
 
 REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -20,7 +21,7 @@ REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 def real_data(name: str) -> Path:
     """A folder of the real data; skips the test where it is absent."""
     if not (REAL_DATA / name).is_dir():
-        pytest.skip(f"the real data {name} is not beside the repository")
+        needs.other_machine(f"the real data {name} is not beside the repository")
     return REAL_DATA / name
 
 

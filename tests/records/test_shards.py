@@ -16,6 +16,7 @@ import tensorflow as tf
 from common.base.errors import UserError
 from common.base.files import ROOT, write_csv
 from common.records import shards as records
+from tests.helpers import needs
 from tests.helpers.fixtures import names
 
 HERE = Path(__file__).parents[1] / "helpers"
@@ -190,7 +191,7 @@ def processes_of(script):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux's /proc")
+@needs.machine(Path("/proc/self/environ").exists(), "reads Linux's /proc")
 def test_killed_while_it_writes_it_goes_on_and_leaves_no_process(tmp_path, helpers):
     folder = tmp_path / "prepared"
     folder.mkdir()

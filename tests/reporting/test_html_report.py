@@ -1,7 +1,6 @@
 """report.html: whole, valid, safe with hostile names, and usable in a browser."""
 
 import itertools
-import shutil
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -16,6 +15,7 @@ from common.reporting import html_report
 from common.reporting.model_card import About
 from common.training.runs import Run
 from tests.commands.test_results import METRICS
+from tests.helpers import needs
 
 NAMES = [
     "plain", "<script>window.hacked = 1</script>", "\"><img src=x onerror='window.hacked=1'>",
@@ -153,13 +153,12 @@ def test_a_score_is_better_only_where_its_interval_is(ci95, said):
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        pytest.skip("no Chromium is installed")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    needs.package("playwright")
+    from playwright.sync_api import sync_playwright
+
+    path = needs.program("chromium", "chromium-browser", "google-chrome")
+    with sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
 
@@ -197,10 +196,12 @@ def opened(browser, folder):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_fits_and_is_accessible(opened, width, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    needs.package("axe_playwright_python")
+    from axe_playwright_python.sync_playwright import Axe
+
     window = opened(width, scheme)
     assert window.evaluate("document.documentElement.scrollWidth") == width
-    results = axe.Axe().run(window)
+    results = Axe().run(window)
     assert results.violations_count == 0, results.generate_report()
 
 

@@ -15,6 +15,7 @@ from common.scores.volumes import (
     volume_ml,
     volume_scores,
 )
+from tests.helpers import needs
 
 SPACING_MM = (0.7, 1.25, 3.0)
 
@@ -67,10 +68,13 @@ def test_distances_are_those_of_a_distance_map_on_a_larger_volume():
     assert assd == pytest.approx(np.concatenate([there, back]).mean())
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("seed", range(4))
 def test_scores_are_monais(seed):
-    monai = pytest.importorskip("monai.metrics")
-    torch = pytest.importorskip("torch")
+    needs.package("monai", "torch")
+    import torch
+    from monai import metrics as monai
+
     truth, predicted = blob(seed), blob(seed + 100)
     one, other = (
         torch.tensor(mask[np.newaxis, np.newaxis].astype("float32")) for mask in (truth, predicted)

@@ -1,12 +1,12 @@
 """The peak of memory, of this process itself."""
 
 import numpy as np
-import pytest
 
 from common.training import memory
+from tests.helpers import needs
 
-pytestmark = pytest.mark.skipif(
-    memory.has_gpu() or not memory._CLEAR.exists(), reason="asks Linux, without a GPU"
+pytestmark = needs.machine(
+    not memory.has_gpu() and memory._CLEAR.exists(), "asks Linux, without a GPU"
 )
 
 
