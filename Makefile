@@ -59,14 +59,17 @@ PROJECTS := pneumonia_classification heart_detection atrium_segmentation
 PREPARED := data/prepared/SYNTHETIC-
 RUNS := runs/SYNTHETIC-demo
 
-# What only the later steps import. A module of common/ that is not named here counts for all of
-# them: a new one rebuilds too much rather than too little.
-TRAINING := $(wildcard $(addprefix common/,augment.py board.py checkpoints.py fitting.py losses.py memory.py \
-    pipeline.py precision.py runs.py models/*.py) */board.py)
-SCORING := $(wildcard $(addprefix common/,charts.py examples.py explain.py figures.py gifs.py model_card.py report.py \
-    tables.py templates/* views.py scores/*.py) */about.py */page.py */report.py)
-NO_STEP := $(addprefix common/,compare.py export.py inputs.py predicting.py results.py)
-PREPARING := $(filter-out $(TRAINING) $(SCORING) $(NO_STEP),$(wildcard common/*.py data/*.py))
+# What a step is made from: every file of this repository that its script imports, as
+# SCRIPT:FILE. Read for the demo alone, and before anything is installed.
+STEPS := $(foreach project,$(PROJECTS),$(addprefix $(project)/,prepare_data.py train.py evaluate.py))
+ifneq ($(filter demo $(PREPARED)% $(RUNS)/%,$(MAKECMDGOALS)),)
+ANY_PYTHON := $(or $(wildcard $(VENV_PYTHON)),$(PYTHON))
+IMPORTS := $(shell "$(ANY_PYTHON)" common/base/imports.py $(STEPS))
+ifeq ($(IMPORTS),)
+$(error '$(ANY_PYTHON)' cannot read what the steps import, as said above; name another: make PYTHON=python3.12)
+endif
+endif
+imports = $(patsubst $1:%,%,$(filter $1:%,$(IMPORTS)))
 
 MANIFESTS := $(PROJECTS:%=$(PREPARED)%/manifest.json)
 FITTED := $(PROJECTS:%=$(RUNS)/%/fitted.json)
@@ -79,19 +82,20 @@ demo: $(METRICS)  ## run the three projects on a synthetic sample (12 minutes wi
 # manifest.json and fitted.json are the last files that their steps write. Where one is there, an
 # older step has ended, whose script would find nothing to do: it makes way. Where it is not, the
 # step was broken off, and the script goes on with it.
-$(MANIFESTS): $(PREPARED)%/manifest.json: %/config.py %/prepare_data.py $(PREPARING) | $(INSTALLED)
+.SECONDEXPANSION:
+$(MANIFESTS): $(PREPARED)%/manifest.json: $$(call imports,$$*/prepare_data.py) | $(INSTALLED)
 	@echo "== $*: preparing"
 	@if test -e $@; then rm -r $(@D); fi
 	"$(VENV_PYTHON)" $*/prepare_data.py --preset demo --prepared $(@D)
 	@touch -c $@
 
-$(FITTED): $(RUNS)/%/fitted.json: $(PREPARED)%/manifest.json %/train.py $(TRAINING) | $(INSTALLED)
+$(FITTED): $(RUNS)/%/fitted.json: $(PREPARED)%/manifest.json $$(call imports,$$*/train.py) | $(INSTALLED)
 	@echo "== $*: training"
 	@if test -e $@; then rm -r $(@D); fi
 	"$(VENV_PYTHON)" $*/train.py --preset demo --prepared $(PREPARED)$* --run $(@D)
 	@touch -c $@
 
-$(METRICS): $(RUNS)/%/evaluation/test/metrics.json: $(RUNS)/%/fitted.json %/evaluate.py $(SCORING) | $(INSTALLED)
+$(METRICS): $(RUNS)/%/evaluation/test/metrics.json: $(RUNS)/%/fitted.json $$(call imports,$$*/evaluate.py) | $(INSTALLED)
 	@echo "== $*: evaluating"
 	"$(VENV_PYTHON)" $*/evaluate.py --run $(RUNS)/$*
 	@touch -c $@

@@ -200,7 +200,17 @@ if not Path("broken").exists():
 elif step == "train":
     (file.parent / "checkpoint").touch()
     sys.exit(1)
+if not sys.argv:
+    import IMPORTED
 """
+
+# What the stand-in of a script names as its imports.
+IMPORTED = {
+    "prepare_data": "PROJECT.config, common.records.shards, data.synthetic",
+    "train": "PROJECT.config, common.records.shards, common.training.losses",
+    "evaluate": "PROJECT.config, common.records.shards, common.scores.boxes",
+}
+ROOMS = ["base", "records", "training", "scores"]
 
 
 class Checkout:
@@ -210,10 +220,16 @@ class Checkout:
         self.folder = folder
         shutil.copy(ROOT / "Makefile", folder)
         for project in PROJECTS:
-            for name in ["config.py", "prepare_data.py", "train.py", "evaluate.py"]:
-                self.write(f"{project}/{name}", STUB)
-        for name in ["records", "fitting", "losses", "models/unet", "scores/boxes", "figures"]:
+            for name in ["__init__", "config"]:
+                self.write(f"{project}/{name}.py")
+            for step, names in IMPORTED.items():
+                stub = STUB.replace("IMPORTED", names.replace("PROJECT", project))
+                self.write(f"{project}/{step}.py", stub)
+        for package in ["data", "common", *(f"common/{room}" for room in ROOMS)]:
+            self.write(f"{package}/__init__.py")
+        for name in ["records/shards", "training/losses", "scores/boxes"]:
             self.write(f"common/{name}.py")
+        shutil.copy(ROOT / "common/base/imports.py", folder / "common/base")
         self.write("common/results.py", "print('the table')")
         self.write("data/synthetic.py")
         for name in ["requirements.txt", "pyproject.toml"]:
@@ -260,11 +276,13 @@ def checkout(tmp_path) -> Checkout:
 STEPS = ["prepare_data", "train", "evaluate"]
 
 
+@pytest.mark.damaged
 def test_demo_takes_each_project_through_its_steps_and_then_rests(checkout):
     assert checkout.demo() == [f"{project} {step}" for project in PROJECTS for step in STEPS]
     assert checkout.demo() == []
 
 
+@pytest.mark.damaged
 @pytest.mark.parametrize(
     ("changed", "repeated"),
     [
@@ -291,6 +309,7 @@ def test_demo_repeats_only_what_a_change_asks_for(checkout, changed, repeated):
     assert checkout.demo() == []
 
 
+@pytest.mark.damaged
 def test_demo_goes_on_with_a_broken_run_and_clears_away_an_ended_one(checkout):
     run = checkout.folder / "runs/SYNTHETIC-demo/pneumonia_classification"
     checkout.write("broken")

@@ -1,0 +1,153 @@
+"""The files of this repository that its scripts import, read from their source.
+
+    python3 common/base/imports.py heart_detection/train.py heart_detection/evaluate.py
+
+prints one line per file, ``SCRIPT:FILE``, which the Makefile reads before anything is installed:
+so this module needs the standard library alone, and imports nothing of what it reads about.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The repository; a package of its own is a folder there with an ``__init__.py``."""
+
+_BLOCKS = {"body", "orelse", "handlers", "finalbody", "cases"}
+_WORD = re.compile(r"[^\W\d]\w*")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A function or class of a module, or all else that stands in it."""
+
+    name: str
+    """Empty for what runs as soon as the module is imported."""
+    words: frozenset[str]
+    """Every word of its source, so every name that it uses."""
+    imports: frozenset[str]
+    """The files that it imports, wherever in it."""
+
+
+def files_for(script: str) -> set[str]:
+    """Every file of this repository that a script comes to import, or reads next to one of those.
+
+    What a function imports counts where the function's name occurs in what counts already: so
+    preparing does not hang on the losses, though both use the module that names them.
+
+    Args:
+        script: A file's path from the repository's root; so are the paths that are returned.
+    """
+    files: set[str] = set()
+    words = {""}
+    unused: list[Part] = []
+    waiting = {script}
+    while waiting:
+        files |= waiting
+        unused += [part for file in waiting for part in parts(file)]
+        waiting = set()
+        while used := [part for part in unused if part.name in words]:
+            unused = [part for part in unused if part.name not in words]
+            words = words.union(*(part.words for part in used))
+            waiting = waiting.union(*(part.imports for part in used))
+        waiting -= files
+    return files.union(*map(_resources, files))
+
+
+@cache
+def parts(file: str, type_checking: bool = False) -> list[Part]:
+    """A module's parts.
+
+    Args:
+        file: The module's path from the repository's root.
+        type_checking: Count also what is imported ``if TYPE_CHECKING``, which never runs.
+    """
+    text = _text(file)
+    lines = text.splitlines()
+    nodes_by_name: dict[str, list[ast.stmt]] = {}
+    for node in ast.parse(text, file).body:
+        decorated = getattr(node, "decorator_list", None)
+        nodes_by_name.setdefault("" if decorated else getattr(node, "name", ""), []).append(node)
+    return [
+        Part(
+            name,
+            frozenset().union(
+                *(_WORD.findall("\n".join(lines[n.lineno - 1 : n.end_lineno])) for n in nodes)
+            ),
+            frozenset().union(*(_files(file, n) for n in _import_statements(nodes, type_checking))),
+        )
+        for name, nodes in nodes_by_name.items()
+    ]
+
+
+def _files(file: str, node: ast.Import | ast.ImportFrom) -> frozenset[str]:
+    """The files that a statement of a file imports, packages' ``__init__.py`` with them."""
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    else:
+        package = file.split("/")[: -node.level] if node.level else []
+        module = ".".join([*package, *([node.module] if node.module else [])])
+        names = [f"{module}.{alias.name}" for alias in node.names]
+    return frozenset().union(*map(_module_files, names))
+
+
+def _import_statements(
+    body: list[ast.stmt], type_checking: bool
+) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The imports among statements and those within them; no expression holds one."""
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        for block in _BLOCKS.intersection(node._fields):
+            guarded = block == "body" and isinstance(node, ast.If) and _guards_types(node.test)
+            if type_checking or not guarded:
+                yield from _import_statements(getattr(node, block), type_checking)
+
+
+def _guards_types(test: ast.expr) -> bool:
+    return "TYPE_CHECKING" in (getattr(test, "id", ""), getattr(test, "attr", ""))
+
+
+@cache
+def _module_files(name: str) -> frozenset[str]:
+    """The files of a dotted name, from its outermost package on; none for another's package."""
+    parts = name.split(".")
+    if not (ROOT / parts[0] / "__init__.py").is_file():
+        return frozenset()
+    paths = ["/".join(parts[: n + 1]) for n in range(len(parts))]
+    files = [f"{path}{ending}" for path in paths for ending in (".py", "/__init__.py")]
+    return frozenset(file for file in files if (ROOT / file).is_file())
+
+
+@cache
+def _resources(file: str) -> frozenset[str]:
+    """The files next to a module that are no modules and that it names, alone or by folder."""
+    text = _text(file)
+    paths = [path for path in _no_modules((ROOT / file).parent) if f'"{path.name}"' in text]
+    files = [entry for path in paths for entry in ([path] if path.is_file() else path.iterdir())]
+    return frozenset(entry.relative_to(ROOT).as_posix() for entry in files)
+
+
+@cache
+def _no_modules(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in folder.iterdir()
+        if path.suffix != ".py" and path.name != "__pycache__" and not list(path.glob("*.py"))
+    ]
+
+
+@cache
+def _text(file: str) -> str:
+    return (ROOT / file).read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    for script in sys.argv[1:]:
+        print("\n".join(f"{script}:{file}" for file in sorted(files_for(script))))
