@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -17,20 +16,15 @@ from tests.helpers.needs import (  # noqa: F401
     pytest_runtest_makereport,
 )
 from tests.helpers.scripts import Whole
-
-BEGAN = time.monotonic()
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--minutes", type=float, help="begin no test after so many minutes; what is left is skipped"
-    )
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    minutes = item.config.getoption("minutes")
-    if minutes is not None and time.monotonic() - BEGAN > 60 * minutes:
-        pytest.skip(f"no time left of --minutes {minutes:g}")
+from tests.helpers.turns import (  # noqa: F401
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_runtest_protocol,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
 
 
 @pytest.fixture(autouse=True)

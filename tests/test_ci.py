@@ -1,13 +1,19 @@
-"""What every change has to pass: exceptions from the types, what may be skipped."""
+"""What every change has to pass: the types' exceptions, skips, and turns of slow tests."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
 import sys
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.helpers.scripts import PROJECTS, ROOT
+from tests.helpers.turns import in_turn, places_from_first
 
 PRODUCT = ["common", *PROJECTS, "synthetic_sample", "benchmarks"]
 MAX_IGNORES = 20
@@ -79,3 +85,61 @@ def test_a_file_that_skips_itself_fails_under_ci(tmp_path):
     (tmp_path / "test_whole.py").write_text("import pytest; pytest.importorskip('no_such_package')")
     assert "1 skipped" in pytest_in(tmp_path)
     assert "1 error" in pytest_in(tmp_path, ci="true")
+
+
+# --- turns ----------------------------------------------------------------------------------------
+
+FILES = st.lists(st.text("abcdef/", min_size=1, max_size=6), unique=True, max_size=12)
+TESTS = FILES.flatmap(
+    lambda files: st.permutations([f"{file}.py::test_{n}" for file in files for n in range(3)])
+)
+
+
+def file_of(test):
+    return test.partition("::")[0]
+
+
+@given(TESTS, st.integers(0, 10_000))
+def test_three_turns_in_a_row_put_each_test_first_once(tests, turn):
+    firsts = []
+    for number in (turn, turn + 1, turn + 2):
+        order = in_turn(tests, number)
+        assert sorted(order) == sorted(tests) and order == in_turn(tests, number)
+        due = [test for test in order if places_from_first(test, number) == 0]
+        assert order[: len(due)] == due
+        firsts += due
+    assert sorted(firsts) == sorted(tests)
+
+
+@given(TESTS, st.integers(0, 10_000))
+def test_a_files_tests_stay_together_in_their_order(tests, turn):
+    order = in_turn(tests, turn)
+    groups = [list(group) for _, group in itertools.groupby(order, file_of)]
+    assert len(groups) == len({file_of(test) for test in tests})
+    for group in groups:
+        assert group == [test for test in tests if file_of(test) == file_of(group[0])]
+
+
+def test_the_thirds_are_alike_in_size():
+    marked = [
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if "mark.slow" in path.read_text() and path.name != "test_ci.py"
+    ]
+    sizes = [sum(places_from_first(file, turn) == 0 for file in marked) for turn in range(3)]
+    assert min(sizes) >= len(marked) // 6, sizes
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_what_did_not_run_for_time_is_named_and_fails_where_its_turn_it_was(tmp_path, processes):
+    for name in "abcdef":
+        (tmp_path / f"test_{name}.py").write_text("def test(): pass")
+    tests = [f"test_{name}.py::test" for name in "abcdef"]
+    arguments = ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"]
+    assert "not run for time: none" in pytest_in(tmp_path, *arguments, "--minutes", "5")
+    printed = pytest_in(tmp_path, *arguments, "--minutes", "0")
+    assert f"not run for time: {', '.join(tests)}\n" in printed
+    assert "skipped" not in printed and "FAILED" not in printed
+    due = [test for test in tests if places_from_first(test, 7) == 0]
+    printed = pytest_in(tmp_path, *arguments, "--minutes", "0", "--turn", "7")
+    assert f"FAILED: it was the turn of {', '.join(due)}\n" in printed
