@@ -149,5 +149,6 @@ def _text(file: str) -> str:
 
 
 if __name__ == "__main__":
-    for script in sys.argv[1:]:
-        print("\n".join(f"{script}:{file}" for file in sorted(files_for(script))))
+    # All or nothing: make must not take half of the list for the whole.
+    pairs = [(script, file) for script in sys.argv[1:] for file in sorted(files_for(script))]
+    print("\n".join(f"{script}:{file}" for script, file in pairs))
