@@ -13,11 +13,13 @@ BENCH_ARGS ?=
 VENV_PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+VENV_TORCH := $(VENV)-torch
+INSTALLED_TORCH := $(VENV_TORCH)/.installed
 
 # A step of the demo keeps every core busy by itself, and its output should not mix with another's.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test lint types bench bench-score clean-demo
+.PHONY: help install install-dev demo test test-all test-torch lint types bench bench-score clean-demo
 
 # What a step prints is seen at once, also where the output is not a terminal.
 export PYTHONUNBUFFERED := 1
@@ -32,16 +34,16 @@ install: $(INSTALLED)  ## make the virtual environment and install everything in
 install-dev: $(INSTALLED_DEV)
 
 # pip is the last thing that comes into a new environment, so it stands for a whole one.
-$(VENV)/bin/pip:
+$(VENV)/bin/pip $(VENV_TORCH)/bin/pip: %/bin/pip:
 	@command -v "$(PYTHON)" > /dev/null || { \
 	    echo "make: no '$(PYTHON)' here: apt install python3 python3-venv, or name another: make PYTHON=python3.12" >&2; exit 2; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 	    echo "make: '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1), needed is 3.11 to 3.13: name another: make PYTHON=python3.12" >&2; exit 2; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2> /dev/null || { \
 	    echo "make: '$(PYTHON)' cannot make a virtual environment: apt install python3-venv" >&2; exit 2; }
-	@echo "== Making the virtual environment $(VENV)"
-	"$(PYTHON)" -m venv "$(VENV)"
-	@echo '*' > "$(VENV)/.gitignore"
+	@echo "== Making the virtual environment $*"
+	"$(PYTHON)" -m venv "$*"
+	@echo '*' > "$*/.gitignore"
 
 $(INSTALLED): requirements.txt pyproject.toml $(wildcard third_party/*/*.*) | $(VENV)/bin/pip
 	@echo "== Installing into $(VENV) (2.8 GB, some minutes)"
@@ -51,6 +53,14 @@ $(INSTALLED): requirements.txt pyproject.toml $(wildcard third_party/*/*.*) | $(
 $(INSTALLED_DEV): requirements-dev.txt $(INSTALLED)
 	@echo "== Installing the tools for tests and lint into $(VENV)"
 	"$(VENV_PYTHON)" -m pip install --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# PyTorch and TensorFlow weigh several GB each and pin what the other doesn't: an environment of its
+# own, in which the tests against PyTorch find what they and conftest.py import.
+$(INSTALLED_TORCH): benchmarks/requirements.txt requirements.txt requirements-dev.txt | $(VENV_TORCH)/bin/pip
+	@echo "== Installing PyTorch and MONAI into $(VENV_TORCH) (several GB)"
+	"$(VENV_TORCH)/bin/python" -m pip install --disable-pip-version-check -r benchmarks/requirements.txt \
+	    $$(grep -hE '^(numpy|pytest|hypothesis|filelock|jsonschema)==' requirements.txt requirements-dev.txt)
 	@touch $@
 
 # --- the demo: prepare, train and evaluate each project on the synthetic sample --------------------
@@ -108,6 +118,16 @@ clean-demo:  ## remove what the demo made
 test: $(INSTALLED_DEV)  ## install, then run the tests and show the coverage of common/
 	"$(VENV_PYTHON)" -m pytest -n auto --maxprocesses 4 --dist loadfile \
 	    --cov=common --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+# As in .ci/run, a test that lacks a package or a program fails.
+test-all: export CI := true
+test-all:  ## run every test, the slow ones and those against PyTorch too
+	$(MAKE) test
+	$(MAKE) test PYTEST_ARGS="-m slow -rs"
+	$(MAKE) test-torch
+
+test-torch: $(INSTALLED_TORCH)
+	"$(VENV_TORCH)/bin/python" -m pytest -m torch -rs $$(grep -rlx "@pytest.mark.torch" tests)
 
 lint: $(INSTALLED_DEV)  ## check the code's style and format
 	"$(VENV_PYTHON)" -m ruff check .

@@ -324,8 +324,21 @@ def test_demo_goes_on_with_a_broken_run_and_clears_away_an_ended_one(checkout):
 
 def test_make_alone_lists_the_targets(checkout):
     listed = checkout.make().stdout
-    for target in ["install", "demo", "test", "lint", "types", "bench", "clean-demo"]:
+    for target in ["install", "demo", "test", "test-all", "lint", "types", "bench", "clean-demo"]:
         assert f"make {target} " in listed
+
+
+def test_all_tests_are_the_fast_the_slow_and_those_in_an_environment_with_torch(checkout):
+    checkout.write(".venv/.installed-dev")
+    checkout.write("requirements-dev.txt")
+    checkout.write("benchmarks/requirements.txt")
+    checkout.touch(".venv/.installed")
+    checkout.touch(".venv/.installed-dev")
+    printed = checkout.make("--dry-run", "test-all").stdout
+    runs = re.findall('"(.*)/bin/python" -m pytest', printed)
+    assert runs == [".venv", ".venv", ".venv-torch"]
+    assert re.findall(" -m (slow|torch)", printed)[-2:] == ["slow", "torch"]
+    assert "-r benchmarks/requirements.txt" in printed
 
 
 @pytest.mark.parametrize(
