@@ -1,6 +1,6 @@
 """The files of this repository that its scripts import, read from their source.
 
-    python3 common/base/imports.py heart_detection/train.py heart_detection/evaluate.py
+    python3 common/base/imports.py PROJECT/train.py PROJECT/evaluate.py
 
 prints one line per file, ``SCRIPT:FILE``, which the Makefile reads before anything is installed:
 so this module needs the standard library alone, and imports nothing of what it reads about.
