@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -220,10 +220,15 @@ def differences(
 
 
 def _statistic(predictions: pd.DataFrame, recipe: Mapping[str, Any]) -> Statistic | None:
-    """A main score as a function of resamples; None where the table or the recipe lacks it."""
-    for column, value in recipe.get("where", {}).items():
+    """A main score as a function of resamples; None where a case or the recipe lacks it."""
+    cases = predictions["case"].nunique()
+    where = recipe.get("where", {})
+    columns = {recipe[key] for key in ("truth", "score", "prediction", "column") if key in recipe}
+    if not columns | set(where) <= set(predictions):
+        return None
+    for column, value in where.items():
         predictions = predictions[predictions[column] == value]
-    if predictions.empty:
+    if predictions["case"].nunique() != cases:
         return None
     match recipe.get("statistic"):
         case "auroc":
@@ -255,7 +260,7 @@ def _equal(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; --help shows how")
 
 

@@ -92,12 +92,14 @@ def check_images(run: Run) -> tuple[np.ndarray | None, str]:
     place = run.config.get("model_inputs") or f"{project}.inference:model_inputs"
     module, _, function = place.partition(":")
     try:
+        model_inputs = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError):
+        return None, f"noise; {place} is not there"
+    try:
         prepared = open_prepared(Path(run.config["prepared"]), project)
-        images = getattr(import_module(module), function)(run, prepared, COUNT)
+        images = model_inputs(run, prepared, COUNT)
     except UserError:
         return None, "noise; the run's data is not there any more"
-    except (ImportError, AttributeError):
-        return None, f"noise; {place} is not there"
     return images.astype("float32"), f"{len(images)} images of {prepared.folder}"
 
 

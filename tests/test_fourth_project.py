@@ -2,6 +2,7 @@
 
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,22 @@ def test_its_network_is_exported_and_held_against_its_own_signals(made, tmp_path
     assert signals.shape == (export.COUNT, heartbeats.LENGTH, 1) and "3 images of" in source
     model = load_model(run.folder / "model.keras")
     assert export.export(model, tmp_path / "model", "saved_model", signals) <= export.TOLERANCE
+
+
+def test_a_fault_in_what_gives_the_inputs_is_not_taken_for_its_absence(made, monkeypatch):
+    def faulty(*_):
+        raise AttributeError("a bug")
+
+    monkeypatch.setattr(heartbeats, "signal", faulty)
+    with pytest.raises(AttributeError, match="a bug"):
+        export.check_images(made[1][0])
+
+
+def test_without_what_gives_the_inputs_there_is_noise(made):
+    run = made[1][0]
+    config = {**run.config, "model_inputs": "pulses_moved.inference:model_inputs"}
+    images, source = export.check_images(replace(run, config=config))
+    assert images is None and source == "noise; pulses_moved.inference:model_inputs is not there"
 
 
 def test_its_page_and_its_card_have_its_scores(made):

@@ -48,7 +48,7 @@ def main_score(
     name: str,
     score: Mapping[str, Any],
     baseline: Mapping[str, Any],
-    baseline_name: str,
+    baseline_name: str | None,
     /,
     n_of: tuple[int, int] | None = None,
     **recipe: Any,
@@ -58,8 +58,8 @@ def main_score(
     Args:
         name: As tables show it.
         score: The model's ``value``, 0 to 1 or None, and its ``ci95``.
-        baseline: The same of the baseline.
-        baseline_name: What the baseline is.
+        baseline: The same of the baseline; both None where there is none.
+        baseline_name: What the baseline is; None where there is none.
         n_of: Of a share of cases, the count and how many cases there are.
         **recipe: How predictions.csv gives the score (`common.compare`): ``statistic`` is "auroc"
             of the columns ``truth`` and ``score``, "agreement" of the columns ``truth`` and
@@ -88,10 +88,11 @@ def score_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         if entry["n_of"]:
             count, n = entry["n_of"]
             value = _share(count, n, entry["ci95"])
-            text = _share(round(entry["baseline"] * n), n, entry["baseline_ci95"])
+            known = entry["baseline"] is not None
+            text = _share(round(entry["baseline"] * n), n, baseline["ci95"]) if known else MISSING
         else:
-            value = with_interval(entry)
-            text = f"{with_interval(baseline)} ({entry['baseline_name']})"
+            value, text = with_interval(entry), with_interval(baseline)
+            text += f" ({entry['baseline_name']})" if entry["baseline_name"] else ""
         rows.append((entry["name"], value, text))
     return rows
 

@@ -120,6 +120,13 @@ def test_of_several_labels_a_cases_dice_is_their_mean():
     assert found["Dice, unet"]["value"] == pytest.approx(means[1] - means[0])
 
 
+def test_a_score_that_a_run_does_not_have_of_every_case_is_left_out():
+    table, scores = sorted_by_case(predictions("atrium", 1)), METRICS["atrium"]["main_scores"]
+    half = table[(table["model"] == "unet") | (table["case"] < "case-3")]
+    assert list(compare.differences(table, half, scores)) == ["Dice, unet"]
+    assert compare.differences(table, table.drop(columns="dice"), scores) == {}
+
+
 def test_a_run_is_as_good_as_itself():
     table = sorted_by_case(predictions("pneumonia", 3))
     for found in compare.differences(table, table, METRICS["pneumonia"]["main_scores"]).values():

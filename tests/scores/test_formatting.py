@@ -1,0 +1,24 @@
+"""The rows that tables show of main scores."""
+
+import pytest
+
+from common.scores.formatting import main_score, score_rows
+
+NONE = {"value": None, "ci95": None}
+HALF = {"value": 0.5, "ci95": [0.25, 0.75]}
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "baseline"),
+    [
+        (main_score("a", HALF, HALF, "chance"), "0.500 [0.250, 0.750]",
+         "0.500 [0.250, 0.750] (chance)"),
+        (main_score("a", HALF, HALF, "chance", n_of=(4, 8)), "4 of 8, 50 % [25, 75]",
+         "4 of 8, 50 % [25, 75]"),
+        (main_score("a", NONE, NONE, "chance"), "-", "- (chance)"),
+        (main_score("a", HALF, NONE, None), "0.500 [0.250, 0.750]", "-"),
+        (main_score("a", HALF, NONE, None, n_of=(4, 8)), "4 of 8, 50 % [25, 75]", "-"),
+    ],
+)  # fmt: skip
+def test_a_score_with_and_without_what_it_may_lack(entry, value, baseline):
+    assert score_rows({"main_scores": [entry]}) == [("a", value, baseline)]
