@@ -33,7 +33,7 @@ def main() -> None:
     from common.imaging.nifti import is_nifti
     from common.imaging.nifti_file import SUFFIXES
     from common.prediction import inputs
-    from common.prediction.predictions import begin
+    from common.prediction.predictions import begin_predictions
     from common.reporting.model_card import model_hashes
     from common.training import runs
 
@@ -44,7 +44,9 @@ def main() -> None:
     volumes = inputs.find_inputs(settings.inputs, "NIfTI", is_nifti, SUFFIXES, folder)
     with lock_folder(folder):
         others = [model_hashes(member.folder) for member in members[1:]]
-        predictions = begin(folder, volumes, run, settings, network=network, ensemble=others)
+        predictions = begin_predictions(
+            folder, volumes, run, settings, network=network, ensemble=others
+        )
         if predictions is None:
             return
         print(f"\n{len(volumes)} files; asked is {NETWORKS[network].title}", flush=True)
@@ -79,7 +81,7 @@ def _predict(
         labels = segment(models, volume, settings)
         mask = f"masks/{one.name}.nii.gz"
         write_mask(predictions.folder / mask, values[labels], volume["grid_header"])
-        picture = predictions.picture(one, settings.pictures)
+        picture = predictions.picture_path(one, settings.pictures)
         if picture:
             views_picture(
                 predictions.folder / picture,

@@ -28,7 +28,7 @@ def main() -> None:
     from common.base.files import lock_folder
     from common.imaging.dicom_file import SUFFIXES, is_dicom
     from common.prediction import inputs
-    from common.prediction.predictions import begin
+    from common.prediction.predictions import begin_predictions
     from common.training import runs
     from heart_detection.dataset import BOX
     from heart_detection.model_card import ABOUT
@@ -37,7 +37,7 @@ def main() -> None:
     folder = settings.output or run.folder / "predictions"
     films = inputs.find_inputs(settings.inputs, "DICOM", is_dicom, SUFFIXES, folder)
     with lock_folder(folder):
-        predictions = begin(folder, films, run, settings)
+        predictions = begin_predictions(folder, films, run, settings)
         if predictions is None:
             return
         print(f"\n{len(films)} files", flush=True)
@@ -68,7 +68,7 @@ def _predict(predictions: Any, run: Any, settings: PredictSettings) -> None:
         rows = []
         for (one, film), fractions in zip(batch, found, strict=True):
             box = film.square.to_pixels(fractions)
-            picture = predictions.picture(one, settings.pictures)
+            picture = predictions.picture_path(one, settings.pictures)
             if picture:
                 box_picture(
                     predictions.folder / picture,

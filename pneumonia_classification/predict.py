@@ -31,7 +31,7 @@ def main() -> None:
     from common.base.files import lock_folder
     from common.imaging.dicom_file import SUFFIXES, is_dicom
     from common.prediction import inputs
-    from common.prediction.predictions import begin
+    from common.prediction.predictions import begin_predictions
     from common.training import runs
     from pneumonia_classification import inference
     from pneumonia_classification.model_card import ABOUT
@@ -41,7 +41,7 @@ def main() -> None:
     films = inputs.find_inputs(settings.inputs, "DICOM", is_dicom, SUFFIXES, folder)
     decision = inference.decision(run, settings)
     with lock_folder(folder):
-        predictions = begin(folder, films, run, settings, decision=vars(decision))
+        predictions = begin_predictions(folder, films, run, settings, decision=vars(decision))
         if predictions is None:
             return
         print(
@@ -79,7 +79,7 @@ def _predict(predictions: Any, run: Any, decision: Any, settings: PredictSetting
                 "probability": round(float(score), 6),
                 "calibrated": round(float(with_temperature(score, decision.temperature)), 6),
                 "predicted": int(score >= decision.threshold),
-                "picture": predictions.picture(one, settings.pictures),
+                "picture": predictions.picture_path(one, settings.pictures),
             }
             for (one, _), score in zip(batch, scores, strict=True)
         ]

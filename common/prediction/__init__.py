@@ -1,1 +1,1 @@
-"""Files without labels to a folder of predictions."""
+"""From files without labels to a folder of predictions."""

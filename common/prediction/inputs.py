@@ -1,4 +1,4 @@
-"""Which files are meant by the files and folders that predict.py is given."""
+"""The files to predict, from the files and folders that the user names."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from common.base.errors import UserError
 
 WRITTEN = ("pictures", "masks")
-"""Folders of an output whose files are no input."""
+"""Folders of an output, whose files are never inputs."""
 
-LONGEST_NAME = 100
-"""Of what is written of a file; its own name may take all that the file system allows."""
+MAX_NAME = 100
+"""Characters of `Input.name`; a file's own name may be as long as the file system allows."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Input:
     """A file to predict.
 
     Attributes:
-        number: Its place among all, from 0.
-        path: Where it is.
-        file: What the table calls it: its path below the folder that all files share.
-        name: What is drawn and written of it is called so, and nothing of another file is.
+        number: Its number, from 0.
+        path: Its place.
+        file: Its name in the table: its path below the folder that all files share.
+        name: The unique name of its picture and mask, without the suffix.
     """
 
     number: int
@@ -34,45 +34,48 @@ class Input:
 
 
 def find_inputs(
-    given: Sequence[Path],
+    paths: Sequence[Path],
     kind: str,
-    is_one: Callable[[Path], bool],
+    is_kind: Callable[[Path], bool],
     suffixes: Sequence[str],
     output: Path,
 ) -> list[Input]:
-    """The files that are meant, each once.
+    """List the files to predict, each once.
 
     Args:
-        given: Files, which are taken as they are, and folders, which are looked through.
-        kind: What the files are called, such as DICOM.
-        is_one: Whether a file in a folder is of that kind.
-        suffixes: Ends of file names that name no case, such as ``.nii.gz``.
-        output: Where predictions go; masks and pictures that lie there are no input.
+        paths: Files, which are all taken, and folders, which are searched.
+        kind: The kind of the files, such as DICOM.
+        is_kind: Whether a file in a folder is of that kind.
+        suffixes: Ends of file names, such as ``.nii.gz``, that a name in the output leaves out.
+        output: The folder of the predictions; its masks and pictures are never inputs.
 
     Raises:
-        UserError: None is given, one is not there, or the folders hold no file of the kind.
+        UserError: No path is given, one does not exist, or the folders hold no file of the kind.
     """
-    if not given:
+    if not paths:
         raise UserError("no INPUT: name files or folders, such as: predict.py films/ --run RUN")
-    written, found = {output.resolve() / name for name in WRITTEN}, {}
-    for one in given:
-        if not one.exists():
-            raise UserError(f"{one}: there is no such file or folder")
-        wanted = [one]
-        if one.is_dir():
-            files = (path for path in sorted(one.rglob("*")) if path.is_file())
-            wanted = [p for p in files if written.isdisjoint(p.resolve().parents) and is_one(p)]
-        for path in wanted:
-            # By the name that it was given by, for a link may lead to one that says nothing.
-            found.setdefault(path.resolve(), path.absolute())
-    if not found:
-        raise UserError(f"{given[0]}: holds no {kind} file")
-    shared = os.path.commonpath([path.parent for path in found.values()])
-    inputs, taken = [], set()
-    for path in found.values():
+    written = {output.resolve() / name for name in WRITTEN}
+    # By the resolved path, which counts a file once; its name is the one that was given, since
+    # the target of a link may have a meaningless name.
+    files: dict[Path, Path] = {}
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path}: there is no such file or folder")
+        chosen = [path]
+        if path.is_dir():
+            below = (file for file in sorted(path.rglob("*")) if file.is_file())
+            chosen = [f for f in below if written.isdisjoint(f.resolve().parents) and is_kind(f)]
+        for file in chosen:
+            files.setdefault(file.resolve(), file.absolute())
+    if not files:
+        raise UserError(f"{paths[0]}: holds no {kind} file")
+    shared = os.path.commonpath([path.parent for path in files.values()])
+    inputs: list[Input] = []
+    taken: set[str] = set()
+    for path in files.values():
         stem = next((path.name[: -len(s)] for s in suffixes if path.name.lower().endswith(s)), "")
-        name = stem = (stem or path.name)[:LONGEST_NAME]
-        # Names that differ in case alone are one on some file systems.
+        name = stem = (stem or path.name)[:MAX_NAME]
+        # Names that differ in case alone are equal on some file systems.
         while name.lower() in taken:
             number = int(name[len(stem) + 1 :] or 1) + 1
             name = f"{stem}-{number}"

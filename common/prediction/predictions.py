@@ -1,8 +1,8 @@
-"""A folder of predictions: a row and a picture a file, kept as they come, and gone on with.
+"""A folder of predictions: one row and one picture per file, written as they come, resumable.
 
-A finished folder holds ``predictions.csv`` (a row a file, in the order of the files),
-``model_card.md`` and ``predictions.json``, written last. Until then every row is kept in
-``unfinished.jsonl``, so that the same command goes on after a kill.
+A finished folder holds ``predictions.csv`` (one row per file, in the order of the files),
+``model_card.md`` and ``predictions.json``, written last. Until then every row is in
+``unfinished.jsonl``, so that the same command resumes after a kill.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from common.base.errors import UserError
 from common.base.files import (
@@ -44,26 +46,29 @@ from common.training.runs import Run, now
 
 TABLE = "predictions.csv"
 PICTURES, MASKS = WRITTEN
-SHOWN_ROWS = 10
 
+# Rows, and skipped files, that are printed.
+_MAX_ROWS = 10
 _FINISHED, _UNFINISHED = "predictions.json", "unfinished.jsonl"
-_DECIDES_NOTHING = {
+# Settings that do not decide the predictions.
+_NOT_IN_KEY = {
     *("preset", "seed", "inputs", "run", "output", "ensemble"),
     *("batch_size", "workers", "overwrite"),
 }
+# From this number of files on, processes share the work.
 _POOL_FROM = 32
 
 
 @dataclasses.dataclass
 class Predictions:
-    """The rows of a folder of predictions, kept as they come.
+    """The rows of a folder of predictions, written as they come.
 
     Attributes:
-        folder: Where they are written.
+        folder: The folder.
         inputs: All files.
-        decides: What they depend on, beside the files.
-        key: Of both; other predictions have another.
-        rows: By a file's name in the table; with ``error`` where it could not be read.
+        decides: What the predictions depend on besides the files.
+        key: The hash of both; other predictions have another.
+        rows: By the file's name in the table; with ``error`` where it could not be read.
     """
 
     folder: Path
@@ -75,43 +80,43 @@ class Predictions:
     def read(
         self, read: Callable[[Path], Any], batch_size: int, workers: int
     ) -> Iterator[list[tuple[Input, Any]]]:
-        """What has no row yet, read in processes, in batches, a few files ahead.
+        """Read the files without a row, in processes, in batches, a few files ahead.
 
-        A file that cannot be read is named, gets its row, and stops no other.
+        A file that cannot be read is printed, gets its row, and stops no other.
 
         Args:
-            read: A file's path to what is wanted of it; importable, raises `UserError`.
+            read: Reads a file from its path; importable, raises `UserError`.
             batch_size: Files in a batch; the last may have fewer.
-            workers: Processes; 0 is one a core.
+            workers: Number of processes; 0: one per core.
         """
-        from tqdm import tqdm
-
-        left = [one for one in self.inputs if one.file not in self.rows]
-        done = stream(partial(_or_reason, read), [one.path for one in left], _POOL_FROM, workers)
-        batch, named = [], 0
+        files = [file for file in self.inputs if file.file not in self.rows]
+        contents = stream(
+            partial(_read_or_error, read), [file.path for file in files], _POOL_FROM, workers
+        )
+        batch, skipped = [], 0
         with tqdm(
             total=len(self.inputs), initial=len(self.rows), unit="file", file=sys.stdout
         ) as bar:
-            for one, (value, reason) in zip(left, done, strict=True):
-                if not reason:
-                    batch.append((one, value))
+            for file, (content, error) in zip(files, contents, strict=True):
+                if not error:
+                    batch.append((file, content))
                 else:
-                    self.add([{"file": one.file, "error": reason}])
+                    self.add([{"file": file.file, "error": error}])
                     bar.update()
-                    named += 1
-                    if named <= SHOWN_ROWS:
-                        bar.write(f"  skipped: {one.file}: {reason}", file=sys.stdout)
-                if len(batch) == batch_size or (batch and one is left[-1]):
+                    skipped += 1
+                    if skipped <= _MAX_ROWS:
+                        bar.write(f"  skipped: {file.file}: {error}", file=sys.stdout)
+                if len(batch) == batch_size or (batch and file is files[-1]):
                     yield batch
                     bar.update(len(batch))
                     batch = []
 
-    def picture(self, one: Input, most: int) -> str:
-        """Where a file's picture goes, below the folder; "" if it is none of the first so many."""
-        return f"{PICTURES}/{one.name}.png" if most < 0 or one.number < most else ""
+    def picture_path(self, file: Input, limit: int) -> str:
+        """A file's picture, below the folder; "" beyond the limit, which is none if negative."""
+        return f"{PICTURES}/{file.name}.png" if limit < 0 or file.number < limit else ""
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Keep rows, each with its ``file``; they outlive a kill."""
+        """Write rows, each with its ``file``; they outlive a kill."""
         with open(self.folder / _UNFINISHED, "a", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
             file.flush()
@@ -119,20 +124,20 @@ class Predictions:
         self.rows |= {row["file"]: dict(row) for row in rows}
 
     def finish(self, run: Run, about: About, columns: Sequence[str]) -> list[Path]:
-        """Write the table, the model's card and what makes the folder whole; tell what was found.
+        """Write the table, the model's card and ``predictions.json``; print a summary.
 
         Args:
-            run: The run that was asked.
-            about: What its project says of its models.
-            columns: Of the table, between ``file`` and ``error``.
+            run: The run whose models predicted.
+            about: The project's part of the model card.
+            columns: The table's columns between ``file`` and ``error``.
 
         Returns:
-            What was written.
+            The paths that were written.
 
         Raises:
             UserError: No file could be read.
         """
-        rows = [self.rows[one.file] for one in self.inputs]
+        rows = [self.rows[file.file] for file in self.inputs]
         good = [row for row in rows if not row.get("error")]
         bad = [row for row in rows if row.get("error")]
         write_csv(self.folder / TABLE, ["file", *columns, "error"], rows)
@@ -158,92 +163,93 @@ class Predictions:
         )
         (self.folder / _UNFINISHED).unlink()
 
-        shown = ("file", *(name for name in columns if name not in ("picture", "mask")))
-        first = tuple(tuple(str(row[name]) for name in shown) for row in good[:SHOWN_ROWS])
-        print_table(Table("", shown, first))
-        if len(good) > SHOWN_ROWS:
-            print(f"  and {len(good) - SHOWN_ROWS} more")
+        head = ("file", *(name for name in columns if name not in ("picture", "mask")))
+        first = tuple(tuple(str(row[name]) for name in head) for row in good[:_MAX_ROWS])
+        print_table(Table("", head, first))
+        if len(good) > _MAX_ROWS:
+            print(f"  and {len(good) - _MAX_ROWS} more")
         print(f"\n  {len(good)} of {len(rows)} files predicted, {len(bad)} skipped")
         for caution in (SYNTHETIC, NOT_FOR) if run.config["synthetic"] else (NOT_FOR,):
             print(f"  {caution}")
-        made = [self.folder / name for name in (TABLE, FILE, PICTURES, MASKS)]
-        return [path for path in made if path.exists()]
+        paths = [self.folder / name for name in (TABLE, FILE, PICTURES, MASKS)]
+        return [path for path in paths if path.exists()]
 
 
-def begin(
+def begin_predictions(
     folder: Path, inputs: Sequence[Input], run: Run, settings: SharedPredict, **more: Any
 ) -> Predictions | None:
-    """Begin a folder of predictions, or go on with one that was made of the same.
+    """Begin a folder of predictions, or resume one of the same predictions.
 
     Args:
-        folder: Where to write; it exists.
+        folder: The folder to write; it exists.
         inputs: The files.
-        run: The run to ask.
-        settings: All but places and processes decide what is predicted.
-        more: What decides it beside the run's models and the settings.
+        run: The run whose models predict.
+        settings: The settings of predict.py.
+        more: What decides the predictions besides the run's models and the settings.
 
     Returns:
-        None where all is there already.
+        None if the folder is finished.
 
     Raises:
-        UserError: The folder holds other predictions, or something else.
+        UserError: The folder holds other predictions, or other files.
     """
-    chosen = {n: v for n, v in first_names(settings).items() if n not in _DECIDES_NOTHING}
+    chosen = {n: v for n, v in first_names(settings).items() if n not in _NOT_IN_KEY}
     decides = {"models": model_hashes(run.folder), "settings": chosen, **more}
-    key = content_key({"decides": decides, "files": [_identity(one) for one in inputs]})
+    key = content_key({"decides": decides, "files": [_identity(file) for file in inputs]})
     finished, unfinished = folder / _FINISHED, folder / _UNFINISHED
-    kept = _lines(unfinished)
-    there = read_json(finished) if finished.exists() else kept[0] if kept else None
-    same = there is not None and there.get("key") == key
-    if there is None and (others := visible_names(folder)):
-        raise UserError(f"{folder}: holds {others[0]} and no predictions; choose another --output")
+    lines = _read_lines(unfinished)
+    header = read_json(finished) if finished.exists() else lines[0] if lines else None
+    same = header is not None and header.get("key") == key
+    if header is None and (names := visible_names(folder)):
+        raise UserError(f"{folder}: holds {names[0]} and no predictions; choose another --output")
     if same and finished.exists():
         print(f"\n{folder}: these {len(inputs)} files are predicted already, nothing to do")
         return None
     # Where no file could be read there is nothing to lose.
-    of_worth = finished.exists() or any("error" not in row for row in kept[1:])
-    if there is not None and not same and of_worth and not settings.overwrite:
+    has_predictions = finished.exists() or any("error" not in row for row in lines[1:])
+    if has_predictions and not same and not settings.overwrite:
         raise UserError(
             f"{folder}: holds predictions of other files, of another run or with other settings; "
             "choose another --output, or replace them with --overwrite"
         )
     remove_partial_files(folder)
     if not same:
-        kept = [{"key": key}]
-    # Whole again: a kill may have torn its last line. And first, so that the folder is known for
-    # one of predictions wherever the next lines are broken off.
-    write_text(unfinished, "".join(json.dumps(line) + "\n" for line in kept))
+        lines = [{"key": key}]
+    # Rewritten, since a kill may have torn its last line; and first, so that the folder counts as
+    # one of predictions wherever a kill stops the next lines.
+    write_text(unfinished, "".join(json.dumps(line) + "\n" for line in lines))
     if not same:
         for name in (PICTURES, MASKS):
             shutil.rmtree(folder / name, ignore_errors=True)
         for name in (_FINISHED, TABLE, FILE):
             (folder / name).unlink(missing_ok=True)
-    if len(kept) > 1:
-        print(f"\n{folder}: goes on, {len(kept) - 1} of {len(inputs)} files are done", flush=True)
-    return Predictions(folder, inputs, decides, key, {row["file"]: row for row in kept[1:]})
+    if len(lines) > 1:
+        print(f"\n{folder}: goes on, {len(lines) - 1} of {len(inputs)} files are done", flush=True)
+    return Predictions(folder, inputs, decides, key, {row["file"]: row for row in lines[1:]})
 
 
-def _identity(one: Input) -> tuple[str, int, int]:
+def _identity(file: Input) -> tuple[str, int, int]:
     try:
-        status = one.path.stat()
-    except OSError:  # it will be skipped, and named
-        return one.file, 0, 0
-    return one.file, status.st_size, status.st_mtime_ns
+        status = file.path.stat()
+    except OSError:
+        # Reading it will fail too, and skip it.
+        return file.file, 0, 0
+    return file.file, status.st_size, status.st_mtime_ns
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file of JSON lines, if it is there."""
-    found = []
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """The complete lines of a file of JSON lines; none if it does not exist."""
+    rows = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
-            found.append(json.loads(line))
+            rows.append(json.loads(line))
         except ValueError:
             break
-    return found
+    return rows
 
 
-def _or_reason(read: Callable[[Path], Any], path: Path) -> tuple[Any, str]:
-    """What is read, or why it can't be, without the path."""
+def _read_or_error(read: Callable[[Path], Any], path: Path) -> tuple[Any, str]:
+    """The content of a file, or the error without its path."""
     try:
         return read(path), ""
     except UserError as error:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from common.base.errors import UserError
 from common.imaging.dicom_file import is_dicom
 from common.imaging.nifti import is_nifti
-from common.prediction.inputs import LONGEST_NAME, find_inputs
+from common.prediction.inputs import MAX_NAME, find_inputs
 from tests.helpers import needs
 from tests.helpers.fixtures import soft_image, write_dicom
 
@@ -61,7 +61,7 @@ def test_no_two_names_are_one_on_any_file_system(tmp_path_factory, stems):
 def test_a_name_keeps_its_dots_and_gives_up_what_is_too_long(tmp_path):
     put(tmp_path, "la_003.nii.gz", "1.2.840.113619.2", "n" * 200 + ".dcm")
     names = [name for _, name in found(tmp_path, is_one=lambda path: True)]
-    assert names == ["1.2.840.113619.2", "la_003", "n" * LONGEST_NAME]
+    assert names == ["1.2.840.113619.2", "la_003", "n" * MAX_NAME]
 
 
 def test_what_was_written_is_no_input(tmp_path):
