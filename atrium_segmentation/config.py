@@ -139,7 +139,7 @@ class PredictSettings(MaskSettings, SharedPredict):
 
 
 DEMO = Preset(
-    about="the SYNTHETIC sample: Dice about 0.85, about a minute. python train.py --preset demo",
+    about="the SYNTHETIC sample, about two minutes. python train.py --preset demo",
     prepare=PrepareSettings(spacing_mm=(2.0, 2.0, 2.5), validation_share=0.2, test_share=0.2),
     train=TrainSettings(
         epochs=10,

@@ -89,7 +89,7 @@ class PredictSettings(AveragingSettings, SharedPredict):
 
 
 DEMO = Preset(
-    about="the SYNTHETIC sample, two minutes. python train.py --preset demo",
+    about="the SYNTHETIC sample, about two minutes. python train.py --preset demo",
     prepare=PrepareSettings(image_size=192, copies=1),
     train=TrainSettings(epochs=7, image_size=64, learning_rate=1e-3, patience=7),
     evaluate=EvaluateSettings(),

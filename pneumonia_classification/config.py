@@ -99,7 +99,7 @@ class PredictSettings(DecisionSettings, SharedPredict):
 
 
 DEMO = Preset(
-    about="the SYNTHETIC sample, two minutes. python train.py --preset demo",
+    about="the SYNTHETIC sample, about two minutes. python train.py --preset demo",
     prepare=PrepareSettings(image_size=192, copies=1),
     # Few films, so small batches: the weights need steps more than the steps need films.
     train=TrainSettings(epochs=10, batch_size=8, image_size=64, learning_rate=5e-4, patience=10),

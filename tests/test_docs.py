@@ -14,6 +14,7 @@ import pytest
 
 from tests.helpers.scripts import PROJECTS, ROOT
 
+README = (ROOT / "README.md").read_text()
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("*_*/README.md")])
 KINDS = {"prepare_data": "prepare"}
 SCRIPTS = ("prepare_data", "train", "evaluate", "predict")
@@ -82,6 +83,41 @@ def test_a_pages_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[f"{page.parent.name}-{page.name}" for page in PAGES])
+def test_a_page_names_files_and_tests_that_are_there(page):
+    names = re.findall(r"`([\w./-]+)`", page.read_text())
+    for path in (name for name in names if re.fullmatch(r"\w+/[\w./-]+\.(py|txt|md)", name)):
+        assert (ROOT / path).is_file() or not (ROOT / path.split("/")[0]).is_dir(), path
+    tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    for name in (name.removesuffix("...") for name in names if re.match(r"test_\w+[.]*$", name)):
+        assert f"def {name}" in tests, name
+
+
+def test_the_demo_takes_as_long_as_its_presets_say():
+    [measured] = re.findall(r"`make clean-demo demo` took (\d+) min", README)
+    assert round(int(measured) / len(PROJECTS)) == 2
+    for name in PROJECTS:
+        assert "about two minutes" in project_of(name).presets["demo"].about
+    for page in (ROOT / "README.md", ROOT / "common" / "base" / "settings.py"):
+        assert "SYNTHETIC sample in about two minutes" in " ".join(page.read_text().split())
+
+
+def test_the_captions_name_the_networks_in_the_order_of_the_gif():
+    from atrium_segmentation.networks import NETWORKS
+
+    [caption] = re.findall(r"^\| (.* at the left, .* at the right.*?) \|", README, re.MULTILINE)
+    places = [caption.index(network.title) for network in NETWORKS.values()]
+    assert places == sorted(places)
+
+
+def test_no_page_installs_a_decoder_that_breaks_off_the_process():
+    assert "python-gdcm, which reads much of this too: it ends" in (
+        ROOT / "common" / "imaging" / "dicom.py"
+    ).read_text()
+    for page in PAGES:
+        assert not re.search(r"install\W+(the )?\W*python-gdcm", page.read_text()), page
 
 
 def test_every_picture_is_shown():

@@ -95,7 +95,7 @@ def test_a_notebook_outside_a_clone_asks_for_the_address_in_one_line(path, tmp_p
 def test_a_notebook_clones_the_repository_and_installs_its_requirements(path, tmp_path):
     origin = tmp_path / "origin"
     (origin / "common").mkdir(parents=True)
-    (origin / "common" / "runs.py").touch()
+    (origin / "common" / "results.py").touch()
     (origin / "requirements.txt").write_text("./not-there\n")
     author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     for command in (["init", "-q"], ["add", "."], [*author, "commit", "-qm", "all"]):
@@ -106,7 +106,7 @@ def test_a_notebook_clones_the_repository_and_installs_its_requirements(path, tm
     done = subprocess.run(
         [sys.executable, "-c", setup], cwd=outside, capture_output=True, text=True
     )
-    assert (outside / "keras-medical-imaging" / "common" / "runs.py").is_file()
+    assert (outside / "keras-medical-imaging" / "common" / "results.py").is_file()
     assert "not-there" in done.stderr  # pip was asked for what the clone requires
 
 

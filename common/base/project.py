@@ -18,7 +18,7 @@ class Preset:
     """A named instance of a project's configuration.
 
     Attributes:
-        about: The command, the expected score and the duration.
+        about: The data, the duration where it is known, and the command.
         prepare: The settings of prepare_data.py.
         train: The settings of train.py.
         evaluate: The settings of evaluate.py.

@@ -43,7 +43,7 @@ class Shared:
     """The settings of every script."""
 
     preset: PresetName = "auto"
-    """A named configuration: demo is the SYNTHETIC sample in about a minute, cpu real data on two
+    """A named configuration: demo is the SYNTHETIC sample in about two minutes, cpu real data on two
     cores, gpu what one would run on a card. auto is gpu where a card is found, else cpu; and demo
     where there is no dataset. Settings that are given override those of the preset."""
     seed: int = 2022
