@@ -43,8 +43,8 @@ class Shared:
     """The settings of every script."""
 
     preset: PresetName = "auto"
-    """A named configuration: demo is the SYNTHETIC sample in about two minutes, cpu real data on two
-    cores, gpu what one would run on a card. auto is gpu where a card is found, else cpu; and demo
+    """A named configuration: demo is for the SYNTHETIC sample (about two minutes), cpu for real data
+    on two cores, gpu for a graphics card. auto is gpu where a card is found, otherwise cpu; and demo
     where there is no dataset. Settings that are given override those of the preset."""
     seed: int = 2022
     """Seed of everything random: splits, weights, order, augmentation, resampling."""
