@@ -43,9 +43,9 @@ class Shared:
     """The settings of every script."""
 
     preset: PresetName = "auto"
-    """A named configuration: demo is for the SYNTHETIC sample (about two minutes), cpu for real data
-    on two cores, gpu for a graphics card. auto is gpu where a card is found, otherwise cpu; and demo
-    where there is no dataset. Settings that are given override those of the preset."""
+    """A named configuration: demo is for the SYNTHETIC sample (about two minutes), cpu for real
+    data on two cores, gpu for a graphics card. auto is gpu where a card is found, otherwise cpu;
+    and demo where there is no dataset. Settings that are given override those of the preset."""
     seed: int = 2022
     """Seed of everything random: splits, weights, order, augmentation, resampling."""
 
