@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,7 +56,7 @@ def test_machine():
 """
 
 
-def pytest_in(folder, *arguments: str, ci: str = "") -> str:
+def pytest_in(folder, *arguments: str, ci: str = "", code: int = 0) -> str:
     """What a run of pytest over one folder prints, with the hooks of the tests' conftest.py."""
     (folder / "conftest.py").write_text("from tests.conftest import *\n")
     command = [sys.executable, "-m", "pytest", f"--rootdir={folder}", "-p", "no:cacheprovider"]
@@ -69,22 +68,30 @@ def pytest_in(folder, *arguments: str, ci: str = "") -> str:
         capture_output=True,
         text=True,
     )
+    assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
 def test_what_is_missing_fails_under_ci_and_what_no_machine_can_have_does_not(tmp_path):
     (tmp_path / "test_skips.py").write_text(SKIPS)
     assert "5 skipped" in pytest_in(tmp_path)
-    printed = pytest_in(tmp_path, ci="true")
+    printed = pytest_in(tmp_path, ci="true", code=1)
     assert "3 failed, 2 skipped" in printed
     for missing in ["package no_such_package", "program no-such-program", "could not import"]:
         assert re.search(f"skipped, which fails where CI is set: .*{missing}", printed)
 
 
+def test_tests_say_what_they_need_by_one_helper():
+    here = {"needs.py", "test_ci.py"}
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        skips = re.findall(r"pytest\.skip|importorskip|skipif|mark\.skip", path.read_text())
+        assert path.name in here or not skips, f"{path}: {skips}; ask by tests/helpers/needs.py"
+
+
 def test_a_file_that_skips_itself_fails_under_ci(tmp_path):
     (tmp_path / "test_whole.py").write_text("import pytest; pytest.importorskip('no_such_package')")
-    assert "1 skipped" in pytest_in(tmp_path)
-    assert "1 error" in pytest_in(tmp_path, ci="true")
+    assert "1 skipped" in pytest_in(tmp_path, code=5)
+    assert "1 error" in pytest_in(tmp_path, ci="true", code=2)
 
 
 # --- turns ----------------------------------------------------------------------------------------
@@ -130,16 +137,16 @@ def test_the_thirds_are_alike_in_size():
     assert min(sizes) >= len(marked) // 6, sizes
 
 
-@pytest.mark.parametrize("processes", [0, 2])
-def test_what_did_not_run_for_time_is_named_and_fails_where_its_turn_it_was(tmp_path, processes):
+def test_what_did_not_run_for_time_is_named_and_fails_where_its_turn_it_was(tmp_path):
     for name in "abcdef":
         (tmp_path / f"test_{name}.py").write_text("def test(): pass")
     tests = [f"test_{name}.py::test" for name in "abcdef"]
-    arguments = ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"]
-    assert "not run for time: none" in pytest_in(tmp_path, *arguments, "--minutes", "5")
-    printed = pytest_in(tmp_path, *arguments, "--minutes", "0")
+    assert "not run for time: none\n" in pytest_in(tmp_path, "--minutes", "5")
+    printed = pytest_in(tmp_path, "--minutes", "0")
     assert f"not run for time: {', '.join(tests)}\n" in printed
     assert "skipped" not in printed and "FAILED" not in printed
     due = [test for test in tests if places_from_first(test, 7) == 0]
-    printed = pytest_in(tmp_path, *arguments, "--minutes", "0", "--turn", "7")
+    processes = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+    printed = pytest_in(tmp_path, *processes, "--minutes", "0", "--turn", "7", code=1)
+    assert f"not run for time: {', '.join(tests)}\n" in printed
     assert f"FAILED: it was the turn of {', '.join(due)}\n" in printed

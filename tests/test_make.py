@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.helpers import needs
 from tests.helpers.scripts import PROJECTS, ROOT, TINY_DATA, Whole, run
 
 SCRIPTS = ("prepare_data", "train", "evaluate")
@@ -103,8 +103,7 @@ class Tree:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    if shutil.which("make") is None:
-        pytest.skip("needs make")
+    needs.program("make")
     return Tree(tmp_path_factory.mktemp("tree"))
 
 
