@@ -115,7 +115,7 @@ def _with_help_in_one_line(settings: Shared) -> type[Any]:
             details.append(tyro.conf.Positional)
         kind = kinds[field.name]
         if "choices" in field.metadata:
-            names = Literal[field.metadata["choices"]]
+            names: Any = Literal[field.metadata["choices"]]
             kind = tuple[names, ...] if isinstance(field.default, tuple) else names
         default = dataclasses.field(default=getattr(settings, field.name))
         fields.append((field.name, Annotated[(kind, *details)], default))
