@@ -103,7 +103,7 @@ def _atrium(run: Path) -> None:
         panels,
         "blue: truth, red: prediction",
         synthetic=True,
-        most_bytes=MAX_BYTES,
+        max_bytes=MAX_BYTES,
     )
 
 

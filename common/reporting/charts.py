@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from common.reporting.figures import new_figure, save
 from common.reporting.palette import GREY, INK, PREDICTION, TRUTH
@@ -47,19 +50,16 @@ def curves_picture(
     threshold: float,
     synthetic: bool,
 ) -> Path:
-    """ROC, precision-recall and reliability of a classifier, each beside doing nothing clever.
+    """ROC, precision-recall and reliability of a classifier, each next to a trivial baseline.
 
     Args:
         path: Where the PNG goes.
-        labels: (n,) 0 or 1, both there.
+        labels: (n,) 0 or 1, each at least once.
         scores: (n,) probabilities.
         calibrated: (n,) the same after temperature scaling.
         threshold: Marked on the ROC curve.
         synthetic: Whether the data was made up.
     """
-    from sklearn.calibration import calibration_curve
-    from sklearn.metrics import precision_recall_curve, roc_curve
-
     figure, axes = new_figure(3, 1, 3.4, 3.4)
     roc, recall, reliability = axes[0]
     false_positive, true_positive, _ = roc_curve(labels, scores)
@@ -82,33 +82,31 @@ def curves_picture(
         ylabel="precision, share of those called",
         ylim=(0, 1.02),
     )
-    for of, colour, style, name in (
+    for probabilities, colour, style, name in (
         (scores, PREDICTION, "o-", "model"),
         (calibrated, INK, "s--", "after temperature"),
     ):
-        observed, said = calibration_curve(labels, of, n_bins=10)
-        reliability.plot(said, observed, style, color=colour, label=name)
+        observed, predicted = calibration_curve(labels, probabilities, n_bins=10)
+        reliability.plot(predicted, observed, style, color=colour, label=name)
     reliability.plot([0, 1], [0, 1], ":", color=GREY, label="perfect")
     reliability.set(xlabel="predicted probability", ylabel="share of positives", ylim=(0, 1.02))
-    for one in axes[0]:
-        one.legend()
+    for chart in axes[0]:
+        chart.legend()
     return save(figure, path, synthetic)
 
 
 def histogram_picture(
     path: Path, model: np.ndarray, baseline: np.ndarray, label: str, synthetic: bool
 ) -> Path:
-    """Histograms of shares between 0 and 1, the model's beside its baseline's.
+    """Histograms of shares between 0 and 1, the model's next to its baseline's.
 
     Args:
         path: Where the PNG goes.
-        model: (n,) one a case.
+        model: (n,) one per case.
         baseline: (n,) the same of the baseline.
         label: What the shares are.
         synthetic: Whether the data was made up.
     """
-    from matplotlib.ticker import MaxNLocator
-
     figure, axes = new_figure(1, 1, 5.2, 3.0)
     axes[0, 0].hist(
         [model, baseline],
@@ -125,39 +123,38 @@ def histogram_picture(
 def history_picture(
     path: Path, histories: Mapping[str, Sequence[Mapping[str, float]]], synthetic: bool
 ) -> Path:
-    """What a training did epoch by epoch: loss, metrics and learning rate.
+    """The loss, metrics and learning rate of a training, epoch by epoch.
 
     Args:
         path: Where the PNG goes.
-        histories: A row of charts each, by name: the rows of ``history.csv``, in which ``val_``
-            before a name says that it is of the validation split.
+        histories: The rows of each ``history.csv`` by the name of its row of charts; a name with
+            ``val_`` is of the validation split.
         synthetic: Whether the data was made up.
     """
-    from matplotlib.ticker import MaxNLocator
-
-    names = {
-        of: ["loss", *sorted(name[4:] for name in rows[0] if name.startswith("val_"))]
-        for of, rows in histories.items()
-    }
-    names = {of: list(dict.fromkeys([*found, "learning_rate"])) for of, found in names.items()}
+    names = {}
+    for title, rows in histories.items():
+        metrics = sorted(name[4:] for name in rows[0] if name.startswith("val_"))
+        names[title] = list(dict.fromkeys(["loss", *metrics, "learning_rate"]))
     figure, axes = new_figure(max(map(len, names.values())), len(names), 3.0, 2.5)
-    for one in axes.flat:
-        one.set_axis_off()
-    for (of, rows), line in zip(histories.items(), axes, strict=True):
+    for chart in axes.flat:
+        chart.set_axis_off()
+    for (title, rows), charts in zip(histories.items(), axes, strict=True):
         epochs = [row["epoch"] for row in rows]
         best = min(range(len(rows)), key=lambda i: rows[i]["val_loss"])
-        for name, one in zip(names[of], line, strict=False):
-            one.set_axis_on()
-            one.set(xlabel="epoch", ylabel=", ".join(filter(None, (of, name.replace("_", " ")))))
-            one.xaxis.set_major_locator(MaxNLocator(integer=True))
+        for name, chart in zip(names[title], charts, strict=False):
+            chart.set_axis_on()
+            chart.set(
+                xlabel="epoch", ylabel=", ".join(filter(None, (title, name.replace("_", " "))))
+            )
+            chart.xaxis.set_major_locator(MaxNLocator(integer=True))
             if name == "learning_rate":
-                one.plot(epochs, [row[name] for row in rows], color=INK)
-                one.set_yscale("log")
+                chart.plot(epochs, [row[name] for row in rows], color=INK)
+                chart.set_yscale("log")
                 continue
-            seen = [row[f"val_{name}"] for row in rows]
-            one.plot(epochs, [row[name] for row in rows], "--", color=GREY, label="training")
-            one.plot(epochs, seen, color=PREDICTION, label="validation")
-            one.plot(epochs[best], seen[best], "o", color=INK, label="best epoch, kept")
+            validation = [row[f"val_{name}"] for row in rows]
+            chart.plot(epochs, [row[name] for row in rows], "--", color=GREY, label="training")
+            chart.plot(epochs, validation, color=PREDICTION, label="validation")
+            chart.plot(epochs[best], validation[best], "o", color=INK, label="best epoch, kept")
     axes[0, 0].legend()
     return save(figure, path, synthetic)
 
@@ -170,18 +167,16 @@ def cases_picture(
     label: str,
     synthetic: bool,
 ) -> Path:
-    """A score, 0 to 1, of every case, the worst of the first network first, beside a baseline.
+    """A score, 0 to 1, of every case, the first network's worst first, next to a baseline.
 
     Args:
         path: Where the PNG goes.
         networks: (n,) by name.
         styles: Colour and marker of each network.
-        baseline: (n,) of what does nothing clever.
+        baseline: (n,) of the trivial baseline.
         label: What the score is.
         synthetic: Whether the data was made up.
     """
-    from matplotlib.ticker import MaxNLocator
-
     order = np.argsort(next(iter(networks.values())), kind="stable")
     places = np.arange(1, len(order) + 1)
     figure, axes = new_figure(1, 1, 5.2, 3.2)
@@ -202,7 +197,7 @@ def agreement_picture(
     quantity: str,
     synthetic: bool,
 ) -> Path:
-    """A measured quantity against the true one, a dot a case, with the line of agreement.
+    """A measured quantity against the true one, one dot per case, with the line of agreement.
 
     Args:
         path: Where the PNG goes.

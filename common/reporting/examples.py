@@ -1,4 +1,4 @@
-"""Which cases are drawn: not the prettiest, but the worst, some typical ones and the best."""
+"""The cases to draw: not the prettiest, but the worst, some typical ones and the best."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Example:
 
     Attributes:
         case: Its name.
-        kind: Why it was drawn, such as `WORST`.
+        kind: The reason for drawing it, such as `WORST`.
         files: Its pictures, relative to the evaluation's folder.
     """
 
@@ -31,7 +31,7 @@ def worst_typical_best(scores: Sequence[float], count: int) -> dict[int, str]:
 
     Args:
         scores: (n,) higher is better.
-        count: How many rows at most; what cannot be shared out is the worst's, then the best's.
+        count: Maximum number of rows; the remainder goes to the worst, then to the best.
 
     Returns:
         The rows in the order of their scores, the worst first, each with its kind.
@@ -50,8 +50,6 @@ def worst_typical_best(scores: Sequence[float], count: int) -> dict[int, str]:
 
 
 def examples_of(metrics: dict[str, Any]) -> list[Example]:
-    """What ``metrics.json`` says was drawn; nothing where it is older than that."""
-    return [
-        Example(one["case"], one["kind"], tuple(one["files"]))
-        for one in metrics.get("examples", [])
-    ]
+    """The drawn cases of ``metrics.json``; files of older versions list none."""
+    examples = metrics.get("examples", [])
+    return [Example(row["case"], row["kind"], tuple(row["files"])) for row in examples]

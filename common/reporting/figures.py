@@ -1,22 +1,25 @@
-"""Pictures of radiographs as PNG, and the one style of all that is drawn."""
+"""Pictures of radiographs as PNG, and the one style of all figures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from numpy.typing import ArrayLike
 
 from common.base.files import atomic_write
 from common.reporting.palette import GREY, INK, PREDICTION, TRUTH
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
-
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.edgecolor": GREY,
     "axes.labelcolor": INK,
@@ -32,42 +35,36 @@ STYLE = {
 }
 """matplotlib's settings under which every figure is made."""
 
-SHORTEST_SIDE_INCHES = 3.4
+# The shorter side of a film in a picture.
+_SHORT_SIDE_INCHES = 3.4
 
 
 def new_figure(columns: int, rows: int, width: float, height: float) -> tuple[Figure, Any]:
     """A figure of ``rows`` by ``columns`` axes of a size in inches each, in the one style."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     mpl.rcParams.update(STYLE)
     figure = Figure((columns * width, rows * height), layout="constrained", facecolor="white")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def save(figure: Figure, path: Path, synthetic: bool) -> Path:
-    """Write a figure as a PNG, marked where the data was made up; gives the path back."""
+    """Write a figure as a PNG, marked if the data was made up; gives the path back."""
     if synthetic:
         _mark(figure)
-    with atomic_write(path) as beside:
-        figure.savefig(beside, dpi=120)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=120)
     return path
 
 
 def pixels(figure: Figure, synthetic: bool) -> np.ndarray:
-    """A figure as (height, width, 3) uint8, 100 pixels an inch, marked as `save` does."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
+    """A figure as (height, width, 3) uint8, 100 pixels per inch, marked as by `save`."""
     if synthetic:
         _mark(figure)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def _mark(figure: Figure) -> None:
-    from matplotlib.patheffects import withStroke
-
     # The white edge is for films, on which any grey would be lost.
     figure.text(
         0.5,
@@ -86,7 +83,7 @@ def _mark(figure: Figure) -> None:
 
 
 def draw_film(axes: Axes, image: np.ndarray, title: str) -> None:
-    """A radiograph (rows, columns) 0..255 on axes in its own pixels, true proportions."""
+    """Draw a radiograph (rows, columns) 0..255 in its own pixels, in true proportions."""
     rows, columns = image.shape
     # Box edges are half-open pixel edges, so the film lies from 0 to its width.
     axes.imshow(image, cmap="gray", vmin=0, vmax=255, extent=(0, columns, rows, 0))
@@ -94,11 +91,9 @@ def draw_film(axes: Axes, image: np.ndarray, title: str) -> None:
     axes.set_axis_off()
 
 
-def draw_box(axes: Axes, box: Sequence[float], colour: str, style: str = "-") -> None:
-    """A box (x0, y0, x1, y1) in the pixels of the film on the axes."""
-    from matplotlib.patches import Rectangle
-
-    x0, y0, x1, y1 = box
+def draw_box(axes: Axes, box: ArrayLike, colour: str, style: str = "-") -> None:
+    """Draw a box (x0, y0, x1, y1) in the pixels of the film on the axes."""
+    x0, y0, x1, y1 = np.asarray(box, dtype=float)
     axes.add_patch(
         Rectangle(
             (x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.8, linestyle=style
@@ -106,8 +101,8 @@ def draw_box(axes: Axes, box: Sequence[float], colour: str, style: str = "-") ->
     )
 
 
-def draw_heat(axes: Axes, heat: np.ndarray, side: int) -> AxesImage:
-    """A map (any, any) 0..1 over a square film of a side in pixels; gives what was drawn."""
+def draw_heat(axes: Axes, heat: np.ndarray, image_size: int) -> AxesImage:
+    """Draw a map (any, any) 0..1 over a square film of a side in pixels; gives it back."""
     # Where the map is low the film stays visible.
     return axes.imshow(
         heat,
@@ -115,7 +110,7 @@ def draw_heat(axes: Axes, heat: np.ndarray, side: int) -> AxesImage:
         vmin=0,
         vmax=1,
         alpha=np.clip(heat * 0.75, 0, 0.75),
-        extent=(0, side, side, 0),
+        extent=(0, image_size, image_size, 0),
         interpolation="bilinear",
     )
 
@@ -135,18 +130,18 @@ def gradcam_picture(
         image: (side, side) 0..255.
         heat: (any, any) 0..1, over the same square.
         boxes: (n, 4) in fractions of the square's side.
-        title: Says case, label and score.
+        title: The case, label and score.
         synthetic: Whether the data was made up.
     """
     figure, axes = new_figure(2, 1, 3.9, 4.1)
     draw_film(axes[0, 0], image, title)
     draw_film(axes[0, 1], image, "Grad-CAM of the pneumonia output")
     side = image.shape[0]
-    shown = draw_heat(axes[0, 1], heat, side)
-    figure.colorbar(shown, ax=axes[0, 1], shrink=0.7, label="share of the map's peak")
+    drawn = draw_heat(axes[0, 1], heat, side)
+    figure.colorbar(drawn, ax=axes[0, 1], shrink=0.7, label="share of the map's peak")
     for box in boxes:
-        for one in axes[0]:
-            draw_box(one, box * side, TRUTH)
+        for panel in axes[0]:
+            draw_box(panel, box * side, TRUTH)
     if len(boxes):
         axes[0, 0].plot([], [], color=TRUTH, label="radiologist's box")
         figure.legend(loc="outside lower left")
@@ -166,13 +161,13 @@ def box_picture(
     Args:
         path: Where the PNG goes.
         image: (rows, columns) 0..255.
-        truth: (x0, y0, x1, y1) in pixels of the image; None where it is not known.
+        truth: (x0, y0, x1, y1) in pixels of the image; None if unknown.
         predicted: (x0, y0, x1, y1) likewise.
-        title: Says case and IoU.
+        title: The case and IoU.
         synthetic: Whether the data was made up.
     """
     rows, columns = image.shape
-    scale = SHORTEST_SIDE_INCHES / min(rows, columns)
+    scale = _SHORT_SIDE_INCHES / min(rows, columns)
     figure, axes = new_figure(1, 1, columns * scale + 0.1, rows * scale + 0.9)
     draw_film(axes[0, 0], image, title)
     for box, colour, label in (
@@ -210,24 +205,24 @@ def sheet(
 
     Args:
         images: (rows, columns) 0..255.
-        boxes: Of each film.
-        titles: Over each film.
-        columns: Films beside each other.
-        draw: Draws something more on a film's axes, by the film's number.
-        legend: The colours by what they stand for.
+        boxes: The boxes of each film.
+        titles: The title over each film.
+        columns: Films per row.
+        draw: Draws more on a film's axes, by the film's number.
+        legend: The colours by their labels.
     """
     rows = -(-len(images) // columns)
     figure, axes = new_figure(columns, rows, 2.2, 2.4)
-    for one in axes.flat:
-        one.set_axis_off()
-    for number, (one, image) in enumerate(zip(axes.flat, images, strict=False)):
+    for panel in axes.flat:
+        panel.set_axis_off()
+    for number, (panel, image) in enumerate(zip(axes.flat, images, strict=False)):
         if image is None:
             continue
-        draw_film(one, image, titles[number])
+        draw_film(panel, image, titles[number])
         for box in boxes[number]:
-            draw_box(one, box, TRUTH)
+            draw_box(panel, box, TRUTH)
         if draw is not None:
-            draw(one, number)
+            draw(panel, number)
     for label, colour in (legend or {}).items():
         axes[0, 0].plot([], [], color=colour, label=label)
     if legend:

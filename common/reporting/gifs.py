@@ -12,12 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
+from PIL import Image, ImageColor, ImageDraw
+from scipy.ndimage import binary_erosion
 
 from common.base.files import write_bytes
 from common.reporting.palette import INK, MARK, PREDICTION, TRUTH
+from common.scores.volumes import dice
 
-MOST_BYTES = 3_000_000
+MAX_BYTES = 3_000_000
+"""Maximum size of a GIF."""
 PANEL_SIDE = 260
 """Pixels of the longer side of a slice in a picture."""
 
@@ -31,7 +36,7 @@ class Panel:
     """One picture of a frame: a title over the slices, and masks drawn on them.
 
     Attributes:
-        title: Stands over every slice; where both masks are there the slice's Dice follows it.
+        title: The title over every slice; with both masks, the slice's Dice follows it.
         truth: (x, y, z) labels drawn in blue, 0 is background; or None.
         prediction: (x, y, z) labels drawn in vermilion, or None.
     """
@@ -48,25 +53,25 @@ def write_gif(
     panels: Sequence[Panel],
     caption: str,
     synthetic: bool,
-    most_bytes: int = MOST_BYTES,
+    max_bytes: int = MAX_BYTES,
 ) -> Path:
-    """Write a volume as a GIF, panels side by side, a frame a slice.
+    """Write a volume as a GIF, panels side by side, one frame per slice.
 
-    A GIF that would be too large shows every second slice, or every third, and so on; the
-    number of the slice is always its own.
+    A GIF that would be too large shows every second slice, or every third, and so on, each with
+    its own number.
 
     Args:
-        path: Where to.
+        path: Where the GIF goes.
         image: (x, y, z) 0..255, canonical: right, front, head.
         spacing_mm: (3,) along x, y and z.
         panels: From left to right.
-        caption: Stands under every frame.
+        caption: The text under every frame.
         synthetic: Whether the data was made up.
-        most_bytes: How large the file may be.
+        max_bytes: Maximum size of the file.
     """
     for step in range(1, image.shape[2] + 1):
         content = _gif(image, spacing_mm, panels, caption, synthetic, step)
-        if len(content) <= most_bytes:
+        if len(content) <= max_bytes:
             break
     write_bytes(path, content)
     return path
@@ -80,8 +85,6 @@ def _gif(
     synthetic: bool,
     step: int,
 ) -> bytes:
-    import imageio.v3 as iio
-
     frames = [
         _frame(image, spacing_mm, panels, caption, synthetic, number)
         for number in range(0, image.shape[2], step)
@@ -107,8 +110,6 @@ def _frame(
     synthetic: bool,
     number: int,
 ) -> np.ndarray:
-    from PIL import Image, ImageDraw
-
     film = radiological(image[:, :, number])
     millimetres = film.shape[0] * spacing_mm[1], film.shape[1] * spacing_mm[0]
     scale = PANEL_SIDE / max(millimetres)
@@ -116,13 +117,15 @@ def _frame(
     frame = Image.new("RGB", (len(panels) * (width + 4), height + 2 * _TEXT_HEIGHT), "white")
     draw = ImageDraw.Draw(frame)
     for place, panel in enumerate(panels):
-        left = place * (width + 4)
+        x = place * (width + 4)
         tinted = _tinted(film, panel, number, (width, height))
-        frame.paste(Image.fromarray(tinted), (left, _TEXT_HEIGHT))
+        frame.paste(Image.fromarray(tinted), (x, _TEXT_HEIGHT))
         title = panel.title
         if panel.truth is not None and panel.prediction is not None:
-            title += f", here {_dice(panel, number)}"
-        draw.text((left + 2, 3), title, fill=INK)
+            truth, prediction = panel.truth[:, :, number] > 0, panel.prediction[:, :, number] > 0
+            is_empty = not truth.any() and not prediction.any()
+            title += f", here {'-' if is_empty else format(dice(truth, prediction), '.2f')}"
+        draw.text((x + 2, 3), title, fill=INK)
     words = f"slice {number + 1} of {image.shape[2]}  {caption}"
     draw.text((2, height + _TEXT_HEIGHT + 3), words, fill=INK)
     if synthetic:
@@ -130,19 +133,8 @@ def _frame(
     return np.asarray(frame)
 
 
-def _dice(panel: Panel, number: int) -> str:
-    """The Dice of all that is not background on a slice; a dash where both are empty."""
-    from common.scores.volumes import dice
-
-    truth, prediction = panel.truth[:, :, number] > 0, panel.prediction[:, :, number] > 0
-    return f"{dice(truth, prediction):.2f}" if truth.any() or prediction.any() else "-"
-
-
 def _tinted(film: np.ndarray, panel: Panel, number: int, size: tuple[int, int]) -> np.ndarray:
     """A slice at its picture's size (height, width, 3) with tints and contours."""
-    from PIL import Image, ImageColor
-    from scipy.ndimage import binary_erosion
-
     grey = np.asarray(Image.fromarray(film).resize(size, Image.Resampling.BILINEAR), float)
     colours = np.repeat(grey[..., None], 3, -1)
     for mask, colour in ((panel.truth, TRUTH), (panel.prediction, PREDICTION)):
@@ -155,7 +147,7 @@ def _tinted(film: np.ndarray, panel: Panel, number: int, size: tuple[int, int]) 
             inside = np.asarray(area.resize(size, Image.Resampling.BILINEAR)) >= 128
             colours[inside] = 0.75 * colours[inside] + 0.25 * paint
             colours[inside & ~binary_erosion(inside, iterations=2)] = paint
-    return np.clip(colours, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(colours, 0, 255), np.uint8)
 
 
 def radiological(plane: np.ndarray) -> np.ndarray:
@@ -169,11 +161,9 @@ def radiological(plane: np.ndarray) -> np.ndarray:
 def _one_palette(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The frames in one palette without dithering, which would flicker and compress badly.
 
-    The palette is made of what is drawn: a palette that is fitted to a film gives nearly all of
-    its colours to the greys, and contours turn grey.
+    The palette holds the colours that are drawn: one that is fitted to a film gives nearly all
+    of its colours to the greys, and contours turn grey.
     """
-    from PIL import Image, ImageColor
-
     truth, prediction, ink, mark = (
         np.array(ImageColor.getrgb(colour), float) for colour in (TRUTH, PREDICTION, INK, MARK)
     )

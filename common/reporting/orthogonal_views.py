@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 
 from common.reporting.figures import new_figure, save
 from common.reporting.gifs import radiological
 from common.reporting.palette import PREDICTION, TRUTH
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
+# Name, the axis that is cut, and the patient's side at the left, right, top and bottom.
 _VIEWS = (("axial", 2, "RLAP"), ("coronal", 1, "RLSI"), ("sagittal", 0, "APSI"))
-"""Name, the axis that is cut, and the patient's side at the left, right, top and bottom."""
 
 
 def views_picture(
@@ -28,34 +26,34 @@ def views_picture(
     title: str,
     synthetic: bool,
 ) -> Path:
-    """Axial, coronal and sagittal slices through the middle of the truth, a row a prediction.
+    """Axial, coronal and sagittal slices through the middle of the truth, one row per prediction.
 
     Args:
         path: Where the PNG goes.
         image: (x, y, z) 0..255, canonical: right, front, head.
         spacing_mm: (3,) along x, y and z; the slices are drawn in true proportions.
-        truth: (x, y, z) labels; where it is empty, or None for not known, the slices are through
+        truth: (x, y, z) labels; where it is empty, or None for unknown, the slices are through
             the first prediction.
         predictions: (x, y, z) labels by the title of their row.
-        title: Stands over everything.
+        title: The title of the figure.
         synthetic: Whether the data was made up.
     """
     known = [] if truth is None else [(truth, TRUTH, "truth")]
     centre = _centre([*(mask for mask, *_ in known), *predictions.values()])
     figure, axes = new_figure(3, len(predictions), 3.2, 3.3)
     for row, (name, prediction) in zip(axes, predictions.items(), strict=True):
-        for one, (view, axis, sides) in zip(row, _VIEWS, strict=True):
+        for panel, (view, axis, sides) in zip(row, _VIEWS, strict=True):
             number = centre[axis]
             film = radiological(image.take(number, axis))
-            across, up = (spacing_mm[other] for other in range(3) if other != axis)
+            across, up = (spacing_mm[i] for i in range(3) if i != axis)
             rows, columns = film.shape
             extent = (0, columns * across, rows * up, 0)
-            one.imshow(film, cmap="gray", vmin=0, vmax=255, extent=extent)
+            panel.imshow(film, cmap="gray", vmin=0, vmax=255, extent=extent)
             for mask, colour, _ in (*known, (prediction, PREDICTION, "prediction")):
-                draw_contours(one, radiological(mask.take(number, axis)), (across, up), colour)
-            _sides(one, sides)
-            one.set_title(f"{view}, slice {number + 1} of {image.shape[axis]}", fontsize=9)
-            one.set_axis_off()
+                draw_contours(panel, radiological(mask.take(number, axis)), (across, up), colour)
+            _sides(panel, sides)
+            panel.set_title(f"{view}, slice {number + 1} of {image.shape[axis]}", fontsize=9)
+            panel.set_axis_off()
         row[0].annotate(
             name, (-0.06, 0.5), xycoords="axes fraction", rotation=90, ha="center", va="center"
         )
@@ -78,7 +76,7 @@ def _centre(masks: Sequence[np.ndarray]) -> list[int]:
 def draw_contours(
     axes: Axes, labels: np.ndarray, spacing_mm: tuple[float, float], colour: str
 ) -> None:
-    """The outline of every label of a plane, whose pixels have a size in mm (across, up)."""
+    """Draw the outline of every label of a plane with pixels of a size in mm (across, up)."""
     # A border of background, so that an outline closes where the volume ends.
     padded = np.pad(labels, 1)
     rows, columns = (np.arange(-1, length - 1) + 0.5 for length in padded.shape)
@@ -94,9 +92,7 @@ def draw_contours(
 
 
 def _sides(axes: Axes, sides: str) -> None:
-    """The patient's side at each edge: R, L, A(nterior), P, S(uperior), I."""
-    from matplotlib.patheffects import withStroke
-
+    """Write the patient's side at each edge: R, L, A(nterior), P, S(uperior), I."""
     places = ((0.03, 0.5), (0.97, 0.5), (0.5, 0.96), (0.5, 0.04))
     for letter, place in zip(sides, places, strict=True):
         axes.text(

@@ -1,4 +1,4 @@
-"""The one palette of all that is drawn.
+"""The one palette of all figures.
 
 Blue is the truth and vermilion red the prediction, on film and in charts alike. The two, and the
 colour of a second network, differ in lightness too, so that they can be told apart without colour
@@ -8,9 +8,9 @@ vision and in print; in charts they differ in their markers as well.
 TRUTH = "#4da3ff"
 PREDICTION = "#ff4b33"
 SECOND = "#00695c"
-"""A network beside the one that `PREDICTION` stands for."""
+"""The second network, next to `PREDICTION`."""
 INK = "#1f2933"
 GREY = "#8896a5"
-"""What does nothing clever: baselines and chance."""
+"""Trivial baselines and chance."""
 MARK = "#ffd166"
 """The word SYNTHETIC on black."""
