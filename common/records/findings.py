@@ -183,8 +183,7 @@ def _stem_and_suffix(path: str) -> tuple[str, str]:
 
 def _unused(source: Path, cases: pd.DataFrame) -> Iterator[Finding]:
     """The files that lie among the images and masks and belong to no case."""
-    columns = [column for column in ("path", "mask_path") if column in cases]
-    used = {path for column in columns for path in cases[column] if path}
+    used = {path for column in ("path", "mask_path") for path in cases.get(column, ()) if path}
     suffixes = {_stem_and_suffix(path)[1] for path in used}
     for folder in sorted({str(PurePosixPath(path).parent) for path in used}):
         for file in sorted((source / folder).iterdir()):
@@ -232,8 +231,8 @@ def _also_test(source: Path, cases: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _disk(source: Path, folder: Path, cases: pd.DataFrame) -> Iterator[Finding]:
-    files = [path for column in ("path", "mask_path") if column in cases for path in cases[column]]
-    needed = sum((source / path).stat().st_size for path in files if path)
+    files = [path for column in ("path", "mask_path") for path in cases.get(column, ()) if path]
+    needed = sum((source / path).stat().st_size for path in files)
     free = shutil.disk_usage(folder).free
     if free < needed:
         detail = f"{free / 1e6:.0f} MB are free, the source files have {needed / 1e6:.0f} MB"

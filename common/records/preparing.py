@@ -171,26 +171,17 @@ class Preparation:
         return self._findings.usable(cases)
 
     def split(self, cases: pd.DataFrame, strata: pd.Series[str]) -> pd.DataFrame:
-        """Split the usable cases by patient; gives them back.
-
-        Args:
-            cases: All cases.
-            strata: What is kept in proportion, for each usable case.
-        """
+        """Split the usable cases by patient, each usable case's strata in proportion."""
         usable = cases.loc[strata.index]
         cases.loc[usable.index, "split"] = split(usable, strata, self._settings, self._all_test)
         return cases.loc[usable.index]
 
     def jobs(
-        self,
-        usable: pd.DataFrame,
-        columns: Sequence[str],
-        copies: int = 0,
-        query: str = "case != ''",
+        self, usable: pd.DataFrame, columns: Sequence[str], copies: int = 0, **query: str
     ) -> list[dict[str, Any]]:
         """`jobs` of the usable cases; no copies where every case is a test case."""
         copies = 0 if self._all_test else copies
-        return jobs(usable, columns, copies, self._settings.seed, query)
+        return jobs(usable, columns, copies, self._settings.seed, **query)
 
     def write(
         self,
@@ -206,9 +197,6 @@ class Preparation:
             decoding: From `jobs`.
             decode: As for `common.records.shards.write_shards`.
             cases_per_shard: Cases in one file.
-
-        Returns:
-            The shards by split.
         """
         shards, unreadable = self._findings.decode(decoding, decode, cases_per_shard)
         leave_out(cases, unreadable)
@@ -231,19 +219,14 @@ class Preparation:
             print_duplicates(cases, truth, columns)
 
     def finish(self, cases: pd.DataFrame, shards: records.Shards, **described: Any) -> None:
-        """Print the findings and the disk that is saved, and write the manifest.
+        """Print the findings and the saved disk space, and write the manifest.
 
-        Args:
-            cases: All cases.
-            shards: From `write`.
-            described: Entries of the manifest that only this project has.
+        ``described`` are the entries of the manifest that only this project has.
         """
         usable = cases[cases["left_out"] == ""]
-        columns = [column for column in ("path", "mask_path") if column in usable]
+        files = [file for name in ("path", "mask_path") for file in usable.get(name, ())]
         self._findings.report(cases)
-        disk = print_disk(
-            self.source.folder, [file for name in columns for file in usable[name]], shards
-        )
+        disk = print_disk(self.source.folder, files, shards)
         content = manifest(
             self._project, self.source, self._key, self._decides, cases, shards, disk
         )

@@ -116,12 +116,7 @@ def draw_heat(axes: Axes, heat: np.ndarray, image_size: int) -> AxesImage:
 
 
 def gradcam_picture(
-    path: Path,
-    image: np.ndarray,
-    heat: np.ndarray,
-    boxes: np.ndarray,
-    title: str,
-    synthetic: bool,
+    path: Path, image: np.ndarray, heat: np.ndarray, boxes: np.ndarray, title: str, synthetic: bool
 ) -> Path:
     """The film, and the film under its Grad-CAM map, with the radiologist's boxes on both.
 
@@ -170,10 +165,7 @@ def box_picture(
     scale = _SHORT_SIDE_INCHES / min(rows, columns)
     figure, axes = new_figure(1, 1, columns * scale + 0.1, rows * scale + 0.9)
     draw_film(axes[0, 0], image, title)
-    for box, colour, label in (
-        (truth, TRUTH, "truth"),
-        (predicted, PREDICTION, "prediction"),
-    ):
+    for box, colour, label in ((truth, TRUTH, "truth"), (predicted, PREDICTION, "prediction")):
         if box is not None:
             draw_box(axes[0, 0], box, colour)
             axes[0, 0].plot([], [], color=colour, label=label)

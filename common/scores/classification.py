@@ -155,10 +155,7 @@ def threshold_for_sensitivity(labels: ArrayLike, scores: ArrayLike, sensitivity:
 
 
 def sensitivity_at_specificity(
-    labels: ArrayLike,
-    scores: ArrayLike,
-    specificity: float,
-    counts: np.ndarray | None = None,
+    labels: ArrayLike, scores: ArrayLike, specificity: float, counts: np.ndarray | None = None
 ) -> np.ndarray:
     """The largest sensitivity of a threshold with at least that specificity.
 

@@ -87,10 +87,7 @@ def surface_scores(
         cKDTree(surface, leafsize=24, compact_nodes=False, balanced_tree=False).query(
             points, workers=-1
         )[0]
-        for surface, points in (
-            (points_predicted, points_truth),
-            (points_truth, points_predicted),
-        )
+        for surface, points in ((points_predicted, points_truth), (points_truth, points_predicted))
     )
     larger = max(np.percentile(forward, 95), np.percentile(backward, 95))
     return float(larger), float(np.concatenate([forward, backward]).mean())
