@@ -15,6 +15,7 @@ from tests.helpers.scripts import everything
 from tests.tools import fuzz, fuzz_targets
 
 
+@pytest.mark.damaged
 @pytest.mark.parametrize(
     ("name", "count"),
     [("dicom", 150), ("nifti", 150), ("tables", 60), ("dataset", 60), ("prepared", 12),
