@@ -21,15 +21,15 @@ from common.base.settings import (
 from common.training.loss_names import SEGMENTATION_LOSSES
 
 PLANES = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
-"""The order of a volume's axes (z, y, x) in which its first is cut to slices of the plane."""
+"""The order of a volume's axes (z, y, x) that puts the one across the plane's slices first."""
 
 STRIDE = 32
-"""FCN-8 halves a slice five times, so both sides of what it sees are multiples of 32."""
+"""FCN-8 halves a slice five times, so its height and width are multiples of 32."""
 
 
 @dataclass(frozen=True)
 class PrepareSettings(SharedPrepare):
-    """What prepare_data.py takes."""
+    """The settings of prepare_data.py."""
 
     spacing_mm: tuple[float, float, float] = (1.25, 1.25, 1.25)
     """Working distance of voxels in mm along x (right), y (front) and z (head). 0: the
@@ -43,7 +43,7 @@ class PrepareSettings(SharedPrepare):
 
 @dataclass(frozen=True)
 class TrainSettings(SharedTrain):
-    """What train.py takes."""
+    """The settings of train.py."""
 
     models: tuple[str, ...] = choice(tuple(reversed(NETWORKS)), NETWORKS)
     """The networks to train, one after the other, on the same batches."""
@@ -54,23 +54,23 @@ class TrainSettings(SharedTrain):
     fcn8_width: int = 16
     """Channels of FCN-8's first block; VGG16 has 64."""
     deep_supervision: int = 0
-    """How many of U-Net's coarser levels are asked for a mask too while it learns, each counting
-    half of the finer one."""
+    """How many of U-Net's coarser levels predict a mask too during training; the loss of each
+    counts half of the finer one's."""
     planes: tuple[Literal["axial", "coronal", "sagittal"], ...] = ("axial",)
-    """The planes in which volumes are cut to slices; one network learns them all, and what it says
-    in each is averaged."""
+    """The planes in which volumes are cut to slices; one network learns them all, and its
+    predictions in each are averaged."""
     neighbours: int = 1
-    """Slices below and above that are seen as channels beside a slice."""
+    """Slices below and above a slice that the network sees as further channels."""
     loss: str = choice("crossentropy", SEGMENTATION_LOSSES)
-    """What is made small. crossentropy is the binary one for one class, as the article has."""
+    """The loss. crossentropy is the binary one for one class, as in the article."""
     empty_share: float = 1.0
-    """Share of the slices without any of the structure that are trained on."""
+    """Share of the slices without the structure that are trained on."""
     rotation_degrees: float = 15.0
     """Online augmentation: rotation to either side, in degrees."""
     scale: float = 0.15
     """Online augmentation: zoom, as a share."""
     shift: float = 0.05
-    """Online augmentation: shift along each axis, as a share of the side."""
+    """Online augmentation: shift along each axis, as a share of the image size."""
     contrast: float = 0.3
     """Online augmentation: contrast, as a share; brightness half of it."""
     gamma: float = 0.3
@@ -83,13 +83,13 @@ class TrainSettings(SharedTrain):
     --flip."""
     elastic: float = 0.0
     """Online augmentation: standard deviation of the shifts of a smooth field, as a share of the
-    side; 0.02 is much."""
+    image size; 0.02 is much."""
     bias_field: float = 0.0
     """Online augmentation: standard deviation of the logarithm of a smooth field that slices are
     multiplied by, as the sensitivity of MRI coils; 0.3 is much."""
 
     def __post_init__(self) -> None:
-        """Refuse what no slice can be cut to."""
+        """Refuse values that are out of range."""
         super().__post_init__()
         multiple = f"a multiple of {STRIDE}"
         require(self.image_size % STRIDE == 0, "image_size", multiple, self)
@@ -107,7 +107,7 @@ class TrainSettings(SharedTrain):
 
 @dataclass(frozen=True)
 class MaskSettings(Shared):
-    """How a volume's mask comes about, in evaluate.py and predict.py alike."""
+    """How a volume's mask is predicted, in evaluate.py and predict.py alike."""
 
     ensemble: tuple[Path, ...] = ()
     """Further runs whose probabilities are averaged with those of --run, network by network: the
@@ -115,27 +115,27 @@ class MaskSettings(Shared):
     largest_component: bool = True
     """Keep only the largest connected part of a prediction: there is one left atrium."""
     flip: bool = False
-    """Test-time averaging: the mean of the slices' probabilities and the mirrored slices',
-    mirrored back. For networks that were trained with --flip."""
+    """Test-time augmentation: the mean of the slices' probabilities and those of the mirrored
+    slices, mirrored back. For networks that were trained with --flip."""
     test_time_augmentation: bool = renamed("moves", False)
-    """Test-time averaging: the mean with the probabilities of slices that are turned a little to
-    either side and zoomed out and in, brought back. Five times the work; it helps U-Net."""
+    """Test-time augmentation: the mean with the probabilities of slices that are rotated a little
+    to either side and zoomed out and in, transformed back. Five times the work; it helps U-Net."""
 
 
 @dataclass(frozen=True)
 class EvaluateSettings(MaskSettings, SharedEvaluate):
-    """What evaluate.py takes."""
+    """The settings of evaluate.py."""
 
     pictures: int = 4
-    """The most cases that are drawn: the worst, the best, and some between."""
+    """Maximum number of cases that are drawn: the worst, the best, and some between."""
 
 
 @dataclass(frozen=True)
 class PredictSettings(MaskSettings, SharedPredict):
-    """What predict.py takes."""
+    """The settings of predict.py."""
 
     network: str = choice("auto", ("auto", *NETWORKS))
-    """The network that is asked. auto: the last of these that the run has."""
+    """The network that predicts. auto: the last of these that the run has."""
 
 
 DEMO = Preset(
@@ -176,7 +176,7 @@ CPU = Preset(
 )
 
 GPU = Preset(
-    about="what one would run on a card: full resolution, wider, five folds that evaluate.py "
+    about="for a GPU: full resolution, wider, five folds that evaluate.py "
     "averages with --ensemble. python train.py --preset gpu --fold 0",
     prepare=PrepareSettings(spacing_mm=(0.0, 0.0, 0.0), folds=5),
     train=TrainSettings(

@@ -19,7 +19,7 @@ from common.base.errors import UnusableError
 from common.base.printing import print_paths, print_settings
 from common.datasets.decathlon import index_volumes
 from common.datasets.splits import TRAIN
-from common.imaging.nifti import read_mask, read_volume, resample_mask, resample_volume
+from common.imaging.nifti import Volume, read_mask, read_volume, resample_mask, resample_volume
 from common.records.outcomes import REMARK
 from common.records.preparing import preparation
 from common.records.shards import Prepared
@@ -34,11 +34,11 @@ VOLUMES_PER_SHARD = 8
 """Volumes in one TFRecord file."""
 
 FORMAT = 2
-"""Of the records; another number makes older ones be prepared anew."""
+"""Of the records; where the number differs, older ones are prepared anew."""
 
 WINDOW_PERCENTILES = (0.5, 99.5)
-"""Of a volume's intensities, what is stored as 0 and as 255: the units of MRI are arbitrary and
-differ from scan to scan."""
+"""The percentiles of a volume's intensities that are stored as 0 and as 255: the units of MRI are
+arbitrary and differ from scan to scan."""
 
 
 def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
@@ -73,7 +73,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         if settings.check:
             return folder
 
-        # -- Tell: tables, counts, the disk that was saved.
+        # -- Report: tables, counts, the disk that was saved.
         steps.print_cases(cases)
         print(f"  labels: {', '.join(f'{value} {name}' for value, name in labels.items())}")
         steps.finish(cases, shards, labels={str(value): name for value, name in labels.items()})
@@ -82,7 +82,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
 
 
 def prepare_as_run(run: Run, source: Path | None, folder: Path) -> Path:
-    """Prepare another dataset as a run's own was, every case a test case; gives the folder."""
+    """Prepare another dataset like the one of a run, every case a test case; gives the folder."""
     data = run.config["data"]["settings"]
     settings = PrepareSettings(
         spacing_mm=tuple(data["spacing_mm"]),
@@ -104,9 +104,9 @@ def decode_case(
 
     Arrays are zlib-compressed uint8 in the order (z, y, x), so that a slice is contiguous.
     A mask counts the labels from 0, in the order of their values. ``image`` and ``mask`` lie on the
-    working grid; ``grid_image`` and ``grid_mask`` on the
-    volume's own, canonical, and ``grid_header`` says how its file lies (`nifti.Volume`). A training
-    volume is never scored whole and has none of the latter.
+    working grid; ``grid_image`` and ``grid_mask`` on the volume's own, canonical, and
+    ``grid_header`` tells the orientation of its file (`nifti.Volume`). A training volume is never
+    scored whole and has none of the latter.
 
     Args:
         job: A row of the table of cases.
@@ -148,12 +148,12 @@ def decode_case(
     return features
 
 
-def volumes(prepared: Prepared, splits: list[str]) -> tf.data.Dataset:
+def volumes(prepared: Prepared, splits: Sequence[str]) -> tf.data.Dataset:
     """The working volumes of some splits: ``image`` and ``mask`` (z, y, x) uint8, ``case``.
 
     A mask counts the dataset's labels from 0, in the order of their values.
     """
-    # A decoding process imports this module, and must not load TensorFlow.
+    # A decoding process imports this module, and need not wait for TensorFlow.
     import tensorflow as tf
 
     from common.training import pipeline
@@ -167,19 +167,16 @@ def volumes(prepared: Prepared, splits: list[str]) -> tf.data.Dataset:
 
     def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
         example = tf.io.parse_single_example(record, features)
-        unpacked = {
-            name: tf.reshape(
-                tf.io.decode_raw(tf.io.decode_compressed(example[name], "ZLIB"), tf.uint8),
-                example["shape"],
-            )
-            for name in ("image", "mask")
-        }
-        return {"case": example["case"], **unpacked}
+        arrays = {"case": example["case"]}
+        for name in ("image", "mask"):
+            values = tf.io.decode_raw(tf.io.decode_compressed(example[name], "ZLIB"), tf.uint8)
+            arrays[name] = tf.reshape(values, example["shape"])
+        return arrays
 
     return pipeline.decoded(prepared, splits, decode)
 
 
-def whole_volumes(prepared: Prepared, splits: list[str]) -> Iterator[dict[str, Any]]:
+def whole_volumes(prepared: Prepared, splits: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The volumes of some splits, one at a time, in order.
 
     Yields:
@@ -187,7 +184,7 @@ def whole_volumes(prepared: Prepared, splits: list[str]) -> Iterator[dict[str, A
         and ``mask`` (x, y, z) uint8 on the volume's own grid, canonical, with ``affine``,
         ``spacing_mm`` and ``grid_header`` (`nifti.Volume`). A mask counts the labels from 0.
     """
-    # As above.
+    # As in volumes().
     import tensorflow as tf
 
     def array(feature: Any, shape: Any) -> np.ndarray:
@@ -214,7 +211,7 @@ def whole_volumes(prepared: Prepared, splits: list[str]) -> Iterator[dict[str, A
 
 
 def read_unlabelled(path: Path, spacing_mm: Sequence[float]) -> dict[str, Any]:
-    """A NIfTI file as `whole_volumes` gives those of records, without case and mask.
+    """A NIfTI file as `whole_volumes` yields records, without ``case`` and ``mask``.
 
     Args:
         path: The file.
@@ -236,13 +233,16 @@ def read_unlabelled(path: Path, spacing_mm: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def working_spacing(volume: Any, spacing_mm: tuple[float, float, float]) -> tuple[float, ...]:
-    """The spacing asked for along x, y and z, the volume's own (`nifti.Volume`) where it is 0."""
-    return tuple(w or own for w, own in zip(spacing_mm, volume.spacing_mm, strict=True))
+def working_spacing(volume: Volume, spacing_mm: Sequence[float]) -> tuple[float, float, float]:
+    """The chosen spacing along x, y and z in mm, the volume's own where it is 0."""
+    x, y, z = (
+        chosen or stored for chosen, stored in zip(spacing_mm, volume.spacing_mm, strict=True)
+    )
+    return x, y, z
 
 
-def as_bytes(voxels: Any, ends: tuple[float, float]) -> Any:
-    """Intensities as uint8: one end becomes 0, the other 255, and what lies outside is cut off.
+def as_bytes(voxels: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Intensities as uint8: one end becomes 0, the other 255, and what lies outside is clipped.
 
     Args:
         voxels: Any shape, float32.
@@ -255,33 +255,35 @@ def as_bytes(voxels: Any, ends: tuple[float, float]) -> Any:
     return result
 
 
-def percentiles(voxels: Any, percents: Sequence[float]) -> Any:
-    """`np.percentile`; of whole numbers by counting, the same to the last bit and much faster."""
+def percentiles(voxels: np.ndarray, percents: Sequence[float]) -> np.ndarray:
+    """`np.percentile`, (percents,); of integers by counting: the same bits, and much faster."""
     least = voxels.min()
     if voxels.max() - least >= 1 << 16:
         return np.percentile(voxels, percents)
     counts = np.zeros(int(voxels.max() - least) + 1, np.int64)
     for part in _slabs(voxels):
         above = part - least
-        whole = above.astype(np.intp)
-        if not np.array_equal(whole, above):
+        integers = above.astype(np.intp)
+        if not np.array_equal(integers, above):
             return np.percentile(voxels, percents)
-        counts += np.bincount(whole.ravel("K"), minlength=len(counts))
-    up_to = np.cumsum(counts)
+        counts += np.bincount(integers.ravel("K"), minlength=len(counts))
+    cumulative = np.cumsum(counts)
     place = np.asarray(percents) / 100 * (voxels.size - 1)
     first = np.floor(place)
-    low, high = (np.searchsorted(up_to, at, side="right") + least for at in (first, first + 1))
+    low, high = (
+        np.searchsorted(cumulative, rank, side="right") + least for rank in (first, first + 1)
+    )
     share = place - first
-    # As numpy has it, from whichever is nearer.
+    # As numpy does, from the nearer of the two.
     return np.where(share < 0.5, low + (high - low) * share, high - (high - low) * (1 - share))
 
 
-def _slabs(voxels: Any) -> Any:
+def _slabs(voxels: np.ndarray) -> np.ndarray:
     """A volume's slices along the axis whose steps in memory are the longest: views, each small."""
     return np.moveaxis(voxels, int(np.argmax(np.abs(voxels.strides))), 0)
 
 
-def packed(values: Any) -> bytes:
+def packed(values: np.ndarray) -> bytes:
     """A uint8 array (x, y, z) as zlib bytes in the order (z, y, x)."""
     # On scans a fifth of the time of Python's own zlib at its level 3, for 5 % more bytes.
     return isal_zlib.compress(np.ascontiguousarray(values.T))

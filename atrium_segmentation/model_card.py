@@ -1,4 +1,4 @@
-"""What the atrium project says of its models."""
+"""The part of the model card that is the same for every atrium run."""
 
 from common.reporting.model_card import About
 
@@ -12,7 +12,7 @@ ABOUT = About(
     factors="The scanner, the sequence and its contrast, the spacing, the patient's rhythm and "
     "the size of the atrium.",
     metrics="Dice, surface distances (HD95, mean) in mm and the error of the volume in ml, of "
-    "whole volumes at their own spacing. They stand beside the mean shape of the training masks, "
+    "whole volumes at their own spacing. They stand next to the mean shape of the training masks, "
     "which looks at no image.",
     caveats=(
         "There is always a search for an atrium: a volume of another organ gets a mask too.",

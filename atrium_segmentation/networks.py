@@ -1,7 +1,7 @@
-"""Every network that can be trained: how it is built, and how it is shown.
+"""Every network that can be trained: how it is built and shown, and what training minimises.
 
 To add one, write the function that builds it and give it an entry in `NETWORKS`: it is then
-trained, scored, drawn, compared and asked like the others.
+trained, scored, drawn, compared and used to predict like the others.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from common.base.errors import UserError
 from common.reporting.palette import PREDICTION, SECOND
+from common.training.loss_names import segmentation_loss
 
 if TYPE_CHECKING:
     import keras
@@ -27,9 +28,9 @@ class Network:
     Attributes:
         title: Its name in tables, pictures and pages.
         build: Builds it from the channels of its input, the classes of its output (1 for a mask)
-            and the settings: slices (batch, height, width, channels) of 0..255, sides a multiple of
-            32, to probabilities (batch, height, width, classes), float32. Keras is imported inside
-            it, since ``--help`` names the networks too.
+            and the settings: slices (batch, height, width, channels) of 0..255, height and width a
+            multiple of 32, to probabilities (batch, height, width, classes), float32. It imports
+            Keras itself, since ``--help`` names the networks and should not wait for it.
         colour: Its colour in charts, as #rrggbb.
         marker: Its marker in charts, as matplotlib calls it.
     """
@@ -63,7 +64,7 @@ NETWORKS = {
     "unet": Network("U-Net", _build_unet, PREDICTION, "o"),
 }
 """The networks by the names that ``--models`` takes, in the order in which they are shown. The last
-that a run has is its main one: its scores choose the cases that are drawn, predict.py asks it."""
+that a run has is its main one: its scores choose the cases that are drawn, predict.py uses it."""
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -82,7 +83,11 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def build(name: str, classes: int, settings: TrainSettings) -> keras.Model:
-    """A network with its starting weights: slices (batch, h, w, channels) to probabilities."""
+    """A network with its starting weights; see `Network`.
+
+    Raises:
+        UserError: ``--weights`` names what is not there or does not fit.
+    """
     from common.models.starting_weights import take_weights
 
     model = NETWORKS[name].build(2 * settings.neighbours + 1, classes, settings)
@@ -93,6 +98,26 @@ def build(name: str, classes: int, settings: TrainSettings) -> keras.Model:
         )
     if settings.weights != "none":
         start = Path(settings.weights)
-        own = start / name if (start / name).is_dir() else start
-        take_weights(model, str(own), head=())
+        weights = start / name if (start / name).is_dir() else start
+        take_weights(model, str(weights), head=())
     return model
+
+
+def losses(settings: TrainSettings, classes: int, outputs: int) -> dict[str, Any]:
+    """``loss``, ``metrics`` and ``loss_weights``, as `keras.Model.compile` takes them.
+
+    Args:
+        settings: With ``loss``.
+        classes: 1 for a mask, else the number of labels with the background.
+        outputs: Of the network; a further one's loss counts half of the finer one's.
+    """
+    from common.training.losses import Dice
+
+    loss, metrics = segmentation_loss(settings.loss, classes), [Dice(classes)]
+    if outputs == 1:
+        return {"loss": loss, "metrics": metrics}
+    return {
+        "loss": [loss] * outputs,
+        "metrics": [metrics, *[[]] * (outputs - 1)],
+        "loss_weights": [0.5**level for level in range(outputs)],
+    }

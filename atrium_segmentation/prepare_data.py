@@ -14,9 +14,10 @@ from common.base.errors import run_script
 
 
 def main() -> None:
-    """The script; its steps are in `atrium_segmentation.dataset.prepare`."""
+    """Prepare; the steps are in `atrium_segmentation.dataset.prepare`."""
     settings = parse(PROJECT, "prepare", __doc__)
 
+    # Loads nibabel and scipy, which --help and a refused setting need not wait for.
     from atrium_segmentation.dataset import prepare
 
     prepare(settings)

@@ -1,6 +1,6 @@
 """report.html of an atrium evaluation.
 
-Written by evaluate.py, and again from the evaluation's files, predicting nothing, by
+evaluate.py writes it. This command writes it again from the evaluation's files, without predicting:
 
     python -m atrium_segmentation.report runs/my-run/evaluation/test
 """
@@ -27,9 +27,10 @@ from common.reporting.html_report import (
     write_again,
     write_report,
 )
+from common.training.runs import Run
 
 
-def write_page(run: Any, folder: Path) -> Path:
+def write_page(run: Run, folder: Path) -> Path:
     """Write report.html of an evaluation from its files; gives the path back."""
     metrics = read_json(folder / "metrics.json")
     networks = in_order(metrics["models"])[::-1]
@@ -51,13 +52,14 @@ def write_page(run: Any, folder: Path) -> Path:
 
 
 def _answer(metrics: Mapping[str, Any], network: str) -> tuple[str, ...]:
-    of, title = metrics["models"][network], NETWORKS[network].title
+    scores, title = metrics["models"][network], NETWORKS[network].title
     sentences = [
-        f"{title}'s mask and the reader's agree with a mean Dice of {of['dice']['mean']:.2f} (1 is "
-        f"all, 0 is nothing), in the worst volume {of['dice']['min']:.2f}. The mean shape of the "
-        f"training masks, laid in unseen, has {metrics['baselines']['mean_shape']['dice']:.2f}.",
-        f"Their surfaces are {of['assd_mm']['mean']:.1f} mm apart on average, and the volume is "
-        f"off by {of['volume_error_ml']['mean']:.1f} ml.",
+        f"{title}'s mask and the reader's agree with a mean Dice of {scores['dice']['mean']:.2f} "
+        f"(1 is all, 0 is nothing), in the worst volume {scores['dice']['min']:.2f}. The mean "
+        f"shape of the training masks, which looks at no image, has "
+        f"{metrics['baselines']['mean_shape']['dice']:.2f}.",
+        f"Their surfaces are {scores['assd_mm']['mean']:.1f} mm apart on average, and the volume "
+        f"is off by {scores['volume_error_ml']['mean']:.1f} ml.",
     ]
     for difference in score_tables.differences(metrics):
         model, other = (NETWORKS[difference[key]].title for key in ("model", "minus"))
@@ -72,18 +74,22 @@ def _answer(metrics: Mapping[str, Any], network: str) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def _charts(run: Any, folder: Path, networks: list[str]) -> tuple[Picture, ...]:
-    shown = (
-        (score_tables.CASES, "Dice of every case, beside the mean shape's.", "Dice of every case."),
-        (
-            score_tables.VOLUMES,
+def _charts(run: Run, folder: Path, networks: list[str]) -> tuple[Picture, ...]:
+    return (
+        Picture(
+            folder / score_tables.CASES,
+            "Dice of every case, next to the mean shape's.",
+            "Dice of every case.",
+        ),
+        Picture(
+            folder / score_tables.VOLUMES,
             "The predicted volume against the true one; on the dotted line they agree.",
-            "Predicted against true volumes in ml, a mark a case.",
+            "Predicted against true volumes in ml, one mark per case.",
+        ),
+        training_picture(
+            run, folder, {NETWORKS[name].title: run.folder / name for name in networks}
         ),
     )
-    charts = [Picture(folder / name, *of) for name, *of in shown]
-    folders = {NETWORKS[name].title: run.folder / name for name in networks}
-    return *charts, training_picture(run, folder, folders)
 
 
 def _examples(folder: Path, metrics: dict[str, Any], networks: list[str]) -> tuple[Picture, ...]:
@@ -97,16 +103,16 @@ def _examples(folder: Path, metrics: dict[str, Any], networks: list[str]) -> tup
     return tuple(
         Picture(
             folder / file,
-            f"{one.case}, {what}. Dice: {dices(one.case)}.",
-            f"MRI volume {one.case}, {what}. Truth in blue, prediction in red.",
-            one.kind.capitalize(),
-            one.case,
+            f"{example.case}, {content}. Dice: {dices(example.case)}.",
+            f"MRI volume {example.case}, {content}. Truth in blue, prediction in red.",
+            example.kind.capitalize(),
+            example.case,
         )
         for kind in (BEST, TYPICAL, WORST)
-        for one in examples_of(metrics)
-        if one.kind == kind
-        for file, what in zip(
-            one.files,
+        for example in examples_of(metrics)
+        if example.kind == kind
+        for file, content in zip(
+            example.files,
             ("slices from the feet to the head", "three planes through the atrium's middle"),
             strict=False,
         )

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from tqdm import tqdm
+
 from atrium_segmentation.networks import NETWORKS
 from common.base.tables import MISSING, Table, print_table
+from common.imaging.nifti import read_volume
+from common.reporting.charts import agreement_picture, cases_picture
 from common.reporting.examples import Example, worst_typical_best
+from common.reporting.gifs import Panel, write_gif
+from common.reporting.orthogonal_views import views_picture
 from common.scores.formatting import with_interval
 
 ROWS = (
@@ -22,6 +29,8 @@ ROWS = (
 """Title, name in metrics.json and digits of every score, as they are printed."""
 
 CASES, VOLUMES = "dice_by_case.png", "volumes.png"
+"""The charts of an evaluation."""
+
 FILES = (("gifs", "-models.gif"), ("views", ".png"), ("gifs", "-truth.gif"))
 """Folder and end of the name of each picture of a case."""
 
@@ -29,16 +38,14 @@ FILES = (("gifs", "-models.gif"), ("views", ".png"), ("gifs", "-truth.gif"))
 def draw_scores(
     folder: Path, networks: Sequence[str], cases: Sequence[Mapping[str, Any]], synthetic: bool
 ) -> None:
-    """Draw the Dice of every case beside the mean shape's, and the volumes against the true ones.
+    """Draw the Dice of every case next to the mean shape's, and predicted against true volumes.
 
     Args:
         folder: The evaluation's.
         networks: Their names, the main one first.
-        cases: The rows of metrics.json, a case each.
+        cases: The rows of metrics.json, one per case.
         synthetic: Whether the data was made up.
     """
-    from common.reporting.charts import agreement_picture, cases_picture
-
     styles = [(NETWORKS[name].colour, NETWORKS[name].marker) for name in networks]
 
     def by_title(score: str) -> dict[str, list[float]]:
@@ -53,8 +60,8 @@ def draw_scores(
 def draw_cases(
     folder: Path,
     networks: Sequence[str],
-    cases: list[dict[str, Any]],
-    volumes: Any,
+    cases: Sequence[Mapping[str, Any]],
+    volumes: Iterable[Mapping[str, Any]],
     pictures: int,
     synthetic: bool,
 ) -> list[Example]:
@@ -66,23 +73,16 @@ def draw_cases(
     Args:
         folder: The evaluation's.
         networks: Their names, the main one first.
-        cases: The rows of metrics.json, a case each.
+        cases: The rows of metrics.json, one per case.
         volumes: The volumes of all cases, as `dataset.whole_volumes` yields them.
         pictures: How many cases at most.
         synthetic: Whether the data was made up.
     """
-    import numpy as np
-    from tqdm import tqdm
-
-    from common.imaging.nifti import read_volume
-    from common.reporting.gifs import Panel, write_gif
-    from common.reporting.orthogonal_views import views_picture
-
     drawn = worst_typical_best([row[networks[0]]["dice"] for row in cases], pictures)
     ranks = {cases[row]["case"]: rank for rank, row in enumerate(drawn, start=1)}
     scores, examples = {row["case"]: row for row in cases}, {}
-    shown = (one for one in volumes if one["case"] in ranks)
-    for volume in tqdm(shown, total=len(drawn), unit="case drawn", file=sys.stdout):
+    chosen = (volume for volume in volumes if volume["case"] in ranks)
+    for volume in tqdm(chosen, total=len(drawn), unit="case drawn", file=sys.stdout):
         case, truth = volume["case"], volume["mask"]
         name = f"{ranks[case]:02d}-{case}"
         masks = {
@@ -95,10 +95,10 @@ def draw_cases(
         legend = f"{case}  blue: truth, red: prediction"
         image, spacing_mm = volume["image"], volume["spacing_mm"]
         files = tuple(f"{kind}/{name}{end}" for kind, end in FILES)
-        models, view, of_truth = (folder / file for file in files)
-        write_gif(models, image, spacing_mm, panels, legend, synthetic)
-        views_picture(view, image, spacing_mm, truth, masks, case, synthetic)
-        write_gif(of_truth, image, spacing_mm, [Panel("truth", truth)], case, synthetic)
+        models_gif, views, truth_gif = (folder / file for file in files)
+        write_gif(models_gif, image, spacing_mm, panels, legend, synthetic)
+        views_picture(views, image, spacing_mm, truth, masks, case, synthetic)
+        write_gif(truth_gif, image, spacing_mm, [Panel("truth", truth)], case, synthetic)
         examples[case] = files
     return [
         Example(cases[row]["case"], kind, examples[cases[row]["case"]])
@@ -107,7 +107,7 @@ def draw_cases(
 
 
 def print_scores(metrics: Mapping[str, Any]) -> None:
-    """Print every score of the networks beside the mean shape's, and the worst cases by name."""
+    """Print every score of the networks next to the mean shape's, and the worst cases by name."""
     for table in tables(metrics):
         print_table(table)
     print()
@@ -122,24 +122,25 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
 
 
 def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
-    """All scores beside the mean shape's, and what the networks cost."""
+    """All scores next to the mean shape's, and what the networks cost."""
     models = metrics["models"]
     columns = [*models.values(), metrics["baselines"]["mean_shape"]["scores"]]
     rows = []
     for title, name, digits in ROWS:
-        rows.append((title, *(with_interval(of[name], "mean", digits) for of in columns)))
+        rows.append((title, *(with_interval(scores[name], "mean", digits) for scores in columns)))
         if name == "dice":
-            rows.append(("lowest Dice of a case", *(f"{of['dice']['min']:.3f}" for of in columns)))
+            lowest = (f"{scores['dice']['min']:.3f}" for scores in columns)
+            rows.append(("lowest Dice of a case", *lowest))
     for label in metrics["labels"] if len(metrics["labels"]) > 1 else ():
-        dices = (with_interval(of["per_label"][label]["dice"], "mean") for of in columns)
+        dices = (with_interval(scores["per_label"][label]["dice"], "mean") for scores in columns)
         rows.append((f"Dice, {label}", *dices))
     titles = tuple(NETWORKS[name].title for name in models)
-    memory = (of["training_peak_memory_mib"] for of in models.values())
+    memory = (model["training_peak_memory_mib"] for model in models.values())
     cost = (
-        ("parameters", *(f"{of['parameters']:,}" for of in models.values())),
-        ("minutes of training", *(f"{of['training_minutes']:.1f}" for of in models.values())),
+        ("parameters", *(f"{model['parameters']:,}" for model in models.values())),
+        ("minutes of training", *(f"{model['training_minutes']:.1f}" for model in models.values())),
         ("MiB at its peak", *(f"{peak:,}" if peak else MISSING for peak in memory)),
-        ("seconds a volume", *(f"{of['seconds_per_volume']:.2f}" for of in models.values())),
+        ("seconds a volume", *(f"{model['seconds_per_volume']:.2f}" for model in models.values())),
     )
     return (
         Table("", ("score", *titles, "mean shape"), tuple(rows)),
@@ -147,8 +148,8 @@ def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
     )
 
 
-def differences(metrics: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """The differences between networks; an older metrics.json has one alone."""
+def differences(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The differences between networks; an older metrics.json has a single one."""
     if "differences" not in metrics and "unet_minus_fcn8" in metrics:
         return [{"model": "unet", "minus": "fcn8", **metrics["unet_minus_fcn8"]}]
-    return metrics.get("differences", [])
+    return list(metrics.get("differences", []))

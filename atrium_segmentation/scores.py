@@ -14,42 +14,66 @@ import numpy as np
 
 from common.scores.intervals import ci95_of_mean
 from common.scores.volumes import volume_scores
+from common.training.runs import Run
 
 
-def scores_of(volume: dict[str, Any], mask: Any, labels: Sequence[str]) -> dict[str, Any]:
-    """Every score of a mask: its mean over labels, and each label's own."""
+def mask_scores(
+    volume: Mapping[str, Any], mask: np.ndarray, labels: Sequence[str]
+) -> dict[str, Any]:
+    """Every score of a mask: its mean over the labels and, under ``per_label``, each label's.
+
+    Args:
+        volume: Of `dataset.whole_volumes`, with its true ``mask``.
+        mask: (x, y, z) uint8, labels from 0.
+        labels: Their names but the background's.
+    """
     per_label = {
         label: volume_scores(volume["mask"] == value, mask == value, volume["spacing_mm"])
         for value, label in enumerate(labels, start=1)
     }
-    of_each = list(per_label.values())
-    mean = {name: sum(of[name] for of in of_each) / len(of_each) for name in of_each[0]}
+    names = next(iter(per_label.values()))
+    mean = {
+        name: sum(scores[name] for scores in per_label.values()) / len(per_label) for name in names
+    }
     return {**mean, "per_label": per_label}
 
 
 def summary(
-    what: str, scored: list[dict[str, Any]], labels: Sequence[str], seed: int
+    name: str, scored: Sequence[Mapping[str, Any]], labels: Sequence[str], seed: int
 ) -> dict[str, Any]:
     """Every score of a network or baseline over cases, with its interval over patients."""
 
-    def over_cases(scores: list[dict[str, Any]]) -> dict[str, Any]:
-        summed = {
-            name: mean_and_interval([of[name] for of in scores], scored, seed)
-            for name in ("dice", "jaccard", "hd95_mm", "assd_mm")
+    def over_cases(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        means = {
+            score: mean_and_interval([case[score] for case in cases], scored, seed)
+            for score in ("dice", "jaccard", "hd95_mm", "assd_mm")
         }
-        summed["dice"]["min"] = min(of["dice"] for of in scores)
-        errors = [abs(of["predicted_ml"] - of["truth_ml"]) for of in scores]
-        return {**summed, "volume_error_ml": mean_and_interval(errors, scored, seed)}
+        means["dice"]["min"] = min(case["dice"] for case in cases)
+        errors = [abs(case["predicted_ml"] - case["truth_ml"]) for case in cases]
+        return {**means, "volume_error_ml": mean_and_interval(errors, scored, seed)}
 
-    of_cases = [row[what] for row in scored]
+    cases = [row[name] for row in scored]
     per_label = {
-        label: over_cases([scores["per_label"][label] for scores in of_cases]) for label in labels
+        label: over_cases([case["per_label"][label] for case in cases]) for label in labels
     }
-    return {**over_cases(of_cases), "per_label": per_label}
+    return {**over_cases(cases), "per_label": per_label}
 
 
-def differences(networks: Sequence[str], scored: list[dict[str, Any]], seed: int) -> dict[str, Any]:
-    """How much the Dice of each network is above that of each one before it, case by case.
+def training_cost(members: Sequence[Run], network: str) -> dict[str, Any]:
+    """The parameters, minutes and peak memory of a network, over all members of an ensemble."""
+    fitted = [run.fitted["models"][network] for run in members]
+    peaks = [model["peak_memory_mib"] for model in fitted if model["peak_memory_mib"]]
+    return {
+        "parameters": sum(model["parameters"] for model in fitted),
+        "training_minutes": sum(model["seconds"] for model in fitted) / 60,
+        "training_peak_memory_mib": max(peaks, default=None),
+    }
+
+
+def differences(
+    networks: Sequence[str], scored: Sequence[Mapping[str, Any]], seed: int
+) -> dict[str, Any]:
+    """How much the Dice of each network is above that of each network before it, case by case.
 
     Returns:
         Under ``differences`` a dict per pair: ``model``, ``minus``, ``mean``, ``ci95``; that of
@@ -116,8 +140,8 @@ def main_scores(
 
 
 def mean_and_interval(
-    values: list[float], scored: list[dict[str, Any]], seed: int
+    values: Sequence[float], scored: Sequence[Mapping[str, Any]], seed: int
 ) -> dict[str, Any]:
-    """The mean of a value a case, with its interval over patients."""
-    owners = [row["patient"] for row in scored]
-    return {"mean": float(np.mean(values)), "ci95": ci95_of_mean(values, owners, seed)}
+    """The mean of one value per case, with its interval over patients."""
+    patients = [row["patient"] for row in scored]
+    return {"mean": float(np.mean(values)), "ci95": ci95_of_mean(values, patients, seed)}

@@ -20,7 +20,6 @@ import numpy as np
 
 from atrium_segmentation import inference, networks, slices
 from atrium_segmentation.config import PROJECT, EvaluateSettings, TrainSettings
-from atrium_segmentation.train import _losses
 from common.datasets.splits import training_splits
 from common.models.fused import fuse_batch_normalization
 from common.records.shards import open_prepared
@@ -43,7 +42,7 @@ def main() -> None:
     adam = keras.optimizers.Adam(
         settings.learning_rate, use_ema=True, ema_momentum=settings.ema_momentum
     )
-    model.compile(adam, **_losses(settings, 1, 1))
+    model.compile(adam, **networks.losses(settings, 1, 1))
     size, batch = settings.image_size, settings.batch_size
     training = slices.training_data(prepared, train, size, _STEPS, batch, settings, 1)
     clock = _Clock([float(minute) for minute in sys.argv[3:]], settings.learning_rate)
@@ -57,7 +56,7 @@ def main() -> None:
         model.set_weights(weights)
         dices.append([])
         for volume in volumes:
-            outputs = inference._said(
+            outputs = inference.predict_plane(
                 model, volume["image"], "axial", settings.neighbours, evaluate
             )
             dices[-1].append(_dice(volume["mask"] > 0, outputs[..., 0] >= 0.5))

@@ -70,7 +70,7 @@ def _project(name: str, prepared: Prepared, splits: list[str], settings: Any, st
     size, batch = settings.image_size, settings.batch_size
     if name == "atrium_segmentation":
         training = slices.training_data(prepared, splits, size, steps, batch, settings, 1)
-        return networks.build("unet", 1, settings), training, train._losses(settings, 1, 1)
+        return networks.build("unet", 1, settings), training, networks.losses(settings, 1, 1)
     dataset = importlib.import_module(f"{name}.dataset")
     training = dataset.training_data(prepared, splits, size, steps, batch, settings)
     model = train._build(size, "none", settings)

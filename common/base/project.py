@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,12 @@ class Project:
         """How prepare_data.py prepares under the preset and the seed of a training."""
         settings = self.presets[train.preset].prepare
         return dataclasses.replace(settings, preset=train.preset, seed=train.seed)
+
+    def prepare(self, train: SharedTrain) -> Path:
+        """Prepare data under the preset and the seed of a training; gives its folder."""
+        # Only where it is needed: what prepares takes a while to load.
+        folder: Path = import_module(f"{self.name}.dataset").prepare(self.prepare_settings(train))
+        return folder
 
     @property
     def runs(self) -> Path:

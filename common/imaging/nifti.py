@@ -22,7 +22,7 @@ from nibabel import orientations
 from common.base.errors import UnusableError, UserError
 from common.base.files import write_bytes
 from common.imaging.grids import resample, resample_labels
-from common.imaging.nifti_file import SUFFIXES, Grid, read_nifti
+from common.imaging.nifti_file import Grid, read_nifti
 
 GRID_TOLERANCE = 0.01
 """Two grids are equal if no corner voxel's centre is further off than this share of a voxel."""
@@ -57,15 +57,6 @@ class Volume:
     original: Grid
     orientation: np.ndarray
     grid_header: bytes
-
-
-def is_nifti(path: Path) -> bool:
-    """Whether a file is named as NIfTI is; of a pair the header, so that a volume counts once.
-
-    The hidden files that a Mac adds to an archive, ``._la_003.nii.gz``, are not NIfTI.
-    """
-    name = path.name.lower()
-    return name.endswith(SUFFIXES) and not name.endswith(".img") and not name.startswith("._")
 
 
 def read_volume(path: Path) -> Volume:

@@ -20,12 +20,10 @@ from nibabel import imageglobals
 from nibabel.arrayproxy import ArrayProxy
 
 from common.base.errors import UserError
+from common.imaging.nifti_names import SUFFIXES
 
 MAX_VOXELS = 1 << 28
 """512 x 512 x 1024, one GiB of float32: a header that declares more is refused."""
-
-SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
-"""Endings of NIfTI file names; a file that ends in none of these is refused."""
 
 # Deflate packs at most 1032 bytes into one (zlib's technical details).
 _MAX_INFLATION = 1032

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,3 +54,13 @@ def examples_of(metrics: dict[str, Any]) -> list[Example]:
     """The drawn cases of ``metrics.json``; files of older versions list none."""
     examples = metrics.get("examples", [])
     return [Example(row["case"], row["kind"], tuple(row["files"])) for row in examples]
+
+
+def evaluation_files(folder: Path, examples: Sequence[Example], *further: str) -> list[Path]:
+    """The files and folders of an evaluation that evaluate.py names when it ends."""
+    return [
+        *(folder / name for name in ("report.html", "metrics.json", "predictions.csv")),
+        *sorted(folder.glob("*.png")),
+        *(folder / name for name in further),
+        *(folder / file for example in examples for file in example.files),
+    ]
