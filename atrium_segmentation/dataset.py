@@ -158,12 +158,8 @@ def volumes(prepared: Prepared, splits: Sequence[str]) -> tf.data.Dataset:
 
     from common.training import pipeline
 
-    features = {
-        "case": tf.io.FixedLenFeature((), tf.string),
-        "image": tf.io.FixedLenFeature((), tf.string),
-        "mask": tf.io.FixedLenFeature((), tf.string),
-        "shape": tf.io.FixedLenFeature((3,), tf.int64),
-    }
+    features = {name: tf.io.FixedLenFeature((), tf.string) for name in ("case", "image", "mask")}
+    features["shape"] = tf.io.FixedLenFeature((3,), tf.int64)
 
     def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
         example = tf.io.parse_single_example(record, features)

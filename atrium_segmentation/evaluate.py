@@ -19,11 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from atrium_segmentation.config import PROJECT
-from atrium_segmentation.ensembles import (
-    open_members,
-    refuse_validated_by_others,
-    shared_networks,
-)
+from atrium_segmentation.ensembles import open_members, refuse_validated_by_others, shared_networks
 from common.base.backend import start_tensorflow
 from common.base.command_line import parse
 from common.base.errors import UserError, run_script
@@ -48,18 +44,11 @@ def main() -> None:
     import numpy as np
     from tqdm import tqdm
 
-    from atrium_segmentation import score_tables
+    from atrium_segmentation import score_tables, scores
     from atrium_segmentation.dataset import prepare_as_run, whole_volumes
     from atrium_segmentation.inference import open_networks, segment
     from atrium_segmentation.mean_shape import mean_shape_mask
     from atrium_segmentation.report import write_page
-    from atrium_segmentation.scores import (
-        differences,
-        main_scores,
-        mask_scores,
-        summary,
-        training_cost,
-    )
     from common.imaging.nifti import write_mask
     from common.reporting.examples import evaluation_files
 
@@ -90,15 +79,16 @@ def main() -> None:
                 seconds[network] += time.monotonic() - began
                 path = new / "masks" / f"{case}-{network}.nii.gz"
                 write_mask(path, values[masks[network]], volume["grid_header"])
-            scores = {model: mask_scores(volume, mask, labels) for model, mask in masks.items()}
-            scored.append({"case": case, "patient": patients[case], **scores})
+            scored.append({"case": case, "patient": patients[case]})
+            for model, mask in masks.items():
+                scored[-1][model] = scores.mask_scores(volume, mask, labels)
 
         # -- Write.
-        mean_shape = summary("mean_shape", scored, labels, settings.seed)
+        mean_shape = scores.summary("mean_shape", scored, labels, settings.seed)
         models = {
             network: {
-                **summary(network, scored, labels, settings.seed),
-                **training_cost(members, network),
+                **scores.summary(network, scored, labels, settings.seed),
+                **scores.training_cost(members, network),
                 "seconds_per_volume": seconds[network] / len(scored),
             }
             for network in networks
@@ -117,32 +107,23 @@ def main() -> None:
             "models": models,
             "baselines": {"mean_shape": {"dice": mean_shape["dice"]["mean"], "scores": mean_shape}},
             "cases": scored,
-            **differences(list(networks), scored, settings.seed),
-            **main_scores(models, mean_shape, labels, len(scored)),
+            **scores.differences(list(networks), scored, settings.seed),
+            **scores.main_scores(models, mean_shape, labels, len(scored)),
         }
         rows = [
-            {
-                "case": row["case"],
-                "patient": row["patient"],
-                "model": network,
-                "label": label,
-                **row[network]["per_label"][label],
-            }
+            {"case": row["case"], "patient": row["patient"], "model": network, "label": label}
+            | row[network]["per_label"][label]
             for row in scored
             for network in networks
             for label in labels
         ]
         write_csv(new / "predictions.csv", rows[0], rows)
-        main_first = list(reversed(networks))
+        main_first, synthetic = list(reversed(networks)), run.config["synthetic"]
+        volumes = whole_volumes(prepared, splits)
         examples = score_tables.draw_cases(
-            new,
-            main_first,
-            scored,
-            whole_volumes(prepared, splits),
-            settings.pictures,
-            run.config["synthetic"],
+            new, main_first, scored, volumes, settings.pictures, synthetic
         )
-        score_tables.draw_scores(new, main_first, scored, run.config["synthetic"])
+        score_tables.draw_scores(new, main_first, scored, synthetic)
         metrics["examples"] = [vars(example) for example in examples]
         metrics = runs.metrics_of(run, prepared, cases, name, settings, metrics)
         write_json(new / "metrics.json", metrics)

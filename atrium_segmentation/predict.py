@@ -68,14 +68,15 @@ def main() -> None:
             write_mask(folder / mask, values[labels], volume["grid_header"])
             picture = predictions.picture_path(file, settings.pictures)
             if picture:
+                masks, synthetic = {title: labels}, run.config["synthetic"]
                 views_picture(
                     folder / picture,
                     volume["image"],
                     spacing_mm,
                     None,
-                    {title: labels},
+                    masks,
                     file.name[:60],
-                    run.config["synthetic"],
+                    synthetic,
                 )
             in_ml = {
                 column: round(volume_ml(labels == label, spacing_mm), 3)

@@ -87,15 +87,9 @@ def _part(name: str) -> Any:
 def _torch_versions(options: Options) -> dict[str, str]:
     if options.torch_python is None or shutil.which(options.torch_python) is None:
         return {}
-    versions = subprocess.run(
-        [
-            options.torch_python,
-            "-c",
-            "import torch, monai as m; print(torch.__version__, m.__version__)",
-        ],
-        capture_output=True,
-        text=True,
-    ).stdout.split()
+    program = "import torch, monai as m; print(torch.__version__, m.__version__)"
+    command = [options.torch_python, "-c", program]
+    versions = subprocess.run(command, capture_output=True, text=True).stdout.split()
     return dict(zip(("torch", "monai"), versions, strict=False))
 
 

@@ -50,13 +50,4 @@ def rows(options: Options) -> Iterator[Row]:
     # For these no target is set: they say what else the same pixels would take.
     for name, against in {"png": "a PNG file by Pillow", "npy": "a float32 .npy"}.items():
         ratio = size[name] / size["ours"]
-        yield Row(
-            "disk: a record",
-            size["ours"],
-            size[name],
-            "bytes",
-            ratio,
-            "none",
-            None,
-            against,
-        )
+        yield Row("disk: a record", size["ours"], size[name], "bytes", ratio, "none", None, against)

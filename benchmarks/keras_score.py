@@ -20,9 +20,11 @@ import numpy as np
 
 from atrium_segmentation import inference, networks, slices
 from atrium_segmentation.config import PROJECT, EvaluateSettings, TrainSettings
+from atrium_segmentation.dataset import volumes
 from common.datasets.splits import training_splits
 from common.models.fused import fuse_batch_normalization
 from common.records.shards import open_prepared
+from common.scores.volumes import dice
 from common.training.precision import set_precision
 
 _STEPS = 100
@@ -50,16 +52,16 @@ def main() -> None:
         training.batches(), steps_per_epoch=_STEPS, epochs=settings.epochs, callbacks=[clock],
         shuffle=False, verbose=0,
     )  # fmt: skip
-    volumes = list(slices.volumes(prepared, [sys.argv[2]]).as_numpy_iterator())
+    scored = list(volumes(prepared, [sys.argv[2]]).as_numpy_iterator())
     dices: list[list[float]] = []
     for weights in clock.snapshots:
         model.set_weights(weights)
         dices.append([])
-        for volume in volumes:
+        for volume in scored:
             outputs = inference.predict_plane(
                 model, volume["image"], "axial", settings.neighbours, evaluate
             )
-            dices[-1].append(_dice(volume["mask"] > 0, outputs[..., 0] >= 0.5))
+            dices[-1].append(dice(volume["mask"] > 0, outputs[..., 0] >= 0.5))
     print(json.dumps(dices), flush=True)
 
 
@@ -100,11 +102,6 @@ def _rate_at(progress: float) -> float:
     if progress < 0.05:
         return progress / 0.05
     return float(1 + np.cos(np.pi * (progress - 0.05) / 0.95)) / 2
-
-
-def _dice(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Dice of two masks."""
-    return float(2 * (truth & predicted).sum() / max(truth.sum() + predicted.sum(), 1))
 
 
 if __name__ == "__main__":

@@ -57,10 +57,8 @@ def rows(options: Options) -> Iterator[Row]:
         0.6,
     )
     array = options.work / "films.npy"
-    np.save(
-        array,
-        [record["image"][..., 0] for record in images_and_labels(prepared, splits, image_size)],
-    )
+    stored = images_and_labels(prepared, splits, image_size)
+    np.save(array, [record["image"][..., 0] for record in stored])
     seconds, torch_seconds = in_turn_with_torch(options, augmented(), "loader", array, BATCH, steps)
     array.unlink()
     yield compared(

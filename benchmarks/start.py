@@ -24,9 +24,7 @@ def rows(options: Options) -> Iterator[Row]:
 
     helps = [timed(partial(start, str(script), "--help")) for script in scripts]
     *ours, other = in_turn(
-        *helps,
-        timed(partial(start, "-c", "import tensorflow")),
-        repeats=options.size(5, 1),
+        *helps, timed(partial(start, "-c", "import tensorflow")), repeats=options.size(5, 1)
     )
     slowest = max(ours)
     yield Row(

@@ -22,13 +22,8 @@ def rows(options: Options) -> Iterator[Row]:
     shape = tuple(length // 4 for length in SHAPE) if options.quick else SHAPE
     truth, predicted = _masks(shape)
     file = options.work / "masks.npz"
-    np.savez(
-        file,
-        truth=truth,
-        predicted=predicted,
-        spacing_mm=SPACING_MM,
-        ours=surface_scores(truth, predicted, SPACING_MM),
-    )
+    ours = surface_scores(truth, predicted, SPACING_MM)
+    np.savez(file, truth=truth, predicted=predicted, spacing_mm=SPACING_MM, ours=ours)
     run = timed(lambda: surface_scores(truth, predicted, SPACING_MM))
     seconds, torch_seconds = in_turn_with_torch(options, run, "surface", file)
     file.unlink()

@@ -116,12 +116,8 @@ def _draw(path: Path, rows: Sequence[Row], machine: Mapping[str, Any], date: str
 
 def _card() -> str:
     try:
-        query = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-        )
+        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        query = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return query.stdout.strip().replace("\n", ", ")

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from atrium_segmentation.config import PROJECT
+from atrium_segmentation.dataset import volumes
 from benchmarks import table
 from benchmarks.measuring import Row, find_torch_python
 from common.base.errors import UserError, run_script
@@ -95,21 +96,13 @@ def write(file: Path, dices: dict[str, Any]) -> list[Row]:
         _row(minute, ours[place], other and other[place])
         for place, minute in enumerate(dices["minutes"]) if ours
     ]  # fmt: skip
-    write_json(
-        file,
-        {"machine": table.machine(), "rows": [vars(row) for row in rows], "dices": dices},
-    )
+    content = {"machine": table.machine(), "rows": [vars(row) for row in rows], "dices": dices}
+    write_json(file, content)
     return rows
 
 
 def _row(minutes: float, ours: Sequence[float], other: Sequence[float] | None) -> Row:
-    """A row of the table from the Dice of each volume.
-
-    Args:
-        minutes: Minutes of training.
-        ours: The Dice of our network, ``(n,)``.
-        other: The Dice of MONAI's on the same volumes, ``(n,)``, or None.
-    """
+    """A row of the table from each volume's Dice by our network and, if known, by MONAI's."""
     against = "MONAI's BasicUNet of the same widths on the same slices"
     mean, alternative = float(np.mean(ours)), None if other is None else float(np.mean(other))
     if other is not None:
@@ -126,13 +119,11 @@ def _row(minutes: float, ours: Sequence[float], other: Sequence[float] | None) -
 
 def _export(folder: Path, file: Path, split: str) -> list[str]:
     """The working volumes as arrays, for a process without TensorFlow; the cases to be scored."""
-    from atrium_segmentation import slices
-
     prepared = open_prepared(folder, PROJECT.name)
     train, _ = training_splits(prepared.splits, 0)
     arrays, cases = {}, []
     for name, splits in (("train", train), ("scored", [split])):
-        for number, volume in enumerate(slices.volumes(prepared, splits).as_numpy_iterator()):
+        for number, volume in enumerate(volumes(prepared, splits).as_numpy_iterator()):
             arrays[f"{name}-{number:03d}-image"] = volume["image"]
             arrays[f"{name}-{number:03d}-mask"] = volume["mask"]
             if name == "scored":

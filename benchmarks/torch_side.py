@@ -100,9 +100,7 @@ def surface(file: str) -> Callable[[], object]:
     """HD95 and mean surface distance of two masks."""
     with np.load(file) as saved:
         spacing = saved["spacing_mm"].tolist()
-        masks = [
-            torch.tensor(saved[n][None, None].astype("float32")) for n in ("predicted", "truth")
-        ]
+        masks = [torch.tensor(saved[n][None, None].astype("f4")) for n in ("predicted", "truth")]
         expected = saved["ours"]
     options = {"include_background": True, "spacing": spacing}
 

@@ -26,8 +26,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from common.base.errors import UserError, run_script
+from common.scores.boxes import iou
+from common.scores.volumes import dice
 from synthetic_sample.chest_dataset import HEARTS, IMAGES, LABELS
-from synthetic_sample.make_sample import ATRIUM, CHEST, DEFAULT_FOLDER
+from synthetic_sample.make_sample import ATRIUM, CHEST, DEFAULT_FOLDER, MARKER
 
 
 def chest_figures(folder: Path, folds: int = 5) -> dict[str, float]:
@@ -77,9 +79,9 @@ def atrium_figures(folder: Path) -> dict[str, float]:
         boxes.append(_on_common_grid(mask, np.linalg.norm(label.affine[:3, :3], axis=0)))
         voxels = np.asarray(image.dataobj, np.float32)
         levels = np.quantile(voxels, np.linspace(0.5, 0.99, 25))
-        thresholds.append(max(_dice(voxels > level, mask) for level in levels))
+        thresholds.append(max(dice(voxels > level, mask) for level in levels))
     total = np.sum(boxes, axis=0)
-    shapes = [_dice((total - box) / (len(boxes) - 1) > 0.5, box) for box in boxes]
+    shapes = [dice((total - box) / (len(boxes) - 1) > 0.5, box) for box in boxes]
     return {
         "mean shape, mean Dice": float(np.mean(shapes)),
         "best threshold, mean Dice": float(np.mean(thresholds)),
@@ -96,27 +98,19 @@ def _features(path: Path) -> tuple[str, dict[str, NDArray]]:
         image = 255 - image
     age = float(str(dataset.PatientAge).strip("Y") or 50)
     thumbnail = np.asarray(Image.fromarray(image).resize((8, 8), Image.Resampling.BOX))
+    is_ap = float(dataset.ViewPosition == "AP")
+    storage = (
+        dataset.PhotometricInterpretation == "MONOCHROME1",
+        dataset.BitsStored > 8,
+        len(dataset.PixelData) * dataset.file_meta.TransferSyntaxUID.is_compressed,
+        dataset.PixelSpacing[0],
+    )
+    levels = np.percentile(image, [1, 5, 10, 25, 50, 75, 90, 95, 99])
     return str(dataset.PatientID), {
-        "view": np.array([dataset.ViewPosition == "AP"], float),
-        "view, age and sex": np.array(
-            [dataset.ViewPosition == "AP", age, dataset.PatientSex == "F"], float
-        ),
-        "storage": np.array(
-            [
-                dataset.PhotometricInterpretation == "MONOCHROME1",
-                dataset.BitsStored > 8,
-                len(dataset.PixelData) * (dataset.file_meta.TransferSyntaxUID.is_compressed),
-                float(dataset.PixelSpacing[0]),
-            ],
-            float,
-        ),
-        "brightness": np.array(
-            [
-                image.mean(),
-                image.std(),
-                *np.percentile(image, [1, 5, 10, 25, 50, 75, 90, 95, 99]),
-            ]
-        ),
+        "view": np.array([is_ap]),
+        "view, age and sex": np.array([is_ap, age, dataset.PatientSex == "F"], float),
+        "storage": np.array(storage, float),
+        "brightness": np.array([image.mean(), image.std(), *levels]),
         "8 x 8 thumbnail": thumbnail.ravel(),
     }
 
@@ -131,12 +125,7 @@ def _mean_box_iou(folder: Path, patients: dict[str, str], folds: int) -> float:
     scores = []
     for k in range(folds):
         mean = corners[fold != k].mean(0)
-        held_out = corners[fold == k]
-        overlap = np.clip(
-            np.minimum(mean[2:], held_out[:, 2:]) - np.maximum(mean[:2], held_out[:, :2]), 0, None
-        ).prod(1)
-        union = (mean[2:] - mean[:2]).prod() + (held_out[:, 2:] - held_out[:, :2]).prod(1) - overlap
-        scores.extend(overlap / union)
+        scores.extend(iou(mean, corners[fold == k]))
     return float(np.mean(scores))
 
 
@@ -153,10 +142,6 @@ def _on_common_grid(mask: NDArray, spacing_mm: NDArray, edge_mm: float = 140.0) 
     )
 
 
-def _dice(a: NDArray, b: NDArray) -> float:
-    return 2 * float((a & b).sum()) / float(a.sum() + b.sum() or 1)
-
-
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -166,7 +151,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="the sample")
     folder = parser.parse_args().folder
     for part, figures in ((CHEST, chest_figures), (ATRIUM, atrium_figures)):
-        if not (folder / part / "SYNTHETIC.json").is_file():
+        if not (folder / part / MARKER).is_file():
             raise UserError(
                 f"{folder / part} holds no complete sample: "
                 "run python -m synthetic_sample.make_sample first"

@@ -34,6 +34,11 @@ FOLDERS = (IMAGES,)
 LABELS = "stage_2_train_labels.csv"
 CLASSES = "stage_2_detailed_class_info.csv"
 HEARTS = "rsna_heart_detection.csv"
+_COLUMNS = {
+    LABELS: ("patientId", "x", "y", "width", "height", "Target"),
+    CLASSES: ("patientId", "class"),
+    HEARTS: ("label", "x0", "y0", "w", "h", "name", "img_shape_x", "img_shape_y"),
+}
 
 _POSITIVE_SHARE = {"AP": 0.40, "PA": 0.22}
 _AP_SHARE = 0.52
@@ -103,18 +108,12 @@ def plan_cases(seed: int, count: int) -> list[ChestCase]:
     for name, share in _CODINGS:
         number = max(1, round(share * count)) if count >= 3 else 0
         codings[order[:number]], order = name, order[number:]
+    drawn = [
+        values.tolist() for values in (patients + 1, views, pneumonia, other_findings, codings)
+    ]
     return [
-        ChestCase(
-            seed,
-            i,
-            _image_id(seed, i),
-            int(patients[i]) + 1,
-            str(views[i]),
-            bool(pneumonia[i]),
-            bool(other_findings[i]),
-            str(codings[i]),
-        )
-        for i in range(count)
+        ChestCase(seed, number, _image_id(seed, number), *values)
+        for number, values in enumerate(zip(*drawn, strict=True))
     ]
 
 
@@ -143,44 +142,19 @@ def write_case(case: ChestCase, folder: Path) -> dict[str, Any]:
 
 def write_tables(cases: list[ChestCase], drawn: list[dict[str, Any]], folder: Path) -> None:
     """Write the challenge's three tables."""
-    boxes, classes, hearts = [], [], []
+    boxes: list[tuple[Any, ...]] = []
+    classes: list[tuple[Any, ...]] = []
+    hearts: list[tuple[Any, ...]] = []
     for case, truth in zip(cases, drawn, strict=True):
-        name = {"patientId": case.image_id}
-        for x, y, width, height in truth["opacities"]:
-            boxes.append(
-                {
-                    **name,
-                    "x": float(x),
-                    "y": float(y),
-                    "width": float(width),
-                    "height": float(height),
-                    "Target": 1,
-                }
-            )
+        boxes += [(case.image_id, *map(float, box), 1) for box in truth["opacities"]]
         if not case.pneumonia:
-            boxes.append({**name, "Target": 0})
+            boxes.append((case.image_id, "", "", "", "", 0))
         # The challenge repeats the class for every box.
-        classes += [{**name, "class": case.detailed_class}] * max(1, len(truth["opacities"]))
-        x, y, width, height = truth["heart"]
-        hearts.append(
-            {
-                "label": "heart",
-                "x0": x,
-                "y0": y,
-                "w": width,
-                "h": height,
-                "name": case.image_id,
-                "img_shape_x": HEART_GRID,
-                "img_shape_y": HEART_GRID,
-            }
-        )
-    write_csv(folder / LABELS, ["patientId", "x", "y", "width", "height", "Target"], boxes)
-    write_csv(folder / CLASSES, ["patientId", "class"], classes)
-    write_csv(
-        folder / HEARTS,
-        ["label", "x0", "y0", "w", "h", "name", "img_shape_x", "img_shape_y"],
-        hearts,
-    )
+        classes += [(case.image_id, case.detailed_class)] * max(1, len(truth["opacities"]))
+        hearts.append(("heart", *truth["heart"], case.image_id, HEART_GRID, HEART_GRID))
+    for name, rows in ((LABELS, boxes), (CLASSES, classes), (HEARTS, hearts)):
+        columns = _COLUMNS[name]
+        write_csv(folder / name, columns, [dict(zip(columns, row, strict=True)) for row in rows])
 
 
 def opacity_boxes(film: Film) -> list[tuple[int, int, int, int]]:
@@ -283,10 +257,5 @@ def _image_id(seed: int, number: int) -> str:
 
 
 def _box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return (
-        int(columns[0]),
-        int(rows[0]),
-        int(columns[-1] - columns[0] + 1),
-        int(rows[-1] - rows[0] + 1),
-    )
+    rows, columns = np.flatnonzero(mask.any(1)).tolist(), np.flatnonzero(mask.any(0)).tolist()
+    return columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1

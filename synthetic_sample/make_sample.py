@@ -131,10 +131,7 @@ def main() -> None:
         help="which datasets to make",
     )
     parser.add_argument(
-        "--workers",
-        type=int,
-        default=0,
-        help="number of processes; 0 is one per processor",
+        "--workers", type=int, default=0, help="number of processes; 0 is one per processor"
     )
     arguments = parser.parse_args()
     print("SYNTHETIC sample: computed images, taken of nobody")

@@ -69,7 +69,7 @@ def test_an_evaluation_is_told_on_a_page_that_can_be_written_again(whole, projec
     pictures = [of for of in page.iter() if str(of.tag).endswith("}img")]
     assert len(pictures) >= 2 + len(once.metrics["examples"])
     path.unlink()
-    command = [sys.executable, "-m", f"{project}.page", once.evaluation]
+    command = [sys.executable, "-m", f"{project}.report", once.evaluation]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     assert path.read_bytes() == first
 
