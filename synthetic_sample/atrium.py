@@ -50,15 +50,10 @@ def draw_volume(seed: int, number: int) -> AtriumVolume:
     anatomy = _Anatomy(rng, points)
     signal, inside = anatomy.painted()
     image = _measured(rng, signal, shape)
-    gain, dtype = (
-        (rng.uniform(90, 190), np.uint8)
-        if rng.random() < 0.5
-        else (rng.uniform(200, 900), np.int16)
-    )
-    limit = 255 if dtype is np.uint8 else 32767
-    return AtriumVolume(
-        np.clip(np.round(gain * image), 0, limit).astype(dtype), inside.astype(np.uint8), affine
-    )
+    dtype = np.uint8 if rng.random() < 0.5 else np.int16
+    gain = rng.uniform(90, 190) if dtype is np.uint8 else rng.uniform(200, 900)
+    voxels = np.clip(np.round(gain * image), 0, np.iinfo(dtype).max).astype(dtype)
+    return AtriumVolume(voxels, inside.astype(np.uint8), affine)
 
 
 def _grid(rng: np.random.Generator, number: int) -> tuple[tuple[int, int, int], NDArray]:
@@ -104,14 +99,10 @@ def _smooth(rng: np.random.Generator, shape: tuple[int, int, int], cells: int) -
         # One axis after the other: a spline on a grid is separable.
         low = np.clip(np.floor(place).astype(int), 1, cells)
         t = place - low
-        weights = (
-            np.stack(
-                [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
-            )
-            / 6
-        )
+        weights = (1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3
         field = sum(
-            np.moveaxis(np.take(field, low - 1 + i, axis), axis, -1) * weights[i] for i in range(4)
+            np.moveaxis(np.take(field, low - 1 + i, axis), axis, -1) * (weight / 6)
+            for i, weight in enumerate(weights)
         )
         field = np.moveaxis(field, -1, axis)
     return (field / 0.33).astype(np.float32)
@@ -223,20 +214,15 @@ class _Anatomy:
             paint(lung, 0.06, 1.0)
             vessels = np.full(shape, 60.0, np.float32)
             for _ in range(34):
-                start = np.array(
-                    [sign * rng.uniform(40, 66), rng.uniform(-55, 30), rng.uniform(-45, 45)]
-                )
+                place = sign * rng.uniform(40, 66), rng.uniform(-55, 30), rng.uniform(-45, 45)
+                start = np.array(place)
                 line = [start, start + rng.normal(0, 5, 3), start + rng.normal(0, 9, 3)]
                 vessels = self.tube(line, [rng.uniform(0.9, 2.6), 0.7], 4, vessels)
             paint(np.maximum(vessels, lung + 1), blood * 0.85)
         for _ in range(10):
             start = rng.uniform([-40, -30, -35], [40, 45, 40])
-            small = self.tube(
-                [start, start + rng.normal(0, 7, 3), start + rng.normal(0, 12, 3)],
-                [rng.uniform(0.8, 2.0), 0.7],
-                4,
-                None,
-            )
+            line = [start, start + rng.normal(0, 7, 3), start + rng.normal(0, 12, 3)]
+            small = self.tube(line, [rng.uniform(0.8, 2.0), 0.7], 4)
             paint(small, blood * rng.uniform(0.6, 1.0))
         back = rng.uniform(-44, -38)
         paint(y - back + 6 + 0.004 * x**2, 0.3, 1.5)
@@ -249,14 +235,9 @@ class _Anatomy:
         paint(gullet, 0.42)
         paint(gullet + 2.2, 0.2)
         # Vessels and chambers in front.
-        chamber(
-            self.tube(
-                [jitter(17, -38, -55), jitter(18, -37, 0), jitter(16, -36, 55)], [11, 11.5, 12]
-            ),
-            1.3,
-            0.12,
-            blood * rng.uniform(0.92, 1.05),
-        )
+        descending = [jitter(17, -38, -55), jitter(18, -37, 0), jitter(16, -36, 55)]
+        descending_aorta = self.tube(descending, [11, 11.5, 12])
+        chamber(descending_aorta, 1.3, 0.12, blood * rng.uniform(0.92, 1.05))
         muscle = rng.uniform(0.14, 0.3)
         left_ventricle = self.ellipsoid(jitter(37, 42, -30), (23, 27, 30))
         right_ventricle = self.ellipsoid(jitter(-8, 58, -24), (36, 25, 34))

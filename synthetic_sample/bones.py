@@ -78,25 +78,18 @@ def _spine(rng: np.random.Generator, patient: Patient) -> Map:
         cx = patient.scoliosis * np.sin((y + 6) / 7)
         waist = 0.86 * half
         top, bottom = y - size / 2, y + size / 2
-        corners = [
-            (cx - half, top),
-            (cx + half, top),
-            (cx + waist, y),
-            (cx + half, bottom),
-            (cx - half, bottom),
-            (cx - waist, y),
+        sides = [
+            (-half, top),
+            (half, top),
+            (waist, y),
+            (half, bottom),
+            (-half, bottom),
+            (-waist, y),
         ]
-        body.polygon(corners, 0.72)
+        body.polygon([(cx + across, down) for across, down in sides], 0.72)
         for edge in (top, bottom):
-            body.polygon(
-                [
-                    (cx - half, edge - 0.09),
-                    (cx + half, edge - 0.09),
-                    (cx + half, edge + 0.09),
-                    (cx - half, edge + 0.09),
-                ],
-                1.0,
-            )
+            ends = [(-half, -0.09), (half, -0.09), (half, 0.09), (-half, 0.09)]
+            body.polygon([(cx + across, edge + down) for across, down in ends], 1.0)
         for side in (-1, 1):
             detail.disc((cx + side * 0.66 * half, y - 0.25 * size), (0.34, 0.46), 0.9)
             detail.disc((cx + side * 0.66 * half, y - 0.25 * size), (0.2, 0.3), 0.35)
@@ -135,11 +128,8 @@ def _shoulders(rng: np.random.Generator, patient: Patient, pose: Pose, turn: flo
         rims.tube(ring, 0.17, 0.62)
         spine = np.array([(9.8 + out, -9.6), (13.0, -11.0), (17.6, -13.4), (19.6, -13.2)])
         rims.tube(shapes.curve(spine * [sign * wide, 1]), 0.42, 0.5, shell=0.35)
-        rims.tube(
-            shapes.curve(np.array([(16.9, -11.6), (16.4, -10.4), (16.8, -9.0)]) * [sign * wide, 1]),
-            0.3,
-            0.7,
-        )
+        socket = np.array([(16.9, -11.6), (16.4, -10.4), (16.8, -9.0)])
+        rims.tube(shapes.curve(socket * [sign * wide, 1]), 0.3, 0.7)
         head = np.array([sign * wide * 18.9, -10.6])
         if pose.arms_down:
             shaft = np.array([(19.3, -9.6), (21.2, -3), (22.4, 5), (23.0, 14), (23.4, 24)])
@@ -169,9 +159,8 @@ def vessel_tree(rng: np.random.Generator, patient: Patient) -> Map:
         starts.append(np.stack([hilum[0] + 0 * angles, hilum[1] + 1.9 * np.sin(angles)], 1))
         outwards.append(0 * angles + sign)
         headings.append(angles)
-        radii.append(
-            np.append(rng.uniform(0.28, 0.46, 10) * np.where(angles[:10] > 0.3, 1.2, 0.9), 0.66)
-        )
+        radius = rng.uniform(0.28, 0.46, 10) * np.where(angles[:10] > 0.3, 1.2, 0.9)
+        radii.append(np.append(radius, 0.66))
     start, outward = np.concatenate(starts), np.concatenate(outwards)
     heading, radius = np.concatenate(headings), np.concatenate(radii)
     for sign in (-1, 1):
@@ -183,23 +172,18 @@ def vessel_tree(rng: np.random.Generator, patient: Patient) -> Map:
         length = rng.uniform(0.75, 1.3, len(radius)) * (0.95 + 4.0 * radius)
         bend = heading[:, None] + rng.normal(0, 0.2, len(radius))[:, None] * np.linspace(0, 1, 5)
         steps = np.stack([np.cos(bend), np.sin(bend)], 2) * (length / 5)[:, None, None]
-        path = start[:, None] + np.concatenate(
-            [np.zeros((len(radius), 1, 2)), np.cumsum(steps, 1)], 1
-        )
+        path = np.concatenate([np.zeros((len(radius), 1, 2)), np.cumsum(steps, 1)], 1)
+        path += start[:, None]
         drawn = path * np.stack([outward, np.ones_like(outward)], 1)[:, None]
         for parity in (0, 1):
             layers[parity].lines(drawn[parity::2], radius[parity::2] * 0.92)
-        growing = (
-            (radius > 0.08)
-            & (path[:, -1, 0] < 13.2 * patient.width)
-            & (np.abs(path[:, -1, 1]) < 15)
-        )
+        across, down = path[:, -1].T
+        growing = (radius > 0.08) & (across < 13.2 * patient.width) & (np.abs(down) < 15)
         split = rng.uniform(0.2, 0.52, growing.sum())
         start = np.repeat(path[growing, -1], 2, 0)
         outward = np.repeat(outward[growing], 2)
         side = np.tile([-1.0, 1.0], growing.sum())
-        heading = np.repeat(bend[growing, -1], 2) + side * np.repeat(split, 2) * rng.uniform(
-            0.5, 1.3, len(side)
-        )
+        fork = side * np.repeat(split, 2) * rng.uniform(0.5, 1.3, len(side))
+        heading = np.repeat(bend[growing, -1], 2) + fork
         radius = np.repeat(radius[growing], 2) * rng.uniform(0.58, 0.88, len(side))
     return 1.5 * shapes.blurred(layers[0].map() + layers[1].map(), 0.7, 1)

@@ -63,9 +63,8 @@ def chest_figures(folder: Path, folds: int = 5) -> dict[str, float]:
             model, features, labels, groups=patients, cv=GroupKFold(folds), method="predict_proba"
         )[:, 1]
         figures[f"AUROC of {key}"] = float(roc_auc_score(labels, guess))
-    figures["mean heart box, mean IoU"] = _mean_box_iou(
-        folder, dict(zip(names, patients, strict=True)), folds
-    )
+    owners = dict(zip(names, patients, strict=True))
+    figures["mean heart box, mean IoU"] = _mean_box_iou(folder, owners, folds)
     return figures
 
 
@@ -122,7 +121,7 @@ def _mean_box_iou(folder: Path, patients: dict[str, str], folds: int) -> float:
     corners = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
     ids = sorted(set(patients.values()))
     fold = np.array([ids.index(patients[row["name"]]) % folds for row in rows])
-    scores = []
+    scores: list[float] = []
     for k in range(folds):
         mean = corners[fold != k].mean(0)
         scores.extend(iou(mean, corners[fold == k]))
@@ -134,12 +133,9 @@ def _on_common_grid(mask: NDArray, spacing_mm: NDArray, edge_mm: float = 140.0) 
     centre = np.array(ndimage.center_of_mass(mask))
     step = 2.0 / spacing_mm
     count = int(edge_mm / 2.0)
-    return (
-        ndimage.affine_transform(
-            mask.astype(np.float32), step, centre - step * count / 2, (count,) * 3, order=1
-        )
-        > 0.5
-    )
+    corner = centre - step * count / 2
+    values = mask.astype(np.float32)
+    return ndimage.affine_transform(values, step, corner, (count,) * 3, order=1) > 0.5
 
 
 def main() -> None:

@@ -86,13 +86,8 @@ def render(patient: Patient, pose: Pose, findings: Findings, rng: np.random.Gene
         for m in (heart_mask, lung_mask, *opacity_maps)
     )
     image = develop(into_film(line_integral, pose, FILM_SIZE), lungs > 127, pose, rng)
-    return Film(
-        image,
-        heart > 127,
-        lungs > 127,
-        [opacity > 90 for opacity in opacities],
-        10 * pose.field_cm / FILM_SIZE,
-    )
+    masks = [opacity > 90 for opacity in opacities]
+    return Film(image, heart > 127, lungs > 127, masks, 10 * pose.field_cm / FILM_SIZE)
 
 
 def _bent_axes(rng: np.random.Generator) -> tuple[Map, Map]:
@@ -144,12 +139,8 @@ def _heart(patient: Patient, pose: Pose, findings: Findings, turn: float, domes:
     centre = np.array([1.0, 3.6])
     tilt = np.radians(patient.heart_tilt_deg)
     rotate = np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
-    scale = np.array(
-        [
-            patient.width * patient.heart_width * findings.heart_gain,
-            patient.heart_height * (0.4 + 0.6 * findings.heart_gain),
-        ]
-    )
+    across = patient.width * patient.heart_width * findings.heart_gain
+    scale = np.array([across, patient.heart_height * (0.4 + 0.6 * findings.heart_gain)])
     # A diaphragm that stands higher lays the heart across.
     scale *= pose.magnification * np.array([1 - 0.03 * pose.breath, 1 + 0.02 * pose.breath])
     scale = np.minimum(scale, np.array([1.36 * patient.width, 1.28]))
@@ -190,6 +181,5 @@ def _mediastinum(patient: Patient, pose: Pose, turn: float) -> Map:
     sides = np.array([(-2.0, -16), (-2.0, 0), (-2.3, 10), (-2.5, 18)]) * [patient.width, 1]
     spine = Layer()
     spine.polygon(np.vstack([sides, (sides * [-1, 1])[::-1]]))
-    return 11 * shapes.rounded(shadow.map(), 1.7) + shapes.blurred(
-        2.6 * column.map() + 3.0 * spine.map(), 3.5, 4
-    )
+    behind = shapes.blurred(2.6 * column.map() + 3.0 * spine.map(), 3.5, 4)
+    return 11 * shapes.rounded(shadow.map(), 1.7) + behind

@@ -79,29 +79,18 @@ def _wires(rng: np.random.Generator, pose: Pose, size: int) -> Map | float:
             end = rng.uniform([0.2, 0.2], [0.8, 0.75])
             start = np.array([rng.uniform(-0.1, 1.1), rng.choice([-0.05, 1.05])])
             middle = rng.uniform(0.2, 0.8, 2)
-            path = (
-                shapes.curve(
-                    [start, 0.5 * (start + middle) + rng.normal(0, 0.06, 2), middle, end], 80
-                )
-                * 2
-                * size
-            )
+            between = 0.5 * (start + middle) + rng.normal(0, 0.06, 2)
+            path = shapes.curve([start, between, middle, end], 80) * 2 * size
             draw.line([tuple(p) for p in path], fill=105, width=5, joint="curve")
             cx, cy, r = *(end * 2 * size), 15
             draw.ellipse((cx - r, cy - r, cx + r, cy + r), fill=80)
             draw.ellipse((cx - 6, cy - 6, cx + 6, cy + 6), fill=235)
     if rng.random() < (0.22 if pose.view == "AP" else 0.04):
         side = rng.choice([-1, 1])
-        path = shapes.curve(
-            [
-                (0.5 + 0.3 * side, 0.12),
-                (0.5 + 0.17 * side, 0.2),
-                (0.5 + 0.02 * side, 0.3),
-                (0.46, 0.42),
-                (0.455, 0.5),
-            ],
-            60,
-        )
+        entry = [
+            (0.5 + across * side, down) for across, down in ((0.3, 0.12), (0.17, 0.2), (0.02, 0.3))
+        ]
+        path = shapes.curve([*entry, (0.46, 0.42), (0.455, 0.5)], 60)
         path = (path + rng.normal(0, 0.02, 2)) * 2 * size
         draw.line([tuple(p) for p in path], fill=75, width=6, joint="curve")
     if image.getbbox() is None:
@@ -120,12 +109,9 @@ def _bordered(image: Map, rng: np.random.Generator) -> Map:
             if rng.random() < 0.2:
                 depth = rng.uniform(0.0, 0.045) * size
                 slant = rng.normal(0, 0.012) * (line - size / 2)
-                across, along = (
-                    (line[:, None], slant[None]) if axis == 0 else (line[None], slant[:, None])
-                )
-                distance = (across if end == 0 else size - 1 - across) - depth - along
-                open_part = np.clip(distance / soft, 0, 1)
-                image = value + (image - value) * open_part
+                across = line if end == 0 else size - 1 - line
+                distance = np.expand_dims(across - depth, 1 - axis) - np.expand_dims(slant, axis)
+                image = value + (image - value) * np.clip(distance / soft, 0, 1)
     return image
 
 
@@ -139,14 +125,10 @@ def _marked(image: Map, rng: np.random.Generator) -> Map:
     if not present:
         return image
     # Drawn with straight strokes: a font would differ between versions of Pillow.
-    strokes = (
-        [[(0, 0), (0, 1), (0.6, 1)]]
-        if on_left
-        else [
-            [(0, 1), (0, 0), (0.4, 0), (0.58, 0.13), (0.58, 0.36), (0.4, 0.5), (0, 0.5)],
-            [(0.3, 0.5), (0.62, 1)],
-        ]
-    )
+    strokes: list[list[tuple[float, float]]] = [[(0, 0), (0, 1), (0.6, 1)]]
+    if not on_left:
+        bow = [(0, 1), (0, 0), (0.4, 0), (0.58, 0.13), (0.58, 0.36), (0.4, 0.5), (0, 0.5)]
+        strokes = [bow, [(0.3, 0.5), (0.62, 1)]]
     tile = 48
     tile_image = Image.new("L", (4 * tile, 4 * tile))
     cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))

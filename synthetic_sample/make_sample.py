@@ -29,6 +29,7 @@ DEFAULT_FOLDER = ROOT / "data" / "synthetic"
 CHEST = "SYNTHETIC-rsna"
 ATRIUM = "SYNTHETIC-Task02_Heart"
 MARKER = "SYNTHETIC.json"
+PARTS = ("chest", "atrium")
 
 
 def make_sample(
@@ -36,7 +37,7 @@ def make_sample(
     seed: int = 2022,
     chest_images: int = 400,
     atrium_volumes: int = 16,
-    parts: Sequence[str] = ("chest", "atrium"),
+    parts: Sequence[str] = PARTS,
     workers: int = 0,
 ) -> dict[str, Path]:
     """Make the sample, or return at once where it is complete.
@@ -124,11 +125,7 @@ def main() -> None:
     parser.add_argument("--chest-images", type=int, default=400, help="number of radiographs")
     parser.add_argument("--atrium-volumes", type=int, default=16, help="number of MRI volumes")
     parser.add_argument(
-        "--parts",
-        nargs="+",
-        choices=("chest", "atrium"),
-        default=("chest", "atrium"),
-        help="which datasets to make",
+        "--parts", nargs="+", choices=PARTS, default=PARTS, help="which datasets to make"
     )
     parser.add_argument(
         "--workers", type=int, default=0, help="number of processes; 0 is one per processor"

@@ -43,13 +43,11 @@ def curve(points: ArrayLike, count: int = 60, closed: bool = False) -> NDArray[n
         Shape ``(count, d)``.
     """
     points = np.asarray(points, float)
-    ends = (
-        (points[-1:], points[:2])
-        if closed
-        else (2 * points[:1] - points[1:2], 2 * points[-1:] - points[-2:-1])
-    )
+    before, after = 2 * points[:1] - points[1:2], 2 * points[-1:] - points[-2:-1]
+    if closed:
+        before, after = points[-1:], points[:2]
     # Catmull-Rom: through every point, and a hundred times faster to set up than a spline.
-    p = np.concatenate([ends[0], points, ends[1]])
+    p = np.concatenate([before, points, after])
     place = np.linspace(0, len(p) - 3, count)
     low = np.minimum(place.astype(int), len(p) - 4)
     t = (place - low)[:, None]
@@ -103,12 +101,8 @@ class Layer:
             if width < 5:
                 self._draw.line(points, fill=round(0.85 * value), width=max(1, round(width)))
                 continue
-            self._draw.line(
-                points,
-                fill=round(0.6 * value),
-                width=round(width),
-                joint="curve" if width > 14 else None,
-            )
+            joint = "curve" if width > 14 else None
+            self._draw.line(points, fill=round(0.6 * value), width=round(width), joint=joint)
             self._draw.line(points, fill=round(value), width=round(0.62 * width))
 
     def disc(self, centre: ArrayLike, radius_cm: ArrayLike, value: float = 1.0) -> None:
