@@ -32,8 +32,8 @@ class PrepareSettings(SharedPrepare):
     """The settings of prepare_data.py."""
 
     spacing_mm: tuple[float, float, float] = (1.25, 1.25, 1.25)
-    """Working distance of voxels in mm along x (right), y (front) and z (head). 0: the
-    volume's own. Scores are always taken at the volume's own."""
+    """Working spacing of voxels in mm along x (right), y (front) and z (head). 0: the volume's
+    own. Scores are always taken at the volume's own spacing."""
 
     def __post_init__(self) -> None:
         """Refuse a spacing below 0."""
@@ -48,11 +48,11 @@ class TrainSettings(SharedTrain):
     models: tuple[str, ...] = choice(tuple(reversed(NETWORKS)), NETWORKS)
     """The networks to train, one after the other, on the same batches."""
     unet_width: int = 16
-    """Channels of U-Net's first level; each level down has twice as many."""
+    """Number of channels of U-Net's first level; each deeper level has twice as many."""
     unet_depth: int = 4
-    """How often U-Net halves a slice, up to 5."""
+    """Number of times that U-Net halves a slice, 1 to 5."""
     fcn8_width: int = 16
-    """Channels of FCN-8's first block; VGG16 has 64."""
+    """Number of channels of FCN-8's first block; VGG16 has 64."""
     deep_supervision: int = 0
     """How many of U-Net's coarser levels predict a mask too during training; the loss of each
     counts half of the finer one's."""
@@ -79,14 +79,14 @@ class TrainSettings(SharedTrain):
     noise: float = 0.02
     """Online augmentation: standard deviation of noise, as a share of the value range."""
     flip: bool = False
-    """Online augmentation: mirror half of the slices left to right; needed for evaluate.py
-    --flip."""
+    """Online augmentation: mirror half of the slices left to right; evaluate.py --flip needs
+    it."""
     elastic: float = 0.0
     """Online augmentation: standard deviation of the shifts of a smooth field, as a share of the
     image size; 0.02 is much."""
     bias_field: float = 0.0
-    """Online augmentation: standard deviation of the logarithm of a smooth field that slices are
-    multiplied by, as the sensitivity of MRI coils; 0.3 is much."""
+    """Online augmentation: standard deviation of the logarithm of a smooth field that multiplies
+    slices, like the sensitivity of MRI coils; 0.3 is strong."""
 
     def __post_init__(self) -> None:
         """Refuse values that are out of range."""
@@ -110,8 +110,8 @@ class MaskSettings(Shared):
     """How a volume's mask is predicted, in evaluate.py and predict.py alike."""
 
     ensemble: tuple[Path, ...] = ()
-    """Further runs whose probabilities are averaged with those of --run, network by network: the
-    other folds of a cross-validation."""
+    """Further runs, such as the other folds of a cross-validation, whose probabilities are averaged
+    with those of --run, network by network."""
     largest_component: bool = True
     """Keep only the largest connected part of a prediction: there is one left atrium."""
     flip: bool = False

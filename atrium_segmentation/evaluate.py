@@ -1,6 +1,6 @@
-"""Score the networks of an atrium run, a whole volume at a time, and show their masks.
+"""Score the networks of an atrium run on whole volumes, and show their masks.
 
-Reads a run that ended. Writes evaluation/test/ in it (or evaluation/NAME/ for --source, where
+Reads a finished run. Writes evaluation/test/ in it (or evaluation/NAME/ for --source, where
 every case is a test case): metrics.json, predictions.csv (one row per volume, network and label),
 masks/CASE-NETWORK.nii.gz in the grid of the case's own file, and for some cases two GIFs, the
 truth and the networks side by side, and a picture of the three orthogonal views. Every score is

@@ -6,7 +6,7 @@ file: the volume of each label in ml), masks/ (NIfTI, in the grid of the file it
 that cannot be read is named, and its row says why. Started again, it goes on, or says that all is
 there.
 
-    python predict.py volumes/ another.nii.gz --run runs/my-run --output said
+    python predict.py volumes/ another.nii.gz --run runs/my-run --output predictions
     python predict.py volumes/ --run runs/fold-0 --ensemble runs/fold-1 runs/fold-2
 """
 

@@ -1,7 +1,7 @@
 """Prepare left-atrium volumes: NIfTI images and masks to TFRecords.
 
 Reads a folder with imagesTr/, labelsTr/ and dataset.json. Writes cases.csv (every case and its
-split), records/ and manifest.json. Started again, it goes on, or says that all is there.
+split), records/ and manifest.json. The same command resumes an interrupted run.
 
     python prepare_data.py --source data/raw/Task02_Heart --prepared data/prepared/atrium
 """

@@ -1,9 +1,9 @@
 """Train U-Net, FCN-8 or networks of your own to segment the left atrium, on the same batches.
 
-Reads what prepare_data.py wrote (and prepares first where nothing is prepared). Writes
-config.json, for each network a folder with history.csv, tensorboard/ and model.keras (the best
-epoch by val_loss), mean_shape.npz (the baseline) and fitted.json (what each network took). A
-training that was stopped goes on with the same command.
+Reads the prepared folder (and prepares it first where there is none). Writes config.json, one
+folder per network with history.csv, tensorboard/ and model.keras (the best epoch by val_loss),
+mean_shape.npz (the baseline) and fitted.json (each network's time and memory). The same command
+resumes a stopped training.
 
     python train.py --preset cpu --prepared data/prepared/atrium --run runs/my-run
     python train.py --models unet

@@ -21,71 +21,70 @@ from common.training.loss_names import BOX_LOSSES
 
 @dataclass(frozen=True)
 class PrepareSettings(SharedPrepare):
-    """What prepare_data.py takes."""
+    """The settings of prepare_data.py."""
 
     patients: Path | None = None
-    """A CSV of patientId and patient, since the challenge's PatientID names an image and one
-    patient has several. Default: nih_patients.csv in the source folder, else the PatientID."""
+    """A CSV of patientId and patient, since the challenge's PatientID names an image, and a patient
+    may have several. Default: nih_patients.csv in the source folder, otherwise the PatientID."""
     label: str = "heart"
-    """Where the CSV has a label column, the boxes to take."""
+    """The label of the boxes to use, where the CSV has a label column."""
     image_size: int = 224
-    """Side of the stored square in pixels; proportions are kept, the rest is black."""
+    """Side of the stored square in pixels; the film keeps its proportions, the rest is black."""
     copies: int = 2
-    """imgaug's copies of each training image and its box, scaled, shifted and of other
+    """Number of imgaug's copies per training image and box, scaled, shifted and with other
     contrast."""
 
 
 @dataclass(frozen=True)
 class TrainSettings(SharedTrain):
-    """What train.py takes."""
+    """The settings of train.py."""
 
     standardise: bool = True
-    """Bring every film to mean 0 and one spread inside the model, so that exposure and contrast do
-    not count. Off: subtract ImageNet's means, as its weights want."""
+    """Normalise every film to mean 0 and standard deviation 1 inside the model, so that exposure
+    and contrast do not matter. Off: subtract ImageNet's means, as its weights require."""
     loss: str = choice("iou+l1", BOX_LOSSES)
-    """What is made small: mean squared or absolute error of the corners, 1 - IoU, or IoU and
-    absolute error together."""
+    """The loss: mean squared or absolute error of the corners, 1 - IoU (plain, generalised or
+    complete), or IoU and absolute error together."""
     pooling: Literal["average", "flatten", "extremes"] = "extremes"
-    """The head: average forgets where a feature is, flatten keeps it, extremes draws a map for
-    each edge of the box and takes its mean place."""
+    """The head: average discards the position of a feature, flatten keeps it, extremes draws a map
+    for each edge of the box and takes its mean position."""
     rotation_degrees: float = 5.0
-    """Online augmentation: rotation to either side, in degrees; the box turns as the ellipse
-    in it."""
+    """Online augmentation: rotation to either side, in degrees; the box becomes that of
+    the rotated ellipse in it."""
     scale: float = 0.15
     """Online augmentation: zoom, as a share."""
     stretch: float = 0.1
-    """Online augmentation: width against height, as a share."""
+    """Online augmentation: ratio of width to height, as a share."""
     shift: float = 0.1
     """Online augmentation: shift along each axis, as a share of the side; never so far that
     the box leaves the image."""
     contrast: float = 0.3
     """Online augmentation: contrast and gamma, as a share; brightness half of it."""
     flip: bool = False
-    """Online augmentation: mirror half of the films and their boxes left to right. Off, for the
-    heart lies on the left and where it lies helps to find it."""
+    """Online augmentation: mirror half of the films and their boxes left to right. Off,
+    since the heart lies on the left, which helps to find it."""
 
 
 @dataclass(frozen=True)
 class AveragingSettings(Shared):
-    """How a film's box comes about, in evaluate.py and predict.py alike."""
+    """How a film's box is computed, in evaluate.py and predict.py alike."""
 
     flip: bool = False
-    """Test-time averaging: the mean of the film's box and the mirrored film's, mirrored back. For
-    a network that was trained with --flip; one that never saw a heart on the right may box the
-    mirrored film badly and lose by it."""
+    """Test-time augmentation: average the film's box and the mirrored film's, mirrored back. For
+    networks trained with --flip; others never saw a heart on the right, and may get worse."""
     test_time_augmentation: bool = renamed("moves", True)
-    """Test-time averaging: the mean of the boxes of the film and of six copies of it, shifted by
-    3 % or scaled by 5 %, each brought back."""
+    """Average the boxes of the film and of six copies, shifted by 3 % or scaled by 5 %, each
+    transformed back."""
 
 
 @dataclass(frozen=True)
 class EvaluateSettings(AveragingSettings, SharedEvaluate):
-    """What evaluate.py takes."""
+    """The settings of evaluate.py."""
 
 
 @dataclass(frozen=True)
 class PredictSettings(AveragingSettings, SharedPredict):
-    """What predict.py takes."""
+    """The settings of predict.py."""
 
 
 DEMO = Preset(
@@ -112,7 +111,7 @@ CPU = Preset(
 )
 
 GPU = Preset(
-    about="what one would run on a card, from ImageNet. python train.py --preset gpu",
+    about="real data on a graphics card, from ImageNet weights. python train.py --preset gpu",
     prepare=PrepareSettings(image_size=224, copies=4),
     train=TrainSettings(
         epochs=100,

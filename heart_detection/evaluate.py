@@ -1,11 +1,11 @@
-"""Score a heart run on cases that it never saw, and draw the boxes.
+"""Score a heart run on unseen cases, and draw the boxes.
 
-Reads a run that ended. Writes evaluation/test/ in it (or evaluation/NAME/ for --source, where
+Reads a finished run. Writes evaluation/test/ in it (or evaluation/NAME/ for --source, where
 every case is a test case): report.html, metrics.json, predictions.csv (boxes in each image's own
 pixels), iou_histogram.png, training.png and pictures with the truth in blue and the prediction in
 red: the worst cases, typical ones and the best.
-Prints the counts over and under IoU 0.5, then all scores beside those of the mean box of the
-training split, which looks at no image, and the scores of each view and sex.
+Prints the counts over and under IoU 0.5, then all scores next to those of the mean box of the
+training split, which looks at no image, and the scores per view and sex.
 
     python evaluate.py --run runs/my-run
     python evaluate.py --run runs/my-run --source another/dataset

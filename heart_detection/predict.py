@@ -1,11 +1,11 @@
-"""Ask a heart run about films that have no box.
+"""Predict the heart's box on films without boxes.
 
-Reads a run that ended, and DICOM files or folders of them. Writes predictions.csv (a row a file:
+Reads a finished run, and DICOM files or folders of them. Writes predictions.csv (one row per file:
 the box in the image's own pixels, half-open), pictures/ (each film with its box in red),
 model_card.md and predictions.json. A file that cannot be read is named, and its row says why.
-Started again, it goes on, or says that all is there.
+The same command resumes an interrupted run.
 
-    python predict.py films/ another.dcm --run runs/my-run --output said
+    python predict.py films/ another.dcm --run runs/my-run --output predictions
     python predict.py films/ --run runs/my-run --pictures 0
 """
 

@@ -2,8 +2,8 @@
 
 Reads a folder with stage_2_train_images/ and rsna_heart_detection.csv. Writes cases.csv (every
 case, its box in the image's own pixels, and its split), records/, manifest.json and
-augmented_samples.png, a sheet of imgaug's copies with their boxes. Started again, it goes on, or
-says that all is there.
+augmented_samples.png, a sheet of imgaug's copies with their boxes. The same command resumes an
+interrupted run.
 
     python prepare_data.py --source data/raw/rsna-pneumonia --prepared data/prepared/heart
 """

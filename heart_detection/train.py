@@ -1,9 +1,8 @@
 """Train a ResNet50 to box the heart on a chest radiograph.
 
-Reads what prepare_data.py wrote (and prepares first where nothing is prepared). Writes
-config.json, history.csv, tensorboard/, model.keras (the best epoch by val_loss) and fitted.json
-(the mean box of the training split, which is the baseline). A training that was stopped goes on
-with the same command.
+Reads the prepared folder (and prepares it first where there is none). Writes config.json,
+history.csv, tensorboard/, model.keras (the best epoch by val_loss) and fitted.json (the baseline:
+the mean box of the training split). The same command resumes a stopped training.
 
     python train.py --preset cpu --prepared data/prepared/heart --run runs/my-run
     python train.py --weights runs/pneumonia_classification/my-run

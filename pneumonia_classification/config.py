@@ -19,39 +19,40 @@ from common.base.settings import (
 
 @dataclass(frozen=True)
 class PrepareSettings(SharedPrepare):
-    """What prepare_data.py takes."""
+    """The settings of prepare_data.py."""
 
     patients: Path | None = None
-    """A CSV of patientId and patient, since the challenge's PatientID names an image and one
-    patient has several. Default: nih_patients.csv in the source folder, else the PatientID."""
+    """A CSV of patientId and patient, since the challenge's PatientID names an image, and a patient
+    may have several. Default: nih_patients.csv in the source folder, otherwise the PatientID."""
     image_size: int = 224
-    """Side of the stored square in pixels; proportions are kept, the rest is black."""
+    """Side of the stored square in pixels; the film keeps its proportions, the rest is black."""
     proportions: Literal["pad", "stretch"] = "pad"
-    """How a film becomes a square: pad keeps its proportions and fills up with black, stretch
-    does not keep them."""
+    """How a film becomes a square: pad keeps its proportions and fills the rest with black,
+    stretch changes them."""
     copies: int = -1
-    """Augmentor's copies of each positive of the training split. -1: as many as bring the
-    positives nearest to the number of negatives, at most 3."""
+    """Number of Augmentor's copies per positive of the training split. -1: the number that best
+    balances positives and negatives, at most 3."""
 
 
 @dataclass(frozen=True)
 class TrainSettings(SharedTrain):
-    """What train.py takes."""
+    """The settings of train.py."""
 
     standardise: bool = True
-    """Bring every film to mean 0 and one spread inside the model, so that exposure and contrast do
-    not count. Off: subtract ImageNet's means, as its weights want."""
+    """Normalise every film to mean 0 and standard deviation 1 inside the model, so that exposure
+    and contrast do not matter. Off: subtract ImageNet's means, as its weights require."""
     loss: Literal["crossentropy", "focal"] = "crossentropy"
-    """What is minimised: the cross-entropy, or the focal loss (Lin et al. 2017, gamma 2), in which
-    cases that are clear already count little."""
+    """The loss: the cross-entropy, or the focal loss (Lin et al. 2017, gamma 2), in which easy
+    cases count little."""
     balance: Literal["none", "weights", "oversampling"] = "none"
-    """What is done, beside Augmentor's copies, where one label is rare: nothing; its cases count
-    more in the loss; or they come more often. Either moves all probabilities towards one half."""
+    """How a rare label is balanced, besides Augmentor's copies: none; weights, its cases count
+    more in the loss; oversampling, its cases are drawn more often. Both of these move all
+    probabilities towards one half."""
     box_weight: float = 0.0
-    """Weight of a second loss where a positive has radiologist's boxes: what speaks for pneumonia
-    should lie inside them. 0: the labels alone, as it is where there are no boxes."""
+    """Weight of a second loss for positives with radiologists' boxes, which asks that the evidence
+    for pneumonia lies inside them. 0: the labels alone."""
     label_smoothing: float = 0.0
-    """Moves the labels from 0 and 1 towards 0.5 by half of this share."""
+    """Move the labels from 0 and 1 towards 0.5 by half of this share."""
     rotation_degrees: float = 5.0
     """Online augmentation: rotation to either side, in degrees."""
     scale: float = 0.1
@@ -69,17 +70,17 @@ class TrainSettings(SharedTrain):
 
 @dataclass(frozen=True)
 class DecisionSettings(Shared):
-    """How a film's probability and decision come about, in evaluate.py and predict.py alike."""
+    """How a film's probability and decision are computed, in evaluate.py and predict.py alike."""
 
     sensitivity: float = 0.0
-    """The decision's threshold: the highest that finds at least this share of the validation
-    split's positives. 0: the one with the most sensitivity + specificity there (Youden)."""
+    """Use the highest threshold that finds at least this share of the validation split's
+    positives. 0: the threshold with the greatest sensitivity + specificity there (Youden)."""
     threshold: float = 0.0
     """A threshold of your own, 0 to 1. 0: from the validation split."""
     flip: bool = False
-    """Average the probabilities of the film and of its mirror image, for the threshold too."""
+    """Average the probabilities of the film and its mirror image, for the threshold too."""
     gradcam_layer: str = "conv5_block3_out"
-    """The convolutional layer that Grad-CAM looks at; conv4_block6_out has twice the resolution."""
+    """The convolutional layer that Grad-CAM uses; conv4_block6_out has twice the resolution."""
 
     def __post_init__(self) -> None:
         """Refuse shares outside 0 to 1."""
@@ -90,12 +91,12 @@ class DecisionSettings(Shared):
 
 @dataclass(frozen=True)
 class EvaluateSettings(DecisionSettings, SharedEvaluate):
-    """What evaluate.py takes."""
+    """The settings of evaluate.py."""
 
 
 @dataclass(frozen=True)
 class PredictSettings(DecisionSettings, SharedPredict):
-    """What predict.py takes."""
+    """The settings of predict.py."""
 
 
 DEMO = Preset(
@@ -127,7 +128,7 @@ CPU = Preset(
 )
 
 GPU = Preset(
-    about="what one would run on a card, from ImageNet. python train.py --preset gpu",
+    about="real data on a graphics card, from ImageNet weights. python train.py --preset gpu",
     prepare=PrepareSettings(image_size=224),
     train=TrainSettings(
         epochs=30,

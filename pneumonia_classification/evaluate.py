@@ -1,9 +1,9 @@
-"""Score a pneumonia run on cases that it never saw, and show where it looked.
+"""Score a pneumonia run on unseen cases, and show where it looked.
 
-Reads a run that ended. Writes evaluation/test/ in it (or evaluation/NAME/ for --source, where
+Reads a finished run. Writes evaluation/test/ in it (or evaluation/NAME/ for --source, where
 every case is a test case): report.html, metrics.json, predictions.csv, confusion_matrix.png,
 curves.png, surest.png (the surest right and wrong cases), training.png and Grad-CAM pictures.
-Prints the confusion matrix, the classification report and the scores beside their baselines.
+Prints the confusion matrix, the classification report and the scores next to their baselines.
 
     python evaluate.py --run runs/my-run
     python evaluate.py --run runs/my-run --source another/dataset

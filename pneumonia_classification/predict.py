@@ -1,11 +1,11 @@
-"""Ask a pneumonia run about films that have no label.
+"""Predict pneumonia on films without labels.
 
-Reads a run that ended, and DICOM files or folders of them. Writes predictions.csv (a row a file:
+Reads a finished run, and DICOM files or folders of them. Writes predictions.csv (one row per file:
 its probability, the calibrated one, and the decision at the run's threshold), pictures/ (each film
-beside its Grad-CAM map), model_card.md and predictions.json. A file that cannot be read is named,
-and its row says why. Started again, it goes on, or says that all is there.
+next to its Grad-CAM map), model_card.md and predictions.json. A file that cannot be read is named,
+and its row says why. The same command resumes an interrupted run.
 
-    python predict.py films/ another.dcm --run runs/my-run --output said
+    python predict.py films/ another.dcm --run runs/my-run --output predictions
     python predict.py films/ --run runs/my-run --pictures 0
 """
 

@@ -1,9 +1,8 @@
 """Prepare the RSNA Pneumonia Detection Challenge: DICOM and labels to TFRecords.
 
 Reads a folder with stage_2_train_images/ and stage_2_train_labels.csv. Writes cases.csv (every
-case and its split), images.csv (image_path, label: what trains, Augmentor's copies among it),
-augmented/ (the copies), records/ and manifest.json. Started again, it goes on, or says that all
-is there.
+case and its split), images.csv (image_path, label: the training images with Augmentor's copies),
+augmented/ (the copies), records/ and manifest.json. The same command resumes an interrupted run.
 
     python prepare_data.py --source data/raw/rsna-pneumonia --prepared data/prepared/pneumonia
 """

@@ -1,10 +1,9 @@
-"""Train a ResNet50 to tell pneumonia on a chest radiograph.
+"""Train a ResNet50 to recognise pneumonia on a chest radiograph.
 
-Reads what prepare_data.py wrote (and prepares first where nothing is prepared). Writes
-config.json, history.csv, tensorboard/, model.keras (the best epoch by val_loss), validation.csv
-(what it says of the validation split, from which evaluate.py takes threshold and temperature) and
-fitted.json (the baselines, from the training split). A training that was stopped goes on with the
-same command.
+Reads the prepared folder (and prepares it first where there is none). Writes config.json,
+history.csv, tensorboard/, model.keras (the best epoch by val_loss), validation.csv (the
+predictions of the validation split, from which evaluate.py takes threshold and temperature) and
+fitted.json (the baselines, from the training split). The same command resumes a stopped training.
 
     python train.py --preset cpu --prepared data/prepared/pneumonia --run runs/my-run
 """
