@@ -1,8 +1,8 @@
-"""The runs of a project side by side: what differs in them, and what that did to their scores.
+"""Compare the runs of a project: the settings that differ, and the difference of their scores.
 
-The first run is the one that the others are held against. A difference is taken case by case and
-its 95 % interval by bootstrap over patients, the same resamples for both runs, so that hard and
-easy patients cancel out.
+The other runs are compared with the first. A difference is taken case by case, and its 95 %
+interval by bootstrap over patients, with the same resamples for both runs, so that hard and easy
+patients cancel out.
 
     python -m common.compare runs/a runs/b --split validation --output compare.html
 """

@@ -1,10 +1,10 @@
-"""The models of a run for programs without Keras: SavedModel, ONNX, LiteRT.
+"""Export the models of a run for programs without Keras: SavedModel, ONNX, LiteRT.
 
-Writes RUN/export/: model/ (SavedModel), model.onnx, model.tflite, for each network of a run that
-has several in a folder of its name. What was written is opened again and must say what the model
-says, to TOLERANCE, of images of the run's own data, or of noise where that is not there any more.
-What goes in and comes out is the same as with model.keras: films or slices (n, side, side,
-channels) as float32 of 0 to 255, prepared as predict.py prepares them.
+Writes RUN/export/: model/ (SavedModel), model.onnx, model.tflite, in one folder per network where
+a run has several. Every copy is opened again, and its outputs must equal the model's, to TOLERANCE,
+on images of the run's own data, or on noise where that data no longer exists. Inputs and outputs
+are those of model.keras: films or slices (n, side, side, channels) as float32 of 0 to 255, prepared
+as predict.py prepares them.
 
     python -m common.export runs/my-run --format saved_model onnx litert
 

@@ -1,7 +1,6 @@
-"""The results of finished runs as one table, with the paths of their pictures.
+"""Show the results of finished runs as one table, with the paths of their pictures.
 
-Runs that trained on the folds of one cross-validation are summed up too: the mean over the
-finished folds and its standard deviation.
+It also summarises the finished folds of a cross-validation: their mean and standard deviation.
 
     python -m common.results runs
 """

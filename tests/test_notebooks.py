@@ -134,7 +134,7 @@ def test_a_notebook_runs_from_top_to_bottom(path, folder, monkeypatch):
             assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     work = folder / names["WORK"]
     assert (work / "run" / "evaluation" / "test" / "report.html").is_file()
-    assert len((work / "said" / "predictions.csv").read_text().splitlines()) == 2
+    assert len((work / "predictions" / "predictions.csv").read_text().splitlines()) == 2
     assert len(shown) >= 4
 
 
