@@ -176,7 +176,7 @@ CPU = Preset(
 )
 
 GPU = Preset(
-    about="for a GPU: full resolution, wider, five folds that evaluate.py "
+    about="real data on a GPU: full resolution, wider, five folds that evaluate.py "
     "averages with --ensemble. python train.py --preset gpu --fold 0",
     prepare=PrepareSettings(spacing_mm=(0.0, 0.0, 0.0), folds=5),
     train=TrainSettings(

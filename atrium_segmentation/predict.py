@@ -1,10 +1,9 @@
-"""Predict the masks of volumes with an atrium run.
+"""Predict the left atrium's mask on volumes without masks.
 
-Reads a run that ended, and NIfTI files or folders of them. Writes predictions.csv (one row per
-file: the volume of each label in ml), masks/ (NIfTI, in the grid of the file itself), pictures/
-(the three orthogonal views with the mask's outline), model_card.md and predictions.json. A file
-that cannot be read is named, and its row says why. Started again, it goes on, or says that all is
-there.
+Reads a finished run, and NIfTI files or folders of them. Writes predictions.csv (one row per file:
+the volume of each label in ml), masks/ (NIfTI, in the file's own grid), pictures/ (the three
+orthogonal views with the mask's outline), model_card.md and predictions.json. A file that cannot
+be read is named, and its row says why. The same command resumes an interrupted run.
 
     python predict.py volumes/ another.nii.gz --run runs/my-run --output predictions
     python predict.py volumes/ --run runs/fold-0 --ensemble runs/fold-1 runs/fold-2

@@ -1,1 +1,1 @@
-"""What is timed, each beside a named alternative in the same run."""
+"""Benchmarks: every stage next to a named alternative in the same run."""

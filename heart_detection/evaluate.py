@@ -74,7 +74,7 @@ def main() -> None:
         predicted = np.stack([s.to_pixels(f) for s, f in zip(squares, fractions, strict=True)])
         mean_box = np.stack([square.to_pixels(run.fitted["mean_box"]) for square in squares])
 
-        # -- Score, beside the box that looks at no image.
+        # -- Score, next to the box that looks at no image.
         spacing_mm = cases[["row_mm", "column_mm"]].to_numpy(float)
         patients = cases["patient"].to_numpy()
         details = {"flip": settings.flip, "moves": settings.test_time_augmentation}

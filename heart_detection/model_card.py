@@ -1,4 +1,4 @@
-"""What the heart project says of its models."""
+"""The heart project's part of the model card."""
 
 from common.reporting.model_card import About
 
@@ -10,7 +10,7 @@ ABOUT = About(
     factors="View (AP, PA) and sex, the size of the heart, opacities that hide its edge, devices "
     "and how the film was taken.",
     metrics="IoU with the reader's box, its mean, its median and the counts over 0.5, 0.75 and "
-    "0.9, and how far each edge is off. They stand beside the mean box of the training split, "
+    "0.9, and how far each edge is off. They stand next to the mean box of the training split, "
     "which looks at no image.",
     caveats=(
         "There is always one box: of a film without a heart, or of no chest at all, too. "

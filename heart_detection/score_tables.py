@@ -15,7 +15,7 @@ HISTOGRAM = "iou_histogram.png"
 
 
 def draw_scores(folder: Path, ious: Any, of_mean_box: Any, synthetic: bool) -> None:
-    """Draw the IoUs (n,) of the model beside those of the mean box."""
+    """Draw the IoUs (n,) of the model next to those of the mean box."""
     from common.reporting.charts import histogram_picture
 
     label = "IoU with the true box; the baseline is the mean box of training"
@@ -96,7 +96,7 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def print_scores(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print the counts over and under IoU 0.5, every score beside the mean box's, the worst."""
+    """Print the counts over and under IoU 0.5, every score next to the mean box's, the worst."""
     over, under = metrics["iou_above"]["0.5"], metrics["iou_below"]["0.5"]
     print(f"\nNumber of predictions where iou > threshold(0.5): {over}")
     print(f"Number of predictions where iou < threshold(0.5): {under}")
@@ -107,7 +107,7 @@ def print_scores(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) 
 
 
 def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
-    """All scores: beside the mean box's, of each edge, and of each group."""
+    """All scores: next to the mean box's, per edge, and per group."""
     both = (metrics, metrics["baselines"]["mean_box"])
     medians = ({**of["iou"], "ci95": of["iou"]["median_ci95"]} for of in both)
     rows = [

@@ -128,7 +128,7 @@ CPU = Preset(
 )
 
 GPU = Preset(
-    about="real data on a graphics card, from ImageNet weights. python train.py --preset gpu",
+    about="real data on a GPU, from ImageNet weights. python train.py --preset gpu",
     prepare=PrepareSettings(image_size=224),
     train=TrainSettings(
         epochs=30,

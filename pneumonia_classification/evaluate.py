@@ -64,7 +64,7 @@ def main() -> None:
         shown = runs.name_of_data(prepared.manifest, name)
         print(f"\n{shown}: {len(cases)} cases of {cases['patient'].nunique()} patients", flush=True)
 
-        # -- Score, beside what needs no pixel.
+        # -- Score, next to the baselines, which need no pixel.
         scored = [cases[column] for column in ("label", "probability", "patient")]
         metrics = classification.classification_scores(*scored, decision.threshold, settings.seed)
         details = {"threshold_from": decision.source, "flip": settings.flip}

@@ -1,4 +1,4 @@
-"""What the pneumonia project says of its models."""
+"""The pneumonia project's part of the model card."""
 
 from common.reporting.model_card import About
 
@@ -11,7 +11,7 @@ ABOUT = About(
     "are, of which the data says little. Sick patients are filmed lying down (AP), so a model can "
     "score by telling the view alone: the scores of each view show whether it does.",
     metrics="AUROC and average precision need no threshold; accuracy, sensitivity and specificity "
-    "are taken at the run's. They stand beside always the majority and beside a logistic "
+    "are taken at the run's. They stand next to always the majority and to a logistic "
     "regression on view, sex and age, which sees no pixel.",
     caveats=(
         "The labels are what radiologists saw on the film, not what a laboratory found.",

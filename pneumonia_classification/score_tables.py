@@ -188,7 +188,7 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def print_scores(cases: Any, metrics: Mapping[str, Any]) -> None:
-    """Print the confusion matrix, scikit-learn's report and every score beside its baselines."""
+    """Print the confusion matrix, scikit-learn's report and every score next to its baselines."""
     from sklearn.metrics import classification_report
 
     (tn, fp), (fn, tp) = metrics["confusion_matrix"]
@@ -219,7 +219,7 @@ def print_scores(cases: Any, metrics: Mapping[str, Any]) -> None:
 
 
 def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
-    """All scores: beside the baselines, by calibration, of each group, and of Grad-CAM."""
+    """All scores: next to the baselines, by calibration, per group, and of Grad-CAM."""
     metadata, calibration = metrics["baselines"]["metadata"], metrics["calibration"]
     majority = metrics["baselines"]["majority"]
 

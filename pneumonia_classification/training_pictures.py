@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a pneumonia training beside the curves."""
+"""What TensorBoard shows of a pneumonia training next to the curves."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _ON_THE_PAGE = ("Model details", "Evaluation data and scores", "Caveats and reco
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """A main score between 0 and 1, drawn as a bar beside what does nothing clever.
+    """A main score between 0 and 1, drawn as a bar next to a trivial baseline.
 
     Attributes:
         name: Such as "AUROC".
@@ -103,7 +103,7 @@ class Page:
 
 
 def write_report(run: Run, folder: Path, about: About, page: Page) -> Path:
-    """Write ``report.html`` of an evaluation beside its ``metrics.json``; gives the path back.
+    """Write ``report.html`` of an evaluation next to its ``metrics.json``; returns the path.
 
     Args:
         run: Whose evaluation.
