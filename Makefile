@@ -85,7 +85,7 @@ MANIFESTS := $(PROJECTS:%=$(PREPARED)%/manifest.json)
 FITTED := $(PROJECTS:%=$(RUNS)/%/fitted.json)
 METRICS := $(PROJECTS:%=$(RUNS)/%/evaluation/test/metrics.json)
 
-demo: $(METRICS)  ## run the three projects on a synthetic sample (12 minutes with the install)
+demo: $(METRICS)  ## run the three projects on a synthetic sample (about 10 minutes with the install)
 	@echo "== Results"
 	@"$(VENV_PYTHON)" -m common.results $(RUNS)
 
@@ -136,8 +136,8 @@ lint: $(INSTALLED_DEV)  ## check the code's style and format
 types: $(INSTALLED_DEV)  ## check the types
 	"$(VENV_PYTHON)" -m mypy
 
-bench: $(INSTALLED)  ## time every stage beside what one would pick instead (15 minutes)
+bench: $(INSTALLED)  ## time every stage next to its usual alternative (15 minutes)
 	"$(VENV_PYTHON)" -m benchmarks $(BENCH_ARGS)
 
-bench-score: $(INSTALLED)  ## the Dice after 10, 20 and 40 minutes, beside MONAI's BasicUNet
+bench-score: $(INSTALLED)  ## the Dice after 10, 20 and 40 minutes, next to MONAI's BasicUNet
 	"$(VENV_PYTHON)" -m benchmarks.time_to_score $(BENCH_ARGS)

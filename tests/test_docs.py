@@ -118,6 +118,15 @@ def test_no_page_installs_a_decoder_that_breaks_off_the_process():
         assert not re.search(r"install\W+(the )?\W*python-gdcm", page.read_text()), page
 
 
+NOT_PLAIN = r"""nothing\s+clever|\bmend|the\ most\ passes|\ba (row|file|picture|record|box)\ a\ \w+
+    |\bbeside\b|CASES_A_|--moves|--averaging|--board-pictures"""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[f"{page.parent.name}-{page.name}" for page in PAGES])
+def test_a_page_is_in_plain_words_and_names_settings_as_they_are(page):
+    assert not re.findall(NOT_PLAIN, page.read_text(), re.VERBOSE | re.IGNORECASE)
+
+
 def test_every_picture_is_shown():
     text = "".join(page.read_text() for page in PAGES)
     for picture in (ROOT / "docs" / "pictures").iterdir():

@@ -55,7 +55,7 @@ class SharedPrepare(Shared):
     """The settings of every prepare_data.py."""
 
     source: Path | None = None
-    """The dataset's folder as downloaded. Default: data/raw/DATASET, else the SYNTHETIC sample."""
+    """The dataset's folder as downloaded. Default: data/raw/DATASET, or the SYNTHETIC sample."""
     prepared: Path | None = None
     """Where to write. Default: data/prepared/PROJECT (SYNTHETIC-PROJECT for the sample)."""
     validation_share: float = 0.15
@@ -134,8 +134,8 @@ class SharedTrain(Shared):
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16", "onednn_bfloat16"] = (
         "auto"
     )
-    """Number format of the arithmetic; weights stay float32. auto: mixed_bfloat16 on a GPU that
-    supports it, else mixed_float16; onednn_bfloat16 on a CPU that supports it; else float32."""
+    """Number format of the arithmetic; weights stay float32. auto: on a GPU mixed_bfloat16, or
+    mixed_float16 where it lacks that; on a CPU onednn_bfloat16, or float32 where it lacks that."""
 
     def __post_init__(self) -> None:
         """Refuse values that no training can use."""
