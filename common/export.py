@@ -56,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, help="a run that ended")
+    parser.add_argument("run", type=Path, help="a finished run")
     parser.add_argument("--format", nargs="+", choices=FORMATS, default=["saved_model"])
     arguments = parser.parse_args()
     run = read_run(arguments.run)

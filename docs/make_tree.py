@@ -1,4 +1,4 @@
-"""Write the tree at the end of README.md: a line per file, with the first line of its docstring.
+"""Write the tree at the end of README.md: one line per file, with the first line of its docstring.
 
 python docs/make_tree.py
 """

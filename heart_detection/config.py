@@ -40,8 +40,8 @@ class TrainSettings(SharedTrain):
     """The settings of train.py."""
 
     standardise: bool = True
-    """Normalise every film to mean 0 and standard deviation 1 inside the model, so that exposure
-    and contrast do not matter. Off: subtract ImageNet's means, as its weights require."""
+    """Bring every film to mean 0 and the same standard deviation inside the model, so that
+    exposure and contrast do not matter. Off: subtract ImageNet's means, as its weights require."""
     loss: str = choice("iou+l1", BOX_LOSSES)
     """The loss: mean squared or absolute error of the corners, 1 - IoU (plain, generalised or
     complete), or IoU and absolute error together."""

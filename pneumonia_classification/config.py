@@ -39,8 +39,8 @@ class TrainSettings(SharedTrain):
     """The settings of train.py."""
 
     standardise: bool = True
-    """Normalise every film to mean 0 and standard deviation 1 inside the model, so that exposure
-    and contrast do not matter. Off: subtract ImageNet's means, as its weights require."""
+    """Bring every film to mean 0 and the same standard deviation inside the model, so that
+    exposure and contrast do not matter. Off: subtract ImageNet's means, as its weights require."""
     loss: Literal["crossentropy", "focal"] = "crossentropy"
     """The loss: the cross-entropy, or the focal loss (Lin et al. 2017, gamma 2), in which easy
     cases count little."""
