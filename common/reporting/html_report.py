@@ -13,20 +13,23 @@ import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
 
 from common.base.errors import UserError
 from common.base.files import lock_folder, read_json, remove_partial_files, sha256, write_text
+from common.base.project import Project
+from common.base.settings import SharedEvaluate
 from common.base.tables import Table
-from common.reporting.model_card import NOT_FOR, About, model_card, shown
-
-if TYPE_CHECKING:
-    from common.base.project import Project
-    from common.base.settings import SharedEvaluate
-    from common.training.runs import Run
+from common.reporting.charts import history_picture
+from common.reporting.model_card import NOT_FOR, About, display, model_card
+from common.training.runs import Run, open_run
 
 FILE = "report.html"
-MOST_PICTURE_BYTES = 10_500_000
+MAX_PICTURE_BYTES = 10_500_000
 """Of all pictures of a page; as text they take a third more, so that it stays under 15 MB."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -113,7 +116,9 @@ def write_report(run: Run, folder: Path, about: About, page: Page) -> Path:
     """
     metrics = read_json(folder / "metrics.json")
     card = model_card(run, about, [metrics])
-    anchors = {of.path: f"example-{number}" for number, of in enumerate(page.examples, start=1)}
+    anchors = {
+        picture.path: f"example-{number}" for number, picture in enumerate(page.examples, start=1)
+    }
     path = folder / FILE
     write_text(
         path,
@@ -126,7 +131,7 @@ def write_report(run: Run, folder: Path, about: About, page: Page) -> Path:
             verdict=verdict(page.scores[0]),
             pictures=embedded([*page.charts, *page.examples]),
             anchors=anchors,
-            links={of.case: anchors[of.path] for of in reversed(page.examples)},
+            links={picture.case: anchors[picture.path] for picture in reversed(page.examples)},
             card=[
                 (section, section.table and Table("", section.table[0], section.table[1:]))
                 for section in card.sections
@@ -151,8 +156,6 @@ def write_again(
     Raises:
         UserError: The command line names no evaluation of the project.
     """
-    from common.training.runs import open_run
-
     folder = Path(sys.argv[1] if len(sys.argv) == 2 else "")
     if not (folder / "metrics.json").is_file():
         raise UserError(
@@ -167,12 +170,9 @@ def write_again(
 
 def training_picture(run: Run, folder: Path, networks: Mapping[str, Path]) -> Picture:
     """Draw the training of a run's networks, each in a folder with its ``history.csv``."""
-    import pandas as pd
-
-    from common.reporting.charts import history_picture
-
-    histories = {
-        name: pd.read_csv(of / "history.csv").to_dict("records") for name, of in networks.items()
+    histories: dict[str, Any] = {
+        name: pd.read_csv(folder / "history.csv").to_dict("records")
+        for name, folder in networks.items()
     }
     path = history_picture(folder / "training.png", histories, run.config["synthetic"])
     return Picture(
@@ -184,8 +184,6 @@ def training_picture(run: Run, folder: Path, networks: Mapping[str, Path]) -> Pi
 
 def render(template: str, **content: Any) -> str:
     """A page from one of this package's templates, with the style and script of all pages."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -201,28 +199,26 @@ def render(template: str, **content: Any) -> str:
     )
 
 
-def embedded(pictures: Sequence[Picture], most_bytes: int = MOST_PICTURE_BYTES) -> dict[Path, Any]:
+def embedded(pictures: Sequence[Picture], max_bytes: int = MAX_PICTURE_BYTES) -> dict[Path, Any]:
     """Pictures as data URIs, in their order, as long as there is room.
 
     Returns:
         By path: ``uri``, ``width``, ``height`` and whether it is ``moving``; pictures for which
         there is no room are not in it.
     """
-    from PIL import Image
-
-    found, left = {}, most_bytes
+    embedded_pictures, free_bytes = {}, max_bytes
     for path in (picture.path for picture in pictures):
         size = path.stat().st_size
-        if size > left or path in found:
+        if size > free_bytes or path in embedded_pictures:
             continue
-        left -= size
+        free_bytes -= size
         with Image.open(path) as image:
             width, height = image.size
             moving = getattr(image, "n_frames", 1) > 1
         text = base64.b64encode(path.read_bytes()).decode()
         uri = f"data:{_TYPES[path.suffix]};base64,{text}"
-        found[path] = {"uri": uri, "width": width, "height": height, "moving": moving}
-    return found
+        embedded_pictures[path] = {"uri": uri, "width": width, "height": height, "moving": moving}
+    return embedded_pictures
 
 
 def verdict(score: Score) -> str:
@@ -254,11 +250,13 @@ def _facts(run: Run, folder: Path, metrics: Mapping[str, Any]) -> dict[str, Tabl
         "Versions": Table(
             "",
             ("package", "trained with", "evaluated with"),
-            tuple((name, *(of.get(name, "") for of in versions)) for name in versions[1]),
+            tuple((name, *(part.get(name, "") for part in versions)) for name in versions[1]),
         ),
         "SHA-256 of files": _pairs({name: sha256(path) for name, path in files.items()}),
     }
 
 
 def _pairs(values: Mapping[str, Any]) -> Table:
-    return Table("", ("what", "value"), tuple((name, shown(of)) for name, of in values.items()))
+    return Table(
+        "", ("what", "value"), tuple((name, display(value)) for name, value in values.items())
+    )

@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from common.base.files import read_json, sha256, write_text
 from common.scores.formatting import data_name, score_rows, with_interval
-
-if TYPE_CHECKING:
-    from common.training.runs import Run
+from common.training.runs import Run
 
 FILE = "model_card.md"
 
@@ -164,7 +162,7 @@ def _details(run: Run) -> tuple[tuple[str, str], ...]:
         ("run", run.folder.resolve().name),
         ("trained", config["created"]),
         *((f"sha256 of {file}", digest) for file, digest in model_hashes(run.folder).items()),
-        ("settings", ", ".join(f"{name} {shown(value)}" for name, value in settings.items())),
+        ("settings", ", ".join(f"{name} {display(value)}" for name, value in settings.items())),
         ("versions", ", ".join(f"{name} {value}" for name, value in config["versions"].items())),
         ("licence of the code", "Apache-2.0"),
     )
@@ -178,7 +176,7 @@ def _training_data(
         f"{config['dataset']}, prepared by prepare_data.py; split by patient, so that nobody is "
         "on two sides. Every fitted constant is from the training or the validation split.",
     )
-    settings = ", ".join(f"{name} {shown(value)}" for name, value in data["settings"].items())
+    settings = ", ".join(f"{name} {display(value)}" for name, value in data["settings"].items())
     rows = [("key of the prepared data", data["key"]), ("its settings", settings)]
     manifest = Path(config["prepared"]) / "manifest.json"
     if manifest.exists() and (prepared := read_json(manifest)).get("key") == data["key"]:
@@ -217,10 +215,10 @@ def _groups(evaluations: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], 
     return (head, *rows) if rows else ()
 
 
-def shown(value: Any) -> str:
+def display(value: Any) -> str:
     """A setting without the folders of the machine that it was given on."""
     if isinstance(value, (list, tuple)):
-        return " ".join(map(shown, value))
+        return " ".join(map(display, value))
     return Path(value).name if isinstance(value, str) and "/" in value else str(value)
 
 
