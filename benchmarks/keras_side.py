@@ -66,17 +66,14 @@ def fit(folder: str, name: str, steps: str, data_source: str) -> None:
 
 def _project(name: str, prepared: Prepared, splits: list[str], settings: Any, steps: int) -> Any:
     """A project's model, its training data, and its losses, as its train.py has them."""
-    train = importlib.import_module(f"{name}.train")
     size, batch = settings.image_size, settings.batch_size
     if name == "atrium_segmentation":
         training = slices.training_data(prepared, splits, size, steps, batch, settings, 1)
         return networks.build("unet", 1, settings), training, networks.losses(settings, 1, 1)
     dataset = importlib.import_module(f"{name}.dataset")
     training = dataset.training_data(prepared, splits, size, steps, batch, settings)
-    model = train._build(size, "none", settings)
-    if name == "heart_detection":
-        return model, training, {"loss": train._loss(settings), "metrics": train._metrics()}
-    return model, training, train._losses(settings)
+    project = importlib.import_module(f"{name}.networks")
+    return project.build(size, "none", settings), training, project.losses(settings)
 
 
 class _Gate(keras.callbacks.Callback):

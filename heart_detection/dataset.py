@@ -55,7 +55,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         if steps.is_finished:
             return folder
 
-        # -- Index: which cases there are, whose they are, and where the heart is.
+        # -- Index: which cases there are, which patient each has, and where the heart is.
         cases = index_heart(source.folder, settings.patients, settings.label)
 
         # -- Check: what files, names and labels say; the pixels are checked where they are read.
@@ -71,7 +71,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         if settings.check:
             return folder
 
-        # -- Tell: tables, counts, the disk that was saved, how the copies look.
+        # -- Report: tables, counts, the disk that was saved, how the copies look.
         steps.print_cases(cases, {}, "box", BOX)
         if cases.attrs.get("images_without_box"):
             print(f"  {cases.attrs['images_without_box']} images have no box and are no cases")
@@ -120,7 +120,7 @@ def decode_case(job: Mapping[str, Any], source: Path, image_size: int) -> dict[s
 
 
 def images_and_boxes(prepared: Prepared, splits: list[str], image_size: int) -> tf.data.Dataset:
-    """Every record once, in order: ``image`` (side, side, 1) 0..255, ``box`` (4,), ``case``."""
+    """Every record in order: ``image`` (image_size, image_size, 1), ``box`` (4,), ``case``."""
     # A decoding process imports this module, and must not load TensorFlow.
     from common.training import pipeline
 
@@ -137,8 +137,8 @@ def training_data(
 ) -> Training:
     """Shuffled, augmented batches.
 
-    Images (batch, side, side, 1) in 0..255 and boxes (batch, 4), (x0, y0, x1, y1) in fractions
-    of the side, moved together.
+    Images (batch, image_size, image_size, 1) in 0..255 and boxes (batch, 4), (x0, y0, x1, y1) in
+    fractions of the side, transformed together.
     """
     # A decoding process imports this module, and must not load TensorFlow.
     import tensorflow as tf

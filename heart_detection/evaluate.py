@@ -16,30 +16,28 @@ from __future__ import annotations
 
 from functools import partial
 
+from common.base.backend import start_tensorflow
 from common.base.command_line import parse
 from common.base.errors import run_script
+from common.base.files import write_csv, write_json
 from common.base.printing import print_paths, print_settings
+from common.training import runs
 from heart_detection.config import PROJECT
 
 
 def main() -> None:
-    """The script."""
+    """Evaluate a run."""
     settings = parse(PROJECT, "evaluate", __doc__)
     print_settings("Evaluate a heart detector", settings)
-
-    from common.base.backend import start_tensorflow
-    from common.training import runs
-
     run = runs.open_run(PROJECT, settings)
     name, folder = runs.evaluation_folder(run, settings)
     start_tensorflow()
 
     import numpy as np
 
-    from common.base.files import write_csv, write_json
     from common.imaging.letterbox import Letterbox
     from common.models.stored import load_model
-    from common.reporting.examples import worst_typical_best
+    from common.reporting.examples import evaluation_files, worst_typical_best
     from common.scores.boxes import box_scores, iou, scores_by_group
     from common.training.pipeline import stored_films
     from heart_detection import score_tables
@@ -52,26 +50,28 @@ def main() -> None:
         prepared, splits = runs.evaluation_data(
             run, settings, folder, partial(prepare_as_run, run, settings.source)
         )
-        side = run.fitted["image_size"]
-        records = list(images_and_boxes(prepared, splits, side).as_numpy_iterator())
+        films = images_and_boxes(prepared, splits, run.fitted["image_size"])
+        records = list(films.as_numpy_iterator())
         images = np.stack([record["image"] for record in records])
         names = [record["case"].decode() for record in records]
         cases = prepared.cases().set_index("case").loc[names].reset_index()
 
         # -- Predict, and go back to each image's own pixels.
-        shown = runs.name_of_data(prepared.manifest, name)
-        print(f"\n{shown}: {len(cases)} cases of {cases['patient'].nunique()} patients", flush=True)
+        data = runs.name_of_data(prepared.manifest, name)
+        print(f"\n{data}: {len(cases)} cases of {cases['patient'].nunique()} patients", flush=True)
         model = load_model(run.folder / "model.keras")
         fractions = predict_boxes(
             model, images, settings.batch_size, settings.flip, settings.test_time_augmentation
         )
-        stored_side = prepared.manifest["settings"]["image_size"]
+        stored_size = prepared.manifest["settings"]["image_size"]
         squares = [
-            Letterbox(rows, columns, stored_side)
+            Letterbox(rows, columns, stored_size)
             for rows, columns in zip(cases["rows"], cases["columns"], strict=True)
         ]
         truth = cases[BOX].to_numpy(float)
-        predicted = np.stack([s.to_pixels(f) for s, f in zip(squares, fractions, strict=True)])
+        predicted = np.stack(
+            [square.to_pixels(box) for square, box in zip(squares, fractions, strict=True)]
+        )
         mean_box = np.stack([square.to_pixels(run.fitted["mean_box"]) for square in squares])
 
         # -- Score, next to the box that looks at no image.
@@ -90,42 +90,27 @@ def main() -> None:
 
         # -- Write.
         ious = iou(truth, predicted)
+        edges = np.round(np.hstack([truth, predicted]), 2).tolist()
+        columns = ["case", "patient", *(f"true_{edge}" for edge in BOX), *BOX, "iou"]
         rows = [
-            {
-                "case": case,
-                "patient": patient,
-                **{f"true_{edge}": round(value, 2) for edge, value in zip(BOX, t, strict=True)},
-                **dict(zip(BOX, np.round(p, 2).tolist(), strict=True)),
-                "iou": round(float(overlap), 4),
-            }
-            for case, patient, t, p, overlap in zip(
-                names, patients, truth, predicted, ious, strict=True
-            )
+            dict(zip(columns, (case, patient, *boxes, round(float(overlap), 4)), strict=True))
+            for case, patient, boxes, overlap in zip(names, patients, edges, ious, strict=True)
         ]
-        write_csv(new / "predictions.csv", rows[0], rows)
+        write_csv(new / "predictions.csv", columns, rows)
         synthetic = run.config["synthetic"]
         score_tables.draw_scores(new, ious, iou(truth, mean_box), synthetic)
-        drawn = worst_typical_best(ious, settings.pictures)
-        films = stored_films(prepared, splits, "box", 4, [names[i] for i in drawn])
+        drawn = worst_typical_best(ious.tolist(), settings.pictures)
+        pixels = stored_films(prepared, splits, "box", 4, [names[i] for i in drawn])
         examples = score_tables.draw_cases(
-            new, rows, drawn, truth, predicted, squares, films, synthetic
+            new, rows, drawn, truth, predicted, squares, pixels, synthetic
         )
         metrics["examples"] = [vars(example) for example in examples]
         metrics |= score_tables.main_scores(metrics)
-        write_json(
-            new / "metrics.json",
-            runs.metrics_of(run, prepared, cases, name, settings, metrics),
-        )
-        page = write_page(run, new)
+        metrics = runs.metrics_of(run, prepared, cases, name, settings, metrics)
+        write_json(new / "metrics.json", metrics)
+        write_page(run, new)
     score_tables.print_scores(metrics, rows)
-    print_paths(
-        [
-            folder / page.name,
-            *(folder / file for file in ("metrics.json", "predictions.csv")),
-            *sorted(folder.glob("*.png")),
-            *(folder / file for one in examples for file in one.files),
-        ]
-    )
+    print_paths(evaluation_files(folder, examples))
 
 
 if __name__ == "__main__":

@@ -45,6 +45,6 @@ def predict_boxes(
 
 
 def model_inputs(run: Run, prepared: Prepared, count: int) -> np.ndarray:
-    """Some prepared films as the run's network sees them: (count, side, side, 1), 0 to 255."""
+    """Films as the run's network sees them, (count, image_size, image_size, 1) 0..255."""
     films = images_and_boxes(prepared, prepared.splits[:1], run.fitted["image_size"])
     return next(films.batch(count).as_numpy_iterator())["image"]

@@ -12,75 +12,65 @@ The same command resumes an interrupted run.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
+from common.base.backend import start_tensorflow
 from common.base.command_line import parse
 from common.base.errors import run_script
+from common.base.files import lock_folder
 from common.base.printing import print_paths, print_settings
-from heart_detection.config import PROJECT, PredictSettings
+from common.imaging.dicom_names import SUFFIXES, is_dicom
+from common.prediction.inputs import find_inputs
+from common.prediction.predictions import begin_predictions
+from common.training.runs import open_run
+from heart_detection.config import PROJECT
+from heart_detection.model_card import ABOUT
 
 
 def main() -> None:
-    """The script."""
+    """Predict every film that has no row yet, as evaluate.py does."""
     settings = parse(PROJECT, "predict", __doc__)
     print_settings("Predict the box of the heart on chest films", settings)
-
-    from common.base.files import lock_folder
-    from common.imaging.dicom_file import SUFFIXES, is_dicom
-    from common.prediction import inputs
-    from common.prediction.predictions import begin_predictions
-    from common.training import runs
-    from heart_detection.dataset import BOX
-    from heart_detection.model_card import ABOUT
-
-    run = runs.open_run(PROJECT, settings)
+    run = open_run(PROJECT, settings)
     folder = settings.output or run.folder / "predictions"
-    films = inputs.find_inputs(settings.inputs, "DICOM", is_dicom, SUFFIXES, folder)
+    films = find_inputs(settings.inputs, "DICOM", is_dicom, SUFFIXES, folder)
     with lock_folder(folder):
         predictions = begin_predictions(folder, films, run, settings)
         if predictions is None:
             return
         print(f"\n{len(films)} files", flush=True)
-        _predict(predictions, run, settings)
-        written = predictions.finish(run, ABOUT, (*BOX, "picture"))
-    print_paths(written)
+        start_tensorflow()
 
+        from common.models.stored import load_model
+        from common.records.stored_images import model_inputs, stored_film, stored_pixels
+        from common.reporting.figures import box_picture
+        from heart_detection.dataset import BOX
+        from heart_detection.inference import predict_boxes
 
-def _predict(predictions: Any, run: Any, settings: PredictSettings) -> None:
-    """Every film that has no row yet: as train.py saw its films, as evaluate.py scores them."""
-    from common.base.backend import start_tensorflow
-
-    start_tensorflow()
-
-    from common.models.stored import load_model
-    from common.records.stored_images import model_inputs, stored_film, stored_pixels
-    from common.reporting.figures import box_picture
-    from heart_detection.dataset import BOX
-    from heart_detection.inference import predict_boxes
-
-    model = load_model(run.folder / "model.keras")
-    read = partial(stored_film, image_size=run.config["data"]["settings"]["image_size"])
-    for batch in predictions.read(read, settings.batch_size, settings.workers):
-        images = model_inputs([film for _, film in batch], run.fitted["image_size"])
-        found = predict_boxes(
-            model, images, settings.batch_size, settings.flip, settings.test_time_augmentation
-        )
-        rows = []
-        for (one, film), fractions in zip(batch, found, strict=True):
-            box = film.square.to_pixels(fractions)
-            picture = predictions.picture_path(one, settings.pictures)
-            if picture:
-                box_picture(
-                    predictions.folder / picture,
-                    film.square.cut_out(stored_pixels(film.encoded)),
-                    None,
-                    film.square.to_cut_out(box),
-                    one.name[:36],
-                    run.config["synthetic"],
-                )
-            edges = dict(zip(BOX, box.round(2).tolist(), strict=True))
-            rows.append({"file": one.file, **edges, "picture": picture})
-        predictions.add(rows)
+        model = load_model(run.folder / "model.keras")
+        read = partial(stored_film, image_size=run.config["data"]["settings"]["image_size"])
+        for batch in predictions.read(read, settings.batch_size, settings.workers):
+            images = model_inputs([film for _, film in batch], run.fitted["image_size"])
+            boxes = predict_boxes(
+                model, images, settings.batch_size, settings.flip, settings.test_time_augmentation
+            )
+            rows = []
+            for (source, film), fractions in zip(batch, boxes, strict=True):
+                box = film.square.to_pixels(fractions)
+                picture = predictions.picture_path(source, settings.pictures)
+                if picture:
+                    box_picture(
+                        folder / picture,
+                        film.square.cut_out(stored_pixels(film.encoded)),
+                        None,
+                        film.square.to_cut_out(box),
+                        source.name[:36],
+                        run.config["synthetic"],
+                    )
+                edges = dict(zip(BOX, box.round(2).tolist(), strict=True))
+                rows.append({"file": source.file, **edges, "picture": picture})
+            predictions.add(rows)
+        paths = predictions.finish(run, ABOUT, (*BOX, "picture"))
+    print_paths(paths)
 
 
 if __name__ == "__main__":

@@ -11,34 +11,36 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from common.base.errors import run_script
 from common.base.files import read_json
 from common.base.tables import Table
-from common.reporting.examples import BEST, TYPICAL, WORST, examples_of
+from common.reporting.examples import BEST, TYPICAL, WORST
 from common.reporting.html_report import (
     Page,
     Picture,
+    example_pictures,
     page_scores,
     training_picture,
     write_again,
     write_report,
 )
 from common.scores.boxes import EDGES
+from common.training.runs import Run
 from heart_detection import score_tables
 from heart_detection.config import PROJECT, EvaluateSettings
 from heart_detection.dataset import BOX
 from heart_detection.model_card import ABOUT
 
 
-def write_page(run: Any, folder: Path) -> Path:
+def write_page(run: Run, folder: Path) -> Path:
     """Write report.html of an evaluation from its files; gives the path back."""
-    import pandas as pd
-
     metrics = read_json(folder / "metrics.json")
     text = {"case": str, "patient": str}
     cases = pd.read_csv(folder / "predictions.csv", dtype=text, keep_default_na=False)
     mean_box = metrics["baselines"]["mean_box"]["iou"]["mean"]
-    iou = metrics["iou"]
+    iou, ious = metrics["iou"], dict(zip(cases["case"], cases["iou"], strict=True))
     histogram = Picture(
         folder / score_tables.HISTOGRAM,
         "How many cases have which IoU, of the model and of the mean box of training.",
@@ -50,7 +52,16 @@ def write_page(run: Any, folder: Path) -> Path:
         scores=page_scores(score_tables.main_scores(metrics))[:1],
         charts=(histogram, training_picture(run, folder, {"": run.folder})),
         tables=score_tables.tables(metrics),
-        examples=_examples(folder, metrics, dict(zip(cases["case"], cases["iou"], strict=True))),
+        examples=example_pictures(
+            folder,
+            metrics,
+            {kind: kind.capitalize() for kind in (BEST, TYPICAL, WORST)},
+            lambda case: (
+                f"{case}: IoU {ious[case]:.3f}",
+                f"Chest film {case} with the true box in blue and the predicted box in red; they "
+                f"share {100 * ious[case]:.0f} % of the area of both.",
+            ),
+        ),
         cases=Table(
             "",
             ("case", "patient", "IoU", *(f"{edge} off, px" for edge in EDGES)),
@@ -81,25 +92,6 @@ def _answer(metrics: Mapping[str, Any]) -> tuple[str, ...]:
     unit = "mm" if "edge_error_mm" in metrics else "px"
     error = metrics[f"edge_error_{unit}"]["mean"]
     return *sentences, f"An edge of the box is off by {error:.1f} {unit} on average."
-
-
-def _examples(
-    folder: Path, metrics: dict[str, Any], ious: Mapping[str, float]
-) -> tuple[Picture, ...]:
-    return tuple(
-        Picture(
-            folder / file,
-            f"{one.case}: IoU {ious[one.case]:.3f}",
-            f"Chest film {one.case} with the true box in blue and the predicted box in red; they "
-            f"share {100 * ious[one.case]:.0f} % of the area of both.",
-            one.kind.capitalize(),
-            one.case,
-        )
-        for kind in (BEST, TYPICAL, WORST)
-        for one in examples_of(metrics)
-        if one.kind == kind
-        for file in one.files
-    )
 
 
 if __name__ == "__main__":

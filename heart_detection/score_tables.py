@@ -6,30 +6,34 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from common.base.tables import Table, print_table
+from common.imaging.letterbox import Letterbox
+from common.reporting.charts import histogram_picture
 from common.reporting.examples import Example
+from common.reporting.figures import box_picture
+from common.scores.boxes import EDGES
 from common.scores.formatting import main_score, score, share, with_interval
 
 GROUPS = {"per_view": "view", "per_sex": "sex"}
 HISTOGRAM = "iou_histogram.png"
 
 
-def draw_scores(folder: Path, ious: Any, of_mean_box: Any, synthetic: bool) -> None:
+def draw_scores(folder: Path, ious: np.ndarray, baseline_ious: np.ndarray, synthetic: bool) -> None:
     """Draw the IoUs (n,) of the model next to those of the mean box."""
-    from common.reporting.charts import histogram_picture
-
     label = "IoU with the true box; the baseline is the mean box of training"
-    histogram_picture(folder / HISTOGRAM, ious, of_mean_box, label, synthetic)
+    histogram_picture(folder / HISTOGRAM, ious, baseline_ious, label, synthetic)
 
 
 def draw_cases(
     folder: Path,
     rows: Sequence[Mapping[str, Any]],
     drawn: Mapping[int, str],
-    truth: Any,
-    predicted: Any,
-    squares: Sequence[Any],
-    films: Mapping[str, Any],
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    squares: Sequence[Letterbox],
+    films: Mapping[str, np.ndarray],
     synthetic: bool,
 ) -> list[Example]:
     """Draw films with their true and predicted box.
@@ -40,14 +44,10 @@ def draw_cases(
         drawn: The rows to draw, and their kinds.
         truth: (n, 4) boxes in pixels of each image.
         predicted: The same.
-        squares: The `Letterbox` of each image.
-        films: Their stored squares by the case's name.
+        squares: How each image lies in its stored square.
+        films: The stored squares (image_size, image_size) by the case's name.
         synthetic: Whether the data was made up.
     """
-    import numpy as np
-
-    from common.reporting.figures import box_picture
-
     examples = []
     for rank, (i, kind) in enumerate(drawn.items(), start=1):
         case, square = rows[i]["case"], squares[i]
@@ -75,19 +75,23 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
     }
     groups = [
         {
-            "group": f"{key.removeprefix('per_')} {group}",
-            "n": scores_of_group["n"],
+            "group": f"{GROUPS[key]} {group}",
+            "n": part["n"],
             "name": "mean IoU",
-            "value": scores_of_group["iou"]["mean"],
-            "ci95": scores_of_group["iou"]["ci95"],
+            "value": part["iou"]["mean"],
+            "ci95": part["iou"]["ci95"],
         }
         for key in GROUPS
-        for group, scores_of_group in metrics.get(key, {}).items()
+        for group, part in metrics.get(key, {}).items()
     ]
     return {
         "main_scores": [
-            main_score("mean IoU", *means, "the mean box", statistic="mean", column="iou"),
-            main_score("IoU over 0.5", *shares, "the mean box", n_of=(over[0]["value"], n)),
+            main_score(
+                "mean IoU", means[0], means[1], "the mean box", statistic="mean", column="iou"
+            ),
+            main_score(
+                "IoU over 0.5", shares[0], shares[1], "the mean box", n_of=(over[0]["value"], n)
+            ),
         ],
         "fold_scores": [{"name": name, "value": value} for name, value in folds.items()],
         "main_scores_of_groups": groups,
@@ -108,36 +112,36 @@ def print_scores(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) 
 
 def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
     """All scores: next to the mean box's, per edge, and per group."""
-    both = (metrics, metrics["baselines"]["mean_box"])
-    medians = ({**of["iou"], "ci95": of["iou"]["median_ci95"]} for of in both)
+    pair = (metrics, metrics["baselines"]["mean_box"])
+    medians = ({**part["iou"], "ci95": part["iou"]["median_ci95"]} for part in pair)
     rows = [
-        ("mean IoU", *(with_interval(of["iou"], "mean") for of in both)),
+        ("mean IoU", *(with_interval(part["iou"], "mean") for part in pair)),
         ("median IoU", *(with_interval(median, "median") for median in medians)),
     ]
     for threshold in metrics["iou_above"]:
-        shares = (share(of, "iou_above", threshold) for of in both)
+        shares = (share(part, "iou_above", threshold) for part in pair)
         rows.append((f"IoU over {threshold}", *shares))
     for threshold in metrics["average_precision"]:
-        precisions = (with_interval(score(of, "average_precision", threshold)) for of in both)
+        precisions = (with_interval(score(part, "average_precision", threshold)) for part in pair)
         rows.append((f"AP at {threshold}", *precisions))
     scores = Table("", ("score", "model", "mean box of training"), tuple(rows))
-    edges = (_edges(both, unit) for unit in ("px", "mm") if f"edge_error_{unit}" in metrics)
+    edges = (_edges(pair, unit) for unit in ("px", "mm") if f"edge_error_{unit}" in metrics)
     groups = (_groups(metrics, key) for key in GROUPS if metrics[key])
     return scores, *edges, *groups
 
 
-def _edges(both: tuple[Mapping[str, Any], ...], unit: str) -> Table:
-    from common.scores.boxes import EDGES
-
+def _edges(pair: tuple[Mapping[str, Any], ...], unit: str) -> Table:
     error, bias = f"edge_error_{unit}", f"edge_bias_{unit}"
-    n = both[0][error].get("n", both[0]["n"])
+    n = pair[0][error].get("n", pair[0]["n"])
 
-    def off(of: Mapping[str, Any], edge: str) -> str:
-        shift = with_interval(score(of, bias, edge), digits=1, sign="+")
-        return f"{with_interval(score(of, error, edge), digits=1)} ({shift})"
+    def error_and_bias(part: Mapping[str, Any], edge: str) -> str:
+        shift = with_interval(score(part, bias, edge), digits=1, sign="+")
+        return f"{with_interval(score(part, error, edge), digits=1)} ({shift})"
 
-    rows = [(edge, *(off(of, edge) for of in both)) for edge in EDGES]
-    rows.append(("all four", *(with_interval(score(of, error, "mean"), digits=1) for of in both)))
+    rows = [(edge, *(error_and_bias(part, edge) for part in pair)) for edge in EDGES]
+    rows.append(
+        ("all four", *(with_interval(score(part, error, "mean"), digits=1) for part in pair))
+    )
     return Table(
         f"error of an edge in {unit}, {n} cases: mean absolute (mean; + is right or down)",
         ("edge", "model", "mean box of training"),
@@ -153,11 +157,11 @@ def _groups(metrics: Mapping[str, Any], key: str) -> Table:
         tuple(
             (
                 name,
-                str(of["n"]),
-                with_interval(of["iou"], "mean"),
-                *map(str, of["iou_above"].values()),
-                with_interval(of["baselines"]["mean_box"]["iou"], "mean"),
+                str(part["n"]),
+                with_interval(part["iou"], "mean"),
+                *map(str, part["iou_above"].values()),
+                with_interval(part["baselines"]["mean_box"]["iou"], "mean"),
             )
-            for name, of in metrics[key].items()
+            for name, part in metrics[key].items()
         ),
     )

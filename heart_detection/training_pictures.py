@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+import keras
+import numpy as np
+import tensorflow as tf
 
+from common.records.shards import Prepared
+from common.reporting.figures import draw_box, pixels, sheet
+from common.reporting.palette import PREDICTION, TRUTH
+from common.scores.boxes import iou
+from common.training.tensorboard import TrainingPictures, first_output
 from heart_detection.config import TrainSettings
+from heart_detection.dataset import images_and_boxes
 
 
-def training_pictures(films: Any, side: int, settings: TrainSettings, synthetic: bool) -> Any:
+def training_pictures(
+    prepared: Prepared, splits: list[str], image_size: int, settings: TrainSettings
+) -> TrainingPictures | None:
     """The true and the predicted box of the first validation films, and augmented training films.
 
     Args:
-        films: The validation split, as `train.images_and_boxes` gives it.
-        side: Of the model's input, in pixels.
-        settings: With ``tensorboard_images``.
-        synthetic: Whether the data was made up.
-
-    Returns:
-        A `common.training.tensorboard.TrainingPictures`, or None where no pictures are asked for.
+        prepared: The prepared data.
+        splits: Those that validate.
+        image_size: Side of the model's input in pixels.
+        settings: With ``tensorboard_images``; with none of them there are no pictures.
     """
-    import keras
-    import numpy as np
-
-    from common.reporting.figures import PREDICTION, TRUTH, draw_box, pixels, sheet
-    from common.scores.boxes import iou
-    from common.training.tensorboard import TrainingPictures, first_output
-
-    count = settings.tensorboard_images
+    count, synthetic = settings.tensorboard_images, prepared.manifest["synthetic"]
     if not count:
         return None
+    films = images_and_boxes(prepared, splits, image_size)
     records = list(films.take(count).as_numpy_iterator())
     images = np.stack([record["image"] for record in records])
     truth = np.stack([record["box"] for record in records])
@@ -41,18 +42,19 @@ def training_pictures(films: Any, side: int, settings: TrainSettings, synthetic:
             for record, overlap in zip(records, iou(truth, predicted), strict=True)
         ]
         figure = sheet(
-            images[..., 0],
-            truth[:, None] * side,
+            list(images[..., 0]),
+            list(truth[:, None] * image_size),
             titles,
             columns,
-            lambda axes, number: draw_box(axes, predicted[number] * side, PREDICTION),
+            lambda axes, number: draw_box(axes, predicted[number] * image_size, PREDICTION),
             {"truth": TRUTH, "prediction": PREDICTION},
         )
         return pixels(figure, synthetic)
 
-    def augmented(images: Any, boxes: Any) -> np.ndarray:
-        shown, truth = images[:count, ..., 0].numpy(), boxes[:count, None].numpy() * side
-        figure = sheet(shown, truth, [""] * len(shown), columns, legend={"truth": TRUTH})
+    def augmented(images: tf.Tensor, boxes: tf.Tensor) -> np.ndarray:
+        films = list(images[:count, ..., 0].numpy())
+        truth = list(boxes[:count, None].numpy() * image_size)
+        figure = sheet(films, truth, [""] * len(films), columns, legend={"truth": TRUTH})
         return pixels(figure, synthetic)
 
     return TrainingPictures(validation, augmented)

@@ -84,7 +84,7 @@ class DecisionSettings(Shared):
 
     def __post_init__(self) -> None:
         """Refuse shares outside 0 to 1."""
-        super().__post_init__()
+        super().__post_init__()  # type: ignore[misc]  # of the other base of its subclasses
         for name in ("sensitivity", "threshold"):
             require(0 <= getattr(self, name) <= 1, name, "0 to 1", self)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +55,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         if steps.is_finished:
             return folder
 
-        # -- Index: which cases there are, and whose they are.
+        # -- Index: which cases there are, and which patient each has.
         cases = index_pneumonia(source, settings.patients)
 
         # -- Check: what files, names and labels say; the pixels are checked where they are read.
@@ -79,7 +79,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         if settings.check:
             return folder
 
-        # -- Tell: tables, counts, the disk that was saved.
+        # -- Report: tables, counts, the disk that was saved.
         cases["boxes"] = cases["boxes"].map(boxes_as_text)
         _write_images(folder, source, jobs, set(cases.loc[cases["left_out"] != "", "case"]))
         groups = {"positive": "label == 1", "negative": "label == 0"}
@@ -119,7 +119,7 @@ def decode_case(
     square = Letterbox(int(job["rows"]), int(job["columns"]), image_size, stretch)
     boxes = square.to_fractions(np.array(job["boxes"]).reshape(-1, 4))
     if job["copy"]:
-        # Augmentor moves the film and tells nobody where to.
+        # Augmentor does not tell how it transformed the film.
         boxes = boxes[:0]
         encoded = png(augmentor_copy(stored_pixels(encoded), job["seed"]))
         write_bytes(folder / _copy_path(job), encoded)
@@ -131,12 +131,23 @@ def boxes_as_text(boxes: list[tuple[float, float, float, float]]) -> str:
     return ";".join(" ".join(f"{edge:g}" for edge in box) for box in boxes)
 
 
+def boxes_in_square(
+    case: Mapping[Hashable, Any], prepared: Prepared, image_size: int
+) -> np.ndarray:
+    """The boxes (n, 4) of a row of ``cases.csv`` in fractions of the square that a model sees."""
+    text = case["boxes"] if isinstance(case["boxes"], str) else ""
+    boxes = [[float(edge) for edge in box.split()] for box in text.split(";") if box]
+    stretch = prepared.manifest["settings"]["proportions"] == "stretch"
+    square = Letterbox(int(case["rows"]), int(case["columns"]), image_size, stretch)
+    return square.to_fractions(np.array(boxes).reshape(-1, 4))
+
+
 def images_and_labels(
     prepared: Prepared, splits: list[str], image_size: int, with_region: bool = False
 ) -> tf.data.Dataset:
-    """Every record once, in order: ``image`` (side, side, 1) 0..255, ``label`` (1,), ``case``.
+    """Every record in order: ``image`` (image_size, image_size, 1), ``label`` (1,), ``case``.
 
-    And, if asked for, ``region``: 255 where a radiologist's box is, in the image's shape.
+    With a region ``region`` too: 255 where a radiologist's box is, in the image's shape.
     """
     # A decoding process imports this module, and must not load TensorFlow.
     from common.training import pipeline
@@ -152,11 +163,12 @@ def training_data(
     batch_size: int,
     settings: TrainSettings,
 ) -> Training:
-    """Shuffled, augmented batches: images (batch, side, side, 1) in 0..255, labels (batch, 1).
+    """Shuffled, augmented batches.
 
-    With ``box_weight`` the targets are the labels and the share of every place of the last
-    features that lies in a radiologist's box, (batch, places, places, 1). With class weights the
-    weights of the samples, (batch, 1), come third.
+    Images (batch, image_size, image_size, 1) in 0..255 and labels (batch, 1). With
+    ``box_weight`` the targets are the labels and the share of every place of the last features that
+    lies in a radiologist's box, (batch, places, places, 1). With class weights the weights of the
+    samples, (batch, 1), come third.
     """
     # A decoding process imports this module, and must not load TensorFlow.
     import tensorflow as tf
@@ -178,13 +190,13 @@ def training_data(
 
     def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[Any, ...]:
         draws = augment.draw(ranges, batch_size, seed)
-        moved = {
+        transformed: dict[str, tf.Tensor] = {
             name: augment.transform_images(tf.cast(batch[name], tf.float32), draws)
             for name in ("image", "region")
             if name in batch
         }
-        images = augment.change_intensities(moved["image"], draws)
-        targets = _targets({**batch, **moved}, image_size)
+        images = augment.change_intensities(transformed["image"], draws)
+        targets = _targets({**batch, **transformed}, image_size)
         if settings.balance != "weights":
             return images, targets
         weights = tf.gather(balanced, tf.cast(batch["label"], tf.int32))
@@ -230,7 +242,7 @@ def _targets(
 
 
 def _count_per_label(prepared: Prepared, splits: list[str]) -> tuple[int, int]:
-    """The records of some splits that are negative and positive, Augmentor's copies among them."""
+    """The negative and the positive records of some splits, with Augmentor's copies."""
     labels = prepared.cases().query("split in @splits")["label"]
     copies = prepared.count([split for split in splits if is_copies(split)])
     positives = int(labels.sum()) + copies

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,13 +12,12 @@ import pandas as pd
 from common.base.errors import UserError
 from common.records.shards import Prepared
 from common.scores import classification
+from common.training.runs import Run
 from pneumonia_classification.config import DecisionSettings
 from pneumonia_classification.dataset import images_and_labels
 
 if TYPE_CHECKING:
     import keras
-
-    from common.training.runs import Run
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,13 @@ class Decision:
     temperature: float
 
 
-def open_model(run: Any, settings: DecisionSettings) -> Any:
+def open_model(run: Run, settings: DecisionSettings) -> keras.Model:
     """The run's network.
 
     Raises:
         UserError: It cannot be loaded, or has no layer of the name that Grad-CAM is to look at.
     """
+    # A decision, which predict.py needs first, is made without Keras.
     from common.models.stored import load_model
 
     model = load_model(run.folder / "model.keras")
@@ -53,15 +53,11 @@ def open_model(run: Any, settings: DecisionSettings) -> Any:
     return model
 
 
-def probabilities(model: Any, images: Any) -> dict[str, Any]:
-    """What a network says of a batch of films.
-
-    Args:
-        model: Of images to probabilities.
-        images: (n, side, side, 1) 0..255.
+def probabilities(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Predict a batch of films (n, image_size, image_size, 1) of 0..255.
 
     Returns:
-        ``probability`` (n,) and ``mirrored`` (n,), that of the film's mirror image.
+        ``probability`` (n,), and ``mirrored`` (n,): that of the film's mirror image.
     """
     return {
         "probability": model.predict_on_batch(images)[:, 0].astype(float),
@@ -75,8 +71,7 @@ def predict_cases(
     """Predict every case of some splits, in their order.
 
     Returns:
-        A table of ``case``, ``label``, ``probability``, and ``mirrored``: the probability of the
-        film's mirror image.
+        A table of ``case``, ``label``, and `probabilities`.
     """
     parts = []
     batches = images_and_labels(prepared, splits, image_size).batch(batch_size)
@@ -91,12 +86,13 @@ def predict_cases(
     return pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
-def averaged(said: Mapping[str, Any], flip: bool) -> Any:
+def averaged(predictions: Mapping[str, np.ndarray] | pd.DataFrame, flip: bool) -> np.ndarray:
     """The probabilities (n,), with ``flip`` the mean of the film's and its mirror image's."""
-    return (said["probability"] + said["mirrored"]) / 2 if flip else said["probability"]
+    names = ["probability", "mirrored"] if flip else ["probability"]
+    return np.mean([predictions[name] for name in names], axis=0)
 
 
-def decision(run: Any, settings: DecisionSettings) -> Decision:
+def decision(run: Run, settings: DecisionSettings) -> Decision:
     """The run's threshold and temperature.
 
     Raises:
@@ -105,7 +101,7 @@ def decision(run: Any, settings: DecisionSettings) -> Decision:
     try:
         held_out = pd.read_csv(run.folder / "validation.csv")
         labels = held_out["label"].to_numpy()
-        scores = averaged(held_out, settings.flip).to_numpy()
+        scores = averaged(held_out, settings.flip)
     except (OSError, KeyError, ValueError) as error:
         raise UserError(
             f"{run.folder / 'validation.csv'}: is not there or damaged; train again into another "
@@ -124,6 +120,6 @@ def decision(run: Any, settings: DecisionSettings) -> Decision:
 
 
 def model_inputs(run: Run, prepared: Prepared, count: int) -> np.ndarray:
-    """Some prepared films as the run's network sees them: (count, side, side, 1), 0 to 255."""
+    """Films as the run's network sees them, (count, image_size, image_size, 1) 0..255."""
     films = images_and_labels(prepared, prepared.splits[:1], run.fitted["image_size"])
     return next(films.batch(count).as_numpy_iterator())["image"]

@@ -7,22 +7,25 @@ Written by evaluate.py, and again from the evaluation's files, predicting nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from common.base.errors import run_script
 from common.base.files import read_json
 from common.base.tables import Table
-from common.reporting.examples import examples_of
 from common.reporting.html_report import (
     Page,
     Picture,
+    example_pictures,
     page_scores,
     training_picture,
     write_again,
     write_report,
 )
+from common.training.runs import Run
 from pneumonia_classification import score_tables
 from pneumonia_classification.config import PROJECT, EvaluateSettings
 from pneumonia_classification.model_card import ABOUT
@@ -36,36 +39,34 @@ KINDS = {
 }
 
 
-def write_page(run: Any, folder: Path) -> Path:
-    """Write report.html of an evaluation from its files; gives the path back."""
-    import pandas as pd
+COLUMNS = ("case", "patient", "truth", "probability", "calibrated", "decision", "result")
+"""Of the table of cases."""
 
+
+def write_page(run: Run, folder: Path) -> Path:
+    """Write report.html of an evaluation from its files; gives the path back."""
     metrics = read_json(folder / "metrics.json")
     text = {"case": str, "patient": str}
     cases = pd.read_csv(folder / "predictions.csv", dtype=text, keep_default_na=False)
+    probabilities = dict(zip(cases["case"], cases["probability"], strict=True))
+    rows = {row["case"]: _row(row) for row in cases.to_dict("records")}
     page = Page(
         title="Pneumonia on chest films",
         answer=_answer(metrics),
         scores=page_scores(score_tables.main_scores(metrics)),
         charts=_charts(run, folder, metrics),
         tables=score_tables.tables(metrics),
-        examples=_examples(folder, metrics, cases),
-        cases=Table(
-            "",
-            ("case", "patient", "truth", "probability", "calibrated", "decision", "result"),
-            tuple(
-                (
-                    row.case,
-                    row.patient,
-                    score_tables.TRUTHS[row.label],
-                    f"{row.probability:.3f}",
-                    f"{row.calibrated:.3f}",
-                    score_tables.TRUTHS[row.predicted],
-                    _result(row),
-                )
-                for row in cases.itertuples()
+        examples=example_pictures(
+            folder,
+            metrics,
+            {kind: f"{kind.capitalize()}: {meaning}" for kind, meaning in KINDS.items()},
+            lambda case: (
+                f"{case}: {rows[case][2]}, probability {probabilities[case]:.2f}, {rows[case][-1]}",
+                f"Chest film {case}, and the same film under its Grad-CAM map, with the "
+                "radiologist's boxes where there are any.",
             ),
         ),
+        cases=Table("", COLUMNS, tuple(rows.values())),
     )
     return write_report(run, folder, ABOUT, page)
 
@@ -85,9 +86,9 @@ def _answer(metrics: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def _charts(run: Any, folder: Path, metrics: Mapping[str, Any]) -> tuple[Any, ...]:
+def _charts(run: Run, folder: Path, metrics: Mapping[str, Any]) -> tuple[Picture, ...]:
     (tn, fp), (fn, tp) = metrics["confusion_matrix"]
-    shown = (
+    pictures = (
         (
             "confusion_matrix.png",
             "What was true against what was predicted; shares are of each true label.",
@@ -106,32 +107,23 @@ def _charts(run: Any, folder: Path, metrics: Mapping[str, Any]) -> tuple[Any, ..
             "Rows of chest films: found, missed, false alarms, cleared.",
         ),
     )
-    charts = [Picture(folder / name, *of) for name, *of in shown if (folder / name).exists()]
+    charts = [
+        Picture(folder / name, *texts) for name, *texts in pictures if (folder / name).exists()
+    ]
     return *charts, training_picture(run, folder, {"": run.folder})
 
 
-def _examples(folder: Path, metrics: dict[str, Any], cases: Any) -> tuple[Any, ...]:
-    rows = {row.case: row for row in cases.itertuples()}
-    return tuple(
-        Picture(
-            folder / file,
-            f"{one.case}: {score_tables.TRUTHS[rows[one.case].label]}, probability "
-            f"{rows[one.case].probability:.2f}, {_result(rows[one.case])}",
-            f"Chest film {one.case}, and the same film under its Grad-CAM map, with the "
-            "radiologist's boxes where there are any.",
-            f"{one.kind.capitalize()}: {KINDS[one.kind]}",
-            one.case,
-        )
-        for kind in KINDS
-        for one in examples_of(metrics)
-        if one.kind == kind
-        for file in one.files
+def _row(case: Mapping[Hashable, Any]) -> tuple[str, ...]:
+    results = (("cleared", "false alarm"), ("missed", "found"))
+    return (
+        case["case"],
+        case["patient"],
+        score_tables.TRUTHS[case["label"]],
+        f"{case['probability']:.3f}",
+        f"{case['calibrated']:.3f}",
+        score_tables.TRUTHS[case["predicted"]],
+        results[case["label"]][case["predicted"]],
     )
-
-
-def _result(row: Any) -> str:
-    names = (("cleared", "false alarm"), ("missed", "found"))
-    return names[row.label][row.predicted]
 
 
 if __name__ == "__main__":

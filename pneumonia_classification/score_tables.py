@@ -7,46 +7,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from sklearn.metrics import classification_report
+
 from common.base.tables import MISSING, Table, print_table
+from common.reporting import charts, figures
 from common.reporting.examples import Example
 from common.scores.formatting import main_score, score, with_interval
 
+# Titles in the table of all scores.
+_SHARES = {
+    "recall": "sensitivity",
+    "specificity": "specificity",
+    "precision": "precision",
+    "f1": "F1",
+    "sensitivity_at_90_specificity": "sensitivity at 90 % specificity",
+}
+
 GROUPS = {"per_view": "view", "per_sex": "sex", "per_age": "age"}
 SHEET = "surest.png"
-IN_A_ROW = 5
+SHEET_COLUMNS = 5
 TRUTHS = ("none", "pneumonia")
+"""A label, or a decision, in words."""
 
 
-def boxes_in_square(case: Mapping[str, Any], prepared: Any, side: int) -> Any:
-    """A case's opacity boxes (n, 4) in fractions of the square that the model sees."""
-    import numpy as np
-
-    from common.imaging.letterbox import Letterbox
-
-    text = case["boxes"] if isinstance(case["boxes"], str) else ""
-    boxes = [[float(edge) for edge in box.split()] for box in text.split(";") if box]
-    stretch = prepared.manifest["settings"]["proportions"] == "stretch"
-    square = Letterbox(int(case["rows"]), int(case["columns"]), side, stretch)
-    return square.to_fractions(np.array(boxes).reshape(-1, 4))
-
-
-def to_draw(cases: Any, count: int) -> dict[int, str]:
+def to_draw(cases: pd.DataFrame, count: int) -> dict[int, str]:
     """Rows to draw, each with its kind: the surest right and wrong ones, and typical ones.
 
     The kinds come in turn, those of both labels alike.
     """
-    wrong = (cases["predicted"] != cases["label"]).to_numpy()
-    surest = _surest(cases)
-    groups = {
-        kind: [row for row in rows if wrong[row] == (kind in ("missed", "false alarm"))]
-        for kind, rows in surest.items()
-    }
-    groups["typical"] = [
-        rows[len(rows) // 2] for rows in (surest["found"], surest["cleared"]) if rows
-    ]
+    groups = _surest(cases)
+    positives = groups["found"] + groups["missed"][::-1]
+    negatives = groups["cleared"] + groups["false alarm"][::-1]
+    groups["typical"] = [rows[len(rows) // 2] for rows in (positives, negatives) if rows]
     chosen: dict[int, str] = {}
     for place in range(len(cases)):
         for kind, rows in groups.items():
@@ -56,31 +54,30 @@ def to_draw(cases: Any, count: int) -> dict[int, str]:
 
 
 def draw_scores(
-    folder: Path, cases: Any, metrics: Mapping[str, Any], synthetic: bool
-) -> list[Path]:
+    folder: Path, cases: pd.DataFrame, metrics: Mapping[str, Any], synthetic: bool
+) -> None:
     """Draw the confusion matrix and, where there are both labels, the curves."""
-    from common.reporting import charts
-
     names = ("no pneumonia", "pneumonia")
-    matrix = charts.confusion_picture(
+    charts.confusion_picture(
         folder / "confusion_matrix.png", metrics["confusion_matrix"], names, synthetic
     )
-    labels, scores = cases["label"].to_numpy(), cases["probability"].to_numpy()
-    if len(set(labels)) < 2:
-        return [matrix]
-    calibrated = cases["calibrated"].to_numpy()
-    curves = charts.curves_picture(
-        folder / "curves.png", labels, scores, calibrated, metrics["threshold"], synthetic
-    )
-    return [matrix, curves]
+    if cases["label"].nunique() == 2:
+        charts.curves_picture(
+            folder / "curves.png",
+            cases["label"].to_numpy(),
+            cases["probability"].to_numpy(),
+            cases["calibrated"].to_numpy(),
+            metrics["threshold"],
+            synthetic,
+        )
 
 
 def draw_cases(
     folder: Path,
-    cases: Any,
+    cases: pd.DataFrame,
     drawn: Mapping[int, str],
-    heats: Mapping[int, Any],
-    films_of: Callable[[list[str]], Mapping[str, Any]],
+    heats: Mapping[int, np.ndarray],
+    read_films: Callable[[list[str]], Mapping[str, np.ndarray]],
     synthetic: bool,
 ) -> list[Example]:
     """Draw the sheet of the surest cases of each kind, and Grad-CAM of some rows.
@@ -89,56 +86,52 @@ def draw_cases(
         folder: Where the PNGs go.
         cases: See the module.
         drawn: The rows to draw with their map, and their kinds.
-        heats: A row's Grad-CAM map, (side, side) 0..1.
-        films_of: Names of cases to their films, (side, side) 0..255.
+        heats: A row's Grad-CAM map, (image_size, image_size) 0..1.
+        read_films: Names of cases to their films, (image_size, image_size) 0..255.
         synthetic: Whether the data was made up.
     """
-    from common.reporting import figures
-
-    wrong = cases["predicted"] != cases["label"]
-    sheet = {
-        kind: [i for i in order if wrong[i] == (kind in ("missed", "false alarm"))][:IN_A_ROW]
-        for kind, order in _surest(cases).items()
-    }
-    films = films_of(list(cases["case"][[*drawn, *(i for row in sheet.values() for i in row)]]))
-    cells = [(kind, i) for kind, row in sheet.items() for i in row + [None] * (IN_A_ROW - len(row))]
-    of, images, boxes, titles = cases.to_dict("records"), [], [], []
-    for kind, i in cells:
-        film = None if i is None else films[of[i]["case"]]
-        images.append(film)
-        boxes.append([] if i is None else of[i]["boxes"] * len(film))
-        titles.append(
-            "" if i is None else f"{kind}, {of[i]['probability']:.2f}\n{of[i]['case'][:24]}"
-        )
-    figures.film_sheet(folder / SHEET, images, boxes, titles, synthetic, IN_A_ROW)
+    rows = cases.to_dict("records")
+    sheet = {kind: order[:SHEET_COLUMNS] for kind, order in _surest(cases).items()}
+    films = read_films([rows[i]["case"] for i in (*drawn, *chain(*sheet.values()))])
+    images: list[np.ndarray | None] = []
+    boxes, titles = [], []
+    for kind, order in sheet.items():
+        blanks = SHEET_COLUMNS - len(order)
+        images += [*(films[rows[i]["case"]] for i in order), *[None] * blanks]
+        boxes += [*(rows[i]["boxes"] * len(films[rows[i]["case"]]) for i in order)]
+        boxes += [np.zeros((0, 4))] * blanks
+        titles += [f"{kind}, {rows[i]['probability']:.2f}\n{rows[i]['case'][:24]}" for i in order]
+        titles += [""] * blanks
+    figures.film_sheet(folder / SHEET, images, boxes, titles, synthetic, SHEET_COLUMNS)
     examples = []
     for rank, (i, kind) in enumerate(drawn.items(), start=1):
-        case = of[i]
+        case = rows[i]
         file = f"gradcam/{rank:02d}-{case['case']}.png"
-        figures.gradcam_picture(
-            folder / file,
-            films[case["case"]],
-            heats[i],
-            case["boxes"],
+        result = "right" if case["predicted"] == case["label"] else "WRONG"
+        title = (
             f"{case['case'][:36]}\ntruth: {TRUTHS[case['label']]}, score "
-            f"{case['probability']:.2f}, {'WRONG' if wrong[i] else 'right'}",
-            synthetic,
+            f"{case['probability']:.2f}, {result}"
+        )
+        figures.gradcam_picture(
+            folder / file, films[case["case"]], heats[i], case["boxes"], title, synthetic
         )
         examples.append(Example(case["case"], kind, (file,)))
     return examples
 
 
-def _surest(cases: Any) -> dict[str, list[int]]:
-    """Rows by kind, the surest of their label or against it first."""
-    import numpy as np
+def _surest(cases: pd.DataFrame) -> dict[str, list[int]]:
+    """Rows by kind, the surest of their decision first."""
+    order = np.argsort(cases["probability"].to_numpy(), kind="stable")
+    labels, predicted = (cases[name].to_numpy()[order] for name in ("label", "predicted"))
 
-    labels, order = cases["label"].to_numpy(), np.argsort(cases["probability"], kind="stable")
-    order = [int(i) for i in order]
+    def rows(label: int, decision: int) -> list[int]:
+        return order[(labels == label) & (predicted == decision)].tolist()
+
     return {
-        "found": [i for i in order[::-1] if labels[i] == 1],
-        "missed": [i for i in order if labels[i] == 1],
-        "false alarm": [i for i in order[::-1] if labels[i] == 0],
-        "cleared": [i for i in order if labels[i] == 0],
+        "found": rows(1, 1)[::-1],
+        "missed": rows(1, 0),
+        "false alarm": rows(0, 1)[::-1],
+        "cleared": rows(0, 0),
     }
 
 
@@ -170,14 +163,9 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
         "its chance": gradcam["chance"],
     }
     groups = [
-        {
-            "group": f"{key.removeprefix('per_')} {group}",
-            "n": scores_of_group["n"],
-            "name": "AUROC",
-            **{name: scores_of_group["auroc"][name] for name in ("value", "ci95")},
-        }
+        {"group": f"{GROUPS[key]} {group}", "n": part["n"], "name": "AUROC", **part["auroc"]}
         for key in GROUPS
-        for group, scores_of_group in metrics.get(key, {}).items()
+        for group, part in metrics.get(key, {}).items()
     ]
     return {
         "main_scores": scores,
@@ -187,23 +175,16 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
     }
 
 
-def print_scores(cases: Any, metrics: Mapping[str, Any]) -> None:
+def print_scores(cases: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
     """Print the confusion matrix, scikit-learn's report and every score next to its baselines."""
-    from sklearn.metrics import classification_report
-
     (tn, fp), (fn, tp) = metrics["confusion_matrix"]
     print("\nconfusion matrix        predicted")
     print(f"  {'':<20}{'none':>8}{'pneumonia':>12}")
     print(f"  {'true none':<20}{tn:>8}{fp:>12}")
     print(f"  {'true pneumonia':<20}{fn:>8}{tp:>12}\n")
-    names = ["no pneumonia", "pneumonia"]
+    labels = {"labels": [0, 1], "target_names": ["no pneumonia", "pneumonia"]}
     report = classification_report(
-        cases["label"],
-        cases["predicted"],
-        labels=[0, 1],
-        target_names=names,
-        digits=3,
-        zero_division=0,
+        cases["label"], cases["predicted"], digits=3, zero_division=0, **labels
     )
     print(report.rstrip())
     for table in tables(metrics):
@@ -213,7 +194,6 @@ def print_scores(cases: Any, metrics: Mapping[str, Any]) -> None:
         f"{kind} {cases['case'][i]} {cases['probability'][i]:.3f}"
         for kind in ("missed", "false alarm")
         for i in surest[kind][:1]
-        if cases["predicted"][i] != cases["label"][i]
     ]
     print(f"\n  worst cases: {', '.join(worst) or 'none'}")
 
@@ -222,40 +202,21 @@ def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
     """All scores: next to the baselines, by calibration, per group, and of Grad-CAM."""
     metadata, calibration = metrics["baselines"]["metadata"], metrics["calibration"]
     majority = metrics["baselines"]["majority"]
-
-    def plain(title: str, name: str) -> tuple[str, ...]:
-        return title, with_interval(score(metrics, name)), "", ""
-
-    scores = Table(
-        "",
-        ("score", "model", "view, sex and age", "always the majority"),
-        (
-            (
-                "AUROC",
-                with_interval(metrics["auroc"]),
-                with_interval(metadata["auroc"]),
-                _number(majority["auroc"]),
-            ),
-            (
-                "accuracy",
-                *(with_interval(score(of, "accuracy")) for of in (metrics, metadata, majority)),
-            ),
-            ("average precision", with_interval(metrics["average_precision"]), "", ""),
-            plain("sensitivity", "recall"),
-            plain("specificity", "specificity"),
-            plain("precision", "precision"),
-            plain("F1", "f1"),
-            plain("sensitivity at 90 % specificity", "sensitivity_at_90_specificity"),
-            (f"threshold, from {metrics['threshold_from']}", _number(metrics["threshold"]), "", ""),
-        ),
-    )
+    accuracies = (score(part, "accuracy") for part in (metrics, metadata, majority))
+    aurocs = (metrics["auroc"], metadata["auroc"], {"value": majority["auroc"]})
+    rows = [
+        ("AUROC", *map(with_interval, aurocs)),
+        ("accuracy", *map(with_interval, accuracies)),
+        ("average precision", with_interval(metrics["average_precision"]), "", ""),
+        *((title, with_interval(score(metrics, name)), "", "") for name, title in _SHARES.items()),
+        (f"threshold, from {metrics['threshold_from']}", _number(metrics["threshold"]), "", ""),
+    ]
+    scores = Table("", ("score", "model", "view, sex and age", "always the majority"), tuple(rows))
+    after = f"at temperature {calibration['temperature']:.2f} (from validation)"
+    errors = {"Brier score": "brier", "calibration error": "expected_calibration_error"}
     calibrated = Table(
         "probabilities against shares",
-        (
-            "error, 0 at best",
-            "as it is",
-            f"at temperature {calibration['temperature']:.2f} (from validation)",
-        ),
+        ("error, 0 at best", "as it is", after),
         tuple(
             (
                 name,
@@ -264,10 +225,7 @@ def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
                     for when in ("before", "after")
                 ),
             )
-            for name, key in (
-                ("Brier score", "brier"),
-                ("calibration error", "expected_calibration_error"),
-            )
+            for name, key in errors.items()
         ),
     )
     groups = (
@@ -277,12 +235,12 @@ def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
             tuple(
                 (
                     group,
-                    str(of["n"]),
-                    str(of["positives"]),
-                    with_interval(of["auroc"]),
-                    *(with_interval(score(of, key)) for key in ("recall", "specificity")),
+                    str(part["n"]),
+                    str(part["positives"]),
+                    with_interval(part["auroc"]),
+                    *(with_interval(score(part, key)) for key in ("recall", "specificity")),
                 )
-                for group, of in metrics[key].items()
+                for group, part in metrics[key].items()
             ),
         )
         for key, name in GROUPS.items()

@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
+import keras
+import numpy as np
+import tensorflow as tf
+
+from common.explaining.gradcam import gradcam
+from common.records.shards import Prepared
+from common.reporting.figures import draw_heat, pixels, sheet
+from common.reporting.palette import TRUTH
+from common.training.pipeline import stored_films
+from common.training.tensorboard import TrainingPictures, first_output
 from pneumonia_classification import score_tables
 from pneumonia_classification.config import EvaluateSettings, TrainSettings
+from pneumonia_classification.dataset import boxes_in_square
 
 
-def training_pictures(prepared: Any, splits: list[str], side: int, settings: TrainSettings) -> Any:
+def training_pictures(
+    prepared: Prepared, splits: list[str], image_size: int, settings: TrainSettings
+) -> TrainingPictures | None:
     """Grad-CAM of the same validation films after every epoch, and augmented training films.
 
     Args:
         prepared: The prepared data.
         splits: Those that validate.
-        side: Of the model's input, in pixels.
-        settings: With ``tensorboard_images``.
-
-    Returns:
-        A `common.training.tensorboard.TrainingPictures`, or None where no pictures are asked for.
+        image_size: Side of the model's input in pixels.
+        settings: With ``tensorboard_images``; with none of them there are no pictures.
     """
-    import keras
-    import numpy as np
-
-    from common.explaining.gradcam import gradcam
-    from common.reporting.figures import TRUTH, draw_heat, pixels, sheet
-    from common.training.pipeline import stored_films
-    from common.training.tensorboard import TrainingPictures, first_output
-
     count, synthetic = settings.tensorboard_images, prepared.manifest["synthetic"]
     if not count:
         return None
     cases = first_of_each_label(prepared, splits, count)
-    by_case = stored_films(prepared, splits, "label", 1, [case["case"] for case in cases], side)
+    by_case = stored_films(
+        prepared, splits, "label", 1, [case["case"] for case in cases], image_size
+    )
     films = np.stack([by_case[case["case"]] for case in cases])
-    boxes = [score_tables.boxes_in_square(case, prepared, side) * side for case in cases]
+    boxes = [boxes_in_square(case, prepared, image_size) * image_size for case in cases]
     columns = -(-count // 2)
 
     def validation(model: keras.Model) -> np.ndarray:
-        # Grad-CAM is of one output; there may be a second, which helps to learn.
+        # Grad-CAM explains one output; a second may be there to learn from.
         bare = keras.Model(model.input, model.outputs[0])
         images = films[..., None]
         heats = gradcam(bare, images, EvaluateSettings().gradcam_layer)
@@ -48,23 +53,25 @@ def training_pictures(prepared: Any, splits: list[str], side: int, settings: Tra
             for case, score in zip(cases, first_output(bare, images)[:, 0], strict=True)
         ]
         figure = sheet(
-            films,
+            list(films),
             boxes,
             titles,
             columns,
-            lambda axes, number: draw_heat(axes, heats[number], side),
+            lambda axes, number: draw_heat(axes, heats[number], image_size),
             {"radiologist's box": TRUTH},
         )
         return pixels(figure, synthetic)
 
-    def augmented(images: Any, targets: Any, weights: Any = None) -> np.ndarray:
+    def augmented(
+        images: tf.Tensor, targets: tf.Tensor | list[tf.Tensor], weights: tf.Tensor | None = None
+    ) -> np.ndarray:
         labels, *places = (target[:count].numpy() for target in keras.tree.flatten(targets))
         names = [score_tables.TRUTHS[int(label)] for label in labels[:, 0]]
         # With --box-weight boxes are given as their share of each place of the last features.
-        lit = [_squares(share[..., 0] > 0.01, side) for of in places for share in of]
+        lit = [_squares(share[..., 0] > 0.01, image_size) for shares in places for share in shares]
         figure = sheet(
-            images[:count, ..., 0].numpy(),
-            lit or [()] * len(names),
+            list(images[:count, ..., 0].numpy()),
+            lit or [np.zeros((0, 4))] * len(names),
             names,
             columns,
             legend={"places that a radiologist's box touches": TRUTH} if lit else None,
@@ -74,7 +81,9 @@ def training_pictures(prepared: Any, splits: list[str], side: int, settings: Tra
     return TrainingPictures(validation, augmented)
 
 
-def first_of_each_label(prepared: Any, splits: list[str], count: int) -> list[dict[str, Any]]:
+def first_of_each_label(
+    prepared: Prepared, splits: list[str], count: int
+) -> list[dict[Hashable, Any]]:
     """The first rows of ``cases.csv`` of some splits, negative and positive in turn."""
     cases = prepared.cases()
     cases = cases[cases["split"].isin(splits)].sort_values("label", kind="stable")
@@ -82,9 +91,7 @@ def first_of_each_label(prepared: Any, splits: list[str], count: int) -> list[di
     return cases.loc[in_turn[:count]].to_dict("records")
 
 
-def _squares(places: Any, side: int) -> Any:
-    """The boxes (n, 4), in pixels of a film's side, of the places (places, places) that are on."""
-    import numpy as np
-
+def _squares(places: np.ndarray, image_size: int) -> np.ndarray:
+    """Boxes (n, 4), in pixels of the film, of the places (places, places) that are on."""
     corners = np.argwhere(places)[:, ::-1]
-    return np.concatenate([corners, corners + 1], 1) * side / len(places)
+    return np.concatenate([corners, corners + 1], 1) * image_size / len(places)

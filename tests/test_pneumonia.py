@@ -201,11 +201,11 @@ def test_augmentors_copies_count_as_positives(training):
 
 def test_the_focal_loss_is_that_of_the_paper():
     from pneumonia_classification.config import TrainSettings
-    from pneumonia_classification.train import _losses
+    from pneumonia_classification.networks import losses
 
     labels, said = np.array([[1.0], [0.0]]), np.array([[0.7], [0.4]])
     expected = np.mean([0.3**2 * -np.log(0.7), 0.4**2 * -np.log(0.6)])
-    found = float(_losses(TrainSettings(loss="focal"))["loss"](labels, said))
+    found = float(losses(TrainSettings(loss="focal"))["loss"](labels, said))
     assert found == pytest.approx(expected, rel=1e-5)
 
 

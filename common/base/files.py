@@ -128,7 +128,7 @@ def read_json(path: Path) -> Any:
     return content
 
 
-def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[Any, Any]]) -> None:
     """Write a CSV file with a header line atomically; a missing value is an empty cell."""
     with (
         atomic_write(path) as temporary,

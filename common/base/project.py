@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from common.base.errors import UserError
 from common.base.files import ROOT
@@ -71,15 +70,12 @@ class Project:
         """The default folder of its prepared data."""
         return ROOT / "data" / "prepared" / (f"SYNTHETIC-{self.name}" if synthetic else self.name)
 
-    def prepare_settings(self, train: SharedTrain) -> Any:
-        """How prepare_data.py prepares under the preset and the seed of a training."""
-        settings = self.presets[train.preset].prepare
-        return dataclasses.replace(settings, preset=train.preset, seed=train.seed)
-
     def prepare(self, train: SharedTrain) -> Path:
         """Prepare data under the preset and the seed of a training; gives its folder."""
+        settings = self.presets[train.preset].prepare
+        settings = dataclasses.replace(settings, preset=train.preset, seed=train.seed)
         # Only where it is needed: what prepares takes a while to load.
-        folder: Path = import_module(f"{self.name}.dataset").prepare(self.prepare_settings(train))
+        folder: Path = import_module(f"{self.name}.dataset").prepare(settings)
         return folder
 
     @property

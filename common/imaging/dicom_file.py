@@ -26,6 +26,7 @@ from pydicom.pixels.utils import get_expected_length
 from pydicom.tag import BaseTag
 
 from common.base.errors import UserError
+from common.imaging.dicom_names import begins_as_dicom
 
 MAX_ROWS = 20_000
 MAX_PIXELS = 1 << 26
@@ -37,9 +38,6 @@ MAX_BYTES = 1 << 29
 _MAX_PIXELS_PER_BYTE = 256
 _BOUNDED = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.RLELossless)
 
-SUFFIXES = (".dcm", ".dicom", ".ima")
-"""Endings of DICOM file names; a file needs none of them."""
-
 GREY = ("MONOCHROME1", "MONOCHROME2")
 """The photometric interpretations of grey images (C.7.6.3.1.2)."""
 
@@ -48,20 +46,6 @@ _KNOWN = {
     1: (*GREY, "PALETTE COLOR"),
     3: ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
 }
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM does, whatever its name; True if it can't be read."""
-    try:
-        with open(path, "rb") as file:
-            return _begins_as_dicom(file.read(132))
-    except OSError:
-        return True
-
-
-def _begins_as_dicom(head: bytes) -> bool:
-    # Without the preamble, a dataset begins with group 0002 or 0008, in either byte order.
-    return head[128:132] == b"DICM" or head[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 
 
 def parse(path: Path, tags: list[BaseTag], stop_before_pixels: bool = False) -> Dataset:
@@ -85,7 +69,7 @@ def parse(path: Path, tags: list[BaseTag], stop_before_pixels: bool = False) -> 
     with open(path, "rb") as file:
         head = file.read(1024)
     has_preamble = head[128:132] == b"DICM"
-    if not _begins_as_dicom(head):
+    if not begins_as_dicom(head):
         raise UserError(f"{path}: not a DICOM file; leave it out")
     if uid.DeflatedExplicitVRLittleEndian.encode() in head:
         _check_inflated(path, 144 + int.from_bytes(head[140:144], "little"))

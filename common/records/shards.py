@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from common.base.backend import start_tensorflow
@@ -39,6 +38,9 @@ from common.base.files import (
 from common.base.formats import stamp
 from common.base.processes import pool
 from common.records.outcomes import Case, Features, Outcome, outcomes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FINDINGS = "findings.csv"
 """The table of the dataset's check, in the prepared folder, also where it holds nothing else."""
@@ -215,6 +217,9 @@ class Prepared:
 
     def cases(self) -> pd.DataFrame:
         """Every case: ``case``, ``patient``, ``split``, ``left_out`` and the project's columns."""
+        # Takes a while to load, which --help and a refusal need not.
+        import pandas as pd
+
         path = self.folder / "cases.csv"
         for table in self.manifest.get("tables", []):
             if table["file"] == path.name:

@@ -25,6 +25,7 @@ from common.base.project import Project
 from common.base.settings import SharedEvaluate
 from common.base.tables import Table
 from common.reporting.charts import history_picture
+from common.reporting.examples import examples_of
 from common.reporting.model_card import NOT_FOR, About, display, model_card
 from common.training.runs import Run, open_run
 
@@ -166,6 +167,29 @@ def write_again(
     with lock_folder(folder):
         remove_partial_files(folder)
         print(write_page(run, folder))
+
+
+def example_pictures(
+    folder: Path,
+    metrics: dict[str, Any],
+    headings: Mapping[str, str],
+    describe: Callable[[str], tuple[str, str]],
+) -> tuple[Picture, ...]:
+    """The pictures of the cases that were drawn.
+
+    Args:
+        folder: The evaluation's.
+        metrics: Its ``metrics.json``.
+        headings: By the kinds of examples, in the order of the page.
+        describe: A case's name to its picture's caption and alternative text.
+    """
+    return tuple(
+        Picture(folder / file, *describe(example.case), heading, example.case)
+        for kind, heading in headings.items()
+        for example in examples_of(metrics)
+        if example.kind == kind
+        for file in example.files
+    )
 
 
 def training_picture(run: Run, folder: Path, networks: Mapping[str, Path]) -> Picture:

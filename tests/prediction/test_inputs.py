@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.base.errors import UserError
-from common.imaging.dicom_file import is_dicom
+from common.imaging.dicom_names import is_dicom
 from common.imaging.nifti_names import is_nifti
 from common.prediction.inputs import MAX_NAME, find_inputs
 from tests.helpers import needs
