@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import graphlib
 import re
 import runpy
@@ -107,3 +108,56 @@ def test_the_tree_names_every_package_of_common():
 def test_the_tree_is_what_docs_make_tree_writes():
     program = runpy.run_path(str(ROOT / "docs/make_tree.py"))
     assert program["with_tree"](README) == README, "run python docs/make_tree.py"
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+PRONOUNS = {"of", "one", "found", "said", "asked", "left", "shown"}
+
+
+def bound_names(source: str) -> set[str]:
+    """Every name that a source binds: variables, parameters, attributes, functions, classes."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            names.add(node.id if isinstance(node, ast.Name) else node.attr)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+        elif isinstance(node, ast.alias):
+            names.add(node.asname or node.name)
+        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar):
+            names.add(node.name or "")
+    return names
+
+
+def pronouns(source: str) -> set[str]:
+    return {name for name in bound_names(source) if name.strip("_") in PRONOUNS}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{} = 1",
+        "for n, {} in (): pass",
+        "[{} for {} in ()]",
+        "self.{} = 1",
+        "lambda {}: 1",
+        "def f(*, {}=1): pass",
+        "def {}(): pass",
+        "class _{}: pass",
+        "import numpy as {}",
+        "with open(name) as {}_: pass",
+        "class A:\n    {}: int = 0",
+        "({} := 1)",
+    ],
+)
+def test_a_bound_pronoun_is_seen(source):
+    assert pronouns(source.replace("{}", "found"))
+    assert not pronouns(source.replace("{}", "findings"))
+
+
+def test_names_are_nouns():
+    names = {file: pronouns((ROOT / file).read_text()) for file in FILES}
+    assert not {file: sorted(pronouns) for file, pronouns in names.items() if pronouns}
