@@ -59,9 +59,7 @@ def main() -> None:
             training_data(prepared, with_copies, image_size, steps, batch_size, settings),
             held_out.batch(batch_size).map(lambda batch: (batch["image"], batch["box"])),
             **networks.losses(settings),
-            pictures=training_pictures(
-                held_out, image_size, settings, prepared.manifest["synthetic"]
-            ),
+            pictures=training_pictures(prepared, validation, image_size, settings),
         )
         state = fitting.fit_in_stages(
             run,
