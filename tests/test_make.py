@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -138,11 +139,7 @@ def test_any_file_that_a_step_imports_repeats_it_and_the_later_ones(tree, import
         (("heart_detection/predict.py", "benchmarks/table.py", "README.md"), set()),
         (("synthetic_sample/film.py",), all_steps(*SCRIPTS)),
         (("common/records/shards.py",), all_steps(*SCRIPTS)),
-        # The atrium's settings name its networks, whose module knows their losses.
-        (
-            ("common/training/losses.py",),
-            all_steps("train", "evaluate") | {("atrium_segmentation", "prepare_data")},
-        ),
+        (("common/training/losses.py",), all_steps("train", "evaluate")),
         (("common/scores/boxes.py",), steps_from("heart_detection", "train")),
         (("common/reporting/templates/page.css",), all_steps("evaluate")),
         (("heart_detection/config.py",), steps_from("heart_detection", "prepare_data")),
@@ -172,6 +169,51 @@ def test_a_module_that_cannot_be_read_stops_make_and_is_named(tmp_path):
     assert done.returncode == 2
     assert "heart_detection/inference.py" in done.stderr
     assert "cannot read what the steps import" in done.stderr
+
+
+# --- what the program gives -----------------------------------------------------------------------
+
+MODULES = {
+    "common/losses.py": "def dice(): ...",
+    "common/slow.py": "def wait(): ...",
+    "common/names.py": "def loss():\n    from common.losses import dice\n    return dice()\n",
+    "project/imports.py": "from common.names import loss\n",
+    "project/within.py": "def build():\n    from common.names import (\n        loss,\n    )\n"
+    "build()\n",
+    "project/uses.py": "from common.names import loss\nprint(loss())\n",
+    "project/attribute.py": "import common.names as names\nprint(names.loss())\n",
+    "project/renames.py": "from common.names import loss as smallest\nprint(smallest())\n",
+    "project/decorates.py": "def timed(function):\n    from common.slow import wait\n"
+    "    return wait()\n@timed\ndef main(): ...\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("script", "files"),
+    [
+        ("imports", []),
+        ("within", []),
+        ("uses", ["common/losses.py"]),
+        ("attribute", ["common/losses.py"]),
+        ("renames", ["common/losses.py"]),
+        ("decorates", ["common/slow.py"]),
+    ],
+)
+def test_what_a_function_imports_counts_where_it_is_used_not_where_it_is_imported(
+    tmp_path, script, files
+):
+    for name in ["common/__init__.py", "project/__init__.py", *MODULES]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(MODULES.get(name, ""))
+    (tmp_path / "common/base").mkdir()
+    program = shutil.copy(ROOT / PROGRAM[1], tmp_path / "common/base")
+    printed = subprocess.run(
+        [sys.executable, program, f"project/{script}.py"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    always = {"common/__init__.py", "common/names.py", f"project/{script}.py"}
+    lines = printed.splitlines()
+    assert sorted({line.partition(":")[2] for line in lines} - always) == files
 
 
 # --- what the scripts do --------------------------------------------------------------------------

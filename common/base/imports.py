@@ -9,6 +9,7 @@ so this module needs the standard library alone, and imports nothing of what it 
 from __future__ import annotations
 
 import ast
+import gc
 import re
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 """The repository; a package of its own is a folder there with an ``__init__.py``."""
 
 _BLOCKS = {"body", "orelse", "handlers", "finalbody", "cases"}
+_NAME = re.compile(r"^(?:async )?(?:def|class) (\w+)", re.MULTILINE)
 _WORD = re.compile(r"[^\W\d]\w*")
 
 
@@ -30,7 +32,7 @@ class Part:
     name: str
     """Empty for what runs as soon as the module is imported."""
     words: frozenset[str]
-    """Every word of its source, so every name that it uses."""
+    """Every name of a part, of any module, in its source outside imports."""
     imports: frozenset[str]
     """The files that it imports, wherever in it."""
 
@@ -38,26 +40,35 @@ class Part:
 def files_for(script: str) -> set[str]:
     """Every file of this repository that a script comes to import, or reads next to one of those.
 
-    What a function imports counts where the function's name occurs in what counts already: so
-    preparing does not hang on the losses, though both use the module that names them.
+    What a function imports counts where its name occurs in what counts already of its module or of
+    those that import it: so preparing does not hang on the losses, though both use the module that
+    names them.
 
     Args:
         script: A file's path from the repository's root; so are the paths that are returned.
     """
-    files: set[str] = set()
-    words = {""}
-    unused: list[Part] = []
+    words: dict[str, frozenset[str]] = {script: frozenset([""])}
     waiting = {script}
     while waiting:
-        files |= waiting
-        unused += [part for file in waiting for part in parts(file)]
-        waiting = set()
-        while used := [part for part in unused if part.name in words]:
-            unused = [part for part in unused if part.name not in words]
-            words = words.union(*(part.words for part in used))
-            waiting = waiting.union(*(part.imports for part in used))
-        waiting -= files
-    return files.union(*map(_resources, files))
+        importer = waiting.pop()
+        known, imports = _used(importer, words[importer])
+        for file in imports:
+            if not known <= words.get(file, frozenset()):
+                words[file] = known | words.get(file, frozenset())
+                waiting.add(file)
+    return set(words).union(*map(_resources, words))
+
+
+@cache
+def _used(file: str, words: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """The words of a module's parts that these words name, with these, and what they import."""
+    imports: frozenset[str] = frozenset()
+    unused = parts(file)
+    while used := [part for part in unused if part.name in words]:
+        unused = [part for part in unused if part.name not in words]
+        words = words.union(*(part.words for part in used))
+        imports = imports.union(*(part.imports for part in used))
+    return words, imports
 
 
 @cache
@@ -69,7 +80,7 @@ def parts(file: str, type_checking: bool = False) -> list[Part]:
         type_checking: Count also what is imported ``if TYPE_CHECKING``, which never runs.
     """
     text = _text(file)
-    lines = text.splitlines()
+    lines = text.split("\n")
     nodes_by_name: dict[str, list[ast.stmt]] = {}
     for node in ast.parse(text, file).body:
         decorated = getattr(node, "decorator_list", None)
@@ -77,13 +88,34 @@ def parts(file: str, type_checking: bool = False) -> list[Part]:
     return [
         Part(
             name,
-            frozenset().union(
-                *(_WORD.findall("\n".join(lines[n.lineno - 1 : n.end_lineno])) for n in nodes)
-            ),
+            _words(lines, nodes),
             frozenset().union(*(_files(file, n) for n in _import_statements(nodes, type_checking))),
         )
         for name, nodes in nodes_by_name.items()
     ]
+
+
+def _words(lines: list[str], nodes: list[ast.stmt]) -> frozenset[str]:
+    """The words of statements, their decorators' too; to import a name is no use of it."""
+    imports = list(_import_statements(nodes, True))
+    imported = {number for node in imports for number in _line_numbers(node)}
+    numbers = {number for node in nodes for number in _line_numbers(node)} - imported
+    renamed = {alias.name for node in imports for alias in node.names if alias.asname}
+    text = "\n".join(lines[number - 1] for number in numbers)
+    return _names().intersection(renamed.union(_WORD.findall(text)))
+
+
+@cache
+def _names() -> frozenset[str]:
+    """The names of all parts, of any module."""
+    files = [file for init in ROOT.glob("*/__init__.py") for file in init.parent.rglob("*.py")]
+    return frozenset().union(*(_NAME.findall(file.read_text(encoding="utf-8")) for file in files))
+
+
+def _line_numbers(node: ast.stmt) -> range:
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
+    return range(first, (node.end_lineno or first) + 1)
 
 
 def _files(file: str, node: ast.Import | ast.ImportFrom) -> frozenset[str]:
@@ -149,6 +181,8 @@ def _text(file: str) -> str:
 
 
 if __name__ == "__main__":
+    # make waits for this, and a fifth of the time would go into collecting garbage.
+    gc.disable()
     # All or nothing: make must not take half of the list for the whole.
     pairs = [(script, file) for script in sys.argv[1:] for file in sorted(files_for(script))]
     print("\n".join(f"{script}:{file}" for script, file in pairs))
