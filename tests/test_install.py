@@ -357,7 +357,8 @@ def test_an_unfit_python_is_named_before_anything_is_made(checkout, script, mess
         checkout.write(python, f"#!/bin/sh\n{script}\n")
         (checkout.folder / python).chmod(0o755)
         python = str(checkout.folder / python)
-    done = checkout.make("install", f"PYTHON={python}")
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert not (checkout.folder / ".venv").exists()
+    for target in ["install", "demo"]:
+        done = checkout.make(target, f"PYTHON={python}")
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert not (checkout.folder / ".venv").exists()

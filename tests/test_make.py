@@ -58,17 +58,17 @@ def imports() -> dict[tuple[str, str], set[str]]:
 
 
 class Tree:
-    """A copy of what Git tracks, in which the demo has been made, and all files have one age."""
+    """A copy of the packages, in which the demo has been made, and all files have one age."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        tracked = subprocess.run(
-            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT, capture_output=True, text=True, check=True,
-        ).stdout.split("\n")  # fmt: skip
-        for name in tracked:
-            if Path(name).suffix in {".py", ".css", ".j2", ".js", ".json", ".txt", ".toml"}:
-                self.copy(name)
+        for init in ROOT.glob("*/__init__.py"):
+            # data/ may hold datasets, and no step imports of it.
+            for path in init.parent.rglob("*") if init.parent.name != "data" else []:
+                if path.suffix in {".py", ".css", ".j2", ".js", ".json"}:
+                    self.copy(path.relative_to(ROOT).as_posix())
+        self.copy("requirements.txt")
+        self.copy("pyproject.toml")
         self.copy("Makefile")
         for name in [".venv/bin/pip", ".venv/.installed"]:
             self.write(name, at=1)
