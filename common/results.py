@@ -7,9 +7,9 @@ It also summarises the finished folds of a cross-validation: their mean and stan
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
-import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +23,16 @@ from common.scores.formatting import data_name, score_rows
 
 def main() -> None:
     """Print the table of all evaluations under a folder."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs")
+    parser = argparse.ArgumentParser(
+        prog="python -m common.results",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=Path("runs"), metavar="FOLDER",
+        help="a folder with runs in it, at any depth (runs)",
+    )  # fmt: skip
+    folder = parser.parse_args().folder
     paths = sorted(folder.glob("**/evaluation/*/metrics.json"))
     if not paths:
         raise UserError(f"{folder}: holds no metrics.json; run evaluate.py first")

@@ -108,6 +108,14 @@ def test_every_score_beside_its_baseline(runs, monkeypatch, capsys):
     assert len({line.index(cell) for line, cell in zip(table[1:3], ["Dice"] * 2, strict=True)}) == 1
 
 
+def test_help_says_which_folder(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["results", "--help"])
+    with pytest.raises(SystemExit) as leaving:
+        results.main()
+    assert leaving.value.code == 0
+    assert "FOLDER" in capsys.readouterr().out
+
+
 def test_nothing_to_show(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["results", str(tmp_path)])
     with pytest.raises(UserError, match=r"holds no metrics\.json; run evaluate.py first"):
