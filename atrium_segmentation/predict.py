@@ -46,7 +46,7 @@ def main() -> None:
         if predictions is None:
             return
         title, columns = NETWORKS[network].title, _volume_columns(run)
-        print(f"\n{len(files)} files; asked is {title}", flush=True)
+        print(f"\n{len(files)} files; the network is {title}", flush=True)
         start_tensorflow()
 
         import numpy as np

@@ -140,7 +140,7 @@ def test_every_network_is_exported_and_the_own_one_is_asked(tree):
     folder, printed = tree
     for name in NETWORKS:
         assert (folder / "runs" / "first" / "export" / name / "model" / "saved_model.pb").is_file()
-    assert "asked is Small" in printed
+    assert "the network is Small" in printed
     with open(folder / "masks" / "predictions.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) == 6
 
