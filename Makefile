@@ -74,7 +74,7 @@ RUNS := runs/SYNTHETIC-demo
 STEPS := $(foreach project,$(PROJECTS),$(addprefix $(project)/,prepare_data.py train.py evaluate.py))
 ifneq ($(filter demo $(PREPARED)% $(RUNS)/%,$(MAKECMDGOALS)),)
 ANY_PYTHON := $(or $(wildcard $(VENV_PYTHON)),$(PYTHON))
-IMPORTS := $(or $(shell "$(ANY_PYTHON)" common/base/imports.py $(STEPS)),$(STEPS:%=%:unread))
+IMPORTS := $(or $(shell "$(ANY_PYTHON)" tools/imports.py $(STEPS)),$(STEPS:%=%:unread))
 endif
 imports = $(patsubst $1:%,%,$(filter $1:%,$(IMPORTS)))
 

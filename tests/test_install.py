@@ -229,7 +229,8 @@ class Checkout:
             self.write(f"{package}/__init__.py")
         for name in ["records/shards", "training/losses", "scores/boxes"]:
             self.write(f"common/{name}.py")
-        shutil.copy(ROOT / "common/base/imports.py", folder / "common/base")
+        (folder / "tools").mkdir()
+        shutil.copy(ROOT / "tools/imports.py", folder / "tools")
         self.write("common/results.py", "print('the table')")
         self.write("data/synthetic.py")
         for name in ["requirements.txt", "pyproject.toml"]:

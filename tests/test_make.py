@@ -21,7 +21,7 @@ PRODUCTS = {
     "train": "runs/SYNTHETIC-demo/{}/fitted.json",
     "evaluate": "runs/SYNTHETIC-demo/{}/evaluation/test/metrics.json",
 }
-PROGRAM = [sys.executable, "common/base/imports.py"]
+PROGRAM = [sys.executable, "tools/imports.py"]
 
 # What runs before a script: it notes every module that runs and every other file that is opened.
 SITECUSTOMIZE = """
@@ -205,8 +205,8 @@ def test_what_a_function_imports_counts_where_it_is_used_not_where_it_is_importe
     for name in ["common/__init__.py", "project/__init__.py", *MODULES]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(MODULES.get(name, ""))
-    (tmp_path / "common/base").mkdir()
-    program = shutil.copy(ROOT / PROGRAM[1], tmp_path / "common/base")
+    (tmp_path / "tools").mkdir()
+    program = shutil.copy(ROOT / PROGRAM[1], tmp_path / "tools")
     printed = subprocess.run(
         [sys.executable, program, f"project/{script}.py"],
         capture_output=True, text=True, check=True,

@@ -9,8 +9,8 @@ import runpy
 
 import pytest
 
-from common.base.imports import parts
 from tests.helpers.scripts import PROJECTS, ROOT
+from tools.imports import parts
 
 README = (ROOT / "README.md").read_text()
 TREE = README.split("## The tree")[1]
@@ -105,9 +105,9 @@ def test_the_tree_names_every_package_of_common():
     assert set(ROOMS) == folders
 
 
-def test_the_tree_is_what_docs_make_tree_writes():
-    program = runpy.run_path(str(ROOT / "docs/make_tree.py"))
-    assert program["with_tree"](README) == README, "run python docs/make_tree.py"
+def test_the_tree_is_what_make_tree_writes():
+    program = runpy.run_path(str(ROOT / "tools/make_tree.py"))
+    assert program["with_tree"](README) == README, "run python tools/make_tree.py"
 
 
 # --- names ----------------------------------------------------------------------------------------

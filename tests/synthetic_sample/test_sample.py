@@ -14,7 +14,6 @@ from PIL import Image
 
 from common.base.errors import UserError
 from synthetic_sample import make_sample as sample
-from synthetic_sample.check_sample import atrium_figures, chest_figures
 from synthetic_sample.chest import FILM_SIZE
 from synthetic_sample.chest_dataset import (
     CLASSES,
@@ -27,6 +26,7 @@ from synthetic_sample.chest_dataset import (
     opacity_boxes,
     plan_cases,
 )
+from tools.check_sample import atrium_figures, chest_figures
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR AS")
 SEED, FILMS, VOLUMES = 7, 12, 2

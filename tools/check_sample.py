@@ -1,6 +1,6 @@
 """The scores on the synthetic sample that need no look at its images: shortcuts and baselines.
 
-    python -m synthetic_sample.check_sample
+    python -m tools.check_sample
 
 A sample is useful only if a model has to look. This prints how well the label of pneumonia
 is predicted from the view, from the way a file is stored, and from a linear model on

@@ -1,6 +1,6 @@
 """Write the tree at the end of README.md: one line per file, with the first line of its docstring.
 
-python docs/make_tree.py
+python tools/make_tree.py
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROOMS = (
 
 SHOWN, *ALIKE = ("heart_detection", "pneumonia_classification", "atrium_segmentation")
 TEXTS = {
-    "docs": "Pages for users, and the programs that draw their pictures and this tree.",
+    "docs": "Pages for users, and the programs that draw their pictures.",
     "notebooks": "Each project step by step, for Jupyter or Colab.",
     "tests": "The tests, in the same rooms; helpers/ for fixtures, tools/ for programs.",
     "third_party": "Two small packages that shield pinned ones from what has changed since.",
@@ -54,7 +54,7 @@ def tree() -> str:
         missing = "".join(f", without {name}" for name in sorted(files - _names(project)))
         lines.append(_line(project, 0) + f" The same files{missing}{', and:' if more else '.'}")
         lines += [_line(f"{project}/{name}", 1) for name in more]
-    lines += [_line(name, 0) for name in ("benchmarks", *TEXTS) if "/" not in name]
+    lines += [_line(name, 0) for name in ("benchmarks", "tools", *TEXTS) if "/" not in name]
     return "\n".join(lines) + "\n"
 
 

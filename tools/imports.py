@@ -1,6 +1,6 @@
 """The files of this repository that its scripts import, read from their source.
 
-    python3 common/base/imports.py PROJECT/train.py PROJECT/evaluate.py
+    python3 tools/imports.py PROJECT/train.py PROJECT/evaluate.py
 
 prints one line per file, ``SCRIPT:FILE``, which the Makefile reads before anything is installed:
 so this module needs the standard library alone, and imports nothing of what it reads about.
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 """The repository; a package of its own is a folder there with an ``__init__.py``."""
 
 _BLOCKS = {"body", "orelse", "handlers", "finalbody", "cases"}
