@@ -205,4 +205,6 @@ PROJECT = Project(
     dataset="Task02_Heart",
     sample="SYNTHETIC-Task02_Heart",
     presets={"demo": DEMO, "cpu": CPU, "gpu": GPU},
+    prepare_function="atrium_segmentation.dataset:prepare",
+    inputs_function="atrium_segmentation.inference:model_inputs",
 )

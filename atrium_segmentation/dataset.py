@@ -28,7 +28,6 @@ from synthetic_sample.make_sample import make_sample
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from common.training.runs import Run
 
 VOLUMES_PER_SHARD = 8
 """Volumes in one TFRecord file."""
@@ -79,19 +78,6 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         steps.finish(cases, shards, labels={str(value): name for value, name in labels.items()})
     print_paths([folder / "cases.csv", folder / "manifest.json"])
     return folder
-
-
-def prepare_as_run(run: Run, source: Path | None, folder: Path) -> Path:
-    """Prepare another dataset like the one of a run, every case a test case; gives the folder."""
-    data = run.config["data"]["settings"]
-    settings = PrepareSettings(
-        spacing_mm=tuple(data["spacing_mm"]),
-        seed=data["seed"],
-        source=source,
-        prepared=folder,
-        overwrite=True,
-    )
-    return prepare(settings, all_test=True)
 
 
 def decode_case(

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import sys
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 from atrium_segmentation.config import PROJECT
@@ -45,7 +44,7 @@ def main() -> None:
     from tqdm import tqdm
 
     from atrium_segmentation import score_tables, scores
-    from atrium_segmentation.dataset import prepare_as_run, whole_volumes
+    from atrium_segmentation.dataset import whole_volumes
     from atrium_segmentation.inference import open_networks, segment
     from atrium_segmentation.mean_shape import mean_shape_mask
     from atrium_segmentation.report import write_page
@@ -54,9 +53,7 @@ def main() -> None:
 
     with runs.new_evaluation(folder, "masks", "gifs", "views") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
-        prepared, splits = runs.evaluation_data(
-            run, settings, folder, partial(prepare_as_run, run, settings.source)
-        )
+        prepared, splits = runs.evaluation_data(run, settings, folder, PROJECT.prepare_to_test)
         _refuse_other_labels(run, prepared)
         cases = prepared.cases()
         cases = cases[cases["split"].isin(splits)]
@@ -108,8 +105,8 @@ def main() -> None:
             "baselines": {"mean_shape": {"dice": mean_shape["dice"]["mean"], "scores": mean_shape}},
             "cases": scored,
             **scores.differences(list(networks), scored, settings.seed),
-            **scores.main_scores(models, mean_shape, labels, len(scored)),
         }
+        metrics |= scores.main_scores(metrics)
         rows = [
             {"case": row["case"], "patient": row["patient"], "model": network, "label": label}
             | row[network]["per_label"][label]

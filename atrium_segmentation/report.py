@@ -15,6 +15,7 @@ from atrium_segmentation import score_tables
 from atrium_segmentation.config import PROJECT, EvaluateSettings
 from atrium_segmentation.model_card import ABOUT
 from atrium_segmentation.networks import NETWORKS, in_order
+from atrium_segmentation.scores import main_scores
 from common.base.errors import run_script
 from common.base.files import read_json
 from common.base.tables import Table
@@ -22,7 +23,7 @@ from common.reporting.examples import BEST, TYPICAL, WORST, examples_of
 from common.reporting.html_report import (
     Page,
     Picture,
-    Score,
+    page_scores,
     training_picture,
     write_again,
     write_report,
@@ -34,15 +35,10 @@ def write_page(run: Run, folder: Path) -> Path:
     """Write report.html of an evaluation from its files; gives the path back."""
     metrics = read_json(folder / "metrics.json")
     networks = in_order(metrics["models"])[::-1]
-    mean_shape = metrics["baselines"]["mean_shape"]["dice"]
-    dices = {NETWORKS[name].title: metrics["models"][name]["dice"] for name in networks}
     page = Page(
         title="The left atrium in heart MRI",
         answer=_answer(metrics, networks[0]),
-        scores=tuple(
-            Score(f"Dice, {title}", dice["mean"], dice["ci95"], mean_shape, "the mean shape")
-            for title, dice in dices.items()
-        ),
+        scores=page_scores(main_scores(metrics))[::-1],
         charts=_charts(run, folder, networks),
         tables=score_tables.tables(metrics),
         examples=_examples(folder, metrics, networks),

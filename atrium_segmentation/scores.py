@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from atrium_segmentation.networks import NETWORKS
+from common.scores.formatting import main_score
 from common.scores.intervals import ci95_of_mean
 from common.scores.volumes import volume_scores
 from common.training.runs import Run
@@ -92,38 +94,29 @@ def differences(
     return {"differences": pairs, **({"unet_minus_fcn8": unet[0]} if unet else {})}
 
 
-def main_scores(
-    models: Mapping[str, Any], mean_shape: Mapping[str, Any], labels: Sequence[str], count: int
-) -> dict[str, Any]:
-    """What tables of several evaluations show of metrics.json, and how predictions.csv gives it.
+def main_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What tables of several evaluations show of metrics.json, and how predictions.csv gives it."""
+    models, labels = metrics["models"], metrics["labels"]
+    mean_shape = metrics["baselines"]["mean_shape"]["scores"]
 
-    Args:
-        models: The `summary` of each network.
-        mean_shape: That of the baseline.
-        labels: The groups, where there are several: each label's Dice.
-        count: How many cases were scored.
-    """
-
-    def score(network: str, dice: Mapping[str, Any]) -> dict[str, Any]:
-        return {"name": f"Dice, {network}", "value": dice["mean"], "ci95": dice["ci95"]}
+    def score(part: Mapping[str, Any]) -> dict[str, Any]:
+        return {"value": part["dice"]["mean"], "ci95": part["dice"]["ci95"]}
 
     return {
         "main_scores": [
-            {
-                **score(network, model["dice"]),
-                "n_of": None,
-                "baseline": mean_shape["dice"]["mean"],
-                "baseline_ci95": mean_shape["dice"]["ci95"],
-                "baseline_name": "the mean shape",
-                "from": {"statistic": "mean", "column": "dice", "where": {"model": network}},
-            }
+            main_score(
+                *(f"Dice, {network}", score(model), score(mean_shape), "the mean shape"),
+                statistic="mean",
+                column="dice",
+                where={"model": network},
+            )
+            | {"title": f"Dice, {NETWORKS[network].title}"}
             for network, model in models.items()
         ],
         "main_scores_of_groups": [
             {
-                "group": f"label {label}",
-                "n": count,
-                **score(network, model["per_label"][label]["dice"]),
+                **{"group": f"label {label}", "n": metrics["n"], "name": f"Dice, {network}"},
+                **score(model["per_label"][label]),
             }
             for label in (labels if len(labels) > 1 else ())
             for network, model in models.items()

@@ -27,7 +27,7 @@ def main() -> None:
     """Train each of the networks, or go on with their training."""
     settings = parse(PROJECT, "train", __doc__)
     print_settings("Train networks to segment the left atrium", settings)
-    prepared = runs.find_prepared(PROJECT, settings, lambda: PROJECT.prepare(settings))
+    prepared = runs.find_prepared(PROJECT, settings, lambda: PROJECT.prepare_to_train(settings))
     run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow()
 
@@ -44,7 +44,7 @@ def main() -> None:
     from common.training.precision import set_precision
 
     with lock_folder(run):
-        if not runs.begin_run(run, settings, prepared, PROJECT.model_inputs):
+        if not runs.begin_run(run, settings, prepared, PROJECT.inputs_function):
             print(f"\n{run}: this run has ended already, nothing to do")
             return
 

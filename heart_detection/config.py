@@ -131,4 +131,6 @@ PROJECT = Project(
     dataset="rsna-pneumonia",
     sample="SYNTHETIC-rsna",
     presets={"demo": DEMO, "cpu": CPU, "gpu": GPU},
+    prepare_function="heart_detection.dataset:prepare",
+    inputs_function="heart_detection.inference:model_inputs",
 )

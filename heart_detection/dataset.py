@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from common.training.pipeline import Training
-    from common.training.runs import Run
 
 CASES_PER_SHARD = 512
 """Films in one TFRecord file."""
@@ -83,14 +82,6 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         steps.finish(cases, shards)
     print_paths([folder / "cases.csv", folder / "manifest.json", *sheet])
     return folder
-
-
-def prepare_as_run(run: Run, source: Path | None, folder: Path) -> Path:
-    """Prepare another dataset as a run's own was, every case a test case; gives the folder."""
-    names = ("image_size", "label", "seed")
-    data = {name: run.config["data"]["settings"][name] for name in names}
-    settings = PrepareSettings(**data, source=source, prepared=folder, overwrite=True)
-    return prepare(settings, all_test=True)
 
 
 def decode_case(job: Mapping[str, Any], source: Path, image_size: int) -> dict[str, Any]:

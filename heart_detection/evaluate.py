@@ -14,8 +14,6 @@ training split, which looks at no image, and the scores per view and sex.
 
 from __future__ import annotations
 
-from functools import partial
-
 from common.base.backend import start_tensorflow
 from common.base.command_line import parse
 from common.base.errors import run_script
@@ -41,15 +39,13 @@ def main() -> None:
     from common.scores.boxes import box_scores, iou, scores_by_group
     from common.training.pipeline import stored_films
     from heart_detection import score_tables
-    from heart_detection.dataset import BOX, images_and_boxes, prepare_as_run
+    from heart_detection.dataset import BOX, images_and_boxes
     from heart_detection.inference import predict_boxes
     from heart_detection.report import write_page
 
     with runs.new_evaluation(folder, "boxes") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
-        prepared, splits = runs.evaluation_data(
-            run, settings, folder, partial(prepare_as_run, run, settings.source)
-        )
+        prepared, splits = runs.evaluation_data(run, settings, folder, PROJECT.prepare_to_test)
         films = images_and_boxes(prepared, splits, run.fitted["image_size"])
         records = list(films.as_numpy_iterator())
         images = np.stack([record["image"] for record in records])

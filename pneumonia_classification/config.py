@@ -148,4 +148,6 @@ PROJECT = Project(
     dataset="rsna-pneumonia",
     sample="SYNTHETIC-rsna",
     presets={"demo": DEMO, "cpu": CPU, "gpu": GPU},
+    prepare_function="pneumonia_classification.dataset:prepare",
+    inputs_function="pneumonia_classification.inference:model_inputs",
 )

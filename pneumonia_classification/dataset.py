@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from common.training.pipeline import Training
-    from common.training.runs import Run
 
 CASES_PER_SHARD = 512
 """Films in one TFRecord file."""
@@ -90,14 +89,6 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         steps.finish(cases, shards)
     print_paths([folder / name for name in ("cases.csv", "images.csv", "manifest.json")])
     return folder
-
-
-def prepare_as_run(run: Run, source: Path | None, folder: Path) -> Path:
-    """Prepare another dataset as a run's own was, every case a test case; gives the folder."""
-    names = ("image_size", "proportions", "seed")
-    data = {name: run.config["data"]["settings"][name] for name in names}
-    settings = PrepareSettings(**data, source=source, prepared=folder, overwrite=True)
-    return prepare(settings, all_test=True)
 
 
 def decode_case(

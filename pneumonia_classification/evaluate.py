@@ -36,15 +36,13 @@ def main() -> None:
     from common.scores import classification
     from common.training.pipeline import stored_films
     from pneumonia_classification import inference, score_tables
-    from pneumonia_classification.dataset import boxes_in_square, prepare_as_run
+    from pneumonia_classification.dataset import boxes_in_square
     from pneumonia_classification.report import write_page
     from pneumonia_classification.scores import age_groups, baselines, explain
 
     with runs.new_evaluation(folder, "gradcam", "surest.png") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
-        prepared, splits = runs.evaluation_data(
-            run, settings, folder, partial(prepare_as_run, run, settings.source)
-        )
+        prepared, splits = runs.evaluation_data(run, settings, folder, PROJECT.prepare_to_test)
         image_size = run.fitted["image_size"]
         decision = inference.decision(run, settings)
 

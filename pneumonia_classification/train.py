@@ -24,7 +24,7 @@ def main() -> None:
     """Train a network, or go on with its training."""
     settings = parse(PROJECT, "train", __doc__)
     print_settings("Train a ResNet50 to classify pneumonia", settings)
-    prepared = runs.find_prepared(PROJECT, settings, lambda: PROJECT.prepare(settings))
+    prepared = runs.find_prepared(PROJECT, settings, lambda: PROJECT.prepare_to_train(settings))
     run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow()
 
@@ -39,7 +39,7 @@ def main() -> None:
     from pneumonia_classification.training_pictures import training_pictures
 
     with lock_folder(run):
-        if not runs.begin_run(run, settings, prepared, PROJECT.model_inputs):
+        if not runs.begin_run(run, settings, prepared, PROJECT.inputs_function):
             print(f"\n{run}: this run has ended already, nothing to do")
             return
 

@@ -78,8 +78,8 @@ def test_the_rule(file, other, expected):
 
 
 def test_lazy_imports_and_those_for_types_are_read():
-    files = imported("heart_detection/dataset.py")
-    assert "common/training/runs.py" in files, "if TYPE_CHECKING"
+    files = imported("atrium_segmentation/networks.py") | imported("heart_detection/dataset.py")
+    assert "atrium_segmentation/config.py" in files, "if TYPE_CHECKING"
     assert "common/training/augment.py" in files, "within a function"
     assert "common/base/errors.py" in files
 

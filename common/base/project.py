@@ -5,12 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
 
 from common.base.errors import UserError
 from common.base.files import ROOT
-from common.base.settings import SharedEvaluate, SharedPredict, SharedPrepare, SharedTrain
+from common.base.settings import (
+    SPLIT_SETTINGS,
+    SharedEvaluate,
+    SharedPredict,
+    SharedPrepare,
+    SharedTrain,
+)
 
 
 @dataclass(frozen=True)
@@ -41,25 +48,23 @@ class Project:
         dataset: The folder of its dataset under data/raw.
         sample: The folder of its built-in sample under data/synthetic.
         presets: Its presets by name: demo, cpu and gpu.
+        prepare_function: Prepares its data, from the settings and whether all of it is to test to
+            the prepared folder. As "module:function", since to import it takes a while.
+        inputs_function: Gives some inputs of a run's models, from the run, its prepared data and a
+            count to (count, height, width, channels). As "module:function" too.
     """
 
     name: str
     dataset: str
     sample: str
     presets: Mapping[str, Preset]
+    prepare_function: str = ""
+    inputs_function: str = ""
 
     @property
     def train_settings(self) -> type[SharedTrain]:
         """The class of its train.py settings."""
         return next((type(preset.train) for preset in self.presets.values()), SharedTrain)
-
-    @property
-    def model_inputs(self) -> str:
-        """The function that gives some inputs of a run's models, as "module:function".
-
-        From the run, its prepared data and a count to (count, height, width, channels).
-        """
-        return f"{self.name}.inference:model_inputs"
 
     @property
     def raw(self) -> Path:
@@ -70,13 +75,29 @@ class Project:
         """The default folder of its prepared data."""
         return ROOT / "data" / "prepared" / (f"SYNTHETIC-{self.name}" if synthetic else self.name)
 
-    def prepare(self, train: SharedTrain) -> Path:
+    def prepare_to_train(self, train: SharedTrain) -> Path:
         """Prepare data under the preset and the seed of a training; gives its folder."""
         settings = self.presets[train.preset].prepare
         settings = dataclasses.replace(settings, preset=train.preset, seed=train.seed)
-        # Only where it is needed: what prepares takes a while to load.
-        folder: Path = import_module(f"{self.name}.dataset").prepare(settings)
+        folder: Path = resolve_name(self.prepare_function)(settings)
         return folder
+
+    def prepare_to_test(self, stored: Mapping[str, Any], source: Path, folder: Path) -> Path:
+        """Prepare another dataset under the settings in a manifest, all of it to test.
+
+        Args:
+            stored: The settings of prepare_data.py by name.
+            source: The dataset's folder.
+            folder: Where to; what was prepared there is replaced. It is returned.
+        """
+        kind = type(next(iter(self.presets.values())).prepare)
+        values: dict[str, Any] = {
+            field.name: tuple(value) if isinstance(value, list) else value
+            for field in dataclasses.fields(kind)
+            if field.name not in SPLIT_SETTINGS and (value := stored.get(field.name)) is not None
+        }
+        settings = kind(**values, source=source, prepared=folder, overwrite=True)
+        return Path(resolve_name(self.prepare_function)(settings, all_test=True))
 
     @property
     def runs(self) -> Path:

@@ -24,6 +24,9 @@ WITHOUT_CONSEQUENCE = (
 )
 """Settings of train.py that do not change the result of a training."""
 
+SPLIT_SETTINGS = ("validation_share", "test_share", "folds", "copies", "patients")
+"""Settings of prepare_data.py that decide which cases there are, not how a case looks."""
+
 
 def renamed(old: str, default: Value) -> Value:
     """A field of settings that had another name in earlier versions.

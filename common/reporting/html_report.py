@@ -61,7 +61,10 @@ class Score:
 def page_scores(scores: Mapping[str, Any]) -> tuple[Score, ...]:
     """The ``main_scores`` of an evaluation for a page."""
     names = [field.name for field in dataclasses.fields(Score)]
-    return tuple(Score(**{name: entry[name] for name in names}) for entry in scores["main_scores"])
+    return tuple(
+        Score(**{name: entry[name] for name in names} | {"name": entry.get("title", entry["name"])})
+        for entry in scores["main_scores"]
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,6 +31,7 @@ from common.base.files import (
 from common.base.formats import stamp
 from common.base.project import Project, newest_run
 from common.base.settings import (
+    SPLIT_SETTINGS,
     WITHOUT_CONSEQUENCE,
     SharedEvaluate,
     SharedPredict,
@@ -46,10 +47,7 @@ if TYPE_CHECKING:
 _KEYS = {"project", "synthetic", "prepared", "data", "settings"}
 
 # Settings of prepare_data.py that do not decide how a case looks to a model.
-_NOT_OF_A_CASE = (
-    *("seed", "validation_share", "test_share", "folds", "all_test"),
-    *("copies", "patients", "duplicates"),
-)
+_NOT_OF_A_CASE = (*SPLIT_SETTINGS, "seed", "all_test", "duplicates")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +103,7 @@ def run_folder(project: Project, settings: SharedTrain, prepared: Prepared) -> P
 
 
 def begin_run(
-    run: Path, settings: SharedTrain, prepared: Prepared, model_inputs: str | None = None
+    run: Path, settings: SharedTrain, prepared: Prepared, inputs_function: str | None = None
 ) -> bool:
     """Begin a run, or go on with one.
 
@@ -113,7 +111,7 @@ def begin_run(
         run: The run's folder.
         settings: Of the training.
         prepared: What it trains on.
-        model_inputs: `Project.model_inputs`, for what asks the models without their project.
+        inputs_function: That of the project, for what asks the models without their project.
 
     Returns:
         False where it ended already: there is nothing to do.
@@ -134,7 +132,7 @@ def begin_run(
                 "project": prepared.manifest["project"],
                 "dataset": prepared.manifest["dataset"],
                 "synthetic": prepared.manifest["synthetic"],
-                "model_inputs": model_inputs,
+                "model_inputs": inputs_function,
                 "prepared": str(prepared.folder.resolve()),
                 "data": {
                     **{name: prepared.manifest[name] for name in ("key", "settings")},
@@ -265,7 +263,10 @@ def new_evaluation(folder: Path, *pictures: str) -> Iterator[Path]:
 
 
 def evaluation_data(
-    run: Run, settings: SharedEvaluate, folder: Path, prepare_all: Callable[[Path], Path]
+    run: Run,
+    settings: SharedEvaluate,
+    folder: Path,
+    prepare: Callable[[Mapping[str, Any], Path, Path], Path],
 ) -> tuple[Prepared, list[str]]:
     """The prepared data to score, and its splits.
 
@@ -273,7 +274,7 @@ def evaluation_data(
         run: The run to evaluate.
         settings: With ``source``, where another dataset was given, and ``split``.
         folder: The evaluation's folder.
-        prepare_all: Prepares the source into a folder, every case a test case.
+        prepare: `Project.prepare_to_test`.
 
     Raises:
         UserError: The run's data is gone or was prepared anew, the split has no cases, or another
@@ -281,7 +282,8 @@ def evaluation_data(
     """
     project = run.config["project"]
     if settings.source is not None:
-        prepared = open_prepared(prepare_all(folder / "prepared"), project)
+        stored = run.config["data"]["settings"]
+        prepared = open_prepared(prepare(stored, settings.source, folder / "prepared"), project)
         _refuse_other_preparing(run, prepared)
         return prepared, [TEST]
     prepared = open_prepared(Path(run.config["prepared"]), project)

@@ -66,7 +66,7 @@ def project(tmp_path, monkeypatch):
     """Without data, on a machine without a card."""
     monkeypatch.setattr(command_line, "has_gpu", lambda: False)
     presets = {"demo": preset(2), "cpu": preset(3), "gpu": preset(4)}
-    return Here("heart_detection", "rsna", "sample", presets, tmp_path)
+    return Here("heart_detection", "rsna", "sample", presets, root=tmp_path)
 
 
 def train(project, *arguments):

@@ -38,7 +38,7 @@ METRICS = {
     },
     "atrium": {
         "project": "atrium_segmentation", "synthetic": False, "split": "test", "cases": [{}, {}],
-        "n": 2,
+        "n": 2, "labels": ["atrium"],
         "folds": {"of": 0, "fold": 0, "data": "c"},
         "models": {
             "unet": {"dice": {"mean": 0.9, "ci95": [0.88, 0.92]}},
@@ -57,8 +57,7 @@ def with_main_scores(metrics):
         return {**metrics, **pneumonia_scores(metrics)}
     if "iou" in metrics:
         return {**metrics, **heart_scores(metrics)}
-    mean_shape = metrics["baselines"]["mean_shape"]["scores"]
-    return {**metrics, **atrium_scores(metrics["models"], mean_shape, (), 2)}
+    return {**metrics, **atrium_scores(metrics)}
 
 
 METRICS = {name: with_main_scores(metrics) for name, metrics in METRICS.items()}

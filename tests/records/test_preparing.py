@@ -27,7 +27,7 @@ class Here(Project):
 
 @pytest.fixture
 def project(tmp_path):
-    return Here("heart_detection", "rsna", "sample", {}, tmp_path)
+    return Here("heart_detection", "rsna", "sample", {}, root=tmp_path)
 
 
 def make_sample(folder):

@@ -42,7 +42,7 @@ SETTINGS = TrainSettings(preset="cpu")
 
 @pytest.fixture
 def project(tmp_path):
-    return Here("heart_detection", "rsna", "sample", {}, tmp_path)
+    return Here("heart_detection", "rsna", "sample", {}, root=tmp_path)
 
 
 def prepared_in(folder, key="k", splits=("train", "validation", "test"), sha256="0", **settings):
@@ -277,8 +277,8 @@ def test_no_evaluation_can_pass_for_another_split(opened, tmp_path):
 
 
 def data(opened, tmp_path, **given):
-    def never(folder):
-        pytest.fail(f"prepared {folder}")
+    def never(*arguments):
+        pytest.fail(f"prepared {arguments}")
 
     return runs.evaluation_data(opened, SharedEvaluate(**given), tmp_path / "e", never)
 
@@ -292,7 +292,10 @@ def test_the_data_of_an_evaluation(opened, prepared, tmp_path):
 def test_another_dataset_is_all_test(opened, tmp_path):
     source = SharedEvaluate(source=tmp_path)
     found, splits = runs.evaluation_data(
-        opened, source, tmp_path / "e", lambda folder: prepared_in(folder, splits=["test"]).folder
+        opened,
+        source,
+        tmp_path / "e",
+        lambda *given: prepared_in(given[-1], splits=["test"]).folder,
     )
     assert found.folder == tmp_path / "e" / "prepared" and splits == ["test"]
 
@@ -315,7 +318,7 @@ def test_data_that_was_prepared_anew_is_not_scored(opened, prepared, tmp_path, n
 def test_data_that_was_prepared_in_another_way_is_not_scored(opened, tmp_path, settings, said):
     source = SharedEvaluate(source=tmp_path)
 
-    def prepare(folder):
+    def prepare(stored, source, folder):
         return prepared_in(folder, splits=["test"], **settings).folder
 
     if not said:
