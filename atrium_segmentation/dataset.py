@@ -19,6 +19,7 @@ from common.base.errors import UnusableError
 from common.base.printing import print_paths, print_settings
 from common.datasets.decathlon import index_volumes
 from common.datasets.splits import TRAIN
+from common.imaging.fingerprints import fingerprint
 from common.imaging.nifti import Volume, read_mask, read_volume, resample_mask, resample_volume
 from common.records.outcomes import REMARK
 from common.records.preparing import preparation
@@ -57,7 +58,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
             return folder
 
         # -- Index: which volumes there are, and what their labels are called.
-        cases, labels = index_volumes(source)
+        cases, labels = index_volumes(source, settings.patients)
 
         # -- Check: what files and names say; the voxels are checked where they are read.
         usable = steps.check(cases)
@@ -76,7 +77,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         steps.print_cases(cases)
         print(f"  labels: {', '.join(f'{value} {name}' for value, name in labels.items())}")
         steps.finish(cases, shards, labels={str(value): name for value, name in labels.items()})
-    print_paths([folder / "cases.csv", folder / "manifest.json"])
+    print_paths([folder / name for name in ("cases.csv", "cohort.csv", "manifest.json")])
     return folder
 
 
@@ -115,6 +116,7 @@ def decode_case(
     working_mask, _ = resample_mask(mask, volume, spacing)
     features = {
         "case": job["case"],
+        **fingerprint(volume.voxels),
         "image": packed(as_bytes(image, ends)),
         "mask": packed(working_mask),
         "shape": np.array(image.shape[::-1]),

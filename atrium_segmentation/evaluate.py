@@ -50,15 +50,13 @@ def main() -> None:
     from atrium_segmentation.report import write_page
     from common.imaging.nifti import write_mask
     from common.reporting.examples import evaluation_files
+    from common.training.seen import cases_to_score, note_scoring
 
     with runs.new_evaluation(folder, "masks", "gifs", "views") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
         prepared, splits = runs.evaluation_data(run, settings, folder, PROJECT.prepare_to_test)
         _refuse_other_labels(run, prepared)
-        cases = prepared.cases()
-        cases = cases[cases["split"].isin(splits)]
-        data = runs.name_of_data(prepared.manifest, name)
-        print(f"\n{data}: {len(cases)} cases of {cases['patient'].nunique()} patients", flush=True)
+        cases, seen = cases_to_score(members, prepared, splits, name, settings.score_seen, new)
 
         # -- Predict and score every volume, one at a time.
         networks = open_networks(members, shared_networks(members))
@@ -66,9 +64,8 @@ def main() -> None:
         labels = list(run.fitted["labels"].values())[1:]
         patients = cases.set_index("case")["patient"]
         scored, seconds = [], dict.fromkeys(networks, 0.0)
-        for volume in tqdm(
-            whole_volumes(prepared, splits), total=len(cases), unit="volume", file=sys.stdout
-        ):
+        unseen = (v for v in whole_volumes(prepared, splits) if v["case"] in patients.index)
+        for volume in tqdm(unseen, total=len(cases), unit="volume", file=sys.stdout):
             case, masks = volume["case"], {"mean_shape": mean_shape_mask(run, volume["mask"].shape)}
             for network, models_of_runs in networks.items():
                 began = time.monotonic()
@@ -101,6 +98,7 @@ def main() -> None:
             "labels": labels,
             **evaluation_settings,
             "evaluation_settings": evaluation_settings,
+            "seen": seen,
             "models": models,
             "baselines": {"mean_shape": {"dice": mean_shape["dice"]["mean"], "scores": mean_shape}},
             "cases": scored,
@@ -126,6 +124,7 @@ def main() -> None:
         write_json(new / "metrics.json", metrics)
         write_page(run, new)
     score_tables.print_scores(metrics)
+    note_scoring(run, prepared, splits)
     print_paths(evaluation_files(folder, examples, "masks"))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from atrium_segmentation.config import PLANES, STRIDE, EvaluateSettings, PredictSettings
 from atrium_segmentation.dataset import volumes
+from common.base.errors import UserError
 from common.imaging.grids import to_grid
 from common.models.stored import load_model
 from common.records.shards import Prepared
@@ -69,6 +70,11 @@ def segment(
         ],
         axis=0,
     )
+    if not np.isfinite(probabilities).all():
+        raise UserError(
+            f"{volume.get('case', 'this volume')}: the network predicts NaN; its weights are "
+            "broken: train again"
+        )
     shape, affine = volume["image"].shape, volume["affine"]
     on_grid = [
         to_grid(probabilities[..., channel].T, volume["working_affine"], shape, affine)

@@ -40,7 +40,7 @@ def main() -> None:
         validation_data,
     )
     from atrium_segmentation.training_pictures import training_pictures
-    from common.training import fitting
+    from common.training import fitting, seen
     from common.training.precision import set_precision
 
     with lock_folder(run):
@@ -50,6 +50,7 @@ def main() -> None:
 
         # -- Data: slices of the training volumes, and of the validation volumes.
         train, validation = training_splits(prepared.splits, settings.fold)
+        seen.write_seen(run, prepared, train, validation, settings.weights)
         shapes = [volume["mask"].shape for volume in volumes(prepared, train).as_numpy_iterator()]
         image_size = settings.image_size or smallest_square(shapes, settings.planes)
         labels = prepared.manifest["labels"]
@@ -103,7 +104,7 @@ def main() -> None:
             "mean_shape_thresholds": mean_shape.fit_mean_shapes(run, prepared, train),
         }
         kept = [*(f"{name}/model.keras" for name in settings.models), mean_shape.FILE]
-        runs.end_run(run, fitted, kept)
+        runs.end_run(run, fitted, [*kept, seen.FILE])
     print_paths([run / name for name in (*kept, "fitted.json")])
 
 

@@ -13,7 +13,7 @@ from benchmarks import datasets
 from benchmarks.bare import STORED
 from benchmarks.dicom import prepare_films
 from benchmarks.measuring import Options, Row
-from common.records.stored_images import stored_image, stored_pixels
+from common.records.stored_images import stored_film, stored_pixels
 
 ARTICLE = 0.7
 """The least share of disk that the article saves: 70 to 80 %."""
@@ -28,7 +28,7 @@ def rows(options: Options) -> Iterator[Row]:
     shutil.rmtree(work)
     sizes = {"ours": written, "dicom": 0, "png": 0, "npy": 0}
     for file in files:
-        pixels = stored_pixels(stored_image(file, STORED))
+        pixels = stored_pixels(stored_film(file, STORED).encoded)
         png, npy = io.BytesIO(), io.BytesIO()
         Image.fromarray(pixels).save(png, "PNG")
         np.save(npy, pixels.astype(np.float32) / 255)

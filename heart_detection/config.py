@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from common.base.project import Preset, Project
@@ -23,9 +22,6 @@ from common.training.loss_names import BOX_LOSSES
 class PrepareSettings(SharedPrepare):
     """The settings of prepare_data.py."""
 
-    patients: Path | None = None
-    """A CSV of patientId and patient, since the challenge's PatientID names an image, and a patient
-    may have several. Default: nih_patients.csv in the source folder, otherwise the PatientID."""
     label: str = "heart"
     """The label of the boxes to use, where the CSV has a label column."""
     image_size: int = 224

@@ -17,7 +17,7 @@ from common.records.findings import sizes_of
 from common.records.offline_copies import imgaug_copy
 from common.records.preparing import preparation
 from common.records.shards import Prepared
-from common.records.stored_images import png, stored_image, stored_pixels
+from common.records.stored_images import film_features, png, stored_pixels
 from heart_detection.config import PROJECT, PrepareSettings, TrainSettings
 from synthetic_sample.make_sample import make_sample
 
@@ -80,7 +80,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         copies = [job for job in jobs if job["copy"]]
         sheet = [_draw_copies(folder, copies, decode, source.synthetic)] if copies else []
         steps.finish(cases, shards)
-    print_paths([folder / "cases.csv", folder / "manifest.json", *sheet])
+    print_paths([*(folder / name for name in ("cases.csv", "cohort.csv", "manifest.json")), *sheet])
     return folder
 
 
@@ -93,21 +93,22 @@ def decode_case(job: Mapping[str, Any], source: Path, image_size: int) -> dict[s
         image_size: Side of the stored square in pixels.
 
     Returns:
-        ``image``, ``box`` ((x0, y0, x1, y1) in fractions of the side) and ``case``.
+        `film_features`, ``box`` ((x0, y0, x1, y1) in fractions of the side) and ``case``.
 
     Raises:
         UserError: The image cannot be read, or the copy's box left it three times.
     """
-    encoded = stored_image(source / job["path"], image_size)
+    features = film_features(source / job["path"], image_size)
     square = Letterbox(job["rows"], job["columns"], image_size)
     box = square.to_fractions(np.array([job[edge] for edge in BOX]))
     if job["copy"]:
-        tries = (imgaug_copy(stored_pixels(encoded), box, job["seed"] + n) for n in range(3))
+        pixels = stored_pixels(features["image"])
+        tries = (imgaug_copy(pixels, box, job["seed"] + n) for n in range(3))
         copy = next((copy for copy in tries if copy is not None), None)
         if copy is None:
             raise UserError("the box lies too near to the image's edge for a shifted copy")
-        encoded, box = png(copy[0]), copy[1]
-    return {"image": encoded, "box": box, "case": job["case"]}
+        features["image"], box = png(copy[0]), copy[1]
+    return {**features, "box": box, "case": job["case"]}
 
 
 def images_and_boxes(prepared: Prepared, splits: list[str], image_size: int) -> tf.data.Dataset:

@@ -38,27 +38,25 @@ def main() -> None:
     from common.reporting.examples import evaluation_files, worst_typical_best
     from common.scores.boxes import box_scores, iou, scores_by_group
     from common.training.pipeline import stored_films
+    from common.training.seen import cases_to_score, note_scoring
     from heart_detection import score_tables
     from heart_detection.dataset import BOX, images_and_boxes
-    from heart_detection.inference import predict_boxes
+    from heart_detection.inference import predict_cases
     from heart_detection.report import write_page
 
     with runs.new_evaluation(folder, "boxes") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
         prepared, splits = runs.evaluation_data(run, settings, folder, PROJECT.prepare_to_test)
-        films = images_and_boxes(prepared, splits, run.fitted["image_size"])
-        records = list(films.as_numpy_iterator())
-        images = np.stack([record["image"] for record in records])
-        names = [record["case"].decode() for record in records]
-        cases = prepared.cases().set_index("case").loc[names].reset_index()
+        cases, seen = cases_to_score([run], prepared, splits, name, settings.score_seen, new)
 
         # -- Predict, and go back to each image's own pixels.
-        data = runs.name_of_data(prepared.manifest, name)
-        print(f"\n{data}: {len(cases)} cases of {cases['patient'].nunique()} patients", flush=True)
         model = load_model(run.folder / "model.keras")
-        fractions = predict_boxes(
-            model, images, settings.batch_size, settings.flip, settings.test_time_augmentation
-        )
+        films = images_and_boxes(prepared, splits, run.fitted["image_size"])
+        boxes_by_case = predict_cases(model, films, settings)
+        names = [case for case in boxes_by_case if case in set(cases["case"])]
+        cases = cases.set_index("case").loc[names].reset_index()
+        fractions = np.stack([boxes_by_case[case] for case in names])
+        runs.refuse_nan(run, names, fractions)
         stored_size = prepared.manifest["settings"]["image_size"]
         squares = [
             Letterbox(rows, columns, stored_size)
@@ -77,6 +75,7 @@ def main() -> None:
         metrics = {
             **details,
             "evaluation_settings": details,
+            "seen": seen,
             **box_scores(truth, predicted, patients, mean_box, spacing_mm, settings.seed),
         }
         for group in ("view", "sex"):
@@ -106,6 +105,7 @@ def main() -> None:
         write_json(new / "metrics.json", metrics)
         write_page(run, new)
     score_tables.print_scores(metrics, rows)
+    note_scoring(run, prepared, splits)
     print_paths(evaluation_files(folder, examples))
 
 

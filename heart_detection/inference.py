@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from common.imaging.letterbox import mirror_boxes
 from common.records.shards import Prepared
 from common.training import augment
 from common.training.runs import Run
+from heart_detection.config import EvaluateSettings
 from heart_detection.dataset import images_and_boxes
 
 
@@ -42,6 +44,21 @@ def predict_boxes(
     if flip:
         predictions += [mirror_boxes(predict(images[:, :, ::-1]))] * len(predictions)
     return np.asarray(np.mean(predictions, axis=0))
+
+
+def predict_cases(
+    model: keras.Model, films: tf.data.Dataset, settings: EvaluateSettings
+) -> dict[str, np.ndarray]:
+    """The box (4,) of each film of `images_and_boxes`, by case, a batch in memory at a time."""
+    boxes: dict[str, np.ndarray] = {}
+    size = settings.batch_size
+    for batch in films.batch(size).as_numpy_iterator():
+        names = [case.decode() for case in batch["case"]]
+        predicted = predict_boxes(
+            model, batch["image"], size, settings.flip, settings.test_time_augmentation
+        )
+        boxes |= dict(zip(names, predicted, strict=True))
+    return boxes
 
 
 def model_inputs(run: Run, prepared: Prepared, count: int) -> np.ndarray:

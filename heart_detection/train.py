@@ -29,7 +29,7 @@ def main() -> None:
     start_tensorflow()
 
     from common.models.resnet50 import HEAD_LAYERS
-    from common.training import fitting
+    from common.training import fitting, seen
     from common.training.precision import set_precision
     from heart_detection import networks
     from heart_detection.dataset import images_and_boxes, training_data
@@ -43,6 +43,7 @@ def main() -> None:
         # -- Data: the training split with imgaug's copies, and the validation split.
         train, validation = training_splits(prepared.splits, settings.fold)
         with_copies = [*train, *map(copies_of, train)]
+        seen.write_seen(run, prepared, train, validation, settings.weights)
         image_size = settings.image_size or prepared.manifest["settings"]["image_size"]
         steps, batch_size = fitting.steps_in_epoch(prepared.count(with_copies), settings)
         precision = set_precision(settings.precision)
@@ -74,7 +75,8 @@ def main() -> None:
         records = images_and_boxes(prepared, train, image_size).as_numpy_iterator()
         boxes = [record["box"] for record in records]
         mean_box = [float(edge) for edge in sum(boxes) / len(boxes)]
-        runs.end_run(run, {"image_size": image_size, "mean_box": mean_box}, ["model.keras"])
+        fitted = {"image_size": image_size, "mean_box": mean_box}
+        runs.end_run(run, fitted, ["model.keras", seen.FILE])
     print_paths([run / name for name in ("model.keras", "history.csv", "fitted.json")])
 
 

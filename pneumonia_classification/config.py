@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from common.base.project import Preset, Project
@@ -21,9 +20,6 @@ from common.base.settings import (
 class PrepareSettings(SharedPrepare):
     """The settings of prepare_data.py."""
 
-    patients: Path | None = None
-    """A CSV of patientId and patient, since the challenge's PatientID names an image, and a patient
-    may have several. Default: nih_patients.csv in the source folder, otherwise the PatientID."""
     image_size: int = 224
     """Side of the stored square in pixels; the film keeps its proportions, the rest is black."""
     proportions: Literal["pad", "stretch"] = "pad"

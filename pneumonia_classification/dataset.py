@@ -20,7 +20,7 @@ from common.records.findings import sizes_of
 from common.records.offline_copies import augmentor_copy
 from common.records.preparing import preparation
 from common.records.shards import Prepared
-from common.records.stored_images import png, stored_image, stored_pixels
+from common.records.stored_images import film_features, png, stored_pixels
 from pneumonia_classification.config import PROJECT, PrepareSettings, TrainSettings
 from synthetic_sample.make_sample import make_sample
 
@@ -87,7 +87,9 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
             count = sum(1 for job in jobs if job["copy"])
             print(f"  Augmentor: {copies} copies of each positive that trains, {count} in all")
         steps.finish(cases, shards)
-    print_paths([folder / name for name in ("cases.csv", "images.csv", "manifest.json")])
+    print_paths(
+        [folder / name for name in ("cases.csv", "images.csv", "cohort.csv", "manifest.json")]
+    )
     return folder
 
 
@@ -106,15 +108,16 @@ def decode_case(
     Raises:
         UserError: The image cannot be read.
     """
-    encoded = stored_image(source / job["path"], image_size, stretch)
+    features = film_features(source / job["path"], image_size, stretch)
     square = Letterbox(int(job["rows"]), int(job["columns"]), image_size, stretch)
     boxes = square.to_fractions(np.array(job["boxes"]).reshape(-1, 4))
     if job["copy"]:
         # Augmentor does not tell how it transformed the film.
         boxes = boxes[:0]
-        encoded = png(augmentor_copy(stored_pixels(encoded), job["seed"]))
+        encoded = png(augmentor_copy(stored_pixels(features["image"]), job["seed"]))
         write_bytes(folder / _copy_path(job), encoded)
-    return {"image": encoded, "label": float(job["label"]), "case": job["case"], "boxes": boxes}
+        features["image"] = encoded
+    return {**features, "label": float(job["label"]), "case": job["case"], "boxes": boxes}
 
 
 def boxes_as_text(boxes: list[tuple[float, float, float, float]]) -> str:

@@ -35,6 +35,7 @@ def main() -> None:
     from common.reporting.examples import evaluation_files
     from common.scores import classification
     from common.training.pipeline import stored_films
+    from common.training.seen import cases_to_score, note_scoring
     from pneumonia_classification import inference, score_tables
     from pneumonia_classification.dataset import boxes_in_square
     from pneumonia_classification.report import write_page
@@ -45,29 +46,30 @@ def main() -> None:
         prepared, splits = runs.evaluation_data(run, settings, folder, PROJECT.prepare_to_test)
         image_size = run.fitted["image_size"]
         decision = inference.decision(run, settings)
+        cases, seen = cases_to_score([run], prepared, splits, name, settings.score_seen, new)
 
         # -- Predict.
         model = inference.open_model(run, settings)
         predictions = inference.predict_cases(
             model, prepared, splits, image_size, settings.batch_size
         )
-        cases = prepared.cases().set_index("case").loc[predictions["case"]].reset_index()
+        predictions = predictions[predictions["case"].isin(cases["case"])].reset_index(drop=True)
+        cases = cases.set_index("case").loc[predictions["case"]].reset_index()
         cases["age"] = age_groups(cases["age_years"])
         boxes = [boxes_in_square(case, prepared, image_size) for case in cases.to_dict("records")]
         cases["boxes"] = pd.Series(boxes, dtype=object)
         cases["probability"] = inference.averaged(predictions, settings.flip)
+        runs.refuse_nan(run, cases["case"], cases["probability"])
         cases["calibrated"] = classification.with_temperature(
             cases["probability"], decision.temperature
         )
         cases["predicted"] = (cases["probability"] >= decision.threshold).astype(int)
-        data = runs.name_of_data(prepared.manifest, name)
-        print(f"\n{data}: {len(cases)} cases of {cases['patient'].nunique()} patients", flush=True)
 
         # -- Score, next to the baselines, which need no pixel.
         scored = (cases["label"], cases["probability"], cases["patient"])
         metrics = classification.classification_scores(*scored, decision.threshold, settings.seed)
         details = {"threshold_from": decision.source, "flip": settings.flip}
-        metrics |= {**details, "evaluation_settings": details}
+        metrics |= {**details, "evaluation_settings": details, "seen": seen}
         metrics["calibration"] = classification.calibration(
             *scored, decision.temperature, settings.seed
         )
@@ -98,6 +100,7 @@ def main() -> None:
         write_json(new / "metrics.json", metrics)
         write_page(run, new)
     score_tables.print_scores(cases, metrics)
+    note_scoring(run, prepared, splits)
     print_paths(evaluation_files(folder, examples))
 
 

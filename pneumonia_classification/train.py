@@ -31,7 +31,7 @@ def main() -> None:
     from common.models.resnet50 import HEAD_LAYERS
     from common.models.stored import load_model
     from common.scores.metadata import fit_metadata
-    from common.training import fitting
+    from common.training import fitting, seen
     from common.training.precision import set_precision
     from pneumonia_classification import networks
     from pneumonia_classification.dataset import training_data, validation_data
@@ -46,6 +46,7 @@ def main() -> None:
         # -- Data: the training split with Augmentor's copies, and the validation split.
         train, validation = training_splits(prepared.splits, settings.fold)
         train += [copies_of(split) for split in train]
+        seen.write_seen(run, prepared, train, validation, settings.weights)
         image_size = settings.image_size or prepared.manifest["settings"]["image_size"]
         steps, batch_size = fitting.steps_in_epoch(prepared.count(train), settings)
         precision = set_precision(settings.precision)
@@ -84,7 +85,7 @@ def main() -> None:
                 cases["view"], cases["sex"], cases["age_years"], cases["label"]
             ),
         }
-        runs.end_run(run, fitted, ["model.keras", "validation.csv"])
+        runs.end_run(run, fitted, ["model.keras", "validation.csv", seen.FILE])
     print_paths(
         [run / name for name in ("model.keras", "history.csv", "validation.csv", "fitted.json")]
     )

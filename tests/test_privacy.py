@@ -22,7 +22,7 @@ from pydicom import Dataset, datadict
 
 from common.base.errors import UserError
 from common.datasets.rsna import index_heart, index_pneumonia
-from common.records.stored_images import stored_image
+from common.records.stored_images import stored_film
 from tests.helpers.fixtures import quiet
 from tests.helpers.scripts import CHEST, Whole, run
 
@@ -217,7 +217,7 @@ def test_nothing_that_identifies_is_taken_from_a_film(samples, tmp_path):
     for path in sorted((source / "stage_2_train_images").glob("*.dcm")):
         assert found_in({"a": path.read_bytes()}) or path.stem == "page"
         try:
-            said[path.name] = stored_image(path, 64)
+            said[path.name] = stored_film(path, 64).encoded
         except UserError as error:
             said[path.name] = str(error).encode()
     refused = [name for name, content in said.items() if content.startswith(b"/")]

@@ -119,7 +119,7 @@ def read_json(path: Path) -> Any:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
     except (ValueError, RecursionError) as error:

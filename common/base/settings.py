@@ -24,7 +24,7 @@ WITHOUT_CONSEQUENCE = (
 )
 """Settings of train.py that do not change the result of a training."""
 
-SPLIT_SETTINGS = ("validation_share", "test_share", "folds", "copies", "patients")
+SPLIT_SETTINGS = ("validation_share", "test_share", "folds", "copies", "patients", "split_from")
 """Settings of prepare_data.py that decide which cases there are, not how a case looks."""
 
 
@@ -61,11 +61,18 @@ class SharedPrepare(Shared):
     """The dataset's folder as downloaded. Default: data/raw/DATASET, or the SYNTHETIC sample."""
     prepared: Path | None = None
     """Where to write. Default: data/prepared/PROJECT (SYNTHETIC-PROJECT for the sample)."""
+    patients: Path | None = None
+    """Whose each image is, for the split by patient: a CSV of patientId (volumes: case) and
+    patient, or the mapping that RSNA publishes as JSON, since the challenge's PatientID names an
+    image. Default: either of the two in the source folder, otherwise the PatientID of the files."""
     validation_share: float = 0.15
     """Share of the patients in the validation split, 0 to 1; at least one patient where not 0."""
     test_share: float = 0.15
     """Share of the patients in the test split, 0 to 1. 0: every case is for training and
     validation."""
+    split_from: Path | None = None
+    """A CSV of case and split (train, validation, test, or fold-0 and so on): an official split, or
+    the cohort.csv of an earlier preparation. Cases that it does not name are left out."""
     folds: int = 0
     """Number of folds for cross-validation with train.py --fold, over the patients outside the
     test split. 0: one training and one validation split."""
@@ -170,6 +177,9 @@ class SharedEvaluate(Shared):
     split: Literal["test", "validation"] = "test"
     """The split to score, without --source. The validation split chose the best epoch, so its
     score is too good."""
+    score_seen: bool = False
+    """Score also the cases that trained or validated the run, or a run that its weights came from.
+    Off: they are named and left out."""
     pictures: int = 12
     """Maximum number of cases that are drawn."""
     batch_size: int = 32

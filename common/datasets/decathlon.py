@@ -16,6 +16,7 @@ import pandas as pd
 from common.base.errors import UserError
 from common.base.files import read_json
 from common.datasets.csv_tables import usable_id
+from common.datasets.patients import find_patients, numbered
 
 IMAGES = "imagesTr"
 MASKS = "labelsTr"
@@ -26,12 +27,15 @@ DATASET = "dataset.json"
 _CHANNEL = re.compile(r"_(\d{4})$")
 
 
-def index_volumes(source: Path) -> tuple[pd.DataFrame, dict[int, str]]:
+def index_volumes(
+    source: Path, patients: Path | None = None
+) -> tuple[pd.DataFrame, dict[int, str]]:
     """List the volumes of a decathlon folder with their masks.
 
     Args:
         source: The folder. The training list of ``dataset.json`` names the volumes that count;
             without the file (or without a list in it, as nnU-Net writes it) all do.
+        patients: A CSV of case and patient, since the layout says of no volume whose it is.
 
     Returns:
         One row per case, sorted by case, and the labels' names by value ({0: background,
@@ -39,9 +43,12 @@ def index_volumes(source: Path) -> tuple[pd.DataFrame, dict[int, str]]:
 
         * ``case``: the file's name without suffix, and without channel if the mask has none;
         * ``path``, ``mask_path``: from ``source``, with ``/``; "" if there is none;
-        * ``patient``: the case (the decathlon has one volume per patient);
+        * ``patient``: the case, or by ``patients`` "P00001", ...; ``patient_hash`` as in
+          `common.datasets.rsna.index_pneumonia`;
         * ``left_out``: "", or why the case can't be used: no image, no mask, not in dataset.json,
           outside the dataset, several channels, several files, unusable id.
+
+        ``.attrs`` holds `common.datasets.patients.Patients.attributes`.
 
     Raises:
         UserError: The folder, its images or masks are not there, or dataset.json is broken.
@@ -83,9 +90,18 @@ def index_volumes(source: Path) -> tuple[pd.DataFrame, dict[int, str]]:
             rows[case] = _paired(images.get(case, []), masks.get(case, []))
             if listed is not None:
                 rows[case]["left_out"] = f"not in {DATASET}"
-    columns = ["case", "path", "mask_path", "patient", "left_out"]
-    described = [{"case": case, "patient": case, **rows[case]} for case in sorted(rows)]
-    return pd.DataFrame(described, columns=columns), labels
+    cases = sorted(rows)
+    frame = pd.DataFrame([{"case": case, "patient": case, **rows[case]} for case in cases])
+    with_image = {case: "" for case in cases if rows[case]["path"]}
+    named = find_patients(source, patients, with_image, _stem, "case")
+    if named.known_from:
+        frame["patient"] = numbered([named.keys.get(case, f" {case}") for case in cases])
+    frame["patient_hash"] = [named.hashes.get(case, "") for case in cases]
+    frame.attrs |= named.attributes
+    if not named.known_from:
+        frame.attrs["patients_remark"] = "nothing in this layout says whose a volume is"
+    columns = ["case", "path", "mask_path", "patient", "left_out", "patient_hash"]
+    return frame.reindex(columns=columns), labels
 
 
 def _files(source: Path, folder: str) -> dict[str, list[str]]:

@@ -7,8 +7,8 @@ file per image. Next to it the CSV files of the challenge are read:
 * ``stage_2_detailed_class_info.csv``, if it is there: patientId, class;
 * ``rsna_heart_detection.csv``: name, x0, y0, w, h, and img_shape_x, img_shape_y if the boxes are
   in pixels of another grid than the image's own;
-* ``nih_patients.csv``, if it is there: patientId and its patient, since a challenge "patientId"
-  names an image, and a patient may have several.
+* the file that says who is on an image, if it is there (`common.datasets.patients`), since a
+  challenge "patientId" names an image, and a patient may have several.
 
 A file is found by listing the folder: no id of a CSV ever becomes a path. A bad case is left out,
 with the reason; `UserError` is for a folder, a CSV or a column that is not there, and for a cell
@@ -30,12 +30,12 @@ import pandas as pd
 from common.base.errors import UserError
 from common.base.processes import each
 from common.datasets.csv_tables import Row, list_columns, list_names, number_in, read_csv, usable_id
+from common.datasets.patients import Patients, find_patients, numbered
 from common.imaging.dicom import Header, read_header
 
 LABELS = "stage_2_train_labels.csv"
 CLASSES = "stage_2_detailed_class_info.csv"
 HEARTS = "rsna_heart_detection.csv"
-PATIENTS = "nih_patients.csv"
 """The CSV files of a challenge folder, as the module's docstring describes them."""
 
 IMAGE_FOLDERS = ("stage_2_train_images", "images")
@@ -59,8 +59,8 @@ def index_pneumonia(source: Path, patients: Path | None = None) -> pd.DataFrame:
 
     Args:
         source: The folder.
-        patients: A CSV of patientId and one other column, the patient; `PATIENTS` in ``source``
-            if None and it is there. An image that it lacks is grouped by its PatientID.
+        patients: As ``file`` of `common.datasets.patients.find_patients`. An image that it lacks
+            is grouped by its PatientID.
 
     Returns:
         One row per image and labelled id, sorted by case:
@@ -68,7 +68,8 @@ def index_pneumonia(source: Path, patients: Path | None = None) -> pd.DataFrame:
         * ``case``: the image's file name without suffix; the number of its row for an unusable id;
         * ``path``: of the file, from ``source``, with ``/``; "" without one;
         * ``patient``: "P00001", ..., numbered by the sorted PatientID or, better, the patient of
-          ``patients``. An image with neither is its own patient;
+          ``patients``. An image with neither is its own patient. ``patient_hash`` is the same for
+          a patient in every dataset, "" if unknown;
         * ``label``: 1 pneumonia, 0 no pneumonia, -1 unknown;
         * ``view``, ``sex``, ``age_years``, ``rows``, ``columns``, and the spacing ``row_mm``,
           ``column_mm``: as in `common.imaging.dicom.Header`, "" or NaN (rows, columns: 0) if
@@ -76,6 +77,8 @@ def index_pneumonia(source: Path, patients: Path | None = None) -> pd.DataFrame:
         * ``boxes``: a list of `Box`, as published; a box may overshoot the image by a pixel;
         * ``finding``: the class of `CLASSES`, or "";
         * ``left_out``: "", or why the case can't be used.
+
+        ``.attrs`` holds `common.datasets.patients.Patients.attributes`.
 
     Raises:
         UserError: See the module's docstring.
@@ -103,7 +106,7 @@ def index_pneumonia(source: Path, patients: Path | None = None) -> pd.DataFrame:
             reasons[case] = "conflicting labels"
     findings = _findings(source, reasons)
     names = set(images) | set(labels) | set(reasons)
-    table = _rows_from_headers(source, images, names, reasons, patients)
+    table, known = _rows_from_headers(source, images, names, reasons, patients)
     for entry in table:
         case = entry["case"]
         entry["label"] = next(iter(labels[case])) if len(labels[case]) == 1 else -1
@@ -112,7 +115,8 @@ def index_pneumonia(source: Path, patients: Path | None = None) -> pd.DataFrame:
         faults = [_box_fault(box, entry, 1.0, 1.0) for box in boxes[case]]
         checks = [entry["left_out"], "" if labels[case] else "no label", *faults]
         entry["left_out"] = next(filter(None, checks), "")
-    return _frame(table, [*_COMMON, "label", *_FROM_HEADER, *_SPACING, "boxes"])
+    columns = [*_COMMON, "label", *_FROM_HEADER, *_SPACING, "boxes"]
+    return _frame(table, columns, known)
 
 
 def index_heart(source: Path, patients: Path | None = None, label: str = "heart") -> pd.DataFrame:
@@ -154,7 +158,8 @@ def index_heart(source: Path, patients: Path | None = None, label: str = "heart"
         raise UserError(
             f"{file}: no box is labelled {label!r}; choose with --label among its labels: {labels}"
         )
-    table = _rows_from_headers(source, images, set(boxes) | set(reasons), reasons, patients)
+    names = set(boxes) | set(reasons)
+    table, known = _rows_from_headers(source, images, names, reasons, patients)
     findings = _findings(source, {})
     for entry in table:
         case_boxes = boxes.get(entry["case"], [])
@@ -172,7 +177,7 @@ def index_heart(source: Path, patients: Path | None = None, label: str = "heart"
         entry["left_out"] = _box_fault(box, entry, across, down)
         if not entry["left_out"]:
             entry.update(zip(("x0", "y0", "x1", "y1"), box, strict=True))
-    frame = _frame(table, [*_COMMON, *_FROM_HEADER, *_SPACING, "x0", "y0", "x1", "y1"])
+    frame = _frame(table, [*_COMMON, *_FROM_HEADER, *_SPACING, "x0", "y0", "x1", "y1"], known)
     frame.attrs["images_without_box"] = len(set(images) - set(boxes))
     frame.attrs["boxes_of_other_labels"] = len(other_labels)
     return frame
@@ -209,8 +214,8 @@ def _rows_from_headers(
     names: Iterable[str],
     reasons: dict[str, str],
     patients: Path | None,
-) -> list[dict[str, Any]]:
-    """One row per name, sorted: what every table has, and ``left_out``."""
+) -> tuple[list[dict[str, Any]], Patients]:
+    """One row per name, sorted: what every table has, and ``left_out``; and who is on them."""
     names = sorted(names)
     for number, name in enumerate(names):
         # A file name that can't be an id is known by its number from here on.
@@ -220,9 +225,9 @@ def _rows_from_headers(
     files = [images[name][0] for name in names if len(images.get(name, ())) == 1]
     headers = each(_header_or_reason, files, _POOL_FROM, desc="headers", unit="file")
     by_path = dict(zip(files, headers, strict=True))
-    patient_names = _patient_names(source, patients)
+    ids = {file.stem: h.patient for file, h in by_path.items() if isinstance(h, Header)}
+    known = find_patients(source, patients, ids, _stem)
     table: list[dict[str, Any]] = []
-    keys = []
     for name in names:
         paths = images.get(name, [])
         header = by_path.get(paths[0]) if len(paths) == 1 else None
@@ -233,8 +238,6 @@ def _rows_from_headers(
             reason = f"unreadable: {header}"
         header = header if isinstance(header, Header) else _UNKNOWN
         row_mm, column_mm = header.spacing_mm or (math.nan, math.nan)
-        # A space before a name: no PatientID begins with one, so that each is its own patient.
-        keys.append(patient_names.get(name) or header.patient or f" {name}")
         table.append(
             {
                 "case": name,
@@ -243,10 +246,10 @@ def _rows_from_headers(
                 **{"row_mm": row_mm, "column_mm": column_mm, "left_out": reason},
             }
         )
-    numbers = {key: number for number, key in enumerate(sorted(set(keys)), 1)}
-    for entry, key in zip(table, keys, strict=True):
-        entry["patient"] = f"P{numbers[key]:05d}"
-    return table
+    keys = [known.keys.get(name, f" {name}") for name in names]
+    for entry, patient in zip(table, numbered(keys), strict=True):
+        entry |= {"patient": patient, "patient_hash": known.hashes.get(entry["case"], "")}
+    return table, known
 
 
 def _header_or_reason(path: Path) -> Header | str:
@@ -255,23 +258,6 @@ def _header_or_reason(path: Path) -> Header | str:
         return read_header(path)
     except UserError as error:
         return str(error).removeprefix(f"{path}: ")
-
-
-def _patient_names(source: Path, patients: Path | None) -> dict[str, str]:
-    """The patient of each image by the mapping file, {} without one."""
-    if patients is None:
-        if not (source / PATIENTS).is_file():
-            return {}
-        patients = source / PATIENTS
-    columns, rows = read_csv(Path(patients), ["patientId"])
-    further = [column for column in columns if column != "patientId"]
-    known = [c for c in ("patient", "nih_patient", "PatientID", "patient_id") if c in further]
-    if not known and len(further) != 1:
-        raise UserError(
-            f"{patients}: expected the columns patientId and patient; found {list_columns(columns)}"
-        )
-    column = known[0] if known else further[0]
-    return {_stem(row["patientId"]): row[column] for _, row in rows if row[column]}
 
 
 def _findings(source: Path, reasons: dict[str, str]) -> dict[str, str]:
@@ -320,6 +306,7 @@ def _box_fault(box: Box, case: Mapping[str, Any], across: float, down: float) ->
     return ""
 
 
-def _frame(table: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
-    frame = pd.DataFrame(table, columns=[*columns, "finding", "left_out"])
+def _frame(table: list[dict[str, Any]], columns: list[str], known: Patients) -> pd.DataFrame:
+    frame = pd.DataFrame(table, columns=[*columns, "finding", "left_out", "patient_hash"])
+    frame.attrs |= known.attributes
     return frame.sort_values("case", kind="stable", ignore_index=True)

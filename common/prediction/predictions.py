@@ -153,6 +153,7 @@ class Predictions:
                 "project": run.config["project"],
                 "synthetic": run.config["synthetic"],
                 "run": run.folder.resolve().name,
+                "split_warning": run.config.get("split_warning", ""),
                 "key": self.key,
                 **self.decides,
                 "files": len(rows),
@@ -169,7 +170,12 @@ class Predictions:
         if len(good) > _MAX_ROWS:
             print(f"  and {len(good) - _MAX_ROWS} more")
         print(f"\n  {len(good)} of {len(rows)} files predicted, {len(bad)} skipped")
-        for caution in (SYNTHETIC, NOT_FOR) if run.config["synthetic"] else (NOT_FOR,):
+        warning = run.config.get("split_warning", "")
+        for caution in (
+            *((SYNTHETIC,) if run.config["synthetic"] else ()),
+            *((f"What trained the model: {warning}.",) if warning else ()),
+            NOT_FOR,
+        ):
             print(f"  {caution}")
         paths = [self.folder / name for name in (TABLE, FILE, PICTURES, MASKS)]
         return [path for path in paths if path.exists()]

@@ -22,6 +22,8 @@ from common.base.errors import UserError
 from common.base.files import write_csv
 from common.base.settings import SharedPrepare
 from common.base.tables import Table, print_table
+from common.datasets.cohort import NO_SPLIT, on_two_sides, read_cohort
+from common.datasets.patients import BY_IMAGE, MEND
 from common.records.outcomes import Case, Features, try_cases
 from common.records.shards import FINDINGS, Shards, write_shards
 
@@ -35,12 +37,13 @@ _MAX_SIZES = 5
 _TEST_FOLDERS = ("stage_2_test_images", "imagesTs")
 
 # Reasons to leave a case out that call no file bad: the dataset lacks or does not want something.
-_ABSENT = ("no image", "no mask", "no label", "not in dataset.json")
+_ABSENT = ("no image", "no mask", "no label", "not in dataset.json", NO_SPLIT)
 
+_UNKNOWN, _TWO_SIDES, _OTHER = "patients unknown", "patient on two sides", "other pixels"
 # The names of the checks: of all datasets, of films, of volumes.
 _FILES = ("no image", "several files", "image not used", "extra file", "unusable id", "unreadable")
 _PIXELS = ("constant image", "exact duplicate", "several sizes")
-_SETS = ("also a test image", "free disk")
+_SETS = ("also a test image", _UNKNOWN, _TWO_SIDES, NO_SPLIT, _OTHER, "free disk")
 _FILMS = (
     *_FILES, "no label", "conflicting labels", "several boxes", "incomplete box",
     "box without area", "box leaves the image", *_PIXELS, *_SETS,
@@ -97,7 +100,23 @@ class DatasetCheck:
         self._kept += _sizes(sizes)
         self._kept += _duplicates(cases, list(truth))
         self._kept += _also_test(self.source, cases)
+        if cases.attrs.get("patients_remark"):
+            self._kept.append(Finding("", _UNKNOWN, cases.attrs["patients_remark"], KEPT))
         self._kept += _disk(self.source, self.folder, cases)
+
+    def check_split(self, cases: pd.DataFrame, file: Path) -> None:
+        """Check a split that was given: that nobody is on two sides, and the pixels are the same.
+
+        Args:
+            cases: The usable cases, with ``patient``, ``split`` and ``sha256``.
+            file: What it was read from.
+        """
+        if count := on_two_sides(cases):
+            detail = f"{count} patients are on two sides of the split in {file.name}"
+            self._kept.append(Finding("", _TWO_SIDES, detail, KEPT))
+        expected = cases["case"].map(read_cohort(file)["sha256"]).fillna("")
+        for case in cases["case"][(expected != "") & (expected != cases["sha256"])]:
+            self._kept.append(Finding(case, _OTHER, f"than in {file.name}", KEPT))
 
     def usable(self, cases: pd.DataFrame) -> pd.DataFrame:
         """The cases that are not left out.
@@ -146,6 +165,8 @@ class DatasetCheck:
         title = f"check of {len(cases)} cases"
         print_table(Table(title, ("check", "found", "done", "first"), tuple(counts)))
         print(f"  {len(findings)} findings: {self.folder / FINDINGS}")
+        if cases.attrs.get("patients_remark"):
+            print(f"  PATIENTS UNKNOWN: {cases.attrs['patients_remark']}: {BY_IMAGE}; {MEND}")
 
     def _of_cases(self, cases: pd.DataFrame) -> Iterator[Finding]:
         for case, left_out in zip(cases["case"], cases["left_out"], strict=True):

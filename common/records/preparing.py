@@ -15,7 +15,10 @@ from common.base.errors import UserError
 from common.base.files import ROOT, lock_folder, sha256, write_csv
 from common.base.project import Project
 from common.base.settings import SharedPrepare
+from common.datasets.cohort import COLUMNS, NO_SPLIT, on_two_sides, split_as
+from common.datasets.cohort import FILE as COHORT
 from common.datasets.duplicates import find_duplicate_volumes, find_duplicates
+from common.datasets.patients import BY_IMAGE
 from common.datasets.splits import TEST
 from common.records import shards as records
 from common.records.findings import DatasetCheck
@@ -28,6 +31,9 @@ _NOT_IN_KEY = (
     *("preset", "source", "prepared", "workers", "overwrite"),
     *("check", "bad_files_limit"),
 )
+
+FINGERPRINTS = ("sha256", "perceptual")
+"""Features of a record, `common.imaging.fingerprints`, which ``cases.csv`` has too."""
 
 SYNTHETIC_BANNER = """
   ##############################################################################
@@ -173,6 +179,11 @@ class Preparation:
     def split(self, cases: pd.DataFrame, strata: pd.Series[str]) -> pd.DataFrame:
         """Split the usable cases by patient, each usable case's strata in proportion."""
         usable = cases.loc[strata.index]
+        if self._settings.split_from and not self._all_test:
+            splits = split_as(usable, self._settings.split_from)
+            cases.loc[splits.index[splits == ""], "left_out"] = NO_SPLIT
+            cases.loc[usable.index, "split"] = splits
+            return cases[cases["left_out"] == ""]
         cases.loc[usable.index, "split"] = split(usable, strata, self._settings, self._all_test)
         return cases.loc[usable.index]
 
@@ -201,6 +212,11 @@ class Preparation:
         shards, unreadable = self._findings.decode(decoding, decode, cases_per_shard)
         leave_out(cases, unreadable)
         self._findings.usable(cases)
+        if shards:
+            names = ("case", *FINGERPRINTS)
+            texts = pd.DataFrame(records.read_texts(self.folder, shards, names)).set_index("case")
+            for name in FINGERPRINTS:
+                cases[name] = cases["case"].map(texts[name]).fillna("")
         if self._settings.check:
             self._findings.report(cases)
         return shards
@@ -225,6 +241,9 @@ class Preparation:
         """
         usable = cases[cases["left_out"] == ""]
         files = [file for name in ("path", "mask_path") for file in usable.get(name, ())]
+        if self._settings.split_from and not self._all_test:
+            self._findings.check_split(usable, self._settings.split_from)
+        write_csv(self.folder / COHORT, COLUMNS, usable[list(COLUMNS)].to_dict("records"))
         self._findings.report(cases)
         disk = print_disk(self.source.folder, files, shards)
         content = manifest(
@@ -271,6 +290,17 @@ def leave_out(cases: pd.DataFrame, unreadable: Mapping[str, str]) -> None:
     cases.loc[cases["left_out"] != "", "split"] = ""
 
 
+def split_warning(cases: pd.DataFrame, all_test: bool) -> str:
+    """Why scores on these splits may be too good, in words; "" where no patient is on two sides."""
+    warnings = []
+    if remark := cases.attrs.get("patients_remark"):
+        over_images = "intervals are over images, and somebody may also be in training"
+        warnings.append(f"patients unknown ({remark}): {over_images if all_test else BY_IMAGE}")
+    if count := on_two_sides(cases[cases["left_out"] == ""]):
+        warnings.append(f"{count} patients are on two sides: scores are too good")
+    return "; ".join(warnings)
+
+
 def manifest(
     project: Project,
     source: Source,
@@ -290,6 +320,9 @@ def manifest(
         "settings": settings,
         "counts": cases.loc[cases["left_out"] == "", "split"].value_counts().to_dict(),
         "left_out": int((cases["left_out"] != "").sum()),
+        "patients_known": not cases.attrs.get("patients_remark"),
+        "split_warning": split_warning(cases, bool(settings.get("all_test"))),
+        **{name: cases.attrs.get(name, "") for name in ("patients_from", "patients_remark")},
         "disk": disk,
         "shards": shards,
     }

@@ -37,6 +37,8 @@ from common.base.files import (
 )
 from common.base.formats import stamp
 from common.base.processes import pool
+from common.datasets.patients import BY_IMAGE, FEW
+from common.datasets.splits import is_copies
 from common.records.outcomes import Case, Features, Outcome, outcomes
 
 if TYPE_CHECKING:
@@ -159,6 +161,23 @@ def write_shards(
     return shards, left_out
 
 
+def read_texts(folder: Path, shards: Shards, names: Sequence[str]) -> list[dict[str, str]]:
+    """Some text features of all cases but augmented copies; "" where a record lacks one."""
+    # Decoding processes import this module, and must not load TensorFlow.
+    import tensorflow as tf
+
+    features = {name: tf.io.FixedLenFeature((), tf.string, "") for name in names}
+    entries = chain.from_iterable(s for split, s in shards.items() if not is_copies(split))
+    files = [str(folder / "records" / shard["file"]) for shard in entries]
+    records = tf.data.TFRecordDataset(files).batch(256) if files else ()
+    rows: list[dict[str, str]] = []
+    for batch in records:
+        columns = tf.io.parse_example(batch, features)
+        texts = ([value.decode() for value in columns[name].numpy()] for name in names)
+        rows += [dict(zip(names, row, strict=True)) for row in zip(*texts, strict=True)]
+    return rows
+
+
 def finish(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest, which completes the folder, and remove the files of a restart."""
     # Readers of the data do not need the findings, and --check writes them anew.
@@ -193,6 +212,22 @@ class Prepared:
         return hashlib.sha256(json.dumps(sorted(shards)).encode()).hexdigest()
 
     @property
+    def patients_known(self) -> bool:
+        """Whether it is known who is on every image."""
+        return not self.split_warning or bool(self.manifest.get("patients_known"))
+
+    @property
+    def split_warning(self) -> str:
+        """Why scores on its splits may be too good, in words; "" for no reason."""
+        if "split_warning" in self.manifest:
+            return str(self.manifest["split_warning"])
+        # Of an earlier version, which did not ask: one image per patient is no sign of patients.
+        usable = self.cases().query("left_out == ''")
+        if usable["patient"].is_unique and len(usable) > FEW:
+            return f"patients unknown (each of {len(usable)} images has one of its own): {BY_IMAGE}"
+        return ""
+
+    @property
     def splits(self) -> list[str]:
         """The names of the splits that hold cases."""
         return list(self.manifest["shards"])
@@ -225,7 +260,8 @@ class Prepared:
             if table["file"] == path.name:
                 _checked(path, table)
         try:
-            text = ("case", "patient", "split", "left_out", "view", "sex", "duplicate_of")
+            text = ["case", "patient", "split", "left_out", "view", "sex", "duplicate_of"]
+            text += ["patient_hash", "sha256", "perceptual"]
             # A case may be called NA.
             return pd.read_csv(
                 path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=["", "nan"]

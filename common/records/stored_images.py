@@ -11,14 +11,15 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from common.base.errors import UnusableError
-from common.imaging.dicom import read_radiograph
+from common.imaging.dicom import Radiograph, read_radiograph
+from common.imaging.fingerprints import fingerprint
 from common.imaging.letterbox import Letterbox
 
 if TYPE_CHECKING:
@@ -49,7 +50,17 @@ def stored_film(path: Path, image_size: int, stretch: bool = False) -> StoredFil
     Raises:
         UserError: The file cannot be read, or all its pixels have one value.
     """
+    return _stored(path, read_radiograph(path), image_size, stretch)
+
+
+def film_features(path: Path, image_size: int, stretch: bool = False) -> dict[str, Any]:
+    """``image``, the bytes of `stored_film`, and the fingerprints of the film's own pixels."""
     radiograph = read_radiograph(path)
+    film = _stored(path, radiograph, image_size, stretch)
+    return {"image": film.encoded, **fingerprint(radiograph.pixels)}
+
+
+def _stored(path: Path, radiograph: Radiograph, image_size: int, stretch: bool) -> StoredFilm:
     if radiograph.pixels.min() == radiograph.pixels.max():
         raise UnusableError(f"{path}: all its pixels are one value", "constant image")
     rows, columns = radiograph.pixels.shape
@@ -57,11 +68,6 @@ def stored_film(path: Path, image_size: int, stretch: bool = False) -> StoredFil
     if radiograph.jpeg is not None and rows == columns == image_size:
         return StoredFilm(radiograph.jpeg, square)
     return StoredFilm(png(square.into_square(radiograph.pixels)), square)
-
-
-def stored_image(path: Path, image_size: int, stretch: bool = False) -> bytes:
-    """The bytes of `stored_film` alone."""
-    return stored_film(path, image_size, stretch).encoded
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -86,7 +92,7 @@ def decode_image(encoded: tf.Tensor, stored_size: int, image_size: int) -> tf.Te
     """Decode a stored image to a tensor: the stored pixels where the size is the same.
 
     Args:
-        encoded: () string, from `stored_image`.
+        encoded: () string, from `stored_film`.
         stored_size: Side of the stored square in pixels.
         image_size: Side of the result; a smaller square is averaged down, not sampled.
 

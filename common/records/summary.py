@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from common.base.settings import SharedPrepare
+from common.datasets.cohort import on_two_sides
 from common.datasets.splits import is_copies
 from common.records.shards import Shards
 
@@ -30,7 +31,8 @@ def print_splits(cases: pd.DataFrame, groups: Mapping[str, str], settings: Share
     reasons = cases.loc[cases["left_out"] != "", "left_out"].value_counts()
     for reason, count in list(reasons.items())[:10]:
         print(f"  left out: {count} ({reason})")
-    if usable["patient"].nunique() < len(usable):
+    known = not cases.attrs.get("patients_remark")
+    if known and not on_two_sides(usable) and usable["patient"].nunique() < len(usable):
         # scikit-learn takes a second to import, and decoding processes import this module.
         from common.datasets.patient_splits import image_split_leak
 

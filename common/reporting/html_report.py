@@ -28,6 +28,7 @@ from common.reporting.charts import history_picture
 from common.reporting.examples import examples_of
 from common.reporting.model_card import NOT_FOR, About, display, model_card
 from common.training.runs import Run, open_run
+from common.training.seen import describe
 
 FILE = "report.html"
 MAX_PICTURE_BYTES = 10_500_000
@@ -133,6 +134,7 @@ def write_report(run: Run, folder: Path, about: About, page: Page) -> Path:
             about=about,
             not_for=NOT_FOR,
             verdict=verdict(page.scores[0]),
+            seen_cases=describe(metrics.get("seen", {}).get("count", {})),
             pictures=embedded([*page.charts, *page.examples]),
             anchors=anchors,
             links={picture.case: anchors[picture.path] for picture in reversed(page.examples)},

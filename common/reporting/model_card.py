@@ -172,9 +172,11 @@ def _training_data(
     config: Mapping[str, Any],
 ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     data = config["data"]
+    warning = config.get("split_warning") or ""
+    split = "split by patient, so that nobody is on two sides"
     text = (
-        f"{config['dataset']}, prepared by prepare_data.py; split by patient, so that nobody is "
-        "on two sides. Every fitted constant is from the training or the validation split.",
+        f"{config['dataset']}, prepared by prepare_data.py; {warning or split}. Every fitted "
+        "constant is from the training or the validation split.",
     )
     settings = ", ".join(f"{name} {display(value)}" for name, value in data["settings"].items())
     rows = [("key of the prepared data", data["key"]), ("its settings", settings)]
@@ -193,6 +195,8 @@ def _scores(
         "Intervals are 95 %, by bootstrap over patients. The baseline does nothing clever; a model "
         "that does not beat it has learned nothing of use."
     ]
+    warnings = dict.fromkeys(metrics.get("split_warning", "") for metrics in evaluations)
+    text += [f"Caution: {warning}." for warning in warnings if warning]
     if any(metrics["split"] == "validation" for metrics in evaluations):
         text.append(_OF_VALIDATION)
     head = ("data", "cases", "patients", "score", "model [95 % interval]", "baseline")

@@ -10,11 +10,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from common.base.errors import UserError
 from common.base.files import (
@@ -43,6 +45,10 @@ from common.records.shards import Prepared, open_prepared
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
+
+OVERLAP = "overlap.csv"
+"""In an evaluation: the cases that the run has seen in training, and as which."""
 
 _KEYS = {"project", "synthetic", "prepared", "data", "settings"}
 
@@ -133,6 +139,7 @@ def begin_run(
                 "dataset": prepared.manifest["dataset"],
                 "synthetic": prepared.manifest["synthetic"],
                 "model_inputs": inputs_function,
+                "split_warning": prepared.split_warning,
                 "prepared": str(prepared.folder.resolve()),
                 "data": {
                     **{name: prepared.manifest[name] for name in ("key", "settings")},
@@ -250,7 +257,7 @@ def new_evaluation(folder: Path, *pictures: str) -> Iterator[Path]:
         new.mkdir()
         try:
             yield new
-            for name in ("metrics.json", *pictures):
+            for name in ("metrics.json", OVERLAP, *pictures):
                 if (folder / name).is_dir():
                     shutil.rmtree(folder / name)
                 else:
@@ -323,6 +330,8 @@ def metrics_of(
         "synthetic": prepared.manifest["synthetic"] or run.config["synthetic"],
         "split": name,
         "n_patients": int(cases["patient"].nunique()),
+        "patients_known": prepared.patients_known,
+        "split_warning": prepared.split_warning,
         "seed": settings.seed,
         "folds": {
             "of": run.config["data"]["settings"]["folds"],
@@ -335,10 +344,30 @@ def metrics_of(
     }
 
 
+def refuse_nan(run: Run, cases: Iterable[str], predictions: ArrayLike) -> None:
+    """Raise a `UserError` that names the first case whose prediction (n, ...) is no number."""
+    finite = np.isfinite(np.asarray(predictions, float))
+    finite = finite.reshape(len(finite), -1).all(axis=1)
+    if not finite.all():
+        case = list(cases)[int(finite.argmin())]
+        raise UserError(
+            f"{run.folder}: predicts NaN for {(~finite).sum()} of {len(finite)} cases, the first: "
+            f"{case}; its weights or that image are broken: train again, or leave the case out"
+        )
+
+
 def name_of_data(manifest: Mapping[str, Any], split: str = "") -> str:
     """The data's name as it is shown, marked where this repository made it up."""
     name = " ".join(dict.fromkeys(word for word in (manifest["dataset"], split) if word))
     return f"SYNTHETIC data, {name}" if manifest["synthetic"] else name
+
+
+def print_data(prepared: Prepared, name: str, cases: pd.DataFrame) -> None:
+    """Print what is scored: the data, its cases and patients, and what is wrong with its splits."""
+    patients = f" of {cases['patient'].nunique()} patients" if prepared.patients_known else ""
+    print(f"\n{name_of_data(prepared.manifest, name)}: {len(cases)} cases{patients}", flush=True)
+    if prepared.split_warning:
+        print(f"  CAUTION: {prepared.split_warning}", flush=True)
 
 
 def now() -> str:

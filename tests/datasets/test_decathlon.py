@@ -37,12 +37,24 @@ def reasons(table):
 
 def test_a_good_folder(tmp_path):
     table, labels = index_volumes(describe(make(tmp_path), ["la_002", "la_001"]))
-    assert list(table.columns) == ["case", "path", "mask_path", "patient", "left_out"]
+    assert list(table.columns) == [
+        "case", "path", "mask_path", "patient", "left_out", "patient_hash",
+    ]  # fmt: skip
     assert table.iloc[0].tolist() == [
-        "la_001", "imagesTr/la_001.nii.gz", "labelsTr/la_001.nii.gz", "la_001", "",
+        "la_001", "imagesTr/la_001.nii.gz", "labelsTr/la_001.nii.gz", "la_001", "", "",
     ]  # fmt: skip
     assert list(table["case"]) == ["la_001", "la_002"]
     assert labels == {0: "background", 1: "left atrium"}
+    assert table.attrs["patients_remark"] == "nothing in this layout says whose a volume is"
+
+
+def test_a_file_may_say_whose_a_volume_is(tmp_path):
+    make(tmp_path)
+    (tmp_path / "patients.csv").write_text("case,patient\nla_001.nii.gz,Ann\nla_002,Ann\n")
+    table, _ = index_volumes(tmp_path, tmp_path / "patients.csv")
+    rows = table.set_index("case").loc[["la_001", "la_002"]]
+    assert rows["patient"].nunique() == 1 and rows["patient_hash"].nunique() == 1
+    assert "Ann" not in set(table["patient"])
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])

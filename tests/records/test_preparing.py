@@ -176,6 +176,7 @@ def test_a_manifest_counts(project, tmp_path):
 
 def test_the_table_of_splits(capsys):
     cases = table()
+    cases["patient"] = cases["split"] + cases["patient"]
     preparing.leave_out(cases, {"c0": "is cut"})
     summary.print_splits(cases, {"positive": "label == 1"}, CPU)
     said = capsys.readouterr().out

@@ -10,7 +10,7 @@ from PIL import Image
 
 from common.imaging.dicom import read_radiograph
 from common.imaging.letterbox import Letterbox
-from common.records.stored_images import decode_image, png, stored_image, stored_pixels
+from common.records.stored_images import decode_image, png, stored_film, stored_pixels
 from tests.helpers.fixtures import jpeg_bytes, soft_image, write_dicom
 
 SIDE = 64
@@ -29,7 +29,7 @@ def scan(jpeg):
 
 
 def test_a_jpeg_of_the_right_size_is_handed_on_bit_for_bit(tmp_path):
-    stored = stored_image(film(tmp_path), SIDE)
+    stored = stored_film(film(tmp_path), SIDE).encoded
     assert stored[:2] == b"\xff\xd8"
     assert scan(stored) == scan(jpeg_bytes(SQUARE))
 
@@ -46,7 +46,7 @@ def test_a_jpeg_of_the_right_size_is_handed_on_bit_for_bit(tmp_path):
 )
 def test_everything_else_is_kept_without_loss(tmp_path, pixels, compressed, elements):
     path = film(tmp_path, pixels, compressed, **elements)
-    stored = stored_image(path, SIDE)
+    stored = stored_film(path, SIDE).encoded
     assert stored[:8] == b"\x89PNG\r\n\x1a\n"
     expected = Letterbox(*pixels.shape, SIDE).into_square(read_radiograph(path).pixels)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(stored))), expected)
@@ -57,18 +57,18 @@ def test_the_short_way_stores_what_the_long_way_does(tmp_path, compressed):
     """A film that is shown as it is stored is not sent through the table of its values."""
     pixels = soft_image(90, 70)
     short = film(tmp_path, pixels, compressed)
-    stored, shown = stored_image(short, SIDE), read_radiograph(short).pixels
+    stored, shown = stored_film(short, SIDE).encoded, read_radiograph(short).pixels
     np.testing.assert_array_equal(pydicom.dcmread(short).pixel_array, shown)
     # A rescale that changes nothing asks for the table.
     long = film(tmp_path, pixels, compressed, RescaleSlope="1", RescaleIntercept="0")
-    assert stored_image(long, SIDE) == stored
+    assert stored_film(long, SIDE).encoded == stored
     np.testing.assert_array_equal(read_radiograph(long).pixels, shown)
 
 
 @pytest.mark.parametrize("compressed", [True, False])
 def test_tensorflow_pillow_and_pydicom_see_the_same_pixels(tmp_path, compressed):
     path = film(tmp_path, SQUARE, compressed)
-    stored = stored_image(path, SIDE)
+    stored = stored_film(path, SIDE).encoded
     expected = read_radiograph(path).pixels
     np.testing.assert_array_equal(stored_pixels(stored), expected)
     decoded = decode_image(tf.constant(stored), SIDE, SIDE)

@@ -54,6 +54,7 @@ def prepared_in(folder, key="k", splits=("train", "validation", "test"), sha256=
     content = {
         "project": "heart_detection", "dataset": "rsna", "synthetic": False, "key": key,
         "settings": {"image_size": 64, "folds": 0, **settings}, "shards": shards,
+        "split_warning": "", "patients_known": True,
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(content))
     return Prepared(folder, content)
@@ -370,8 +371,8 @@ def test_metrics_begin_alike_in_all_projects(opened, prepared):
     cases = pd.DataFrame({"patient": ["a", "a", "b"]})
     found = runs.metrics_of(opened, prepared, cases, "test", SharedEvaluate(seed=3), {"n": 3})
     assert list(found) == [
-        "schema_version", "project", "dataset", "synthetic", "split", "n_patients", "seed", "folds",
-        "n", "versions", "created",
+        "schema_version", "project", "dataset", "synthetic", "split", "n_patients",
+        "patients_known", "split_warning", "seed", "folds", "n", "versions", "created",
     ]  # fmt: skip
     assert (found["n_patients"], found["seed"], found["synthetic"]) == (2, 3, False)
     assert found["folds"] == {"of": 0, "fold": 0, "data": "k"}

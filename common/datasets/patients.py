@@ -1,0 +1,161 @@
+"""Who the patient of each image is, or that nobody can tell.
+
+A split by patient needs to know. Many downloads do not say: in Kaggle's copy of the RSNA challenge
+every PatientID names an image, other sets were anonymised with one PatientID for all. RSNA
+publishes the NIH file name of every image of the challenge, which begins with the patient:
+``pneumonia-challenge-dataset-mappings_2018.json``, a list of
+``{"subset_img_id": the challenge's patientId, "img_id": "00000001_000.png", ...}``
+(https://www.rsna.org/rsnai/ai-image-challenge/rsna-pneumonia-detection-challenge-2018).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.base.errors import UserError
+from common.base.files import read_json
+from common.datasets.csv_tables import list_columns, read_csv
+
+PATIENTS = "nih_patients.csv"
+MAPPING = "pneumonia-challenge-dataset-mappings_2018.json"
+"""The files next to a dataset's labels that are read where --patients names none."""
+
+MEND = "name the patients with --patients FILE (data/README.md)"
+"""What to do where patients are not known."""
+
+BY_IMAGE = "this is a split by image, and scores may be too good"
+"""What it means for the splits."""
+
+FEW = 10
+"""In a set of so few images nobody wonders that each is of another patient."""
+
+# What anonymisation writes in place of a PatientID.
+_NOBODY = {"", "0", "none", "null", "na", "n/a", "unknown", "removed", "patient", "patientid"}
+
+
+@dataclass(frozen=True)
+class Patients:
+    """The patients of the images of a dataset.
+
+    Attributes:
+        keys: By image, what its patient is called: equal for images of one patient. It identifies:
+            group by it, never write it.
+        hashes: By image, a hash of its patient that is the same in every dataset; "" where its
+            patient is not known.
+        known_from: The file, or "PatientID"; "" where none says who anybody is.
+        remark: Why some patients are not known, in words; "" where all are.
+    """
+
+    keys: Mapping[str, str]
+    hashes: Mapping[str, str]
+    known_from: str
+    remark: str
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """For ``attrs`` of the table of cases: what is known, and no patient."""
+        return {"patients_from": self.known_from, "patients_remark": self.remark}
+
+
+def find_patients(
+    source: Path,
+    file: Path | None,
+    patient_ids: Mapping[str, str],
+    stem: Callable[[str], str],
+    id_column: str = "patientId",
+) -> Patients:
+    """Find who is on the images of a dataset.
+
+    Args:
+        source: The dataset's folder.
+        file: A CSV of images and patients, or RSNA's mapping in JSON; None for that in ``source``.
+        patient_ids: The PatientID of each image, "" where its file has none.
+        stem: From an image's name in the file to its name here.
+        id_column: The CSV's column of images.
+
+    Raises:
+        UserError: The file cannot be read, or names no image of this dataset.
+    """
+    if file is None:
+        file = next((source / n for n in (PATIENTS, MAPPING) if (source / n).is_file()), None)
+    if file is None:
+        return _from_headers(patient_ids)
+    listed = {stem(name): patient for name, patient in read_patients(file, id_column).items()}
+    lacking = [name for name in patient_ids if name not in listed]
+    if patient_ids and len(lacking) == len(patient_ids):
+        raise UserError(
+            f"{file}: names the patients of none of the {len(patient_ids)} images of {source}; "
+            "give the --patients file of this dataset"
+        )
+    remark = f"{len(lacking)} of {len(patient_ids)} images are not in {file.name}"
+    keys = {name: listed.get(name) or _own(patient_ids, name) for name in patient_ids}
+    hashes = {name: _hash(listed.get(name, "")) for name in patient_ids}
+    return Patients(keys, hashes, file.name, remark if lacking else "")
+
+
+def read_patients(file: Path, id_column: str = "patientId") -> dict[str, str]:
+    """The patient of each image by a file: RSNA's mapping in JSON, or a CSV.
+
+    Args:
+        file: A CSV has ``id_column`` and ``patient``, or one other column.
+        id_column: The CSV's column of images.
+
+    Raises:
+        UserError: It is not there, or is neither of the two.
+    """
+    if file.suffix.lower() == ".json":
+        try:
+            entries = [(entry["subset_img_id"], entry["img_id"]) for entry in read_json(file)]
+            return {str(image): str(name).split("_")[0] for image, name in entries}
+        except (TypeError, KeyError):
+            raise UserError(
+                f'{file}: expected a list of {{"subset_img_id": "...", "img_id": "00000001_000.png"'
+                "}, as RSNA publishes it; fetch it again, or give --patients a CSV"
+            ) from None
+    columns, rows = read_csv(file, [id_column])
+    further = [column for column in columns if column != id_column]
+    known = [c for c in ("patient", "nih_patient", "PatientID", "patient_id") if c in further]
+    if not known and len(further) != 1:
+        raise UserError(
+            f"{file}: expected the columns {id_column} and patient; found {list_columns(columns)}"
+        )
+    column = known[0] if known else further[0]
+    return {row[id_column]: row[column] for _, row in rows if row[column]}
+
+
+def _from_headers(patient_ids: Mapping[str, str]) -> Patients:
+    count = len(patient_ids)
+    named = {name: key for name, key in patient_ids.items() if key.lower() not in _NOBODY}
+    keys = {name: _own(patient_ids, name) for name in patient_ids}
+    distinct = set(named.values())
+    remark = ""
+    if not named:
+        remark = f"no file of {count} has a PatientID" if count else ""
+    elif len(distinct) == 1 and count > 1:
+        remark = f"PatientID is the same in {len(named)} of {count} files"
+        keys, named = {name: f" {name}" for name in patient_ids}, {}
+    elif len(named) < count:
+        remark = f"{count - len(named)} of {count} files have no PatientID"
+    elif len(distinct) == count > FEW:
+        remark = f"each of {count} files has a PatientID of its own, as where it names the image"
+    hashes = {name: _hash(named.get(name, "")) for name in patient_ids}
+    return Patients(keys, hashes, "PatientID" if named else "", remark)
+
+
+def _own(patient_ids: Mapping[str, str], name: str) -> str:
+    """The PatientID; else the image's own key: no PatientID begins with a space."""
+    key = patient_ids[name]
+    return f" {name}" if key.lower() in _NOBODY else key
+
+
+def _hash(patient: str) -> str:
+    return hashlib.sha256(f"patient {patient}".encode()).hexdigest()[:20] if patient else ""
+
+
+def numbered(keys: Sequence[str]) -> list[str]:
+    """Patients without their names: "P00001", ..., by their sorted keys."""
+    numbers = {key: number for number, key in enumerate(sorted(set(keys)), 1)}
+    return [f"P{numbers[key]:05d}" for key in keys]

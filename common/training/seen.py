@@ -1,0 +1,220 @@
+"""What a run has learned from, and which other cases are among it.
+
+``seen.csv`` in a run holds every case that trained or validated it, and those of the runs that its
+weights came from: by fingerprints of the pixels and by a hash of the patient, never by a name of a
+person. A score on such a case says nothing about new ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from common.base.errors import UserError
+from common.base.files import write_csv
+from common.datasets.splits import TEST
+from common.imaging.fingerprints import NEAR, differences
+from common.records.shards import Prepared
+from common.training.runs import OVERLAP, Run, now, print_data
+
+FILE = "seen.csv"
+COLUMNS = ("run", "role", "case", "patient_hash", "sha256", "perceptual")
+SCORINGS = "scorings.jsonl"
+"""In a prepared folder: a line each time that splits of it were scored."""
+
+NO_RUN = ("none", "imagenet")
+"""Starting weights that saw no case."""
+
+SAME, NEAR_DUPLICATE, PATIENT = "same pixels", "near duplicate", "same patient"
+"""How a case can have been seen."""
+
+# Cases to compare at once, which bounds memory.
+_CHUNK = 1024
+
+
+def write_seen(
+    run: Path, prepared: Prepared, train: Sequence[str], validation: Sequence[str], weights: str
+) -> None:
+    """Write ``seen.csv`` of a run that begins, with what its starting weights have seen.
+
+    Args:
+        run: The run's folder.
+        prepared: What it trains on.
+        train: The splits that train.
+        validation: Those that validate.
+        weights: Where its weights start: a run's folder, a file in one, or a name.
+    """
+    if (run / FILE).exists():
+        return
+    cases = prepared.cases()
+    tables = [
+        cases[cases["split"].isin(splits)].assign(role=role, run="")
+        for role, splits in (("train", train), ("validation", validation))
+    ]
+    if (start := _start(weights)) is not None:
+        table = _read(start)
+        tables.append(table.assign(run=table["run"].replace("", start.resolve().name)))
+    rows: list[Any] = pd.concat(tables).reindex(columns=COLUMNS).fillna("").to_dict("records")
+    write_csv(run / FILE, COLUMNS, rows)
+
+
+def find_overlap(
+    runs: Sequence[Run], cases: pd.DataFrame, splits: Sequence[str]
+) -> pd.DataFrame | None:
+    """The cases that some runs have seen.
+
+    Args:
+        runs: The runs whose models predict.
+        cases: With ``case``, ``patient_hash``, ``sha256`` and ``perceptual``.
+        splits: What is scored; of a validation split it counts alone what trained.
+
+    Returns:
+        One row per case that was seen: ``case``, ``how`` (`SAME`, `NEAR_DUPLICATE`, `PATIENT`) and
+        of what it equals ``run`` ("" for these), ``role`` and ``seen_as``. None where that is not
+        known: a run or the data is of an earlier version, which kept no fingerprints.
+    """
+    if not all((run.folder / FILE).is_file() for run in runs) or "sha256" not in cases:
+        return None
+    seen = pd.concat([_read(run.folder) for run in runs], ignore_index=True)
+    if TEST not in splits:
+        seen = seen[(seen["role"] == "train") | (seen["run"] != "")]
+    if (seen["sha256"] == "").all() or (cases["sha256"] == "").all():
+        return None
+    rows = []
+    by_pixels, by_patient = (
+        seen[seen[name] != ""].drop_duplicates(name).set_index(name)
+        for name in ("sha256", "patient_hash")
+    )
+    near = _nearest(cases, seen)
+    for place, case in enumerate(cases.to_dict("records")):
+        if case["sha256"] in by_pixels.index:
+            how, match = SAME, by_pixels.loc[case["sha256"]]
+        elif near[place] >= 0:
+            how, match = NEAR_DUPLICATE, seen.iloc[near[place]]
+        elif case["patient_hash"] in by_patient.index:
+            how, match = PATIENT, by_patient.loc[case["patient_hash"]]
+        else:
+            continue
+        rows.append(
+            {"case": case["case"], "how": how, "run": match["run"], "role": match["role"]}
+            | {"seen_as": match["case"]}
+        )
+    return pd.DataFrame(rows, columns=["case", "how", "run", "role", "seen_as"])
+
+
+def cases_to_score(
+    runs: Sequence[Run],
+    prepared: Prepared,
+    splits: Sequence[str],
+    name: str,
+    score_seen: bool,
+    folder: Path,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The cases of an evaluation; those that the runs have seen are named, and left out.
+
+    Args:
+        runs: The runs whose models predict, the first the one that is scored.
+        prepared: The data.
+        splits: Those to score.
+        name: The evaluation's.
+        score_seen: Whether to score what was seen all the same.
+        folder: The evaluation's, where `OVERLAP` is written if there is any.
+
+    Returns:
+        The rows of ``cases.csv``, and for ``metrics.json`` ``seen``: whether that could be
+        ``checked``, the ``count`` by how a case was seen, and whether those were ``scored``.
+
+    Raises:
+        UserError: Nothing is left to score.
+    """
+    cases = prepared.cases()
+    cases = cases[cases["split"].isin(splits)].reset_index(drop=True)
+    print_data(prepared, name, cases)
+    overlap = find_overlap(runs, cases, splits)
+    if overlap is None:
+        print("  whether training saw some of them is not known: an earlier version made the run")
+        return cases, {"checked": False, "count": {}, "scored": True}
+    checked = True
+    for run in runs:
+        weights = run.config["settings"]["weights"]
+        if weights not in NO_RUN and (_read(run.folder)["run"] == "").all():
+            print(f"  what {Path(weights).name}, its starting weights, has seen is not known")
+            checked = False
+    count = {str(how): int(number) for how, number in overlap["how"].value_counts().items()}
+    if not overlap.empty:
+        rows: list[Any] = overlap.to_dict("records")
+        write_csv(folder / OVERLAP, overlap.columns, rows)
+        by_origin = overlap.assign(run=overlap["run"].replace("", "the run")).groupby("run")["role"]
+        origins = (f"{role} of {origin}" for origin, roles in by_origin for role in roles.unique())
+        print(
+            f"  SEEN IN TRAINING: of {len(cases)} cases {describe(count)} ({', '.join(origins)}); "
+            f"{'scored all the same' if score_seen else 'left out, --score-seen scores them too'};"
+            f" the first: {', '.join(overlap['case'][:3])}; {OVERLAP} names all",
+            flush=True,
+        )
+    if not score_seen:
+        cases = cases[~cases["case"].isin(overlap["case"])].reset_index(drop=True)
+    if cases.empty:
+        raise UserError(
+            f"{runs[0].folder}: has seen every case in training or validation; score other data, "
+            "or give --score-seen to score them all the same"
+        )
+    return cases, {"checked": checked, "count": count, "scored": score_seen}
+
+
+def note_scoring(run: Run, prepared: Prepared, splits: Sequence[str]) -> int:
+    """Note in the prepared folder that its splits were scored; gives how often they were before.
+
+    Who tries often and keeps the best has tuned on the test split.
+    """
+    file = prepared.folder / SCORINGS
+    entry = {"key": prepared.manifest["key"], "splits": list(splits)}
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    before = [past for past in map(json.loads, lines) if entry.items() <= past.items()]
+    entry |= {"run": run.folder.resolve().name, "time": now()}
+    try:
+        with open(file, "a", encoding="utf-8") as log:
+            log.write(json.dumps(entry) + "\n")
+    except OSError:
+        print(f"  {file}: cannot be written, so that this scoring is not counted")
+    runs = {past["run"] for past in before}
+    if before:
+        print(
+            f"\n  scored before: {len(before)} times, of {len(runs)} runs; choose settings by the "
+            "validation split, since the best of many scores is too good"
+        )
+    return len(before)
+
+
+def describe(count: Mapping[str, int]) -> str:
+    """Counts by how a case was seen, in words."""
+    words = {SAME: "have the same pixels", NEAR_DUPLICATE: "are near duplicates"}
+    words[PATIENT] = "are of the same patient"
+    return ", ".join(f"{number} {words[how]}" for how, number in count.items())
+
+
+def _start(weights: str) -> Path | None:
+    """The run that starting weights came from; None where it is not known."""
+    places = [Path(weights), *Path(weights).parents[:2]] if weights not in NO_RUN else []
+    return next((place for place in places if (place / FILE).is_file()), None)
+
+
+def _read(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / FILE, dtype=str, keep_default_na=False)
+
+
+def _nearest(cases: pd.DataFrame, seen: pd.DataFrame) -> np.ndarray:
+    """(cases,) the row of what was seen that a case is a near duplicate of; -1 for none."""
+    nearest = np.full(len(cases), -1)
+    texts, seen_texts = list(cases["perceptual"]), list(seen["perceptual"])
+    for start in range(0, len(cases), _CHUNK):
+        shares = differences(texts[start : start + _CHUNK], seen_texts)
+        best = shares.argmin(axis=1)
+        near = np.take_along_axis(shares, best[:, None], 1)[:, 0] <= NEAR
+        nearest[start : start + _CHUNK][near] = best[near]
+    return nearest

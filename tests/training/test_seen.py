@@ -1,0 +1,158 @@
+"""What a run has seen: written where it trains, found again where it is scored."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from common.base.errors import UserError
+from common.base.settings import SharedTrain
+from common.imaging.fingerprints import fingerprint
+from common.records.shards import Prepared
+from common.training import seen
+from common.training.runs import Run
+
+RNG = np.random.default_rng(4)
+FILMS = {f"c{number}": np.cumsum(RNG.normal(size=(64, 64)), 1) for number in range(12)}
+SPLITS = ["train"] * 6 + ["validation"] * 3 + ["test"] * 3
+
+
+def prepared_in(folder, films, splits, patients=None, **manifest):
+    """A prepared folder of these films, each of a patient of its own."""
+    folder.mkdir(parents=True)
+    table = pd.DataFrame({"case": list(films), "split": splits, "left_out": ""})
+    table["patient"] = table["patient_hash"] = patients or [f"of {folder.name} {c}" for c in films]
+    prints = [fingerprint(film) for film in films.values()]
+    for name in ("sha256", "perceptual"):
+        table[name] = [row[name] for row in prints]
+    table.to_csv(folder / "cases.csv", index=False)
+    settings = {"dataset": "films", "synthetic": False, "key": "k", "split_warning": ""}
+    return Prepared(folder, {**settings, **manifest})
+
+
+def run_on(folder, prepared, weights="none"):
+    folder.mkdir(parents=True)
+    seen.write_seen(folder, prepared, ["train"], ["validation"], str(weights))
+    return Run(folder, {"settings": {"weights": str(weights)}}, {})
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A run and what it was trained on."""
+    prepared = prepared_in(tmp_path / "own", FILMS, SPLITS)
+    return run_on(tmp_path / "run", prepared), prepared
+
+
+def score(run, prepared, splits=("test",), score_seen=False, folder=None):
+    folder = folder or prepared.folder
+    cases, found = seen.cases_to_score([run], prepared, list(splits), "x", score_seen, folder)
+    return list(cases["case"]), found
+
+
+def test_its_own_test_split_is_new(trained, capsys):
+    assert score(*trained) == (
+        ["c9", "c10", "c11"],
+        {"checked": True, "count": {}, "scored": False},
+    )
+    assert "SEEN" not in capsys.readouterr().out
+    assert not (trained[1].folder / seen.OVERLAP).exists()
+
+
+def test_what_trained_it_is_left_out_and_named(trained, tmp_path, capsys):
+    run, _ = trained
+    same = prepared_in(tmp_path / "same", FILMS, ["test"] * 12)
+    kept, found = score(run, same)
+    assert kept == ["c9", "c10", "c11"]
+    assert found == {"checked": True, "count": {"same pixels": 9}, "scored": False}
+    table = pd.read_csv(same.folder / seen.OVERLAP)
+    assert table["seen_as"].tolist() == table["case"].tolist() == [f"c{n}" for n in range(9)]
+    assert table["role"].tolist() == ["train"] * 6 + ["validation"] * 3
+    said = capsys.readouterr().out
+    assert "of 12 cases 9 have the same pixels (train of the run, validation of the run)" in said
+    kept, found = score(run, same, score_seen=True)
+    assert len(kept) == 12 and found["scored"]
+
+
+def test_a_resized_copy_is_a_near_duplicate(trained, tmp_path):
+    half = {f"half {name}": film.reshape(32, 2, 32, 2).mean((1, 3)) for name, film in FILMS.items()}
+    _, found = score(trained[0], prepared_in(tmp_path / "half", half, ["test"] * 12))
+    assert found["count"] == {"near duplicate": 9}
+
+
+def test_other_films_of_its_patients(trained, tmp_path):
+    new = {name: np.cumsum(RNG.normal(size=(64, 64)), 0) for name in ("a", "b")}
+    of_one = prepared_in(tmp_path / "new", new, ["test"] * 2, ["of own c3", "nobody"])
+    kept, found = score(trained[0], of_one)
+    assert kept == ["b"] and found["count"] == {"same patient": 1}
+    unknown = prepared_in(tmp_path / "unknown", new, ["test"] * 2, ["", ""])
+    assert score(trained[0], unknown)[1]["count"] == {}, "nobody is everybody's patient"
+
+
+@pytest.mark.parametrize("place", ["", "model.keras", "unet/model.keras"])
+def test_what_trained_the_run_that_it_started_from(trained, tmp_path, place, capsys):
+    start, _ = trained
+    (start.folder / "unet").mkdir()
+    (start.folder / place).touch() if place else None
+    others = {name: np.cumsum(RNG.normal(size=(64, 64)), 0) for name in "abc"}
+    second = prepared_in(tmp_path / "second", others, ["train", "validation", "test"])
+    run = run_on(tmp_path / "run 2", second, start.folder / place)
+    third = run_on(tmp_path / "run 3", second, run.folder)
+    for later in (run, third):
+        same = prepared_in(tmp_path / f"of {later.folder.name}", FILMS, ["test"] * 12)
+        assert score(later, same)[1]["count"] == {"same pixels": 9}
+        assert set(pd.read_csv(same.folder / seen.OVERLAP)["run"]) == {"run"}
+        assert "(train of run, validation of run)" in capsys.readouterr().out
+
+
+def test_of_the_validation_split_it_counts_what_trained(trained, tmp_path):
+    run, prepared = trained
+    assert score(run, prepared, ["validation"])[1]["count"] == {}
+    later = run_on(tmp_path / "later", prepared, run.folder)
+    with pytest.raises(UserError, match="has seen every case in training or validation"):
+        score(later, prepared, ["validation"])
+
+
+def test_weights_of_unknown_origin_are_no_check(tmp_path, capsys):
+    prepared = prepared_in(tmp_path / "own", FILMS, SPLITS)
+    run = run_on(tmp_path / "run", prepared, tmp_path / "found.weights.h5")
+    assert not score(run, prepared)[1]["checked"]
+    assert (
+        "what found.weights.h5, its starting weights, has seen is not known"
+        in capsys.readouterr().out
+    )
+
+
+def test_nothing_that_is_new_is_an_error(trained, tmp_path):
+    films = {name: FILMS[name] for name in ("c0", "c1")}
+    with pytest.raises(UserError, match="score other data, or give --score-seen"):
+        score(trained[0], prepared_in(tmp_path / "p", films, ["test"] * 2))
+
+
+def test_an_earlier_run_is_scored_and_nothing_is_claimed(trained, capsys):
+    run, prepared = trained
+    (run.folder / seen.FILE).unlink()
+    assert score(run, prepared)[1] == {"checked": False, "count": {}, "scored": True}
+    assert "is not known" in capsys.readouterr().out
+
+
+def test_the_file_holds_no_patient_and_stays_when_training_goes_on(trained):
+    run, prepared = trained
+    content = (run.folder / seen.FILE).read_bytes()
+    seen.write_seen(run.folder, replace(prepared, folder=None), [], [], "none")
+    assert (run.folder / seen.FILE).read_bytes() == content
+    table = pd.read_csv(run.folder / seen.FILE)
+    assert tuple(table.columns) == seen.COLUMNS and len(table) == 9
+    assert SharedTrain().weights in seen.NO_RUN
+
+
+def test_scorings_are_counted_for_the_same_data(trained, capsys):
+    run, prepared = trained
+    counts = [seen.note_scoring(run, prepared, ["test"]) for _ in range(3)]
+    counts.append(seen.note_scoring(run, prepared, ["validation"]))
+    anew = replace(prepared, manifest={**prepared.manifest, "key": "new"})
+    assert [*counts, seen.note_scoring(run, anew, ["test"])] == [0, 1, 2, 0, 0]
+    assert "scored before: 2 times, of 1 runs; choose settings by the" in capsys.readouterr().out
+    lines = (prepared.folder / seen.SCORINGS).read_text().splitlines()
+    assert {json.loads(line)["run"] for line in lines} == {"run"}
