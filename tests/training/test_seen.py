@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage
 
 from common.base.errors import UserError
 from common.base.settings import SharedTrain
@@ -15,7 +16,14 @@ from common.training import seen
 from common.training.runs import Run
 
 RNG = np.random.default_rng(4)
-FILMS = {f"c{number}": np.cumsum(RNG.normal(size=(64, 64)), 1) for number in range(12)}
+
+
+def draw():
+    """A film that is smooth, as bodies are."""
+    return ndimage.gaussian_filter(RNG.normal(size=(64, 64)), 5)
+
+
+FILMS = {f"c{number}": draw() for number in range(12)}
 SPLITS = ["train"] * 6 + ["validation"] * 3 + ["test"] * 3
 
 
@@ -82,7 +90,7 @@ def test_a_resized_copy_is_a_near_duplicate(trained, tmp_path):
 
 
 def test_other_films_of_its_patients(trained, tmp_path):
-    new = {name: np.cumsum(RNG.normal(size=(64, 64)), 0) for name in ("a", "b")}
+    new = {name: draw() for name in ("a", "b")}
     of_one = prepared_in(tmp_path / "new", new, ["test"] * 2, ["of own c3", "nobody"])
     kept, found = score(trained[0], of_one)
     assert kept == ["b"] and found["count"] == {"same patient": 1}
@@ -95,7 +103,7 @@ def test_what_trained_the_run_that_it_started_from(trained, tmp_path, place, cap
     start, _ = trained
     (start.folder / "unet").mkdir()
     (start.folder / place).touch() if place else None
-    others = {name: np.cumsum(RNG.normal(size=(64, 64)), 0) for name in "abc"}
+    others = {name: draw() for name in "abc"}
     second = prepared_in(tmp_path / "second", others, ["train", "validation", "test"])
     run = run_on(tmp_path / "run 2", second, start.folder / place)
     third = run_on(tmp_path / "run 3", second, run.folder)
