@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from synthetic_sample import shapes
 from synthetic_sample.patient import Patient, Pose
@@ -71,33 +72,27 @@ def _ribs(
 def _spine(rng: np.random.Generator, patient: Patient) -> Map:
     body, detail = Layer(), Layer()
     y = -21.0
-    size = 1.9
     while y < 22:
         size = np.interp(y, [-20, -8, 12, 20], [1.55, 1.75, 2.35, 2.5]) * patient.height
         half = np.interp(y, [-20, 0, 20], [1.25, 1.55, 2.1]) * patient.width
         cx = patient.scoliosis * np.sin((y + 6) / 7)
         waist = 0.86 * half
         top, bottom = y - size / 2, y + size / 2
-        sides = [
-            (-half, top),
-            (half, top),
-            (waist, y),
-            (half, bottom),
-            (-half, bottom),
-            (-waist, y),
-        ]
-        body.polygon([(cx + across, down) for across, down in sides], 0.72)
+        low_x, high_x = cx - half, cx + half
+        upper, lower = [(low_x, top), (high_x, top)], [(high_x, bottom), (low_x, bottom)]
+        body.polygon([*upper, (cx + waist, y), *lower, (cx - waist, y)], 0.72)
         for edge in (top, bottom):
-            ends = [(-half, -0.09), (half, -0.09), (half, 0.09), (-half, 0.09)]
-            body.polygon([(cx + across, edge + down) for across, down in ends], 1.0)
+            low_y, high_y = edge - 0.09, edge + 0.09
+            plate = [(low_x, low_y), (high_x, low_y), (high_x, high_y), (low_x, high_y)]
+            body.polygon(plate)
         for side in (-1, 1):
-            detail.disc((cx + side * 0.66 * half, y - 0.25 * size), (0.34, 0.46), 0.9)
-            detail.disc((cx + side * 0.66 * half, y - 0.25 * size), (0.2, 0.3), 0.35)
+            pedicle = cx + side * 0.66 * half, y - 0.25 * size
+            detail.disc(pedicle, (0.34, 0.46), 0.9)
+            detail.disc(pedicle, (0.2, 0.3), 0.35)
             reach = half + np.interp(y, [-20, -8, 22], [0.8, 1.3, 0.9])
             detail.tube([(cx + side * half, y - 0.2), (cx + side * reach, y - 0.45)], 0.3, 0.5)
-        detail.tube(
-            [(cx + rng.normal(0, 0.06), y + 0.2), (cx, y + 0.5 * size + 0.35)], [0.3, 0.2], 1.0
-        )
+        process = [(cx + rng.normal(0, 0.06), y + 0.2), (cx, y + 0.5 * size + 0.35)]
+        detail.tube(process, [0.3, 0.2])
         y += size + np.interp(y, [-20, 0, 20], [0.4, 0.45, 0.7])
     return 0.9 * body.map() + 0.6 * detail.map()
 
@@ -105,6 +100,7 @@ def _spine(rng: np.random.Generator, patient: Patient) -> Map:
 def _shoulders(rng: np.random.Generator, patient: Patient, pose: Pose, turn: float) -> Map:
     rims, collar, arm = Layer(), Layer(), Layer()
     out = 0.0 if pose.view == "AP" else 1.5
+    along = np.linspace(0, 1, 60)
     for sign in (-1, 1):
         wide = patient.width * (1 + rng.normal(0, 0.015))
         tilt = rng.normal(0, 0.4)
@@ -112,12 +108,8 @@ def _shoulders(rng: np.random.Generator, patient: Patient, pose: Pose, turn: flo
         s_curve = np.array([(1.7, -9.9), (4.6, -10.4), (8.6, -11.9), (12.8, -12.6), (17.2, -13.2)])
         s_curve[:, 0] *= sign * wide
         s_curve[:, 1] += tilt * np.linspace(0, 1.6, 5)
-        collar.tube(
-            shapes.curve(s_curve + front),
-            np.interp(np.linspace(0, 1, 60), [0, 0.2, 0.6, 1], [0.92, 0.62, 0.52, 0.62]),
-            0.95,
-            shell=0.4,
-        )
+        radii = np.interp(along, [0, 0.2, 0.6, 1], [0.92, 0.62, 0.52, 0.62])
+        collar.tube(shapes.curve(s_curve + front), radii, 0.95, shell=0.4)
         blade = np.array([
             (9.3 + out, -11.2), (9.2 + out, -6), (11.2 + out, -0.2), (12.3 + out, 1.2),
             (13.4 + out, -2), (16.4, -8.6), (16.4, -11.0), (12.6, -11.5),
@@ -135,12 +127,8 @@ def _shoulders(rng: np.random.Generator, patient: Patient, pose: Pose, turn: flo
             shaft = np.array([(19.3, -9.6), (21.2, -3), (22.4, 5), (23.0, 14), (23.4, 24)])
         else:
             shaft = np.array([(19.4, -9.6), (22.2, -5.6), (25.6, 1), (29, 8), (32, 15)])
-        arm.tube(
-            shapes.curve(shaft * [sign * wide, 1]),
-            np.interp(np.linspace(0, 1, 60), [0, 0.12, 1], [1.9, 1.15, 1.1]),
-            0.8,
-            shell=0.45,
-        )
+        radii = np.interp(along, [0, 0.12, 1], [1.9, 1.15, 1.1])
+        arm.tube(shapes.curve(shaft * [sign * wide, 1]), radii, 0.8, shell=0.45)
         arm.disc(head, (2.25, 2.35), 0.85)
         arm.disc(head, (2.0, 2.1), 0.66)
     return 0.8 * rims.map() + 1.1 * collar.map() + 1.3 * arm.map()
@@ -152,17 +140,14 @@ def vessel_tree(rng: np.random.Generator, patient: Patient) -> Map:
     Grown a generation at a time: every vessel ends in two thinner ones.
     """
     layers = [Layer(), Layer()]
-    starts, outwards, headings, radii = [], [], [], []
+    roots = []
     for sign in (-1.0, 1.0):
         hilum = np.array([3.7 * patient.width, (-1.7 if sign > 0 else -0.6) * patient.height])
         angles = np.radians(np.append(np.linspace(-84, 82, 10) + rng.normal(0, 7, 10), 72.0))
-        starts.append(np.stack([hilum[0] + 0 * angles, hilum[1] + 1.9 * np.sin(angles)], 1))
-        outwards.append(0 * angles + sign)
-        headings.append(angles)
+        start = np.stack([hilum[0] + 0 * angles, hilum[1] + 1.9 * np.sin(angles)], 1)
         radius = rng.uniform(0.28, 0.46, 10) * np.where(angles[:10] > 0.3, 1.2, 0.9)
-        radii.append(np.append(radius, 0.66))
-    start, outward = np.concatenate(starts), np.concatenate(outwards)
-    heading, radius = np.concatenate(headings), np.concatenate(radii)
+        roots.append((start, 0 * angles + sign, angles, np.append(radius, 0.66)))
+    start, outward, heading, radius = map(np.concatenate, zip(*roots, strict=True))
     for sign in (-1, 1):
         # Lymph nodes, fat and the vessels that run towards the viewer.
         for _ in range(9):
@@ -186,4 +171,4 @@ def vessel_tree(rng: np.random.Generator, patient: Patient) -> Map:
         fork = side * np.repeat(split, 2) * rng.uniform(0.5, 1.3, len(side))
         heading = np.repeat(bend[growing, -1], 2) + fork
         radius = np.repeat(radius[growing], 2) * rng.uniform(0.58, 0.88, len(side))
-    return 1.5 * shapes.blurred(layers[0].map() + layers[1].map(), 0.7, 1)
+    return 1.5 * ndimage.gaussian_filter(layers[0].map() + layers[1].map(), 0.7, truncate=3.0)

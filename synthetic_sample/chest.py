@@ -17,7 +17,7 @@ from synthetic_sample import bones, shapes, tissue
 from synthetic_sample.film import develop, into_film
 from synthetic_sample.findings import Findings, finding_maps
 from synthetic_sample.patient import Patient, Pose
-from synthetic_sample.shapes import Layer, Map
+from synthetic_sample.shapes import Layer, Map, X, Y
 
 FILM_SIZE = 512
 SOFT_TISSUE_PER_CM = 0.19
@@ -56,7 +56,9 @@ def render(patient: Patient, pose: Pose, findings: Findings, rng: np.random.Gene
         rng: Source of what differs from film to film: noise, exposure, wires.
     """
     patient_rng = np.random.default_rng(patient.seed)
-    x, y = _bent_axes(patient_rng)
+    size = (shapes.SIZE, shapes.SIZE)
+    # A slow bend of a few millimetres, so that no outline is a formula's.
+    x, y = (axis + 0.3 * shapes.noise(patient_rng, size, (3, 6)) for axis in (X, Y))
     turn = np.sin(np.radians(pose.turn_deg))
     cavity, wall = _cavity(patient, x, y)
     domes = _domes(patient, pose, findings)
@@ -75,7 +77,7 @@ def render(patient: Patient, pose: Pose, findings: Findings, rng: np.random.Gene
     tree = bones.vessel_tree(patient_rng, patient)
     inside = np.clip(free / 7, 0, 1) ** 1.5
     soft += 2.3 * _LUNG_AIR * inside * findings.vessel_gain * tree
-    soft += inside * 0.27 * shapes.noise(patient_rng, (shapes.SIZE,) * 2, (24, 64, 150), 0.5)
+    soft += inside * 0.27 * shapes.noise(patient_rng, size, (24, 64, 150), 0.5)
     extra, opacity_maps = finding_maps(findings, rng, free, lung_mask, domes, wall)
     soft += extra
     bone = bones.skeleton(patient_rng, patient, pose, turn, wall)
@@ -88,13 +90,6 @@ def render(patient: Patient, pose: Pose, findings: Findings, rng: np.random.Gene
     image = develop(into_film(line_integral, pose, FILM_SIZE), lungs > 127, pose, rng)
     masks = [opacity > 90 for opacity in opacities]
     return Film(image, heart > 127, lungs > 127, masks, 10 * pose.field_cm / FILM_SIZE)
-
-
-def _bent_axes(rng: np.random.Generator) -> tuple[Map, Map]:
-    """Coordinates with a slow bend of a few millimetres, so that no outline is a formula's."""
-    x, y = shapes.axes()
-    size = (shapes.SIZE, shapes.SIZE)
-    return (x + 0.3 * shapes.noise(rng, size, (3, 6)), y + 0.3 * shapes.noise(rng, size, (3, 6)))
 
 
 def _cavity(patient: Patient, x: Map, y: Map) -> tuple[Map, tuple[NDArray, NDArray]]:
@@ -112,7 +107,6 @@ def _cavity(patient: Patient, x: Map, y: Map) -> tuple[Map, tuple[NDArray, NDArr
 
 def _domes(patient: Patient, pose: Pose, findings: Findings) -> Map:
     """Height of the diaphragm's edge over x, in cm; shape ``(1, SIZE)``; the right is higher."""
-    x = shapes.axes()[0]
     rng = np.random.default_rng(patient.seed + 1)
     lift = pose.breath + rng.normal(0, 0.4)
     edge = 13.1 * patient.width
@@ -121,11 +115,11 @@ def _domes(patient: Patient, pose: Pose, findings: Findings) -> Map:
         peak = (7.9 if right else 9.2) * patient.height + lift + rng.normal(0, 0.35)
         peak -= findings.raised_cm if right == findings.raised_right else 0.0
         at = rng.uniform(5.3, 6.8) * patient.width
-        side = np.abs(x)
+        side = np.abs(X)
         out = np.clip((side - at) / (edge - at), 0, 1.3)
-        dome = peak + rng.uniform(3.2, 4.4) * out**2.6 + 0.7 * np.clip(1 - side / at, 0, 1) ** 2
-        heights.append(dome)
-    return np.where(x < 0, heights[0], heights[1]).astype(np.float32)
+        rim = rng.uniform(3.2, 4.4) * out**2.6
+        heights.append(peak + rim + 0.7 * np.clip(1 - side / at, 0, 1) ** 2)
+    return np.where(X < 0, heights[0], heights[1]).astype(np.float32)
 
 
 def _heart(patient: Patient, pose: Pose, findings: Findings, turn: float, domes: Map) -> Map:

@@ -62,12 +62,9 @@ def develop(
     image = np.where(image > 0.8, 0.8 + 0.2 * np.tanh((image - 0.8) / 0.2), image)
     image = np.where(image < low, low * np.exp(np.minimum((image - low) / low, 0)), image)
     image = np.clip(image, 0, 1) ** rng.uniform(0.85, 1.2)
-    image = _sharpened(image, rng.uniform(0.2, 0.7))
+    sharpness = np.float32(rng.uniform(0.2, 0.7))
+    image = image + sharpness * (image - shapes.blurred(image, 8.0, 4))
     return np.clip(_marked(_bordered(image, rng), rng), 0, 1).astype(np.float32)
-
-
-def _sharpened(image: Map, amount: float) -> Map:
-    return image + np.float32(amount) * (image - shapes.blurred(image, 8.0, 4))
 
 
 def _wires(rng: np.random.Generator, pose: Pose, size: int) -> Map | float:
@@ -87,9 +84,7 @@ def _wires(rng: np.random.Generator, pose: Pose, size: int) -> Map | float:
             draw.ellipse((cx - 6, cy - 6, cx + 6, cy + 6), fill=235)
     if rng.random() < (0.22 if pose.view == "AP" else 0.04):
         side = rng.choice([-1, 1])
-        entry = [
-            (0.5 + across * side, down) for across, down in ((0.3, 0.12), (0.17, 0.2), (0.02, 0.3))
-        ]
+        entry = [(0.5 + 0.3 * side, 0.12), (0.5 + 0.17 * side, 0.2), (0.5 + 0.02 * side, 0.3)]
         path = shapes.curve([*entry, (0.46, 0.42), (0.455, 0.5)], 60)
         path = (path + rng.normal(0, 0.02, 2)) * 2 * size
         draw.line([tuple(p) for p in path], fill=75, width=6, joint="curve")

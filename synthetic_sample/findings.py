@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthetic_sample import shapes
-from synthetic_sample.shapes import Map
+from synthetic_sample.shapes import Layer, Map, X, Y
 
 
 @dataclass(frozen=True)
@@ -88,44 +88,41 @@ def finding_maps(
     Returns:
         The path length in cm, and a map in 0..1 for each opacity.
     """
-    x, y = shapes.axes()
     inside: Map = np.clip(free / 5, 0, 1)
     total = np.zeros_like(free)
     opacities = []
     vacant = inside > 0.7
     for _ in range(findings.opacities):
-        density, extent = _opacity(rng, inside, vacant, x, y)
+        density, extent = _opacity(rng, inside, vacant)
         vacant &= extent < 0.1
         total += density
         opacities.append(extent * lung_mask)
     for _ in range(findings.nodules):
         cx, cy = _place(rng, inside > 0.6)
         radius = rng.uniform(0.35, 0.95)
-        r = ((x - cx) ** 2 + (y - cy) ** 2) / radius**2
+        r = ((X - cx) ** 2 + (Y - cy) ** 2) / radius**2
         total += inside * radius * rng.uniform(0.8, 1.6) * np.sqrt(np.clip(1 - r, 0, 1))
     for _ in range(findings.bands):
         total += inside * _band(rng, inside)
     if findings.effusion:
-        total += _effusion(rng, lung_mask, free, wall, x, y)
+        total += _effusion(rng, lung_mask, free, wall)
     if findings.hilum:
         sign = rng.choice([-1, 1])
         cx, cy = sign * rng.uniform(3.6, 4.6), rng.uniform(-2.0, 0.8)
-        r = ((x - cx) / rng.uniform(1.1, 1.9)) ** 2 + ((y - cy) / rng.uniform(1.3, 2.2)) ** 2
+        r = ((X - cx) / rng.uniform(1.1, 1.9)) ** 2 + ((Y - cy) / rng.uniform(1.3, 2.2)) ** 2
         total += inside * rng.uniform(1.5, 3.0) * np.clip(1.2 - r, 0, 1) ** 0.8
     return total, opacities
 
 
-def _opacity(
-    rng: np.random.Generator, inside: Map, area: NDArray[np.bool_], x: Map, y: Map
-) -> tuple[Map, Map]:
+def _opacity(rng: np.random.Generator, inside: Map, area: NDArray[np.bool_]) -> tuple[Map, Map]:
     """One pneumonic opacity: added path in cm, and its extent in 0..1."""
-    low_down = shapes.smoothstep(y, -9, 3) * 0.75 + 0.25
+    low_down = shapes.smoothstep(Y, -9, 3) * 0.75 + 0.25
     cx, cy = _place(rng, area, low_down)
     wide, tall = rng.uniform(3.0, 5.2), rng.uniform(3.4, 6.8)
     shape = inside.shape
     angle = rng.uniform(-0.6, 0.6)
-    u = ((x - cx) * np.cos(angle) + (y - cy) * np.sin(angle)) / wide
-    v = ((y - cy) * np.cos(angle) - (x - cx) * np.sin(angle)) / tall
+    u = ((X - cx) * np.cos(angle) + (Y - cy) * np.sin(angle)) / wide
+    v = ((Y - cy) * np.cos(angle) - (X - cx) * np.sin(angle)) / tall
     ragged = 0.42 * shapes.noise(rng, shape, (8, 16, 32), 1.0)
     body = 1 - np.sqrt(u * u + v * v) + ragged * shapes.smoothstep(u * u + v * v, 4.0, 1.0)
     edge = rng.uniform(0.35, 0.7)
@@ -133,13 +130,13 @@ def _opacity(
     if rng.random() < 0.25:
         # A lobe ends at its fissure.
         slope, keep = rng.normal(0, 0.25), rng.choice([-1, 1])
-        fissure = keep * ((y - cy) + slope * (x - cx)) + 0.45 * tall
+        fissure = keep * ((Y - cy) + slope * (X - cx)) + 0.45 * tall
         extent = extent * shapes.smoothstep(fissure, -0.1, 0.25)
     patchy = rng.uniform(0.1, 0.4)
     texture = 1 + patchy * shapes.noise(rng, shape, (20, 45, 90), 0.7)
     # Most are obvious, some are at the limit of what can be seen.
     strength = rng.uniform(1.3, 2.6) if rng.random() < 0.13 else rng.uniform(3.4, 7.2)
-    same_lung = np.sign(x) == np.sign(cx)
+    same_lung = np.sign(X) == np.sign(cx)
     density = inside * strength * extent * np.clip(texture, 0.3, 1.8) * same_lung
     return density, extent * same_lung
 
@@ -156,41 +153,33 @@ def _place(
         chance[:] = 1
     chosen = rng.choice(chance.size, p=(chance / chance.sum()).ravel())
     row, column = divmod(int(chosen), chance.shape[1])
-    x, y = shapes.axes()
-    return float(x[0, column * step]), float(y[row * step, 0])
+    return float(X[0, column * step]), float(Y[row * step, 0])
 
 
 def _band(rng: np.random.Generator, inside: Map) -> Map:
-    y = shapes.axes()[1]
-    cx, cy = _place(rng, (inside > 0.5) & (y > 0))
+    cx, cy = _place(rng, (inside > 0.5) & (Y > 0))
     angle, length = rng.normal(0, 0.35), rng.uniform(1.6, 4.5)
     t = np.linspace(-1, 1, 20)
-    bend = rng.normal(0, 0.25)
-    line = np.stack(
-        [cx + length * t * np.cos(angle), cy + length * t * np.sin(angle) + bend * (t**2 - 0.5)], 1
-    )
-    layer = shapes.Layer()
+    bend = rng.normal(0, 0.25) * (t**2 - 0.5)
+    across, down = length * t * np.cos(angle), length * t * np.sin(angle)
+    line = np.stack([cx + across, cy + down + bend], 1)
+    layer = Layer()
     layer.tube(line, rng.uniform(0.1, 0.3) * np.sqrt(1.02 - t**2), 1.0)
     return rng.uniform(0.8, 2.2) * shapes.blurred(layer.map(), 2.0, 2)
 
 
 def _effusion(
-    rng: np.random.Generator,
-    lung_mask: NDArray[np.bool_],
-    free: Map,
-    wall: tuple[NDArray, NDArray],
-    x: Map,
-    y: Map,
+    rng: np.random.Generator, lung_mask: NDArray[np.bool_], free: Map, wall: tuple[NDArray, NDArray]
 ) -> Map:
     """Fluid that climbs along one chest wall from the costophrenic angle."""
     sign = rng.choice([-1, 1])
-    half = lung_mask & (np.sign(x) == sign)
-    rows = np.flatnonzero(half.any(1))
+    half = np.sign(X) == sign
+    rows = np.flatnonzero((lung_mask & half).any(1))
     if not len(rows):
         return np.zeros_like(free)
-    lowest = float(y[rows[-1], 0])
+    lowest = float(Y[rows[-1], 0])
     height = rng.uniform(1.0, 4.0)
-    to_wall = np.interp(y, *wall).astype(np.float32) - np.abs(x)
+    to_wall = np.interp(Y, *wall).astype(np.float32) - np.abs(X)
     level = lowest - height - 2.2 * np.exp(-np.clip(to_wall, 0, None) / 1.6)
-    fluid = shapes.smoothstep(y - level, 0.0, 2.2)
-    return 0.7 * fluid * free * (np.sign(x) == sign)
+    fluid = shapes.smoothstep(Y - level, 0.0, 2.2)
+    return 0.7 * fluid * free * half

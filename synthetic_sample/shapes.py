@@ -17,18 +17,15 @@ EXTENT_CM = 43.2
 """Side of the canvas at the patient."""
 PIXEL_CM = EXTENT_CM / SIZE
 """Side of a pixel at the patient."""
+_LINE = ((np.arange(SIZE) + 0.5) * PIXEL_CM - EXTENT_CM / 2).astype(np.float32)
+X, Y = _LINE[None, :], _LINE[:, None]
+"""The coordinates of the pixel centres in cm: X of shape ``(1, SIZE)``, Y ``(SIZE, 1)``."""
 _OVERSAMPLING = 2
 _TURN = np.linspace(0, 2 * np.pi, 40, endpoint=False)
 _CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], 1)
 
 Map = NDArray[np.float32]
 """A map of shape ``(SIZE, SIZE)``, mostly a path length in centimetres."""
-
-
-def axes() -> tuple[Map, Map]:
-    """The coordinates of the pixel centres: x of shape ``(1, SIZE)``, y ``(SIZE, 1)``, in cm."""
-    line = ((np.arange(SIZE) + 0.5) * PIXEL_CM - EXTENT_CM / 2).astype(np.float32)
-    return line[None, :], line[:, None]
 
 
 def curve(points: ArrayLike, count: int = 60, closed: bool = False) -> NDArray[np.float64]:
@@ -131,10 +128,7 @@ def resized(field: Map, shape: tuple[int, int]) -> Map:
 
 def blurred(field: Map, sigma_px: float, reduction: int = 8) -> Map:
     """A wide Gaussian blur, done on a reduced copy."""
-    image = Image.fromarray(np.ascontiguousarray(field, np.float32))
-    if reduction == 1:
-        return ndimage.gaussian_filter(field, sigma_px, truncate=3.0)
-    image = image.reduce(reduction)
+    image = Image.fromarray(np.ascontiguousarray(field, np.float32)).reduce(reduction)
     small = ndimage.gaussian_filter(np.asarray(image), sigma_px / reduction, mode="nearest")
     return resized(small, field.shape)
 

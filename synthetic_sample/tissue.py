@@ -6,7 +6,7 @@ import numpy as np
 
 from synthetic_sample import shapes
 from synthetic_sample.patient import Patient, Pose
-from synthetic_sample.shapes import Layer, Map
+from synthetic_sample.shapes import Layer, Map, Y
 
 
 def body(patient: Patient, pose: Pose, rng: np.random.Generator) -> Map:
@@ -18,13 +18,12 @@ def body(patient: Patient, pose: Pose, rng: np.random.Generator) -> Map:
         (17.6, -13.6), (21.2, -11.4), (22.4, -7.5), (side + 3.0, -3.2), (side + 0.4, 2),
         (side + 0.2, 9), (side + 0.2 + 0.3 * fat, 17), (side + 0.4 + 0.4 * fat, 24.5),
     ])  # fmt: skip
-    torso = Layer()
-    sides = []
-    for sign in (-1, 1):
-        bent = outline + rng.normal(0, 0.25, outline.shape)
-        sides.append(shapes.curve(bent * [sign, 1], 120))
+    sides = [
+        shapes.curve((outline + rng.normal(0, 0.25, outline.shape)) * [sign, 1], 120)
+        for sign in (-1, 1)
+    ]
+    torso, arms = Layer(), Layer()
     torso.polygon(np.vstack([sides[0], sides[1][::-1]]))
-    arms = Layer()
     for sign in (-1, 1):
         if pose.arms_down:
             line = np.array([(19.6, -11), (21.8, -4), (22.8, 4), (23.4, 13), (23.8, 24)])
@@ -32,9 +31,8 @@ def body(patient: Patient, pose: Pose, rng: np.random.Generator) -> Map:
             line = np.array([(19.4, -11), (23.0, -6.5), (26, 0.5), (29, 8), (32, 15)])
         line = line * [width, 1] + np.array([0.5 * fat, 0])
         arms.tube(shapes.curve(line * [sign, 1]), np.linspace(4.2, 3.5, 60) + 0.35 * fat, 1.0)
-    y = shapes.axes()[1]
-    depth = (20.0 + 1.8 * fat) * (0.6 + 0.4 * shapes.smoothstep(y, -15.5, -5.0))
-    depth = depth * (1 + 0.12 * shapes.smoothstep(y, 5, 16))
+    depth = (20.0 + 1.8 * fat) * (0.6 + 0.4 * shapes.smoothstep(Y, -15.5, -5.0))
+    depth = depth * (1 + 0.12 * shapes.smoothstep(Y, 5, 16))
     trunk = depth * shapes.rounded(torso.map(), 6.5, 8)
     limb = (8.0 + 0.8 * fat) * shapes.rounded((arms.map() > 0.2).astype(np.float32), 3.6)
     return np.maximum(trunk, limb) + 0.25 * np.minimum(trunk, limb)
