@@ -25,11 +25,8 @@ from benchmarks.measuring import MissingError, Options, Row, find_torch_python
 from common.base.errors import UserError, run_script
 from common.base.files import ROOT
 
-PARTS = (
-    *("start", "dicom", "nifti", "disk", "reading", "steps", "waiting"),
-    *("surface_scores", "bootstrap"),
-)
-LARGE = "large"
+PARTS = ["start", "dicom", "nifti", "disk", "reading", "steps", "waiting"]
+PARTS += ["surface_scores", "bootstrap", "large"]
 
 
 def main() -> None:
@@ -50,13 +47,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent)
     arguments = parser.parse_args()
     if arguments.list:
-        for name in (*PARTS, LARGE):
-            print(f"  {name:<16}{_part(name).__doc__.splitlines()[0]}")
+        for name in PARTS:
+            print(f"  {name:<16}{_title(name)}")
         return
-    unknown = set(arguments.parts) - {*PARTS, LARGE}
-    if unknown:
+    if unknown := set(arguments.parts) - set(PARTS):
         raise UserError(f"{', '.join(sorted(unknown))}: no such part; --list names them")
-    wanted = arguments.parts or [*PARTS, *([LARGE] if arguments.large else [])]
+    wanted = arguments.parts or [name for name in PARTS if name != "large" or arguments.large]
     options = Options(arguments.work, arguments.quick, find_torch_python(arguments.torch_python))
     options.work.mkdir(parents=True, exist_ok=True)
     # A bar per short run would bury the table.
@@ -64,7 +60,7 @@ def main() -> None:
 
     measured: dict[str, list[Row]] = {}
     for name in wanted:
-        print(f"\n== {name}: {_part(name).__doc__.splitlines()[0]}", flush=True)
+        print(f"\n== {name}: {_title(name)}", flush=True)
         began = time.monotonic()
         try:
             for row in _part(name).rows(options):
@@ -75,13 +71,16 @@ def main() -> None:
         print(f"   {time.monotonic() - began:.0f} s", flush=True)
     print(f"\n{table.as_text([row for rows in measured.values() for row in rows])}\n")
     print("written:")
-    order = [*PARTS, LARGE]
-    for path in table.write(arguments.output, measured, order, _torch_versions(options)):
+    for path in table.write(arguments.output, measured, PARTS, _torch_versions(options)):
         print(f"  {path}")
 
 
 def _part(name: str) -> Any:
     return importlib.import_module(f"benchmarks.{name}")
+
+
+def _title(name: str) -> str:
+    return _part(name).__doc__.splitlines()[0]
 
 
 def _torch_versions(options: Options) -> dict[str, str]:

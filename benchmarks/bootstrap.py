@@ -28,14 +28,9 @@ def rows(options: Options) -> Iterator[Row]:
         return [interval(column) for column in values.T]
 
     vectorised, looped = in_turn(timed(ours), timed(lambda: _loop(labels, scores, patients, few)))
-    yield compared(
-        f"bootstrap over patients, {CASES} cases",
-        "roc_auc_score and average_precision_score in a loop",
-        RESAMPLES / vectorised,
-        few / looped,
-        "resamples/s",
-        50.0,
-    )
+    stage = f"bootstrap over patients, {CASES} cases"
+    against = "roc_auc_score and average_precision_score in a loop"
+    yield compared(stage, against, RESAMPLES / vectorised, few / looped, "resamples/s", 50.0)
 
 
 def _loop(

@@ -8,6 +8,7 @@ Task02_Heart's.
 from __future__ import annotations
 
 import gzip
+import itertools
 import os
 import shutil
 import subprocess
@@ -25,7 +26,7 @@ from pydicom import uid
 from pydicom.encaps import encapsulate
 
 from benchmarks.measuring import Options
-from common.base.files import ROOT, content_key, write_bytes
+from common.base.files import ROOT, atomic_write, write_bytes
 from common.imaging.dicom import read_radiograph
 from common.imaging.grids import resample, resample_labels
 from common.records import shards
@@ -35,7 +36,6 @@ FILM_SIZE = 1024
 """Side of a film in pixels."""
 VOXELS, VOXEL_MM = (320, 320, 112), (1.25, 1.25, 1.37)
 _FILMS = 48
-_QUALITY = 90
 
 
 def sample(options: Options) -> dict[str, Path]:
@@ -54,14 +54,11 @@ def films(options: Options) -> list[Path]:
     for number, source in enumerate(sources):
         pixels = Image.fromarray(read_radiograph(source).pixels).resize((FILM_SIZE, FILM_SIZE))
         noisy = np.asarray(pixels) + noise.normal(0, 2.0, (FILM_SIZE, FILM_SIZE))
-        jpeg = BytesIO()
-        Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(
-            jpeg, "JPEG", quality=_QUALITY
-        )
+        jpeg, eight_bit = BytesIO(), np.clip(noisy, 0, 255).astype(np.uint8)
+        Image.fromarray(eight_bit).save(jpeg, "JPEG", quality=90)
         film = pydicom.dcmread(source)
         for name in ("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept"):
-            if name in film:
-                del film[name]
+            film.pop(name, None)
         film.Rows = film.Columns = FILM_SIZE
         film.BitsAllocated = film.BitsStored = 8
         film.HighBit, film.PixelRepresentation = 7, 0
@@ -69,9 +66,8 @@ def films(options: Options) -> list[Path]:
         film.file_meta.TransferSyntaxUID = uid.JPEGBaseline8Bit
         film.PixelData = encapsulate([jpeg.getvalue()])
         film["PixelData"].is_undefined_length = True
-        whole = BytesIO()
-        film.save_as(whole, enforce_file_format=True)
-        write_bytes(folder / f"film-{number:03d}.dcm", whole.getvalue())
+        with atomic_write(folder / f"film-{number:03d}.dcm") as temporary:
+            film.save_as(temporary, enforce_file_format=True)
     return sorted(folder.glob("*.dcm"))
 
 
@@ -115,19 +111,21 @@ def linked(files: list[Path], folder: Path, count: int) -> list[Path]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     names = []
-    for number in range(count):
-        source = files[number % len(files)]
-        name = folder / f"case-{number:06d}{''.join(source.suffixes)}"
-        os.link(source, name)
-        names.append(name)
+    for number, source in zip(range(count), itertools.cycle(files), strict=False):
+        names.append(folder / f"case-{number:06d}{''.join(source.suffixes)}")
+        os.link(source, names[-1])
     return names
 
 
-def prepared(options: Options, project: str, *settings: str) -> Path:
-    """The sample as a project's prepare_data.py writes it, made once for each of its settings."""
+def prepared(options: Options, project: str) -> Path:
+    """The sample as a project's prepare_data.py writes it, made once."""
     source = sample(options)["atrium" if project.startswith("atrium") else "chest"]
-    folder = options.work / f"{project}-{content_key(settings)[:8]}"
+    command = prepare_command(project, source, options.work / project)
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return options.work / project
+
+
+def prepare_command(project: str, source: Path, folder: Path) -> list[str]:
+    """The command line of a project's ``prepare_data.py --preset cpu``."""
     command = [sys.executable, "-m", f"{project}.prepare_data", "--preset", "cpu"]
-    places = ["--source", str(source), "--prepared", str(folder)]
-    subprocess.run([*command, *places, *settings], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    return folder
+    return [*command, "--source", str(source), "--prepared", str(folder)]

@@ -7,7 +7,9 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from timeit import timeit
 from typing import Any
 
 import pydicom
@@ -34,22 +36,11 @@ def rows(options: Options) -> Iterator[Row]:
         timed(lambda: each(partial(bare.decode_film, decode=decode), files, 0, desc="bare")),
     )
     shutil.rmtree(work)
-    yield compared(
-        "DICOM to TFRecord, a core",
-        "pixel_array, Pillow resize, PNG, TFRecord; one process",
-        count / whole / cores,
-        few / plain,
-        "images/s",
-        6.0,
-    )
-    yield compared(
-        "DICOM to TFRecord, all cores",
-        f"decode ({name}) and resize alone",
-        count / whole,
-        count / least,
-        "images/s",
-        0.8,
-    )
+    stage, a_core = "DICOM to TFRecord", count / whole / cores
+    against = "pixel_array, Pillow resize, PNG, TFRecord; one process"
+    yield compared(f"{stage}, a core", against, a_core, few / plain, "images/s", 6.0)
+    against = f"decode ({name}) and resize alone"
+    yield compared(f"{stage}, all cores", against, count / whole, count / least, "images/s", 0.8)
 
 
 def prepare_films(files: list[Path], work: Path) -> None:
@@ -80,18 +71,10 @@ def plain_way(files: list[Path], path: Path) -> None:
 
 def fastest_decoder(file: Path) -> tuple[str, Callable[[bytes], Any]]:
     """The fastest installed decoder: its name and function."""
-    frame, installed = bare.jpeg_frame(file), {}
-    decoders = {"Pillow": bare.pillow, "OpenCV": bare.opencv, "simplejpeg": bare.simplejpeg}
-    for name, decode in decoders.items():
-        try:
-            decode(frame)
-        except ImportError:
-            continue
-        installed[name] = decode
-
-    def many(decode: Callable[[bytes], Any]) -> None:
-        for _ in range(20):
-            decode(frame)
-
-    seconds = in_turn(*[timed(partial(many, decode)) for decode in installed.values()])
-    return min(zip(seconds, installed.items(), strict=True), key=lambda pair: pair[0])[1]
+    frame = bare.jpeg_frame(file)
+    decoders = [("Pillow", "PIL", bare.pillow), ("OpenCV", "cv2", bare.opencv)]
+    decoders += [("simplejpeg", "simplejpeg", bare.simplejpeg)]
+    installed = [(name, decode) for name, module, decode in decoders if find_spec(module)]
+    runs = [partial(timeit, partial(decode, frame), number=20) for _, decode in installed]
+    seconds = in_turn(*runs)
+    return installed[seconds.index(min(seconds))]

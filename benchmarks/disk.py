@@ -26,28 +26,19 @@ def rows(options: Options) -> Iterator[Row]:
     prepare_films(files, work)
     written = sum(shard.stat().st_size for shard in work.rglob("*.tfrecord"))
     shutil.rmtree(work)
-    sizes = {"ours": written, "dicom": 0, "png": 0, "npy": 0}
+    sizes = np.array([written, 0, 0, 0])
     for file in files:
         pixels = stored_pixels(stored_film(file, STORED).encoded)
-        png, npy = io.BytesIO(), io.BytesIO()
-        Image.fromarray(pixels).save(png, "PNG")
-        np.save(npy, pixels.astype(np.float32) / 255)
-        sizes["dicom"] += file.stat().st_size
-        sizes["png"] += png.tell()
-        sizes["npy"] += npy.tell()
-    size = {name: size / len(files) for name, size in sizes.items()}
-    saved = 1 - size["ours"] / size["dicom"]
-    yield Row(
-        f"disk: a record of {STORED} x {STORED}, {saved:.0%} saved",
-        size["ours"],
-        size["dicom"],
-        "bytes",
-        size["dicom"] / size["ours"],
-        f"{ARTICLE:.0%} saved",
-        saved >= ARTICLE,
-        f"the DICOM of {datasets.FILM_SIZE} x {datasets.FILM_SIZE}",
-    )
+        packed, array = io.BytesIO(), io.BytesIO()
+        Image.fromarray(pixels).save(packed, "PNG")
+        np.save(array, pixels.astype(np.float32) / 255)
+        sizes += [0, file.stat().st_size, packed.tell(), array.tell()]
+    ours, dicom, png, npy = (sizes / len(files)).tolist()
+    saved = 1 - ours / dicom
+    stage = f"disk: a record of {STORED} x {STORED}, {saved:.0%} saved"
+    target, reached = f"{ARTICLE:.0%} saved", saved >= ARTICLE
+    against = f"the DICOM of {datasets.FILM_SIZE} x {datasets.FILM_SIZE}"
+    yield Row(stage, ours, dicom, "bytes", dicom / ours, target, reached, against)
     # For these no target is set: they say what else the same pixels would take.
-    for name, against in {"png": "a PNG file by Pillow", "npy": "a float32 .npy"}.items():
-        ratio = size[name] / size["ours"]
-        yield Row("disk: a record", size["ours"], size[name], "bytes", ratio, "none", None, against)
+    for other, against in ((png, "a PNG file by Pillow"), (npy, "a float32 .npy")):
+        yield Row("disk: a record", ours, other, "bytes", other / ours, "none", None, against)

@@ -58,9 +58,8 @@ def main() -> None:
         model.set_weights(weights)
         dices.append([])
         for volume in scored:
-            outputs = inference.predict_plane(
-                model, volume["image"], "axial", settings.neighbours, evaluate
-            )
+            image, neighbours = volume["image"], settings.neighbours
+            outputs = inference.predict_plane(model, image, "axial", neighbours, evaluate)
             dices[-1].append(dice(volume["mask"] > 0, outputs[..., 0] >= 0.5))
     print(json.dumps(dices), flush=True)
 
@@ -82,9 +81,7 @@ class _Clock(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         passed = (time.monotonic() - self.began) / 60
-        while len(self.snapshots) < len(self.minutes) and (
-            passed >= self.minutes[len(self.snapshots)]
-        ):
+        for _ in range(sum(passed >= minute for minute in self.minutes) - len(self.snapshots)):
             self.snapshots.append(self._averaged())
         self.model.stop_training = len(self.snapshots) == len(self.minutes)
 
@@ -98,10 +95,8 @@ class _Clock(keras.callbacks.Callback):
 
 def _rate_at(progress: float) -> float:
     """The share of the learning rate after a share of the time: warm-up, then a cosine."""
-    progress = min(progress, 1.0)
-    if progress < 0.05:
-        return progress / 0.05
-    return float(1 + np.cos(np.pi * (progress - 0.05) / 0.95)) / 2
+    cosine = float(1 + np.cos(np.pi * (min(progress, 1.0) - 0.05) / 0.95)) / 2
+    return min(progress / 0.05, cosine)
 
 
 if __name__ == "__main__":

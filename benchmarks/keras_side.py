@@ -38,7 +38,12 @@ def step(network: str, batch: str, steps: str) -> None:
     set_precision("auto")
     model = fuse_batch_normalization(_network(network))
     model.compile(keras.optimizers.Adam(1e-4), loss="binary_crossentropy", jit_compile="auto")
-    data = tf.data.Dataset.from_tensors(_made_up(network, int(batch))).repeat()
+    rng = np.random.default_rng(0)
+    size, channels = (FILM_SIZE, 1) if network == "resnet50" else (SLICE_SIZE, CHANNELS)
+    images = rng.uniform(0, 255, (int(batch), size, size, channels)).astype(np.float32)
+    shape = (int(batch), 1) if network == "resnet50" else (int(batch), size, size, 1)
+    targets = rng.integers(0, 2, shape).astype(np.float32)
+    data = tf.data.Dataset.from_tensors((images, targets)).repeat()
     _answer(model, data, int(steps))
 
 
@@ -103,17 +108,6 @@ def _network(name: str) -> keras.Model:
     if name == "fcn8":
         return build_fcn8(CHANNELS, 1, width=16)
     return build_resnet50(FILM_SIZE, weights="none")
-
-
-def _made_up(network: str, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(0)
-    if network == "resnet50":
-        images = rng.uniform(0, 255, (batch, FILM_SIZE, FILM_SIZE, 1))
-        targets = rng.integers(0, 2, (batch, 1))
-    else:
-        images = rng.uniform(0, 255, (batch, SLICE_SIZE, SLICE_SIZE, CHANNELS))
-        targets = rng.integers(0, 2, (batch, SLICE_SIZE, SLICE_SIZE, 1))
-    return images.astype(np.float32), targets.astype(np.float32)
 
 
 if __name__ == "__main__":

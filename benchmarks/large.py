@@ -6,13 +6,14 @@ without a network.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
+import itertools
 import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,26 +38,13 @@ def rows(options: Options) -> Iterator[Row]:
     for count, stages in larger:
         for stage, (seconds, memory) in stages.items():
             small_seconds, small_memory = smallest[1][stage]
-            yield Row(
-                f"{stage}, {count} films, a thousand",
-                seconds,
-                small_seconds,
-                "s",
-                small_seconds / seconds,
-                "linear: ratio 0.9",
-                small_seconds / seconds >= 0.9,
-                f"{smallest[0]} films, a thousand",
-            )
-            yield Row(
-                f"{stage}, {count} films, memory",
-                memory,
-                small_memory,
-                "GiB",
-                small_memory / memory,
-                f"under {MAX_GIB:g} GiB",
-                memory < MAX_GIB,
-                f"{smallest[0]} films, memory",
-            )
+            ratio, target = small_seconds / seconds, "linear: ratio 0.9"
+            duration = seconds, small_seconds, "s", ratio, target, ratio >= 0.9
+            ratio, target = small_memory / memory, f"under {MAX_GIB:g} GiB"
+            space = memory, small_memory, "GiB", ratio, target, memory < MAX_GIB
+            for name, figures in (("a thousand", duration), ("memory", space)):
+                against = f"{smallest[0]} films, {name}"
+                yield Row(f"{stage}, {count} films, {name}", *figures, against)
 
 
 def _measured(options: Options, count: int) -> dict[str, tuple[float, float]]:
@@ -70,11 +58,10 @@ def _measured(options: Options, count: int) -> dict[str, tuple[float, float]]:
         table.writerow(["patientId", "Target"])
         # Several cases share a file: they have the same label.
         table.writerows([image.stem, int(n % 48 % 4 == 0)] for n, image in enumerate(images))
-    prepare = ["-m", "pneumonia_classification.prepare_data", "--preset", "cpu"]
-    prepare += ["--source", str(folder), "--prepared", str(prepared), "--copies", "0"]
-    commands = {"prepare_data.py": prepare, "tf.data": ["-m", "benchmarks.large", str(prepared)]}
+    prepare = [*datasets.prepare_command(PROJECT.name, folder, prepared), "--copies", "0"]
+    read = [sys.executable, "-m", "benchmarks.large", str(prepared)]
     figures = {}
-    for stage, command in commands.items():
+    for stage, command in {"prepare_data.py": prepare, "tf.data": read}.items():
         seconds, memory = _run(command)
         figures[stage] = seconds / count * 1000, memory
         print(f"   {count} films, {stage}: {seconds:.1f} s, {memory:.2f} GiB", flush=True)
@@ -83,18 +70,19 @@ def _measured(options: Options, count: int) -> dict[str, tuple[float, float]]:
     return figures
 
 
-def _run(arguments: Sequence[str]) -> tuple[float, float]:
+def _run(command: Sequence[str]) -> tuple[float, float]:
     """A program's seconds, and the GiB of all its processes at once."""
     began = time.monotonic()
-    process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
-    peak = [0.0]
-    watch = threading.Thread(target=_watch, args=(process, peak))
-    watch.start()
-    status = process.wait()
-    watch.join()
-    if status:
-        raise RuntimeError(f"{' '.join(arguments)} ended with {status}")
-    return time.monotonic() - began, peak[0]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    peak = 0.0
+    while process.poll() is None:
+        peak = max(peak, _gib(process.pid))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.2)
+    seconds = time.monotonic() - began
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
+    return seconds, peak
 
 
 def read_epochs(folder: Path) -> None:
@@ -112,35 +100,16 @@ def read_epochs(folder: Path) -> None:
         pass
 
 
-def _watch(process: subprocess.Popen[bytes], peak: list[float]) -> None:
-    while process.poll() is None:
-        peak[0] = max(peak[0], sum(map(_gib, _family(process.pid))))
-        time.sleep(0.2)
-
-
-def _family(pid: int) -> list[int]:
-    """A process and all its descendants."""
-    children: dict[int, list[int]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue
-        children.setdefault(parent, []).append(int(folder.name))
-    family, waiting = [], [pid]
-    while waiting:
-        family.append(waiting.pop())
-        waiting += children.get(family[-1], [])
-    return family
-
-
 def _gib(pid: int) -> float:
-    """A process's memory without what it shares."""
+    """The memory of a process and its descendants, without what each shares."""
+    folder = Path("/proc") / str(pid)
     try:
-        pages = (Path("/proc") / str(pid) / "statm").read_text().split()
+        pages = (folder / "statm").read_text().split()
+        children = [file.read_text().split() for file in folder.glob("task/*/children")]
     except OSError:
         return 0.0
-    return (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGE_SIZE") / 2**30
+    own = (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGE_SIZE") / 2**30
+    return own + sum(_gib(int(child)) for child in itertools.chain(*children))
 
 
 if __name__ == "__main__":

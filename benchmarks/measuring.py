@@ -10,11 +10,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 REPEATS = 3
+Side = AbstractContextManager[Callable[[], float]]
 
 
 class MissingError(Exception):
@@ -68,16 +69,7 @@ class Row:
 def compared(
     stage: str, against: str, ours: float, other: float | None, unit: str, at_least: float
 ) -> Row:
-    """A row whose target is a ratio.
-
-    Args:
-        stage: What was timed.
-        against: The alternative.
-        ours: Our figure.
-        other: The alternative's figure, or None.
-        unit: Where it ends in "/s", more is better, else less.
-        at_least: The ratio to reach.
-    """
+    """A row whose target is a ratio: more is better where the unit ends in "/s", else less."""
     ratio = None
     if other is not None:
         ratio = ours / other if unit.endswith("/s") else other / ours
@@ -132,14 +124,8 @@ def find_torch_python(given: str | None) -> str | None:
     return sys.executable if installed else None
 
 
-@contextmanager
-def torch_side(options: Options, *arguments: object) -> Iterator[Callable[[], float]]:
-    """The PyTorch and MONAI side of a comparison, in a process of its own.
-
-    Two frameworks in one process would fight over its threads.
-
-    Yields:
-        A function that does the work once and returns the seconds that it took.
+def torch_side(options: Options, *arguments: object) -> Side:
+    """The PyTorch and MONAI `side` of a comparison.
 
     Raises:
         MissingError: There is no PyTorch or no MONAI.
@@ -149,22 +135,23 @@ def torch_side(options: Options, *arguments: object) -> Iterator[Callable[[], fl
     if shutil.which(options.torch_python) is None:
         raise MissingError(f"{options.torch_python}: there is no such Python")
     script = Path(__file__).with_name("torch_side.py")
-    with side(options.torch_python, str(script), *map(str, arguments)) as seconds:
-        yield seconds
+    return side(options.torch_python, str(script), *map(str, arguments))
 
 
-@contextmanager
-def keras_side(*arguments: object) -> Iterator[Callable[[], float]]:
-    """Our side of a comparison, in a process of its own; as `torch_side`."""
-    with side(sys.executable, "-m", "benchmarks.keras_side", *map(str, arguments)) as seconds:
-        yield seconds
+def keras_side(*arguments: object) -> Side:
+    """Our `side` of a comparison."""
+    return side(sys.executable, "-m", "benchmarks.keras_side", *map(str, arguments))
 
 
 @contextmanager
 def side(*command: str) -> Iterator[Callable[[], float]]:
     """A program that prints "ready" and then does its work once per line that it reads.
 
-    After each it prints the seconds that the work took.
+    After each it prints the seconds that the work took. A process of its own: two frameworks in one
+    would fight over its threads.
+
+    Yields:
+        A function that does the work once and returns the seconds that it took.
 
     Raises:
         MissingError: The program ended before it was ready; the last line of its error says why.

@@ -29,43 +29,31 @@ def rows(options: Options) -> Iterator[Row]:
     image_size, films = prepared.manifest["settings"]["image_size"], prepared.count(splits)
     files = [str(file) for file in prepared.shards(splits)]
     steps = options.size(300, 40)
+    images = steps * BATCH
     settings = TrainSettings(epochs=1_000_000)
 
     def bare() -> None:
-        records = tf.data.TFRecordDataset(files).repeat().take(steps * BATCH)
+        records = tf.data.TFRecordDataset(files).repeat().take(images)
         records.batch(BATCH).reduce(0, lambda n, batch: n + 1)
 
-    def augmented() -> Callable[[], float]:
+    def reading(batches: tf.data.Dataset) -> Callable[[], float]:
         # One iterator over all epochs, as in fit.
-        source = iter(
-            training_data(prepared, splits, image_size, films // BATCH, BATCH, settings).batches()
-        )
+        source = iter(batches)
         return timed(lambda: [next(source) for _ in range(steps)])
 
-    def as_stored() -> Callable[[], float]:
-        records = images_and_labels(prepared, splits, image_size).repeat().batch(BATCH).prefetch(2)
-        source = iter(records)
-        return timed(lambda: [next(source) for _ in range(steps)])
-
-    read, plain = in_turn(timed(bare), as_stored())
-    yield compared(
-        f"tf.data, no augmentation, {image_size} x {image_size}",
-        "bare TFRecordDataset of the same shards",
-        steps * BATCH / plain,
-        steps * BATCH / read,
-        "images/s",
-        0.6,
-    )
-    array = options.work / "films.npy"
     stored = images_and_labels(prepared, splits, image_size)
+    as_stored = stored.repeat().batch(BATCH).prefetch(2)
+    read, plain = in_turn(timed(bare), reading(as_stored))
+    stage = f"tf.data, no augmentation, {image_size} x {image_size}"
+    against = "bare TFRecordDataset of the same shards"
+    yield compared(stage, against, images / plain, images / read, "images/s", 0.6)
+    array = options.work / "films.npy"
     np.save(array, [record["image"][..., 0] for record in stored])
-    seconds, torch_seconds = in_turn_with_torch(options, augmented(), "loader", array, BATCH, steps)
+    augmented = training_data(prepared, splits, image_size, films // BATCH, BATCH, settings)
+    run = reading(augmented.batches())
+    seconds, torch_seconds = in_turn_with_torch(options, run, "loader", array, BATCH, steps)
     array.unlink()
-    yield compared(
-        f"tf.data, with augmentation, {image_size} x {image_size}",
-        "DataLoader, two workers, MONAI's CacheDataset, the same augmentation",
-        steps * BATCH / seconds,
-        torch_seconds and steps * BATCH / torch_seconds,
-        "images/s",
-        1.0,
-    )
+    stage = f"tf.data, with augmentation, {image_size} x {image_size}"
+    against = "DataLoader, two workers, MONAI's CacheDataset, the same augmentation"
+    theirs = torch_seconds and images / torch_seconds
+    yield compared(stage, against, images / seconds, theirs, "images/s", 1.0)

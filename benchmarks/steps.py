@@ -21,11 +21,7 @@ def rows(options: Options) -> Iterator[Row]:
         work = ("step", network, BATCH, steps)
         with keras_side(*work) as keras_run:
             seconds, torch_seconds = in_turn_with_torch(options, keras_run, *work)
-        yield compared(
-            f"a step of {title}, batch {BATCH}",
-            f"{against}; channels last, bfloat16",
-            steps * BATCH / seconds,
-            torch_seconds and steps * BATCH / torch_seconds,
-            "images/s",
-            1.0,
-        )
+        images = steps * BATCH
+        stage, against = f"a step of {title}, batch {BATCH}", f"{against}; channels last, bfloat16"
+        theirs = torch_seconds and images / torch_seconds
+        yield compared(stage, against, images / seconds, theirs, "images/s", 1.0)

@@ -27,14 +27,8 @@ def rows(options: Options) -> Iterator[Row]:
     run = timed(lambda: surface_scores(truth, predicted, SPACING_MM))
     seconds, torch_seconds = in_turn_with_torch(options, run, "surface", file)
     file.unlink()
-    yield compared(
-        f"HD95 and mean surface distance, {' x '.join(map(str, shape))}",
-        "MONAI's metrics, the same two numbers",
-        seconds,
-        torch_seconds,
-        "s",
-        5.0,
-    )
+    stage = f"HD95 and mean surface distance, {' x '.join(map(str, shape))}"
+    yield compared(stage, "MONAI's metrics, the same two numbers", seconds, torch_seconds, "s", 5.0)
 
 
 def _masks(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -59,8 +59,7 @@ def write(
         lines += [{**dataclasses.asdict(row), "part": part, **note} for row in rows]
     lines.sort(key=lambda line: order.index(line["part"]))
     write_json(path, {"machine": this_machine, "versions": known, "date": date, "rows": lines})
-    names = {field.name for field in dataclasses.fields(Row)}
-    table = [Row(**{name: line[name] for name in names}) for line in lines]
+    table = [Row(**{f.name: line[f.name] for f in dataclasses.fields(Row)}) for line in lines]
     _draw(folder / "results.png", table, this_machine, date)
     return [path, folder / "results.png"]
 

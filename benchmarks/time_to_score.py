@@ -30,6 +30,7 @@ import numpy as np
 from atrium_segmentation.config import PROJECT
 from atrium_segmentation.dataset import volumes
 from benchmarks import table
+from benchmarks.datasets import prepare_command
 from benchmarks.measuring import Row, find_torch_python
 from common.base.errors import UserError, run_script
 from common.base.files import ROOT, content_key, write_json
@@ -53,12 +54,11 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.source.is_dir():
         raise UserError(f"{arguments.source}: there is no such folder; give --source Task02_Heart")
+    prepared, slices = arguments.work / "prepared", arguments.work / "volumes.npz"
     arguments.work.mkdir(parents=True, exist_ok=True)
-    places = ["--source", str(arguments.source), "--prepared", str(arguments.work / "prepared")]
-    prepare = [sys.executable, "-m", f"{PROJECT.name}.prepare_data", "--preset", "cpu", *places]
+    prepare = prepare_command(PROJECT.name, arguments.source, prepared)
     subprocess.run(prepare, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    slices, minutes = arguments.work / "volumes.npz", sorted(arguments.minutes)
-    cases = _export(arguments.work / "prepared", slices, arguments.split)
+    cases, minutes = _export(prepared, slices, arguments.split), sorted(arguments.minutes)
     settings = dataclasses.asdict(PROJECT.presets["cpu"].train)
     key = content_key({"machine": table.machine(), "settings": settings})
     conditions = {"minutes": minutes, "split": arguments.split, "cases": cases, "key": key}
@@ -66,10 +66,8 @@ def main() -> None:
 
     if arguments.side != "other":
         print(f"training ours for {minutes[-1]:g} minutes", flush=True)
-        dices["ours"] = _run(
-            *(sys.executable, "-m", "benchmarks.keras_score"),
-            *(arguments.work / "prepared", arguments.split, *minutes),
-        )
+        program = sys.executable, "-m", "benchmarks.keras_score"
+        dices["ours"] = _run(*program, prepared, arguments.split, *minutes)
         write(arguments.output, dices)
     torch_python = find_torch_python(arguments.torch_python)
     if torch_python is None:
@@ -96,8 +94,8 @@ def write(file: Path, dices: dict[str, Any]) -> list[Row]:
         _row(minute, ours[place], other and other[place])
         for place, minute in enumerate(dices["minutes"]) if ours
     ]  # fmt: skip
-    content = {"machine": table.machine(), "rows": [vars(row) for row in rows], "dices": dices}
-    write_json(file, content)
+    lines = [vars(row) for row in rows]
+    write_json(file, {"machine": table.machine(), "rows": lines, "dices": dices})
     return rows
 
 
@@ -110,11 +108,9 @@ def _row(minutes: float, ours: Sequence[float], other: Sequence[float] | None) -
         limits = ci95_of_mean(differences, range(len(ours)))
         interval = "" if limits is None else " [{:+.3f}, {:+.3f}]".format(*limits)
         against += f"; difference {differences.mean():+.3f}{interval} over {len(ours)} volumes"
-    return Row(
-        f"Dice after {minutes:g} minutes", mean, alternative, "Dice",
-        alternative and mean / alternative, "higher",
-        None if alternative is None else mean > alternative, against,
-    )  # fmt: skip
+    stage, ratio = f"Dice after {minutes:g} minutes", alternative and mean / alternative
+    higher = None if alternative is None else mean > alternative
+    return Row(stage, mean, alternative, "Dice", ratio, "higher", higher, against)
 
 
 def _export(folder: Path, file: Path, split: str) -> list[str]:
@@ -133,12 +129,9 @@ def _export(folder: Path, file: Path, split: str) -> list[str]:
 
 
 def _run(*command: object) -> list[list[float]]:
-    done = subprocess.run(
-        [str(part) for part in command], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    if done.returncode:
-        raise RuntimeError(f"{command[1]} ended with {done.returncode}")
-    return json.loads(done.stdout.splitlines()[-1])
+    words = [str(word) for word in command]
+    printed = subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(printed.splitlines()[-1])
 
 
 if __name__ == "__main__":

@@ -144,10 +144,8 @@ def _segment(model: torch.nn.Module, volume: np.ndarray) -> np.ndarray:
 
 
 def _rate_at(progress: float) -> float:
-    progress = min(progress, 1.0)
-    if progress < 0.05:
-        return progress / 0.05
-    return float(1 + np.cos(np.pi * (progress - 0.05) / 0.95)) / 2
+    cosine = float(1 + np.cos(np.pi * (min(progress, 1.0) - 0.05) / 0.95)) / 2
+    return min(progress / 0.05, cosine)
 
 
 def _dice(truth: np.ndarray, predicted: np.ndarray) -> float:

@@ -18,11 +18,6 @@ def rows(options: Options) -> Iterator[Row]:
         work = ("fit", folder, project, steps)
         with keras_side(*work, "files") as fit_run, keras_side(*work, "memory") as memory_run:
             fit_seconds, memory_seconds = in_turn(fit_run, memory_run)
-        yield compared(
-            f"waiting for data: {project}",
-            "one batch in memory",
-            steps / fit_seconds,
-            steps / memory_seconds,
-            "steps/s",
-            0.95,
-        )
+        stage, against = f"waiting for data: {project}", "one batch in memory"
+        figures = steps / fit_seconds, steps / memory_seconds
+        yield compared(stage, against, *figures, "steps/s", 0.95)
