@@ -39,7 +39,7 @@ class AtriumVolume:
 
 def draw_volume(seed: int, number: int) -> AtriumVolume:
     """Draw volume ``number`` of the set made from ``seed``."""
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 10, number]))
+    rng = np.random.default_rng([seed, 10, number])
     shape, affine = _grid(rng, number)
     points = _sample_points(shape, affine)
     points += _bend(rng, shape)
@@ -61,11 +61,8 @@ def _grid(rng: np.random.Generator, number: int) -> tuple[tuple[int, int, int], 
     thick = number % 4 == 3
     in_plane = float(np.round(rng.uniform(1.0, 1.2), 3))
     between = float(np.round(rng.uniform(2.0, 2.5) if thick else rng.uniform(1.2, 1.5), 3))
-    shape = (
-        int(rng.integers(104, 121)),
-        int(rng.integers(88, 101)),
-        int(np.clip(rng.uniform(68, 80) / between, 24, 56)),
-    )
+    rows, columns = int(rng.integers(104, 121)), int(rng.integers(88, 101))
+    shape = rows, columns, int(np.clip(rng.uniform(68, 80) / between, 24, 56))
     signs = {"L": (0, -1), "R": (0, 1), "P": (1, -1), "A": (1, 1), "S": (2, 1), "I": (2, -1)}
     linear = np.zeros((3, 3))
     for axis, letter in enumerate(_ORIENTATIONS[number % len(_ORIENTATIONS)]):
@@ -92,11 +89,10 @@ def _sample_points(shape: tuple[int, int, int], affine: NDArray) -> Volume:
 
 def _smooth(rng: np.random.Generator, shape: tuple[int, int, int], cells: int) -> Volume:
     """Smooth random field of standard deviation about 1."""
-    coarse = rng.standard_normal([cells + 3] * 3, dtype=np.float32)
-    places = [np.linspace(1, cells + 1, n, dtype=np.float32) for n in shape]
-    field = coarse
-    for axis, place in enumerate(places):
+    field = rng.standard_normal([cells + 3] * 3, dtype=np.float32)
+    for axis, length in enumerate(shape):
         # One axis after the other: a spline on a grid is separable.
+        place = np.linspace(1, cells + 1, length, dtype=np.float32)
         low = np.clip(np.floor(place).astype(int), 1, cells)
         t = place - low
         weights = (1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3
@@ -203,6 +199,9 @@ class _Anatomy:
         def jitter(*point: float, by: float = 1.5) -> NDArray:
             return np.array(point) + rng.normal(0, by, 3)
 
+        def vessel(radii: Sequence[float], *line: tuple[float, float, float]) -> Volume:
+            return self.tube([jitter(*point) for point in line], radii)
+
         def chamber(distance: Volume, wall_mm: float, wall: float, value: float) -> None:
             paint(distance - wall_mm, wall)
             paint(distance, value * (1 + 0.05 * texture))
@@ -214,8 +213,7 @@ class _Anatomy:
             paint(lung, 0.06, 1.0)
             vessels = np.full(shape, 60.0, np.float32)
             for _ in range(34):
-                place = sign * rng.uniform(40, 66), rng.uniform(-55, 30), rng.uniform(-45, 45)
-                start = np.array(place)
+                start = rng.uniform([40, -55, -45], [66, 30, 45]) * [sign, 1, 1]
                 line = [start, start + rng.normal(0, 5, 3), start + rng.normal(0, 9, 3)]
                 vessels = self.tube(line, [rng.uniform(0.9, 2.6), 0.7], 4, vessels)
             paint(np.maximum(vessels, lung + 1), blood * 0.85)
@@ -231,31 +229,20 @@ class _Anatomy:
         paint(bone, 0.55, 0.6)
         paint(bone + 2.2, 0.09 + 0.03 * texture, 0.6)
         paint(np.hypot(x - spine_x, y - back + 29) - 7, 0.35)
-        gullet = self.tube([jitter(4, -27, -50), jitter(1, -26, 0), jitter(0, -30, 50)], [5, 5])
+        gullet = vessel([5, 5], (4, -27, -50), (1, -26, 0), (0, -30, 50))
         paint(gullet, 0.42)
         paint(gullet + 2.2, 0.2)
         # Vessels and chambers in front.
-        descending = [jitter(17, -38, -55), jitter(18, -37, 0), jitter(16, -36, 55)]
-        descending_aorta = self.tube(descending, [11, 11.5, 12])
+        descending_aorta = vessel([11, 11.5, 12], (17, -38, -55), (18, -37, 0), (16, -36, 55))
         chamber(descending_aorta, 1.3, 0.12, blood * rng.uniform(0.92, 1.05))
         muscle = rng.uniform(0.14, 0.3)
         left_ventricle = self.ellipsoid(jitter(37, 42, -30), (23, 27, 30))
         right_ventricle = self.ellipsoid(jitter(-8, 58, -24), (36, 25, 34))
         right_atrium = self.ellipsoid(jitter(-36, 26, -12), (25, 25, 33))
-        aorta = self.tube(
-            [jitter(10, 34, -8), jitter(2, 30, 10), jitter(-7, 28, 30), jitter(-8, 22, 55)],
-            [12.5, 15, 14, 13.5],
-        )
-        lung_trunk = self.tube(
-            [jitter(6, 52, -4), jitter(14, 46, 14), jitter(20, 30, 30), jitter(16, 12, 36)],
-            [13, 13, 12, 11],
-        )
-        right_artery = self.tube(
-            [jitter(16, 14, 36), jitter(-8, 6, 37), jitter(-36, 2, 35)], [10, 9, 8]
-        )
-        cava = self.tube(
-            [jitter(-29, 16, -2), jitter(-28, 14, 25), jitter(-27, 12, 55)], [10, 9, 8.5]
-        )
+        aorta = vessel([12.5, 15, 14, 13.5], (10, 34, -8), (2, 30, 10), (-7, 28, 30), (-8, 22, 55))
+        lung_trunk = vessel([13, 13, 12, 11], (6, 52, -4), (14, 46, 14), (20, 30, 30), (16, 12, 36))
+        right_artery = vessel([10, 9, 8], (16, 14, 36), (-8, 6, 37), (-36, 2, 35))
+        cava = vessel([10, 9, 8.5], (-29, 16, -2), (-28, 14, 25), (-27, 12, 55))
         chamber(right_ventricle, 2.5, muscle, blood * rng.uniform(0.88, 1.0))
         chamber(left_ventricle, 8.0, muscle, blood * rng.uniform(0.9, 1.03))
         for body in (right_atrium, cava, right_artery, lung_trunk, aorta):
@@ -270,7 +257,7 @@ class _Anatomy:
         paint(whole, blood * (1 + 0.05 * texture))
         # The mitral valve is open or thin: no wall between atrium and ventricle.
         valve = self.tube([(16, 12, -8), (31, 30, -22)], [12, 11])
-        paint(np.maximum(valve, np.maximum(left_ventricle - 9, -1e3)), blood * 0.97)
+        paint(np.maximum(valve, left_ventricle - 9), blood * 0.97)
         paint(inside, blood * (1 + 0.05 * texture))
         return np.clip(signal, 0, None), inside < 0
 
@@ -278,7 +265,7 @@ class _Anatomy:
         """Distances to what is labelled, and to the veins' further course."""
         rng = self.rng
         body = self.ellipsoid(jitter(0, -2, 0, by=1), rng.normal([29, 18, 25], [3.0, 2.5, 3.0]))
-        floor = self.ellipsoid(jitter(10, 6, -9, by=1.5), rng.normal([20, 16, 17], 1.3))
+        floor = self.ellipsoid(jitter(10, 6, -9), rng.normal([20, 16, 17], 1.3))
         inside = _joined(body, floor, 6.0)
         veins = (
             [(-19, -4, 10), (-33, -9, 17), (-46, -14, 24), (-62, -18, 34)],

@@ -143,9 +143,7 @@ def _heart(patient: Patient, pose: Pose, findings: Findings, turn: float, domes:
     shape[:, 0] += patient.heart_shift + 4.0 * turn
     dome = domes[0, int((6.0 + shapes.EXTENT_CM / 2) / shapes.PIXEL_CM)]
     shape[:, 1] += dome + rng.uniform(1.3, 2.8) - shape[:, 1].max()
-    layer = Layer()
-    layer.polygon(shape)
-    return layer.map()
+    return Layer().polygon(shape).map()
 
 
 def _mediastinum(patient: Patient, pose: Pose, turn: float) -> Map:
@@ -173,7 +171,6 @@ def _mediastinum(patient: Patient, pose: Pose, turn: float) -> Map:
     aorta[:, 0] += rng.normal(0, 0.2, 5) + 0.5 * (patient.knob - 1.7) + patient.scoliosis
     column.tube(shapes.curve(aorta), 1.25, 1.0)
     sides = np.array([(-2.0, -16), (-2.0, 0), (-2.3, 10), (-2.5, 18)]) * [patient.width, 1]
-    spine = Layer()
-    spine.polygon(np.vstack([sides, (sides * [-1, 1])[::-1]]))
+    spine = Layer().polygon(np.vstack([sides, (sides * [-1, 1])[::-1]]))
     behind = shapes.blurred(2.6 * column.map() + 3.0 * spine.map(), 3.5, 4)
     return 11 * shapes.rounded(shadow.map(), 1.7) + behind

@@ -73,10 +73,6 @@ class ChestCase:
         return f"{self.image_id}.dcm"
 
     @property
-    def patient_id(self) -> str:
-        return f"SYNTHETIC-{self.patient_number:04d}"
-
-    @property
     def detailed_class(self) -> str:
         if self.pneumonia:
             return "Lung Opacity"
@@ -89,9 +85,9 @@ def plan_cases(seed: int, count: int) -> list[ChestCase]:
     Pneumonia runs in patients and depends on the view, as in the challenge; the way an image
     is stored and its other findings depend on neither.
     """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 0]))
+    rng = np.random.default_rng([seed, 0])
     patients = _films_per_patient(rng, count)
-    views = np.array(["PA"] * count, dtype="<U2")
+    views = np.full(count, "PA")
     views[rng.permutation(count)[: round(_AP_SHARE * count)]] = "AP"
     frailty = rng.standard_normal(count)[patients] + rng.standard_normal(count)
     pneumonia = np.zeros(count, bool)
@@ -103,7 +99,7 @@ def plan_cases(seed: int, count: int) -> list[ChestCase]:
     for label in (False, True):
         candidates = rng.permutation(np.flatnonzero(pneumonia == label))
         other_findings[candidates[: round(0.45 * len(candidates))]] = True
-    codings = np.array(["jpeg"] * count, dtype="<U12")
+    codings = np.full(count, "jpeg", "<U12")
     order = rng.permutation(count)
     for name, share in _CODINGS:
         number = max(1, round(share * count)) if count >= 3 else 0
@@ -119,10 +115,8 @@ def plan_cases(seed: int, count: int) -> list[ChestCase]:
 
 def draw_case(case: ChestCase) -> tuple[Patient, Film]:
     """Draw a case's patient and film; the same case gives the same film anywhere."""
-    patient = draw_patient(
-        np.random.default_rng(np.random.SeedSequence([case.seed, 1, case.patient_number]))
-    )
-    rng = np.random.default_rng(np.random.SeedSequence([case.seed, 2, case.number]))
+    patient = draw_patient(np.random.default_rng([case.seed, 1, case.patient_number]))
+    rng = np.random.default_rng([case.seed, 2, case.number])
     while True:
         pose = draw_pose(rng, case.view)
         film = render(patient, pose, draw_findings(rng, case.pneumonia, case.other_findings), rng)
@@ -191,7 +185,7 @@ def to_dicom(case: ChestCase, patient: Patient, film: Film) -> Dataset:
     dataset.StudyDescription = "SYNTHETIC chest radiograph, not a patient"
     dataset.SeriesDescription = f"view: {case.view}"
     dataset.PatientName = f"SYNTHETIC^{case.patient_number:04d}"
-    dataset.PatientID = case.patient_id
+    dataset.PatientID = f"SYNTHETIC-{case.patient_number:04d}"
     dataset.PatientBirthDate = ""
     dataset.PatientSex = "F" if patient.female else "M"
     # The challenge writes the age without its unit; a reader has to bear it.
@@ -231,7 +225,7 @@ def _put_pixels(dataset: Dataset, case: ChestCase, image: Map) -> None:
         dataset.add_new("PixelData", "OB", (255 - eight_bit).tobytes())
     else:
         dataset.BitsAllocated, dataset.BitsStored = 16, 12
-        rng = np.random.default_rng(np.random.SeedSequence([case.seed, 3, case.number]))
+        rng = np.random.default_rng([case.seed, 3, case.number])
         width, offset = int(rng.integers(2000, 3600)), int(rng.integers(50, 400))
         stored = offset + np.round((width - 1) * image).astype("<u2")
         dataset.RescaleIntercept, dataset.RescaleSlope = str(-offset), "1"

@@ -9,6 +9,7 @@ versions of numpy, scipy and Pillow), whatever the number of processes.
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -96,19 +97,14 @@ def _make(part: str, folder: Path, seed: int, count: int, workers: int) -> None:
         "atrium": (atrium_dataset, "SYNTHETIC atrium volumes"),
     }[part]
     cases = dataset.plan_cases(seed, count)
-    for name in dataset.FOLDERS:
-        _remove_strays(folder / name, {case.file_name for case in cases})
+    names = {case.file_name for case in cases}
+    for path in itertools.chain(*((folder / name).glob("*") for name in dataset.FOLDERS)):
+        # A file of an earlier sample or of a killed run would be an extra case.
+        if path.name not in names and path.is_file():
+            path.unlink()
     write = partial(dataset.write_case, folder=folder)
     drawn = each(write, cases, 2, workers, desc=title, unit="case", mininterval=0.5)
     dataset.write_tables(cases, drawn, folder)
-
-
-def _remove_strays(folder: Path, names: set[str]) -> None:
-    """Remove the files of an earlier sample or of a killed run, so that no case is extra."""
-    if folder.is_dir():
-        for path in folder.iterdir():
-            if path.name not in names and path.is_file():
-                path.unlink()
 
 
 def main() -> None:

@@ -59,10 +59,11 @@ class Layer:
         self._image = Image.new("L", (SIZE * _OVERSAMPLING,) * 2)
         self._draw = ImageDraw.Draw(self._image)
 
-    def polygon(self, points: ArrayLike, value: float = 1.0) -> None:
-        """Fill a polygon; points ``(n, 2)`` in cm, value in 0..1."""
+    def polygon(self, points: ArrayLike, value: float = 1.0) -> Layer:
+        """Fill a polygon, points ``(n, 2)`` in cm, value in 0..1; return the layer itself."""
         pixels = (np.asarray(points, float) + EXTENT_CM / 2) / PIXEL_CM * _OVERSAMPLING
         self._draw.polygon(pixels.ravel().tolist(), fill=round(255 * value))
+        return self
 
     def tube(
         self, points: ArrayLike, radius_cm: ArrayLike, value: float = 1.0, shell: float = 0.0

@@ -22,8 +22,7 @@ def body(patient: Patient, pose: Pose, rng: np.random.Generator) -> Map:
         shapes.curve((outline + rng.normal(0, 0.25, outline.shape)) * [sign, 1], 120)
         for sign in (-1, 1)
     ]
-    torso, arms = Layer(), Layer()
-    torso.polygon(np.vstack([sides[0], sides[1][::-1]]))
+    torso, arms = Layer().polygon(np.vstack([sides[0], sides[1][::-1]])), Layer()
     for sign in (-1, 1):
         if pose.arms_down:
             line = np.array([(19.6, -11), (21.8, -4), (22.8, 4), (23.4, 13), (23.8, 24)])
@@ -75,10 +74,9 @@ def stomach_gas(
     cy = float(domes[0, int((cx + shapes.EXTENT_CM / 2) / shapes.PIXEL_CM)])
     if not present:
         return 0.0
-    layer = Layer()
     angle = np.linspace(0, 2 * np.pi, 14, endpoint=False)
     radius = 1 + np.random.default_rng(patient.seed + 4).normal(0, 0.07, 14)
     x = cx + width * radius * np.cos(angle)
     y = cy + height + 1.0 + height * radius * np.sin(angle)
-    layer.polygon(shapes.curve(np.stack([x, y], 1), 90, closed=True))
-    return 6.5 * fill * shapes.rounded(layer.map(), 1.6)
+    bubble = Layer().polygon(shapes.curve(np.stack([x, y], 1), 90, closed=True))
+    return 6.5 * fill * shapes.rounded(bubble.map(), 1.6)
