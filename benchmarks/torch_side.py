@@ -9,9 +9,10 @@ Prints "ready", then does its work once per line that it reads, and prints the s
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -82,18 +83,8 @@ def loader(file: str, batch: str, steps: str) -> Callable[[], object]:
         cached, batch_size=int(batch), shuffle=True, num_workers=2, persistent_workers=True,
         drop_last=True, prefetch_factor=4,
     )  # fmt: skip
-
-    def forever() -> Iterator[object]:
-        while True:
-            yield from batches
-
-    source = forever()
-
-    def work() -> None:
-        for _ in range(int(steps)):
-            next(source)
-
-    return work
+    source = itertools.chain.from_iterable(itertools.repeat(batches))
+    return lambda: [next(source) for _ in range(int(steps))]
 
 
 def surface(file: str) -> Callable[[], object]:
@@ -151,9 +142,8 @@ class FCN8(nn.Module):
             x = block(x)
             pools.append(x)
         score = self.score(self.connected(x))
-        for double, pool_score, pool in zip(
-            self.doubles, self.pool_scores, pools[-2:1:-1], strict=True
-        ):
+        pairs = zip(self.doubles, self.pool_scores, pools[-2:1:-1], strict=True)
+        for double, pool_score, pool in pairs:
             score = double(score) + pool_score(pool)
         return self.enlarge(score)
 
