@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from synthetic_sample import shapes
 from synthetic_sample.patient import Patient, Pose
-from synthetic_sample.shapes import Layer, Map
+from synthetic_sample.shapes import Layer, Map, Wall
 
 _RIBS = 11
 _CAGE_DEPTH_CM = 8.0
 
 
 def skeleton(
-    rng: np.random.Generator,
-    patient: Patient,
-    pose: Pose,
-    turn: float,
-    wall: tuple[NDArray, NDArray],
+    rng: np.random.Generator, patient: Patient, pose: Pose, turn: float, wall: Wall
 ) -> Map:
     """Path length through bone, in cm of solid bone.
 
@@ -28,7 +23,7 @@ def skeleton(
         patient: Whose skeleton.
         pose: How the film is taken.
         turn: Sine of the turn about the body's axis: a point in front moves by depth times this.
-        wall: The cavity's ``(y, half_width)``, both in cm.
+        wall: Where the cavity ends.
     """
     soft_edged = _spine(rng, patient) + _shoulders(rng, patient, pose, turn)
     bone = _ribs(rng, patient, turn, wall) + shapes.blurred(soft_edged, 1.5, 2)
@@ -36,9 +31,7 @@ def skeleton(
     return bone * np.float32(1.05 - 0.25 * np.clip((patient.age - 40) / 50, 0, 1))
 
 
-def _ribs(
-    rng: np.random.Generator, patient: Patient, turn: float, wall: tuple[NDArray, NDArray]
-) -> Map:
+def _ribs(rng: np.random.Generator, patient: Patient, turn: float, wall: Wall) -> Map:
     back, front = Layer(), Layer()
     height, slope = patient.height, patient.rib_slope
     gap = 2.32 * height

@@ -11,13 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from synthetic_sample import bones, shapes, tissue
 from synthetic_sample.film import develop, into_film
 from synthetic_sample.findings import Findings, finding_maps
 from synthetic_sample.patient import Patient, Pose
-from synthetic_sample.shapes import Layer, Map, X, Y
+from synthetic_sample.shapes import Layer, Map, Mask, Wall, X, Y
 
 FILM_SIZE = 512
 SOFT_TISSUE_PER_CM = 0.19
@@ -40,9 +39,9 @@ class Film:
     """
 
     image: Map
-    heart: NDArray[np.bool_]
-    lungs: NDArray[np.bool_]
-    opacities: list[NDArray[np.bool_]]
+    heart: Mask
+    lungs: Mask
+    opacities: list[Mask]
     pixel_mm: float
 
 
@@ -78,7 +77,7 @@ def render(patient: Patient, pose: Pose, findings: Findings, rng: np.random.Gene
     inside = np.clip(free / 7, 0, 1) ** 1.5
     soft += 2.3 * _LUNG_AIR * inside * findings.vessel_gain * tree
     soft += inside * 0.27 * shapes.noise(patient_rng, size, (24, 64, 150), 0.5)
-    extra, opacity_maps = finding_maps(findings, rng, free, lung_mask, domes, wall)
+    extra, opacity_maps = finding_maps(findings, rng, free, lung_mask, wall)
     soft += extra
     bone = bones.skeleton(patient_rng, patient, pose, turn, wall)
     line_integral = SOFT_TISSUE_PER_CM * np.maximum(soft, 0) + _BONE_PER_CM * bone
@@ -92,7 +91,7 @@ def render(patient: Patient, pose: Pose, findings: Findings, rng: np.random.Gene
     return Film(image, heart > 127, lungs > 127, masks, 10 * pose.field_cm / FILM_SIZE)
 
 
-def _cavity(patient: Patient, x: Map, y: Map) -> tuple[Map, tuple[NDArray, NDArray]]:
+def _cavity(patient: Patient, x: Map, y: Map) -> tuple[Map, Wall]:
     """Depth of the thoracic cavity in cm, and its half-width ``wall = (y, half_width)``."""
     middle, lateral = 4.4 * patient.width, 8.7 * patient.width
     top = 18.3 * patient.height

@@ -25,7 +25,7 @@ from common.base.files import atomic_write, write_csv
 from synthetic_sample.chest import FILM_SIZE, Film, render
 from synthetic_sample.findings import draw_findings
 from synthetic_sample.patient import Patient, draw_patient, draw_pose
-from synthetic_sample.shapes import Map
+from synthetic_sample.shapes import Map, Mask
 
 HEART_GRID = 224
 """Edge of the grid on which the challenge's heart boxes are given, in pixels."""
@@ -171,22 +171,20 @@ def to_dicom(case: ChestCase, patient: Patient, film: Film) -> Dataset:
         return generate_uid(entropy_srcs=["SYNTHETIC", kind, str(case.seed), str(number)])
 
     dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    meta = dataset.file_meta = FileMetaDataset()
     dataset.SpecificCharacterSet = "ISO_IR 100"
-    dataset.SOPClassUID = SecondaryCaptureImageStorage
+    dataset.SOPClassUID = meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
     dataset.SOPInstanceUID = uid("image", case.number)
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     dataset.StudyDate, dataset.StudyTime = "19010101", "000000.00"
-    dataset.AccessionNumber = ""
     dataset.Modality = "CR"
     dataset.ConversionType = "WSD"
-    dataset.ReferringPhysicianName = ""
+    dataset.AccessionNumber = dataset.ReferringPhysicianName = ""
+    dataset.PatientBirthDate = dataset.StudyID = ""
     dataset.StudyDescription = "SYNTHETIC chest radiograph, not a patient"
     dataset.SeriesDescription = f"view: {case.view}"
     dataset.PatientName = f"SYNTHETIC^{case.patient_number:04d}"
     dataset.PatientID = f"SYNTHETIC-{case.patient_number:04d}"
-    dataset.PatientBirthDate = ""
     dataset.PatientSex = "F" if patient.female else "M"
     # The challenge writes the age without its unit; a reader has to bear it.
     dataset.add_new("PatientAge", "LO", str(patient.age))
@@ -195,7 +193,6 @@ def to_dicom(case: ChestCase, patient: Patient, film: Film) -> Dataset:
     dataset.ViewPosition = case.view
     dataset.StudyInstanceUID = uid("study", case.number)
     dataset.SeriesInstanceUID = uid("series", case.number)
-    dataset.StudyID = ""
     dataset.SeriesNumber = dataset.InstanceNumber = "1"
     dataset.ImageComments = "SYNTHETIC: computed, taken of nobody"
     dataset.SamplesPerPixel = 1
@@ -250,6 +247,6 @@ def _image_id(seed: int, number: int) -> str:
     return str(uuid.UUID(bytes=digest[:16]))
 
 
-def _box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+def _box(mask: Mask) -> tuple[int, int, int, int]:
     rows, columns = np.flatnonzero(mask.any(1)).tolist(), np.flatnonzero(mask.any(0)).tolist()
     return columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1

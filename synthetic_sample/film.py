@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from synthetic_sample import shapes
 from synthetic_sample.patient import Pose
-from synthetic_sample.shapes import Map
+from synthetic_sample.shapes import Map, Mask
 
 
 def into_film(field: NDArray, pose: Pose, size: int) -> NDArray:
@@ -28,9 +28,7 @@ def into_film(field: NDArray, pose: Pose, size: int) -> NDArray:
     return np.asarray(moved)
 
 
-def develop(
-    line_integral: Map, lungs: NDArray[np.bool_], pose: Pose, rng: np.random.Generator
-) -> Map:
+def develop(line_integral: Map, lungs: Mask, pose: Pose, rng: np.random.Generator) -> Map:
     """Show a line integral as a digital system does.
 
     Args:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from synthetic_sample import shapes
-from synthetic_sample.shapes import Layer, Map, X, Y
+from synthetic_sample.shapes import Layer, Map, Mask, Wall, X, Y
 
 
 @dataclass(frozen=True)
@@ -68,12 +67,7 @@ def draw_findings(rng: np.random.Generator, pneumonia: bool, other_findings: boo
 
 
 def finding_maps(
-    findings: Findings,
-    rng: np.random.Generator,
-    free: Map,
-    lung_mask: NDArray[np.bool_],
-    domes: Map,
-    wall: tuple[NDArray, NDArray],
+    findings: Findings, rng: np.random.Generator, free: Map, lung_mask: Mask, wall: Wall
 ) -> tuple[Map, list[Map]]:
     """Draw findings as additional path length of soft tissue.
 
@@ -82,8 +76,7 @@ def finding_maps(
         rng: Source of place, shape and strength.
         free: Path through aerated lung, in cm.
         lung_mask: Where lung lies in front of or behind anything.
-        domes: The diaphragm's height over x, in cm.
-        wall: The cavity's ``(y, half_width)``, in cm.
+        wall: Where the cavity ends.
 
     Returns:
         The path length in cm, and a map in 0..1 for each opacity.
@@ -114,7 +107,7 @@ def finding_maps(
     return total, opacities
 
 
-def _opacity(rng: np.random.Generator, inside: Map, area: NDArray[np.bool_]) -> tuple[Map, Map]:
+def _opacity(rng: np.random.Generator, inside: Map, area: Mask) -> tuple[Map, Map]:
     """One pneumonic opacity: added path in cm, and its extent in 0..1."""
     low_down = shapes.smoothstep(Y, -9, 3) * 0.75 + 0.25
     cx, cy = _place(rng, area, low_down)
@@ -141,9 +134,7 @@ def _opacity(rng: np.random.Generator, inside: Map, area: NDArray[np.bool_]) -> 
     return density, extent * same_lung
 
 
-def _place(
-    rng: np.random.Generator, area: NDArray[np.bool_], weight: Map | None = None
-) -> tuple[float, float]:
+def _place(rng: np.random.Generator, area: Mask, weight: Map | None = None) -> tuple[float, float]:
     """A random point (x, y) in cm of a mask."""
     step = 8
     chance = area[::step, ::step].astype(float)
@@ -168,9 +159,7 @@ def _band(rng: np.random.Generator, inside: Map) -> Map:
     return rng.uniform(0.8, 2.2) * shapes.blurred(layer.map(), 2.0, 2)
 
 
-def _effusion(
-    rng: np.random.Generator, lung_mask: NDArray[np.bool_], free: Map, wall: tuple[NDArray, NDArray]
-) -> Map:
+def _effusion(rng: np.random.Generator, lung_mask: Mask, free: Map, wall: Wall) -> Map:
     """Fluid that climbs along one chest wall from the costophrenic angle."""
     sign = rng.choice([-1, 1])
     half = np.sign(X) == sign

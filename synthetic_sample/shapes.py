@@ -26,6 +26,9 @@ _CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], 1)
 
 Map = NDArray[np.float32]
 """A map of shape ``(SIZE, SIZE)``, mostly a path length in centimetres."""
+Mask = NDArray[np.bool_]
+Wall = tuple[NDArray, NDArray]
+"""The chest cavity's half-width over y: ``(y, half_width)``, each ``(n,)``, in centimetres."""
 
 
 def curve(points: ArrayLike, count: int = 60, closed: bool = False) -> NDArray[np.float64]:
