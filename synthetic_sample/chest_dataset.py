@@ -104,13 +104,9 @@ def plan_cases(seed: int, count: int) -> list[ChestCase]:
     for name, share in _CODINGS:
         number = max(1, round(share * count)) if count >= 3 else 0
         codings[order[:number]], order = name, order[number:]
-    drawn = [
-        values.tolist() for values in (patients + 1, views, pneumonia, other_findings, codings)
-    ]
-    return [
-        ChestCase(seed, number, _image_id(seed, number), *values)
-        for number, values in enumerate(zip(*drawn, strict=True))
-    ]
+    columns = patients + 1, views, pneumonia, other_findings, codings
+    rows = enumerate(zip(*(column.tolist() for column in columns), strict=True))
+    return [ChestCase(seed, number, _image_id(seed, number), *row) for number, row in rows]
 
 
 def draw_case(case: ChestCase) -> tuple[Patient, Film]:

@@ -114,18 +114,13 @@ def main() -> None:
         "and left-atrium MRI as NIfTI in the decathlon layout.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument(
-        "--folder", type=Path, default=DEFAULT_FOLDER, help="where the datasets are made"
-    )
-    parser.add_argument("--seed", type=int, default=2022, help="what the sample is drawn from")
-    parser.add_argument("--chest-images", type=int, default=400, help="number of radiographs")
-    parser.add_argument("--atrium-volumes", type=int, default=16, help="number of MRI volumes")
-    parser.add_argument(
-        "--parts", nargs="+", choices=PARTS, default=PARTS, help="which datasets to make"
-    )
-    parser.add_argument(
-        "--workers", type=int, default=0, help="number of processes; 0 is one per processor"
-    )
+    add = parser.add_argument
+    add("--folder", type=Path, default=DEFAULT_FOLDER, help="where the datasets are made")
+    add("--seed", type=int, default=2022, help="what the sample is drawn from")
+    add("--chest-images", type=int, default=400, help="number of radiographs")
+    add("--atrium-volumes", type=int, default=16, help="number of MRI volumes")
+    add("--parts", nargs="+", choices=PARTS, default=PARTS, help="which datasets to make")
+    add("--workers", type=int, default=0, help="number of processes; 0 is one per processor")
     arguments = parser.parse_args()
     print("SYNTHETIC sample: computed images, taken of nobody")
     for part, folder in make_sample(**vars(arguments)).items():
