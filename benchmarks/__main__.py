@@ -34,17 +34,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", help="the parts to run; none: all")
-    parser.add_argument("--list", action="store_true", help="list the parts and end")
-    parser.add_argument(
-        "--quick", action="store_true", help="small sizes: to try a part, not for figures"
-    )
-    parser.add_argument(
-        "--large", action="store_true", help="also time sets of 1,000 to 26,684 films"
-    )
-    parser.add_argument("--torch-python", help="a Python with torch and monai, if not this one")
-    parser.add_argument("--work", type=Path, default=ROOT / "data" / "synthetic" / "benchmarks")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent)
+    add = parser.add_argument
+    add("parts", nargs="*", help="the parts to run; none: all")
+    add("--list", action="store_true", help="list the parts and end")
+    add("--quick", action="store_true", help="small sizes: to try a part, not for figures")
+    add("--large", action="store_true", help="also time sets of 1,000 to 26,684 films")
+    add("--torch-python", help="a Python with torch and monai, if not this one")
+    add("--work", type=Path, default=ROOT / "data" / "synthetic" / "benchmarks")
+    add("--output", type=Path, default=Path(__file__).parent)
     arguments = parser.parse_args()
     if arguments.list:
         for name in PARTS:
