@@ -2,9 +2,9 @@
 
     python tools/make_tables.py [RUNS]
 
-A table stands between ``<!-- results of PATH -->`` and ``<!-- end of results -->``. PATH, from RUNS
-(the folder runs/), is an evaluation (RUN/evaluation/NAME), of which all scores are shown, or a folder
-of runs, of which the main scores are. Where a path is not there, its table stays as it is.
+A table stands between ``<!-- results of PATH -->`` and ``<!-- end of results -->``. PATH, from
+RUNS (the folder runs/), is an evaluation (RUN/evaluation/NAME), of which all scores are shown, or a
+folder of runs, of which the main scores are. Where it is not there, its table stays as it is.
 """
 
 from __future__ import annotations
