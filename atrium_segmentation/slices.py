@@ -42,18 +42,7 @@ def training_data(
     Images (batch, image_size, image_size, channels) in 0..255 and masks (batch, image_size,
     image_size, 1), transformed together; the masks once for each output of the network.
     """
-    ranges = augment.Ranges(
-        rotation_degrees=settings.rotation_degrees,
-        scale=settings.scale,
-        shift=settings.shift,
-        contrast=settings.contrast,
-        brightness=settings.contrast / 2,
-        gamma=settings.gamma,
-        noise=settings.noise,
-        flip=settings.flip,
-        elastic=settings.elastic,
-        bias=settings.bias_field,
-    )
+    ranges = augment.Ranges.of_settings(settings, bias=settings.bias_field)
 
     def to_samples(volumes: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
         def slices(number: tf.Tensor, volume: dict[str, tf.Tensor]) -> tf.data.Dataset:

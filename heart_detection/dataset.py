@@ -137,16 +137,7 @@ def training_data(
 
     from common.training import augment, pipeline
 
-    ranges = augment.Ranges(
-        rotation_degrees=settings.rotation_degrees,
-        scale=settings.scale,
-        stretch=settings.stretch,
-        shift=settings.shift,
-        contrast=settings.contrast,
-        brightness=settings.contrast / 2,
-        gamma=settings.contrast,
-        flip=settings.flip,
-    )
+    ranges = augment.Ranges.of_settings(settings, gamma=settings.contrast)
 
     def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         draws = augment.draw(ranges, batch_size, seed)

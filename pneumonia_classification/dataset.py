@@ -169,13 +169,7 @@ def training_data(
 
     from common.training import augment, pipeline
 
-    ranges = augment.Ranges(
-        rotation_degrees=settings.rotation_degrees,
-        scale=settings.scale,
-        shift=settings.shift,
-        contrast=settings.contrast,
-        brightness=settings.contrast / 2,
-    )
+    ranges = augment.Ranges.of_settings(settings)
 
     counts = _count_per_label(prepared, splits)
     # By label, 0 and 1.

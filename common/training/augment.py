@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from common.base.settings import SharedTrain
+
 Draws = Mapping[str, tf.Tensor]
 """What `draw` gives, by name."""
 
@@ -55,6 +57,12 @@ class Ranges:
     flip: bool = False
     elastic: float = 0.0
     bias: float = 0.0
+
+    @classmethod
+    def of_settings(cls, settings: SharedTrain, **others: float) -> Ranges:
+        """Those of the same name among the settings; brightness is half of the contrast."""
+        given = {"brightness": getattr(settings, "contrast", 0.0) / 2, **vars(settings), **others}
+        return cls(**{name: given[name] for name in cls.__annotations__ if name in given})
 
 
 def draw(ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor) -> Draws:
