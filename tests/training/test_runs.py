@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -379,3 +380,14 @@ def test_metrics_begin_alike_in_all_projects(opened, prepared):
     made_up = replace(prepared, manifest={**prepared.manifest, "synthetic": True})
     found = runs.metrics_of(opened, made_up, cases, "test", SharedEvaluate(), {})
     assert found["synthetic"] is True
+
+
+def test_a_prediction_that_is_no_number_is_an_error_that_names_the_case(opened):
+    boxes = np.ones((3, 4))
+    runs.refuse_nan(opened, ["a", "b", "c"], boxes)
+    boxes[1, 2] = np.nan
+    boxes[2, 0] = np.inf
+    with pytest.raises(
+        UserError, match=r"predicts NaN for 2 of 3 cases, the first: b; .* train again"
+    ):
+        runs.refuse_nan(opened, pd.Series(["a", "b", "c"]), boxes)
