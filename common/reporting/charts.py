@@ -19,26 +19,17 @@ def confusion_picture(
 ) -> Path:
     """A confusion matrix [[tn, fp], [fn, tp]] with counts and the share of each true class."""
     figure, axes = new_figure(1, 1, 3.8, 3.4)
+    chart = axes[0, 0]
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    axes[0, 0].imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    chart.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
-        axes[0, 0].text(
-            column,
-            row,
-            f"{count}\n{shares[row, column]:.0%}",
-            ha="center",
-            va="center",
-            color="white" if shares[row, column] > 0.55 else INK,
-        )
-    axes[0, 0].set(
-        xticks=range(len(names)),
-        yticks=range(len(names)),
-        xticklabels=names,
-        yticklabels=names,
-        xlabel="predicted",
-        ylabel="true",
-    )
+        text = f"{count}\n{shares[row, column]:.0%}"
+        colour = "white" if shares[row, column] > 0.55 else INK
+        chart.text(column, row, text, ha="center", va="center", color=colour)
+    chart.set_xticks(range(len(names)), names)
+    chart.set_yticks(range(len(names)), names)
+    chart.set(xlabel="predicted", ylabel="true")
     return save(figure, path, synthetic)
 
 
@@ -65,23 +56,14 @@ def curves_picture(
     false_positive, true_positive, _ = roc_curve(labels, scores)
     roc.plot(false_positive, true_positive, color=PREDICTION, label="model")
     chosen = scores >= threshold
-    roc.plot(
-        np.mean(chosen[labels == 0]),
-        np.mean(chosen[labels == 1]),
-        "o",
-        color=INK,
-        label=f"threshold {threshold:.2f}",
-    )
+    rates = (np.mean(chosen[labels == label]) for label in (0, 1))
+    roc.plot(*rates, "o", color=INK, label=f"threshold {threshold:.2f}")
     roc.plot([0, 1], [0, 1], ":", color=GREY, label="chance")
     roc.set(xlabel="1 - specificity, share of negatives", ylabel="sensitivity, share of positives")
     precision, sensitivity, _ = precision_recall_curve(labels, scores)
     recall.plot(sensitivity, precision, color=PREDICTION, label="model")
     recall.axhline(labels.mean(), ls=":", color=GREY, label="share of positives")
-    recall.set(
-        xlabel="recall, share of positives",
-        ylabel="precision, share of those called",
-        ylim=(0, 1.02),
-    )
+    recall.set(xlabel="recall, share of positives", ylabel="precision, share of those called")
     for probabilities, colour, style, name in (
         (scores, PREDICTION, "o-", "model"),
         (calibrated, INK, "s--", "after temperature"),
@@ -89,7 +71,9 @@ def curves_picture(
         observed, predicted = calibration_curve(labels, probabilities, n_bins=10)
         reliability.plot(predicted, observed, style, color=colour, label=name)
     reliability.plot([0, 1], [0, 1], ":", color=GREY, label="perfect")
-    reliability.set(xlabel="predicted probability", ylabel="share of positives", ylim=(0, 1.02))
+    reliability.set(xlabel="predicted probability", ylabel="share of positives")
+    for chart in (recall, reliability):
+        chart.set_ylim(0, 1.02)
     for chart in axes[0]:
         chart.legend()
     return save(figure, path, synthetic)
@@ -143,9 +127,8 @@ def history_picture(
         best = min(range(len(rows)), key=lambda i: rows[i]["val_loss"])
         for name, chart in zip(names[title], charts, strict=False):
             chart.set_axis_on()
-            chart.set(
-                xlabel="epoch", ylabel=", ".join(filter(None, (title, name.replace("_", " "))))
-            )
+            words = name.replace("_", " ")
+            chart.set(xlabel="epoch", ylabel=f"{title}, {words}" if title else words)
             chart.xaxis.set_major_locator(MaxNLocator(integer=True))
             if name == "learning_rate":
                 chart.plot(epochs, [row[name] for row in rows], color=INK)
@@ -212,12 +195,7 @@ def agreement_picture(
     axes[0, 0].plot([0, highest], [0, highest], ":", color=TRUTH, label="agreement")
     for (name, values), (colour, marker) in zip(networks.items(), styles, strict=True):
         axes[0, 0].plot(truth, values, marker, color=colour, label=name)
-    axes[0, 0].set(
-        xlabel=f"true {quantity}",
-        ylabel=f"predicted {quantity}",
-        xlim=(0, highest),
-        ylim=(0, highest),
-        aspect="equal",
-    )
+    axes[0, 0].set(xlim=(0, highest), ylim=(0, highest), aspect="equal")
+    axes[0, 0].set(xlabel=f"true {quantity}", ylabel=f"predicted {quantity}")
     axes[0, 0].legend(loc="upper left")
     return save(figure, path, synthetic)

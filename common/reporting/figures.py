@@ -66,20 +66,10 @@ def pixels(figure: Figure, synthetic: bool) -> np.ndarray:
 
 def _mark(figure: Figure) -> None:
     # The white edge is for films, on which any grey would be lost.
-    figure.text(
-        0.5,
-        0.5,
-        "SYNTHETIC",
-        fontsize=26,
-        color=GREY,
-        alpha=0.4,
-        rotation=20,
-        ha="center",
-        va="center",
-        zorder=10,
-        weight="bold",
-        path_effects=[withStroke(linewidth=3, foreground="white")],
-    )
+    font: dict[str, Any] = {"fontsize": 26, "weight": "bold", "color": GREY, "alpha": 0.4}
+    edge = withStroke(linewidth=3, foreground="white")
+    place: dict[str, Any] = {"ha": "center", "va": "center", "rotation": 20, "zorder": 10}
+    figure.text(0.5, 0.5, "SYNTHETIC", path_effects=[edge], **font, **place)
 
 
 def draw_film(axes: Axes, image: np.ndarray, title: str) -> None:
@@ -94,25 +84,16 @@ def draw_film(axes: Axes, image: np.ndarray, title: str) -> None:
 def draw_box(axes: Axes, box: ArrayLike, colour: str, style: str = "-") -> None:
     """Draw a box (x0, y0, x1, y1) in the pixels of the film on the axes."""
     x0, y0, x1, y1 = np.asarray(box, dtype=float)
-    axes.add_patch(
-        Rectangle(
-            (x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.8, linestyle=style
-        )
-    )
+    line: dict[str, Any] = {"edgecolor": colour, "linewidth": 1.8, "linestyle": style}
+    axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, **line))
 
 
 def draw_heat(axes: Axes, heat: np.ndarray, image_size: int) -> AxesImage:
     """Draw a map (any, any) 0..1 over a square film of a side in pixels; gives it back."""
     # Where the map is low the film stays visible.
-    return axes.imshow(
-        heat,
-        cmap="inferno",
-        vmin=0,
-        vmax=1,
-        alpha=np.clip(heat * 0.75, 0, 0.75),
-        extent=(0, image_size, image_size, 0),
-        interpolation="bilinear",
-    )
+    style: dict[str, Any] = {"cmap": "inferno", "vmin": 0, "vmax": 1, "interpolation": "bilinear"}
+    alpha = np.clip(heat * 0.75, 0, 0.75)
+    return axes.imshow(heat, alpha=alpha, extent=(0, image_size, image_size, 0), **style)
 
 
 def gradcam_picture(

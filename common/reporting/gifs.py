@@ -7,10 +7,10 @@ picture; an area is tinted and its contour drawn, so that the image below stays 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -69,37 +69,17 @@ def write_gif(
         synthetic: Whether the data was made up.
         max_bytes: Maximum size of the file.
     """
-    for step in range(1, image.shape[2] + 1):
-        content = _gif(image, spacing_mm, panels, caption, synthetic, step)
+    frames = _one_palette(
+        [_frame(image, spacing_mm, panels, caption, synthetic, z) for z in range(image.shape[2])]
+    )
+    options: dict[str, Any] = {"extension": ".gif", "plugin": "pillow", "loop": 0, "optimize": False}
+    for step in range(1, len(frames) + 1):
+        duration = _FRAME_MILLISECONDS * step
+        content = iio.imwrite("<bytes>", frames[::step], duration=duration, **options)
         if len(content) <= max_bytes:
             break
     write_bytes(path, content)
     return path
-
-
-def _gif(
-    image: np.ndarray,
-    spacing_mm: Sequence[float],
-    panels: Sequence[Panel],
-    caption: str,
-    synthetic: bool,
-    step: int,
-) -> bytes:
-    frames = [
-        _frame(image, spacing_mm, panels, caption, synthetic, number)
-        for number in range(0, image.shape[2], step)
-    ]
-    file = io.BytesIO()
-    iio.imwrite(
-        file,
-        _one_palette(frames),
-        extension=".gif",
-        plugin="pillow",
-        duration=_FRAME_MILLISECONDS * step,
-        loop=0,
-        optimize=False,
-    )
-    return file.getvalue()
 
 
 def _frame(
@@ -174,11 +154,6 @@ def _one_palette(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
     colours = np.concatenate([grey, on_truth, on_prediction, on_both, solid])
     palette = Image.new("P", (1, 1))
     palette.putpalette(colours.round().astype(np.uint8).tobytes())
-    return [
-        np.asarray(
-            Image.fromarray(frame)
-            .quantize(palette=palette, dither=Image.Dither.NONE)
-            .convert("RGB")
-        )
-        for frame in frames
-    ]
+    films = map(Image.fromarray, frames)
+    drawn = (film.quantize(palette=palette, dither=Image.Dither.NONE) for film in films)
+    return [np.asarray(film.convert("RGB")) for film in drawn]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -79,29 +80,16 @@ def draw_contours(
     """Draw the outline of every label of a plane with pixels of a size in mm (across, up)."""
     # A border of background, so that an outline closes where the volume ends.
     padded = np.pad(labels, 1)
-    rows, columns = (np.arange(-1, length - 1) + 0.5 for length in padded.shape)
+    up, across = (np.arange(-1, length - 1) + 0.5 for length in padded.shape)
+    places = across * spacing_mm[0], up * spacing_mm[1]
     for label in np.unique(labels[labels > 0]):
-        axes.contour(
-            columns * spacing_mm[0],
-            rows * spacing_mm[1],
-            padded == label,
-            levels=[0.5],
-            colors=[colour],
-            linewidths=1.2,
-        )
+        axes.contour(*places, padded == label, levels=[0.5], colors=[colour], linewidths=1.2)
 
 
 def _sides(axes: Axes, sides: str) -> None:
     """Write the patient's side at each edge: R, L, A(nterior), P, S(uperior), I."""
     places = ((0.03, 0.5), (0.97, 0.5), (0.5, 0.96), (0.5, 0.04))
+    edge = withStroke(linewidth=2, foreground="black")
+    style: dict[str, Any] = {"color": "white", "fontsize": 9, "ha": "center", "va": "center"}
     for letter, place in zip(sides, places, strict=True):
-        axes.text(
-            *place,
-            letter,
-            transform=axes.transAxes,
-            color="white",
-            fontsize=9,
-            ha="center",
-            va="center",
-            path_effects=[withStroke(linewidth=2, foreground="black")],
-        )
+        axes.text(*place, letter, transform=axes.transAxes, path_effects=[edge], **style)
