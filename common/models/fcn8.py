@@ -6,12 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from common.models.segmentation import (
-    check_arguments,
-    convolution,
-    convolutions,
-    probabilities,
-)
+from common.models.segmentation import check_arguments, convolution, convolutions, probabilities
 
 # VGG16 (arXiv:1409.1556): channels as multiples of the first block's, and convolutions.
 _VGG16_BLOCKS = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
@@ -24,7 +19,6 @@ def build_fcn8(
     fully_connected_width: int | None = None,
     dropout: float = 0.0,
     batch_normalization: bool = True,
-    name: str = "fcn8",
 ) -> keras.Model:
     """A VGG16 made convolutional, its scores at strides 32, 16 and 8 added and enlarged.
 
@@ -42,7 +36,6 @@ def build_fcn8(
         fully_connected_width: Channels of conv6 and conv7; ``8 * width`` if not given.
         dropout: Share of the features dropped in training after conv6 and conv7, in [0, 1).
         batch_normalization: Whether every convolution is followed by it.
-        name: Of the model.
 
     Returns:
         A model from "image", (batch, height, width, channels), float, height and width any
@@ -77,7 +70,7 @@ def build_fcn8(
         score = layers.Add(name=f"add_pool{block}")([score, skip])
     logits = _enlarge(classes, 8, "enlarge_8_times")(score)
 
-    model = keras.Model(image, probabilities(logits, classes), name=name)
+    model = keras.Model(image, probabilities(logits, classes), name="fcn8")
     # An initialiser defined here would have to be known wherever the model is loaded.
     for layer in model.layers:
         if isinstance(layer, layers.Conv2DTranspose):

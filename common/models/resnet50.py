@@ -46,7 +46,6 @@ def build_resnet50(
     dropout: float = 0.0,
     pooling: str = "average",
     standardise: bool = True,
-    name: str = "resnet50",
 ) -> keras.Model:
     """A ResNet50 that takes a grey image as it is stored and gives ``outputs`` numbers.
 
@@ -64,7 +63,6 @@ def build_resnet50(
         standardise: Whether every image is brought to mean 0 and one spread, so that exposure
             and contrast do not count; else ImageNet's means are subtracted, as its weights
             were trained.
-        name: Of the model.
 
     Returns:
         A model from "image", (batch, image_size, image_size, 1), uint8 or float in 0..255,
@@ -87,7 +85,7 @@ def build_resnet50(
         predictions = layers.Activation(activation, dtype="float32", name="probability")(
             predictions
         )
-    return _finish(keras.Model(image, predictions, name=name), weights)
+    return _finish(keras.Model(image, predictions, name="resnet50"), weights)
 
 
 def with_places(model: keras.Model) -> keras.Model:
@@ -116,7 +114,6 @@ def build_box_resnet50(
     dropout: float = 0.0,
     pooling: str = "flatten",
     standardise: bool = True,
-    name: str = "box_resnet50",
 ) -> keras.Model:
     """A ResNet50 that gives the corners of one box.
 
@@ -139,7 +136,6 @@ def build_box_resnet50(
         pooling: As in `build_resnet50`, where an average alone says little about a place; or
             "extremes".
         standardise: As in `build_resnet50`.
-        name: Of the model.
 
     Returns:
         A model from "image", (batch, image_size, image_size, 1), uint8 or float in 0..255,
@@ -152,13 +148,13 @@ def build_box_resnet50(
     if pooling == "extremes":
         image, backbone = _backbone(image_size, batch_norm_momentum, standardise)
         corners = _extreme_points(backbone, batch_norm_momentum, dropout)
-        return _finish(keras.Model(image, corners, name=name), weights)
-    image, features = _features(image_size, batch_norm_momentum, dropout, pooling, standardise)
-    box = layers.Dense(4, "sigmoid", dtype="float32", name="box_centre_size")(features)
-    centre, size = box[:, :2], box[:, 2:]
-    corners = ops.concatenate([centre - 0.5 * size, centre + 0.5 * size], axis=-1)
-    corners = ops.clip(corners, 0.0, 1.0)
-    return _finish(keras.Model(image, corners, name=name), weights)
+    else:
+        image, features = _features(image_size, batch_norm_momentum, dropout, pooling, standardise)
+        box = layers.Dense(4, "sigmoid", dtype="float32", name="box_centre_size")(features)
+        centre, size = box[:, :2], box[:, 2:]
+        corners = ops.concatenate([centre - 0.5 * size, centre + 0.5 * size], axis=-1)
+        corners = ops.clip(corners, 0.0, 1.0)
+    return _finish(keras.Model(image, corners, name="box_resnet50"), weights)
 
 
 def _features(
@@ -205,13 +201,8 @@ def _extreme_points(backbone: keras.Model, momentum: float, dropout: float) -> k
     if dropout:
         x = layers.Dropout(dropout, name="head_dropout")(x)
     # Small weights, so that a softmax starts even: one that starts on a place hardly leaves it.
-    maps = layers.Conv2D(
-        4,
-        1,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-        dtype="float32",
-        name="extreme_points",
-    )(x)
+    small = keras.initializers.RandomNormal(stddev=0.01)
+    maps = layers.Conv2D(4, 1, kernel_initializer=small, dtype="float32", name="extreme_points")(x)
     rows, columns = maps.shape[1:3]
     shares = ops.softmax(ops.reshape(maps, (-1, rows * columns, 4)), axis=1)
     y, x = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
@@ -250,32 +241,22 @@ def _backbone(
             1.0, [-mean for mean in _IMAGENET_MEANS], dtype="float32", name="subtract_means"
         )(x)
     backbone = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x)
-    _set_momentum(backbone, batch_norm_momentum)
-    return image, backbone
-
-
-def _set_momentum(backbone: keras.Model, momentum: float) -> None:
     # keras.applications has no argument for it; the attribute is what a layer computes with
     # and what it saves.
     for layer in backbone.layers:
         if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = momentum
-
-
-def _close_residual_branches(model: keras.Model) -> None:
-    """Start every block as its shortcut alone (Goyal et al. 2017, arXiv:1706.02677, 5.1).
-
-    A network that starts shallow learns from its first steps, where one from scratch on a few
-    hundred films otherwise spends half of a short training before it learns.
-    """
-    for layer in model.layers:
-        if layer.name.endswith("_3_bn"):
-            layer.gamma.assign(ops.zeros(layer.gamma.shape))
+            layer.momentum = batch_norm_momentum
+    return image, backbone
 
 
 def _finish(model: keras.Model, weights: str) -> keras.Model:
     if weights == "none":
-        _close_residual_branches(model)
+        # Every block starts as its shortcut alone (Goyal et al. 2017, arXiv:1706.02677, 5.1). A
+        # network that starts shallow learns from its first steps, where one from scratch on a few
+        # hundred films otherwise spends half of a short training before it learns.
+        for layer in model.layers:
+            if layer.name.endswith("_3_bn"):
+                layer.gamma.assign(ops.zeros(layer.gamma.shape))
         return model
     if weights == "imagenet":
         backbone = keras.Model(model.input, model.get_layer(GRADCAM_LAYER).output)

@@ -16,7 +16,6 @@ def build_unet(
     dropout: float = 0.0,
     batch_normalization: bool = True,
     deep_supervision: int = 0,
-    name: str = "unet",
 ) -> keras.Model:
     """A U-Net of any width and depth. With ``width=64, depth=4`` it is the paper's.
 
@@ -33,7 +32,6 @@ def build_unet(
         batch_normalization: Whether every convolution is followed by it.
         deep_supervision: How many of the coarser levels give probabilities too, which brings
             the loss nearer to them (Lee et al. 2015, arXiv:1409.5185); below ``depth``.
-        name: Of the model.
 
     Returns:
         A model from "image", (batch, height, width, channels), float, height and width any
@@ -77,4 +75,4 @@ def build_unet(
             coarser.insert(0, probabilities(enlarged, classes, f"up{level}_probabilities"))
     logits = layers.Conv2D(classes, 1, name="score")(x)
     finest = probabilities(logits, classes)
-    return keras.Model(image, [finest, *coarser] if coarser else finest, name=name)
+    return keras.Model(image, [finest, *coarser] if coarser else finest, name="unet")

@@ -72,10 +72,10 @@ def write_gif(
     frames = _one_palette(
         [_frame(image, spacing_mm, panels, caption, synthetic, z) for z in range(image.shape[2])]
     )
-    options: dict[str, Any] = {"extension": ".gif", "plugin": "pillow", "loop": 0, "optimize": False}
+    gif: dict[str, Any] = {"extension": ".gif", "plugin": "pillow", "loop": 0, "optimize": False}
     for step in range(1, len(frames) + 1):
         duration = _FRAME_MILLISECONDS * step
-        content = iio.imwrite("<bytes>", frames[::step], duration=duration, **options)
+        content = iio.imwrite("<bytes>", frames[::step], duration=duration, **gif)
         if len(content) <= max_bytes:
             break
     write_bytes(path, content)

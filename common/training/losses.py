@@ -46,15 +46,10 @@ class SoftDice(keras.losses.Loss):
     """
 
     def __init__(
-        self,
-        crossentropy_weight: float = 0.0,
-        smooth: float = 1.0,
-        name: str = "soft_dice",
-        **kwargs: Any,
+        self, crossentropy_weight: float = 0.0, smooth: float = 1.0, **kwargs: Any
     ) -> None:
-        super().__init__(name=name, **kwargs)
-        self.crossentropy_weight = crossentropy_weight
-        self.smooth = smooth
+        super().__init__(**kwargs)
+        self.crossentropy_weight, self.smooth = crossentropy_weight, smooth
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         intersections, sizes = _intersections_and_sizes(y_true, y_pred)
@@ -65,11 +60,8 @@ class SoftDice(keras.losses.Loss):
         return loss
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "crossentropy_weight": self.crossentropy_weight,
-            "smooth": self.smooth,
-        }
+        options = {"crossentropy_weight": self.crossentropy_weight, "smooth": self.smooth}
+        return {**super().get_config(), **options}
 
 
 @keras.saving.register_keras_serializable("common")
@@ -83,16 +75,13 @@ class BoxOverlap(keras.losses.Loss):
             the four edges' absolute errors.
     """
 
-    def __init__(self, kind: str = "iou", name: str = "box_overlap", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
+    def __init__(self, kind: str = "iou", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.kind = kind
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        if self.kind == "giou":
-            return 1 - giou(y_true, y_pred)
-        if self.kind == "ciou":
-            return 1 - ciou(y_true, y_pred)
-        loss = 1 - iou(y_true, y_pred)
+        overlap = {"giou": giou, "ciou": ciou}.get(self.kind, iou)
+        loss = 1 - overlap(y_true, y_pred)
         if self.kind == "iou+l1":
             loss = loss + ops.sum(ops.abs(y_true - y_pred), axis=-1)
         return loss
@@ -112,9 +101,6 @@ class InsideRegion(keras.losses.Loss):
     It takes the region, (batch, height, width, 1), 0..1, the share of each place that is inside,
     and the logits of the places, of the same shape.
     """
-
-    def __init__(self, name: str = "inside_region", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         count = y_pred.shape[1] * y_pred.shape[2]
@@ -136,21 +122,18 @@ def iou(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTens
 
 def giou(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
     """Generalised IoU, in -1..1: two times (batch, 4) to (batch,)."""
-    intersection, union, hull = _areas(y_true, y_pred)
+    intersection, union, hull_size = _areas(y_true, y_pred)
+    hull = ops.prod(hull_size, axis=-1)
     return intersection / (union + _EPSILON) - (hull - union) / (hull + _EPSILON)
 
 
 def ciou(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
     """Complete IoU, 1 for equal boxes: two times (batch, 4) to (batch,)."""
-    overlap = iou(y_true, y_pred)
-    true_size = y_true[..., 2:] - y_true[..., :2]
-    size = y_pred[..., 2:] - y_pred[..., :2]
-    hull = ops.maximum(y_true[..., 2:], y_pred[..., 2:]) - ops.minimum(
-        y_true[..., :2], y_pred[..., :2]
-    )
+    intersection, union, hull_size = _areas(y_true, y_pred)
+    overlap = intersection / (union + _EPSILON)
     offset = (y_true[..., :2] + y_true[..., 2:] - y_pred[..., :2] - y_pred[..., 2:]) / 2
-    distance = ops.sum(offset**2, axis=-1) / (ops.sum(hull**2, axis=-1) + _EPSILON)
-    angle = _angle(true_size) - _angle(size)
+    distance = ops.sum(offset**2, axis=-1) / (ops.sum(hull_size**2, axis=-1) + _EPSILON)
+    angle = _angle(y_true) - _angle(y_pred)
     shape = 4 / math.pi**2 * angle**2
     # The weight is a constant to the gradient, as in the paper.
     weight = ops.stop_gradient(shape / (1 - overlap + shape + _EPSILON))
@@ -213,17 +196,14 @@ def _intersections_and_sizes(
 def _areas(
     a: keras.KerasTensor, b: keras.KerasTensor
 ) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
-    """The areas of the intersection, the union and the hull of two boxes."""
+    """Of two boxes the areas of intersection and union, and the width and height of the hull."""
     overlap = ops.minimum(a[..., 2:], b[..., 2:]) - ops.maximum(a[..., :2], b[..., :2])
     intersection = ops.prod(ops.maximum(overlap, 0.0), axis=-1)
-    union = _area(a) + _area(b) - intersection
-    hull = ops.maximum(a[..., 2:], b[..., 2:]) - ops.minimum(a[..., :2], b[..., :2])
-    return intersection, union, ops.prod(hull, axis=-1)
+    areas = [ops.prod(box[..., 2:] - box[..., :2], axis=-1) for box in (a, b)]
+    hull_size = ops.maximum(a[..., 2:], b[..., 2:]) - ops.minimum(a[..., :2], b[..., :2])
+    return intersection, areas[0] + areas[1] - intersection, hull_size
 
 
-def _area(box: keras.KerasTensor) -> keras.KerasTensor:
-    return ops.prod(box[..., 2:] - box[..., :2], axis=-1)
-
-
-def _angle(size: keras.KerasTensor) -> keras.KerasTensor:
-    return ops.arctan2(size[..., 0], size[..., 1] + _EPSILON)
+def _angle(box: keras.KerasTensor) -> keras.KerasTensor:
+    width, height = box[..., 2] - box[..., 0], box[..., 3] - box[..., 1]
+    return ops.arctan2(width, height + _EPSILON)
