@@ -214,11 +214,10 @@ def _grey(path: Path, stored: np.ndarray, dataset: Dataset) -> np.ndarray:
         if low != high:
             scaled = np.nan_to_num((grey - low) / (high - low) * 255)
             table = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
-        if low != high and dataset.PhotometricInterpretation == "MONOCHROME1":
-            table = 255 - table
+            if dataset.PhotometricInterpretation == "MONOCHROME1":
+                table = 255 - table
     table[padding] = 0
-    pixels: np.ndarray = table[index]
-    return pixels
+    return np.asarray(table[index])
 
 
 def _display(
@@ -271,9 +270,7 @@ def _look_up(values: np.ndarray, item: Dataset, little_endian: bool) -> np.ndarr
         packed = bits <= 8 and len(data) < 2 * count
         data = np.frombuffer(data, np.uint8 if packed else "<u2" if little_endian else ">u2")
     table = np.atleast_1d(np.asarray(data, np.float64))[:count]
-    index = np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)
-    entries: np.ndarray = table[index]
-    return entries
+    return np.asarray(table[np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)])
 
 
 def _padding(values: np.ndarray, dataset: Dataset) -> np.ndarray:
@@ -286,8 +283,7 @@ def _padding(values: np.ndarray, dataset: Dataset) -> np.ndarray:
         # Writers often give a signed image's padding as unsigned: 63536 for -2000.
         bits = int(dataset.BitsAllocated)
         ends = [end - 2**bits if end >= 2 ** (bits - 1) else end for end in ends]
-    padding: np.ndarray = (values >= min(ends)) & (values <= max(ends))
-    return padding
+    return np.asarray((values >= min(ends)) & (values <= max(ends)))
 
 
 def _luminance(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
@@ -296,9 +292,8 @@ def _luminance(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         stored = apply_color_lut(stored, dataset)[..., :3]
         full = np.iinfo(stored.dtype).max
-    scaled: np.ndarray = stored.astype(np.float32) @ (_LUMINANCE * 255 / full)
-    rounded: np.ndarray = np.rint(np.clip(scaled, 0, 255))
-    return rounded.astype(np.uint8)
+    scaled = stored.astype(np.float32) @ (_LUMINANCE * 255 / full)
+    return np.asarray(np.rint(np.clip(scaled, 0, 255)), np.uint8)
 
 
 # ---- Small readers of elements

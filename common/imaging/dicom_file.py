@@ -42,10 +42,7 @@ GREY = ("MONOCHROME1", "MONOCHROME2")
 """The photometric interpretations of grey images (C.7.6.3.1.2)."""
 
 # Photometric interpretations that are read, by SamplesPerPixel.
-_KNOWN = {
-    1: (*GREY, "PALETTE COLOR"),
-    3: ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
-}
+_KNOWN = {1: (*GREY, "PALETTE COLOR"), 3: ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")}
 
 
 def parse(path: Path, tags: list[BaseTag], stop_before_pixels: bool = False) -> Dataset:
@@ -133,9 +130,8 @@ def check(path: Path, dataset: Dataset) -> None:
             raise UserError(f"{path}: its HighBit is not legal (PS3.5 8.1.1); convert it")
         stored, needed = len(dataset.PixelData), get_expected_length(dataset)
         if stored < needed:
-            raise UserError(
-                f"{path}: cut short, {stored} of {needed} bytes of pixels; fetch it again"
-            )
+            problem = f"{stored} of {needed} bytes of pixels"
+            raise UserError(f"{path}: cut short, {problem}; fetch it again")
         return
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
     if syntax in _BOUNDED and rows * columns > _MAX_PIXELS_PER_BYTE * len(frame):
@@ -229,7 +225,5 @@ def named(path: Path, problem: str) -> Iterator[None]:
     except PermissionError:
         raise UserError(f"{path}: may not be read; change its permissions") from None
     except Exception as error:
-        kind = type(error).__name__
-        raise UserError(
-            f"{path}: {problem} ({kind}); damaged? fetch it again or leave it out"
-        ) from None
+        problem += f" ({type(error).__name__})"
+        raise UserError(f"{path}: {problem}; damaged? fetch it again or leave it out") from None

@@ -122,9 +122,7 @@ def _part(
     inside: np.ndarray, shape: tuple[int, ...]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...], list[np.ndarray | None]]:
     """The slices that hold the True voxels, those of the new grid, and the weights between them."""
-    old: list[slice] = []
-    new: list[slice] = []
-    weights: list[np.ndarray | None] = []
+    old, new, weights = [], [], []
     for axis, length in enumerate(shape):
         across = tuple(k for k in range(inside.ndim) if k != axis)
         all_weights = _weights(inside.shape[axis], length)
@@ -169,8 +167,8 @@ def _weights(old: int, new: int) -> np.ndarray:
         edges = np.arange(new + 1)[:, None] * (old / new)
         # How much of every old voxel lies below every new edge.
         below = np.clip(edges - np.arange(old), 0, 1)
-        weights: np.ndarray = np.diff(below, axis=0) * (new / old)
-        return weights.astype(np.float32)
-    centres = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)[:, None]
-    weights = np.clip(1 - np.abs(centres - np.arange(old)), 0, 1)
-    return weights.astype(np.float32)
+        weights = np.diff(below, axis=0) * (new / old)
+    else:
+        centres = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)[:, None]
+        weights = np.clip(1 - np.abs(centres - np.arange(old)), 0, 1)
+    return np.asarray(weights, np.float32)

@@ -83,19 +83,16 @@ class Letterbox:
 
     def to_cut_out(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (..., 4) from the image's own pixels to those of `cut_out`."""
-        pixels: np.ndarray = np.asarray(boxes, float) * self._scale()
-        return pixels
+        return np.asarray(np.asarray(boxes, float) * self._scale())
 
     def to_fractions(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (..., 4) from the image's own pixels to fractions of the square's side."""
-        fractions: np.ndarray = (self.to_cut_out(boxes) + self._offset()) / self.image_size
-        return fractions
+        return np.asarray((self.to_cut_out(boxes) + self._offset()) / self.image_size)
 
     def to_pixels(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (..., 4) from fractions of the square's side to the image's own pixels."""
         in_square = np.asarray(boxes, float) * self.image_size
-        pixels: np.ndarray = (in_square - self._offset()) / self._scale()
-        return pixels
+        return np.asarray((in_square - self._offset()) / self._scale())
 
     def _scaled(self, length: int) -> int:
         if self.stretch:

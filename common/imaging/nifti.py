@@ -121,8 +121,7 @@ def read_mask(path: Path, like: Volume, labels: Mapping[int, str] | None = None)
     _check_same_grid(path, Grid(values.shape, affine), like)
     known = np.isin(np.arange(256), range(256) if labels is None else list(labels))
     if values.dtype == np.uint8 and (known[: int(values.max()) + 1].all() or known[values].all()):
-        mask: np.ndarray = values.copy("K")
-        return mask
+        return np.asarray(values.copy("K"))
     # A mask saved with scl_slope has 255 x 0.003921569 for 1.
     present = np.unique(values).astype(float)
     whole = np.where(np.abs(present - np.rint(present)) < 1e-4, np.rint(present), present)
@@ -136,15 +135,14 @@ def read_mask(path: Path, like: Volume, labels: Mapping[int, str] | None = None)
             "or the dataset's labels",
             "mask values",
         )
-    rounded: np.ndarray = np.rint(values)
-    return rounded.astype(np.uint8)
+    return np.asarray(np.rint(values).astype(np.uint8))
 
 
 # ---- Between grids
 
 
 def resample_volume(
-    volume: Volume, spacing_mm: tuple[float, float, float], order: int = 1
+    volume: Volume, spacing_mm: tuple[float, float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bring a volume to a working spacing.
 
@@ -154,13 +152,12 @@ def resample_volume(
     Args:
         volume: The volume.
         spacing_mm: The wanted spacing along x, y, z.
-        order: As in `resample`.
 
     Returns:
         The array ``(x, y, z)`` and its affine ``(4, 4)``.
     """
-    shape = _shape_at(volume, spacing_mm)
-    return resample(volume.voxels, shape, order), _affine_at(volume, shape)
+    shape, affine = _grid_at(volume, spacing_mm)
+    return resample(volume.voxels, shape), affine
 
 
 def resample_mask(
@@ -178,8 +175,8 @@ def resample_mask(
     Returns:
         The mask ``(x, y, z)`` uint8 and its affine ``(4, 4)``.
     """
-    shape = _shape_at(volume, spacing_mm)
-    return resample_labels(mask, shape), _affine_at(volume, shape)
+    shape, affine = _grid_at(volume, spacing_mm)
+    return resample_labels(mask, shape), affine
 
 
 def write_mask(path: Path, mask_canonical: np.ndarray, grid_header: bytes) -> None:
@@ -267,19 +264,18 @@ def _spacing_mm(affine: np.ndarray) -> tuple[float, float, float]:
     return float(x), float(y), float(z)
 
 
-def _shape_at(volume: Volume, spacing_mm: tuple[float, float, float]) -> tuple[int, ...]:
-    return tuple(
+def _grid_at(
+    volume: Volume, spacing_mm: tuple[float, float, float]
+) -> tuple[tuple[int, ...], np.ndarray]:
+    """The shape of a grid of this spacing over the volume's extent, and its affine."""
+    shape = tuple(
         max(1, round(length * old / new))
         for length, old, new in zip(volume.voxels.shape, volume.spacing_mm, spacing_mm, strict=True)
     )
-
-
-def _affine_at(volume: Volume, shape: tuple[int, ...]) -> np.ndarray:
-    """The affine of ``shape`` voxels over the volume's extent."""
     scale = np.array(volume.voxels.shape) / np.array(shape)
     step = np.diag([*scale, 1.0])
     step[:3, 3] = (scale - 1) / 2
-    return volume.affine @ step
+    return shape, volume.affine @ step
 
 
 def _inverse(orientation: np.ndarray) -> np.ndarray:

@@ -87,7 +87,14 @@ def _open(path: Path) -> tuple[nib.Nifti1Pair, Grid]:
     shape = _check(path, image)
     unit = _MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
     affine = np.diag([unit, unit, unit, 1.0]) @ image.affine
-    _check_affine(path, affine)
+    lengths = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    good = np.isfinite(affine).all() and (lengths > 1e-6).all() and (lengths < 1e6).all()
+    # The volume of a voxel, as a share of a box with its edges: 1 for right angles.
+    if not good or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-3:
+        raise UserError(
+            f"{path}: its affine is degenerate (an axis without length or direction); correct its "
+            "sform or qform"
+        )
     return image, Grid(shape, affine)
 
 
@@ -117,8 +124,7 @@ def _check(path: Path, image: nib.Nifti1Pair) -> tuple[int, int, int]:
 def _declared_bytes(image: nib.Nifti1Pair) -> int:
     """What a header declares: the bytes of the content up to the end of its voxels."""
     voxels = cast(ArrayProxy, image.dataobj)
-    size = math.prod(image.shape) * int(image.get_data_dtype().itemsize)
-    return int(voxels.offset) + size
+    return int(voxels.offset) + math.prod(image.shape) * int(image.get_data_dtype().itemsize)
 
 
 def _inflate(path: Path, image: nib.Nifti1Pair) -> bytes:
@@ -134,17 +140,6 @@ def _inflate(path: Path, image: nib.Nifti1Pair) -> bytes:
             raise EOFError
         rest = member.unused_data.lstrip(b"\0")
     return content
-
-
-def _check_affine(path: Path, affine: np.ndarray) -> None:
-    lengths = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    good = np.isfinite(affine).all() and (lengths > 1e-6).all() and (lengths < 1e6).all()
-    # The volume of a voxel, as a share of a box with its edges: 1 for right angles.
-    if not good or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-3:
-        raise UserError(
-            f"{path}: its affine is degenerate (an axis without length or direction); correct its "
-            "sform or qform"
-        )
 
 
 @contextmanager
@@ -163,9 +158,7 @@ def _named(path: Path) -> Iterator[None]:
     except (EOFError, OSError, isal_zlib.error):  # type: ignore[misc]  # a class, whatever its stub says
         raise UserError(f"{path}: cut short or damaged; fetch it again") from None
     except Exception as error:
-        kind = type(error).__name__
-        raise UserError(
-            f"{path}: not readable as NIfTI ({kind}); fetch it again or leave it out"
-        ) from None
+        problem = f"not readable as NIfTI ({type(error).__name__})"
+        raise UserError(f"{path}: {problem}; fetch it again or leave it out") from None
     finally:
         imageglobals.logger.disabled = before

@@ -5,6 +5,7 @@ An empty box, without width or height, has IoU 0 with every box, itself included
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,9 +54,8 @@ def average_precision(ious: np.ndarray) -> dict[str, float]:
         The share at IoU "0.5" and "0.75", and "0.5:0.95", its mean over 0.5, 0.55, ..., 0.95
         (Lin et al. 2014, "Microsoft COCO", arXiv:1405.0312).
     """
-    shares = _detected(ious).mean(axis=0)
-    by_threshold = dict(zip(AP_THRESHOLDS, shares.tolist(), strict=True))
-    return {"0.5:0.95": float(shares.mean()), **{str(t): by_threshold[t] for t in (0.5, 0.75)}}
+    shares = {str(t): float(np.mean(np.asarray(ious) >= t)) for t in (0.5, 0.75)}
+    return {"0.5:0.95": float(_detected(ious).mean(axis=0).mean()), **shares}
 
 
 def box_scores(
@@ -132,6 +132,8 @@ def _scores(
     seed: int,
 ) -> dict[str, Any]:
     ious, errors = iou(true, boxes), boxes - true
+    above = {str(threshold): ious > threshold for threshold in THRESHOLDS}
+    share_limits = partial(ci95_of_share, patients=patients, seed=seed)
     scores: dict[str, Any] = {
         "n": len(ious),
         "iou": {
@@ -140,20 +142,14 @@ def _scores(
             "ci95": ci95_of_mean(ious, patients, seed),
             "median_ci95": ci95_of_median(ious, patients, seed),
         },
-        "iou_above": {str(threshold): int((ious > threshold).sum()) for threshold in THRESHOLDS},
+        "iou_above": {name: int(hits.sum()) for name, hits in above.items()},
         "iou_below": {"0.5": int((ious <= 0.5).sum())},
         "average_precision": average_precision(ious),
         "ci95": {
-            "iou_above": {
-                str(threshold): ci95_of_share(ious > threshold, patients, seed)
-                for threshold in THRESHOLDS
-            },
+            "iou_above": {name: share_limits(hits) for name, hits in above.items()},
             "average_precision": {
                 "0.5:0.95": ci95_of_mean(_detected(ious).mean(axis=1), patients, seed),
-                **{
-                    str(threshold): ci95_of_share(ious >= threshold, patients, seed)
-                    for threshold in (0.5, 0.75)
-                },
+                **{str(t): share_limits(ious >= t) for t in (0.5, 0.75)},
             },
         },
     }
@@ -183,11 +179,8 @@ def _add_edges(
 ) -> None:
     """Add the errors of the edges to the scores, from (n, 4) distances with their sign."""
     absolute = np.abs(errors)
-    columns = {
-        f"edge_error_{unit}": np.column_stack([absolute, absolute.mean(axis=1)]),
-        f"edge_bias_{unit}": errors,
-    }
-    for score, values in columns.items():
+    with_mean = np.column_stack([absolute, absolute.mean(axis=1)])
+    for score, values in ((f"edge_error_{unit}", with_mean), (f"edge_bias_{unit}", errors)):
         limits = ci95_of_means(values, patients, seed)
         # A bias has no mean over the edges.
         names = (*EDGES, "mean")[: values.shape[1]]

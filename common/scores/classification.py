@@ -53,18 +53,12 @@ def classification_scores(
     parts, wholes = _shares(labels, probabilities, threshold)
 
     def scores(counts: np.ndarray) -> np.ndarray:
+        ranking = ranking_scores(labels, probabilities, counts)
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = (counts @ parts.T) / (counts @ wholes.T)
         at_specificity = sensitivity_at_specificity(labels, probabilities, 0.9, counts)
-        return np.concatenate(
-            [
-                ranking_scores(labels, probabilities, counts),
-                shares,
-                at_specificity[:, np.newaxis],
-                calibration_scores(labels, probabilities, counts),
-            ],
-            axis=1,
-        )
+        errors = calibration_scores(labels, probabilities, counts)
+        return np.column_stack([ranking, shares, at_specificity, errors])
 
     estimated, intervals = estimates(scores, patients, seed)
     values = dict(zip(_NAMES, estimated, strict=True))
@@ -184,28 +178,23 @@ def confusion(labels: ArrayLike, probabilities: ArrayLike, threshold: float) -> 
     """The confusion matrix [[tn, fp], [fn, tp]] as scikit-learn has it."""
     predicted = np.asarray(probabilities) >= threshold
     cells = 2 * np.asarray(labels).astype(int) + predicted
-    matrix: list[list[int]] = np.bincount(cells, minlength=4).reshape(2, 2).tolist()
-    return matrix
+    return [*np.bincount(cells, minlength=4).reshape(2, 2).tolist()]
 
 
 def calibration_scores(
-    labels: ArrayLike,
-    probabilities: ArrayLike,
-    counts: np.ndarray | None = None,
-    bins: int = CALIBRATION_BINS,
+    labels: ArrayLike, probabilities: ArrayLike, counts: np.ndarray | None = None
 ) -> np.ndarray:
     """Brier score and expected calibration error.
 
     The Brier score (Brier 1950) is the mean squared error of the probabilities. The calibration
     error (Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning")
-    is the mean, over bins of equal width weighted by their cases, of the difference between the
-    mean probability of yes and the share of yes.
+    is the mean, over `CALIBRATION_BINS` of equal width weighted by their cases, of the difference
+    between the mean probability of yes and the share of yes.
 
     Args:
         labels: (n,) 0 or 1.
         probabilities: (n,) in 0..1.
         counts: As in `ranking_scores`.
-        bins: Number of bins.
 
     Returns:
         (r, 2) in 0..1, 0 at best.
@@ -213,9 +202,9 @@ def calibration_scores(
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=float)
     counts = _once(labels) if counts is None else counts
     gaps = probabilities - labels
-    bin_numbers = np.minimum((probabilities * bins).astype(int), bins - 1)
-    in_bins = np.zeros((len(labels), bins))
-    in_bins[np.arange(len(labels)), bin_numbers] = gaps
+    bins = (probabilities * CALIBRATION_BINS).astype(int)
+    in_bins = np.zeros((len(labels), CALIBRATION_BINS))
+    in_bins[np.arange(len(labels)), np.minimum(bins, CALIBRATION_BINS - 1)] = gaps
     sums = np.stack([counts @ gaps**2, np.abs(counts @ in_bins).sum(axis=1)], axis=1)
     return np.asarray(sums / counts.sum(axis=1, keepdims=True))
 

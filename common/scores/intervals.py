@@ -85,10 +85,7 @@ def ci95(
     None where there are fewer than two patients, and so nothing to vary, or where the
     statistic is undefined in every resample. See `bootstrap` for the arguments.
     """
-    _, (limits,) = estimates(
-        lambda counts: statistic(counts)[:, np.newaxis], patients, seed, resamples
-    )
-    return limits
+    return estimates(lambda counts: statistic(counts)[:, None], patients, seed, resamples)[1][0]
 
 
 def estimates(

@@ -67,17 +67,15 @@ def pointing_game(
     masks = [boxes_mask(boxes[number], maps.shape[1]) for number in counted]
     counted_patients = [patients[number] for number in counted]
     hits, weights = _hits_and_weights(maps[counted], masks)
-    blob_hits, blob_weights = _hits_and_weights([centred_blob(maps.shape[1])] * len(masks), masks)
+    blobs = _hits_and_weights([centred_blob(maps.shape[1])] * len(masks), masks)
+    blob_hits, blob_weights = (float(np.mean(values)) for values in blobs)
     return {
         "pointing_game": float(np.mean(hits)),
         "ci95": ci95_of_share(hits, counted_patients, seed),
         "chance": float(np.mean([mask.mean() for mask in masks])),
         "weight_inside": float(np.mean(weights)),
         "weight_inside_ci95": ci95_of_mean(weights, counted_patients, seed),
-        "centred_blob": {
-            "pointing_game": float(np.mean(blob_hits)),
-            "weight_inside": float(np.mean(blob_weights)),
-        },
+        "centred_blob": {"pointing_game": blob_hits, "weight_inside": blob_weights},
         "n": len(counted),
     }
 

@@ -73,21 +73,19 @@ def surface_scores(
         (hd95_mm, assd_mm); see the module's docstring for empty masks.
     """
     truth, predicted = _pair(truth, predicted)
-    points_truth, points_predicted = (
+    surfaces = [
         surface_voxels(mask) * np.asarray(spacing_mm, dtype=float) for mask in (truth, predicted)
-    )
-    if not len(points_truth) and not len(points_predicted):
-        return 0.0, 0.0
-    if not len(points_truth) or not len(points_predicted):
-        diagonal = float(np.linalg.norm(np.multiply(truth.shape, spacing_mm)))
-        return diagonal, diagonal
+    ]
+    is_empty = [not len(points) for points in surfaces]
+    if any(is_empty):
+        worst = 0.0 if all(is_empty) else np.linalg.norm(np.multiply(truth.shape, spacing_mm))
+        return float(worst), float(worst)
     # A surface is one or two voxels in a hundred: a tree of its points beats a distance map
     # of the volume, and gives the same to the last digits.
-    forward, backward = (
-        cKDTree(surface, leafsize=24, compact_nodes=False, balanced_tree=False).query(
-            points, workers=-1
-        )[0]
-        for surface, points in ((points_predicted, points_truth), (points_truth, points_predicted))
+    trees = (cKDTree(points, 24, compact_nodes=False, balanced_tree=False) for points in surfaces)
+    backward, forward = (
+        tree.query(points, workers=-1)[0]
+        for tree, points in zip(trees, reversed(surfaces), strict=True)
     )
     larger = max(np.percentile(forward, 95), np.percentile(backward, 95))
     return float(larger), float(np.concatenate([forward, backward]).mean())
