@@ -28,9 +28,6 @@ from common.scores.formatting import score_rows, with_interval
 from common.scores.intervals import ci95
 from common.training.runs import name_of_data
 
-Statistic = Callable[[np.ndarray], np.ndarray]
-"""From counts (r, n), how often each case was drawn, to values (r,)."""
-
 # Settings that say where files are, and do not change a score.
 _NO_SETTING = ("run", "prepared")
 _SEED = 2022
@@ -89,18 +86,15 @@ def open_evaluation(run: Path, split: str) -> Evaluated:
     if not (run / "config.json").is_file():
         raise UserError(f"{run}: is no run (no config.json); name folders that train.py wrote")
     if not (folder / "metrics.json").is_file():
-        raise UserError(
-            f"{folder}: holds no metrics.json; run evaluate.py first, or give a --split"
-        )
+        problem = "holds no metrics.json; run evaluate.py first, or give a --split"
+        raise UserError(f"{folder}: {problem}")
     config = read_json(run / "config.json")
     text = {"case": str, "patient": str}
     try:
         metrics = read_json(folder / "metrics.json")
         if "main_scores" not in metrics:
-            raise UserError(
-                f"{folder / 'metrics.json'}: was written by an earlier version; run evaluate.py "
-                "again"
-            )
+            problem = "was written by an earlier version; run evaluate.py again"
+            raise UserError(f"{folder / 'metrics.json'}: {problem}")
         predictions = pd.read_csv(folder / "predictions.csv", dtype=text, keep_default_na=False)
         trained = current_names(SharedTrain, config["settings"])
         parts = (config["data"]["settings"], trained, metrics["evaluation_settings"])
@@ -219,8 +213,10 @@ def differences(
     return pairs
 
 
-def _statistic(predictions: pd.DataFrame, recipe: Mapping[str, Any]) -> Statistic | None:
-    """A main score as a function of resamples; None where a case or the recipe lacks it."""
+def _statistic(
+    predictions: pd.DataFrame, recipe: Mapping[str, Any]
+) -> Callable[[np.ndarray], np.ndarray] | None:
+    """A main score (r,) of counts (r, n) of the cases; None where a case or the recipe lacks it."""
     cases = predictions["case"].nunique()
     where = recipe.get("where", {})
     columns = {recipe[key] for key in ("truth", "score", "prediction", "column") if key in recipe}

@@ -17,7 +17,7 @@ import argparse
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,11 +43,8 @@ TOLERANCE = 1e-4
 COUNT = 3
 """Images that both are asked of."""
 
-FREE_SIDE = 64
-"""Side of what is compared where the network takes any."""
-
-_NEEDED = {"saved_model": (), "onnx": ("tf2onnx", "onnx", "onnxruntime")}
-_NEEDED["litert"] = ("ai_edge_litert",)
+_ONNX = ("tf2onnx", "onnx", "onnxruntime")
+_NEEDED = {"saved_model": (), "onnx": _ONNX, "litert": ("ai_edge_litert",)}
 _NAMES = {"saved_model": "model", "onnx": "model.onnx", "litert": "model.tflite"}
 
 
@@ -75,10 +72,8 @@ def main() -> None:
             path = run.folder / "export" / Path(file).parent / _NAMES[name]
             print(f"{file} as {name} ...", flush=True)
             difference = export(model, path, name, images)
-            print(
-                f"  {path}: differs from the model by {difference:.1e} at most ({source})",
-                flush=True,
-            )
+            words = f"differs from the model by {difference:.1e} at most ({source})"
+            print(f"  {path}: {words}", flush=True)
 
 
 def check_images(run: Run) -> tuple[np.ndarray | None, str]:
@@ -120,7 +115,8 @@ def export(model: keras.Model, path: Path, name: str, images: np.ndarray | None 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if images is None:
-        sides = [side or FREE_SIDE for side in model.input_shape[1:-1]]
+        # 64 pixels where the network takes any size.
+        sides = [side or 64 for side in model.input_shape[1:-1]]
         shape = (COUNT, *sides, model.input_shape[-1])
         images = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
     expected = model.predict_on_batch(images)
@@ -147,8 +143,15 @@ def export(model: keras.Model, path: Path, name: str, images: np.ndarray | None 
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return difference
-    with atomic_write(path) as partial, _sound_optimizers(name):
-        model.export(str(partial), format=name, verbose=False, **_options(name))
+    options: dict[str, Any] = {}
+    if name == "litert":
+        import tensorflow as tf
+
+        # LiteRT's own operations alone, so that its small runtime is enough.
+        options = {"target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}}
+    sound = _sound_optimizers() if name == "onnx" else nullcontext()
+    with atomic_write(path) as partial, sound:
+        model.export(str(partial), format=name, verbose=False, **options)
         return checked(partial)
 
 
@@ -180,33 +183,20 @@ def open_exported(path: Path, name: str) -> Callable[[np.ndarray], Any]:
 
 
 @contextmanager
-def _sound_optimizers(name: str) -> Iterator[None]:
+def _sound_optimizers() -> Iterator[None]:
     """ONNX without tf2onnx's optimizer of reshapes, which by chance leaves an axis too many.
 
     What it rewrites where there is one channel depends on the order of a set of objects.
     """
-    if name != "onnx":
-        yield
-        return
     from tf2onnx import optimizer
 
     optimizers = optimizer._optimizers
-    optimizer._optimizers = {
-        name: step for name, step in optimizers.items() if "reshape" not in name
-    }
+    sound = {name: step for name, step in optimizers.items() if "reshape" not in name}
+    optimizer._optimizers = sound
     try:
         yield
     finally:
         optimizer._optimizers = optimizers
-
-
-def _options(name: str) -> dict[str, Any]:
-    if name != "litert":
-        return {}
-    import tensorflow as tf
-
-    # LiteRT's own operations alone, so that its small runtime is enough.
-    return {"target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}}
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ def gradcam(model: keras.Model, images: np.ndarray, layer_name: str) -> np.ndarr
         (cases, image_size, image_size) float32, 0 to 1: the rectified map, scaled to the image
         and divided by its own greatest value; all 0 where nothing speaks for the output.
     """
-    maps = _tf_explain_maps if _does_tf_explain_work(model) else gradient_maps
+    works = keras.backend.backend() == "tensorflow" and model.compute_dtype == "float32"
+    maps = _tf_explain_maps if works else gradient_maps
     batches = [
         maps(model, images[start : start + _BATCH_SIZE], layer_name)
         for start in range(0, len(images), _BATCH_SIZE)
@@ -39,12 +40,7 @@ def gradcam(model: keras.Model, images: np.ndarray, layer_name: str) -> np.ndarr
 
 
 def gradient_maps(model: keras.Model, images: np.ndarray, layer_name: str) -> np.ndarray:
-    """The same map without tf-explain.
-
-    Args:
-        model: As for `gradcam`.
-        images: As for `gradcam`.
-        layer_name: As for `gradcam`.
+    """The same map without tf-explain, of the arguments of `gradcam`.
 
     Returns:
         (cases, height, width) of the layer: the sum over channels of the activation times the
@@ -91,10 +87,6 @@ def _tf_explain_maps(model: keras.Model, images: np.ndarray, layer_name: str) ->
             model, images.astype(np.float32), layer_name, 0, use_guided_grads=False
         )
     return np.asarray(GradCAM.generate_ponderated_output(activations, gradients))
-
-
-def _does_tf_explain_work(model: keras.Model) -> bool:
-    return keras.backend.backend() == "tensorflow" and bool(model.compute_dtype == "float32")
 
 
 def _scaled(heat: np.ndarray, image_size: int) -> np.ndarray:

@@ -163,9 +163,7 @@ def resample_volume(
 def resample_mask(
     mask: np.ndarray, volume: Volume, spacing_mm: tuple[float, float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bring a volume's mask to the grid of `resample_volume`, each label's share by itself.
-
-    A new voxel gets the label with the largest share of it; of equal shares the lowest label's.
+    """Bring a volume's mask to the grid of `resample_volume`, by `resample_labels`.
 
     Args:
         mask: ``volume.voxels.shape`` uint8.
@@ -197,11 +195,10 @@ def write_mask(path: Path, mask_canonical: np.ndarray, grid_header: bytes) -> No
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         raise UserError(f"{path}: a mask is written as .nii or .nii.gz; name it so")
     is_nifti2 = len(grid_header) == nib.Nifti2Header.template_dtype.itemsize
-    header_class: type[nib.Nifti1Header] = nib.Nifti2Header if is_nifti2 else nib.Nifti1Header
     image_class: type[nib.Nifti1Image] = nib.Nifti2Image if is_nifti2 else nib.Nifti1Image
-    header = header_class(grid_header)
+    header = image_class.header_class(grid_header)
     orientation = orientations.io_orientation(header.get_best_affine())
-    back = _inverse(orientation)
+    back = orientations.ornt_transform(orientations.axcodes2ornt("RAS"), orientation)
     mask = orientations.apply_orientation(np.asarray(mask_canonical).astype(np.uint8), back)
     if mask.shape != header.get_data_shape():
         raise ValueError(
@@ -276,11 +273,3 @@ def _grid_at(
     step = np.diag([*scale, 1.0])
     step[:3, 3] = (scale - 1) / 2
     return shape, volume.affine @ step
-
-
-def _inverse(orientation: np.ndarray) -> np.ndarray:
-    """The inverse orientation: axis k of the input is axis ``orientation[k, 0]``."""
-    back = np.empty_like(orientation)
-    for k, (axis, flip) in enumerate(orientation):
-        back[int(axis)] = k, flip
-    return back

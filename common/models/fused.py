@@ -61,9 +61,7 @@ def _call(
         epsilon=layer.epsilon, is_training=True,
     )  # fmt: skip
     count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
-    for moving, batch_value in (
-        (layer.moving_mean, mean),
-        (layer.moving_variance, unbiased * (count - 1) / count),
-    ):
+    values = (layer.moving_mean, mean), (layer.moving_variance, unbiased * (count - 1) / count)
+    for moving, batch_value in values:
         moving.assign(moving * layer.momentum + batch_value * (1 - layer.momentum))
     return outputs

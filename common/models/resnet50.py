@@ -82,9 +82,8 @@ def build_resnet50(
         raise ValueError(f"outputs must be 1 or more. Received: {outputs}")
     predictions = layers.Dense(outputs, dtype="float32", name="predictions")(features)
     if activation is not None:
-        predictions = layers.Activation(activation, dtype="float32", name="probability")(
-            predictions
-        )
+        last = layers.Activation(activation, dtype="float32", name="probability")
+        predictions = last(predictions)
     return _finish(keras.Model(image, predictions, name="resnet50"), weights)
 
 

@@ -40,14 +40,9 @@ def imagenet_file() -> Path:
             in by hand and what else can be done.
     """
     try:
-        return Path(
-            keras.utils.get_file(
-                _IMAGENET_FILE,
-                _IMAGENET_FOLDER + _IMAGENET_FILE,
-                cache_subdir="models",
-                file_hash=_IMAGENET_MD5,
-            )
-        )
+        url = _IMAGENET_FOLDER + _IMAGENET_FILE
+        options = {"cache_subdir": "models", "file_hash": _IMAGENET_MD5}
+        return Path(keras.utils.get_file(_IMAGENET_FILE, url, **options))
     # Keras raises a bare Exception when a download fails.
     except Exception as error:
         home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
@@ -75,7 +70,12 @@ def take_weights(model: keras.Model, source: str | Path, head: Collection[str] =
         UserError: The file is not there or is of another kind, or a layer outside ``head``
             is not in it with the same shapes; the model is then as it was.
     """
-    path = _weights_file(Path(source))
+    path = Path(source) / "model.keras" if Path(source).is_dir() else Path(source)
+    if not path.is_file():
+        raise UserError(
+            f"{path}: there are no weights here; --weights is imagenet, none, a .keras or "
+            ".weights.h5 file, or the folder of a run that has a model.keras"
+        )
     layers = [layer for layer in model.layers if layer.weights]
     with _open_arrays(path) as arrays:
         taken = [layer for layer in layers if _fits(layer, arrays)]
@@ -92,16 +92,6 @@ def take_weights(model: keras.Model, source: str | Path, head: Collection[str] =
         for layer in taken:
             layer.set_weights([array[()] for array in arrays[layer.name]])
     return [layer.name for layer in taken]
-
-
-def _weights_file(source: Path) -> Path:
-    path = source / "model.keras" if source.is_dir() else source
-    if not path.is_file():
-        raise UserError(
-            f"{path}: there are no weights here; --weights is imagenet, none, a .keras or "
-            ".weights.h5 file, or the folder of a run that has a model.keras"
-        )
-    return path
 
 
 def _fits(layer: keras.Layer, arrays: Arrays) -> bool:

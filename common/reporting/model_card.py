@@ -85,7 +85,9 @@ def model_card(
         about: What its project says.
         evaluations: Contents of ``metrics.json``, the newest last; default: those in the run.
     """
-    evaluations = evaluations_of(run) if evaluations is None else evaluations
+    if evaluations is None:
+        files = run.folder.glob("evaluation/*/metrics.json")
+        evaluations = sorted(map(read_json, files), key=lambda metrics: metrics["created"])
     config = run.config
     sections = (
         Section("Model details", (about.model,), _details(run)),
@@ -113,12 +115,6 @@ def model_card(
         Section("Caveats and recommendations", about.caveats),
     )
     return ModelCard(f"Model card: {config['project']}", bool(config["synthetic"]), sections)
-
-
-def evaluations_of(run: Run) -> list[dict[str, Any]]:
-    """What the run's evaluations wrote into ``metrics.json``, the newest last."""
-    evaluations = [read_json(path) for path in run.folder.glob("evaluation/*/metrics.json")]
-    return sorted(evaluations, key=lambda metrics: metrics["created"])
 
 
 def model_hashes(run: Path) -> dict[str, str]:

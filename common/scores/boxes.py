@@ -104,13 +104,8 @@ def scores_by_group(
 ) -> dict[str, dict[str, Any]]:
     """The scores of each group of images, such as a view or a sex.
 
-    Args:
-        groups: (n,) names; images under "" are in no group.
-        true: As in `box_scores`, like all that follow.
-        predicted: (n, 4).
-        patients: (n,).
-        mean_box: (n, 4).
-        seed: Of the bootstrap.
+    ``groups`` are (n,) names, "" for an image in none; the other arguments are as in `box_scores`,
+    with ``mean_box`` (n, 4).
 
     Returns:
         By name, sorted: ``n``, ``iou``, ``iou_above``, ``iou_below``, ``ci95``, ``baselines``.

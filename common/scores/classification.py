@@ -245,14 +245,9 @@ def calibration(
     temperature: float,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Brier score and calibration error before and after a temperature fitted elsewhere.
+    """Brier score and calibration error before and after a temperature from `fit_temperature`.
 
-    Args:
-        labels: As in `classification_scores`, like all others.
-        probabilities: Before scaling.
-        patients: (n,).
-        temperature: From `fit_temperature`.
-        seed: Of the bootstrap.
+    The other arguments are as in `classification_scores`, the probabilities before scaling.
 
     Returns:
         ``temperature``, ``brier_before``, ``brier_after``, the same of
@@ -279,13 +274,8 @@ def scores_by_group(
 ) -> dict[str, dict[str, Any]]:
     """The main scores of each group of cases, such as each view, by the group's name.
 
-    Args:
-        groups: (n,) the group of each case; cases of "" are in none.
-        labels: As in `classification_scores`, like all that follow.
-        probabilities: (n,).
-        patients: (n,).
-        threshold: At or above it the answer is yes.
-        seed: Of the bootstrap.
+    ``groups`` are (n,) names, "" for a case in none; the other arguments are as in
+    `classification_scores`.
     """
     groups, labels, probabilities, patients = map(
         np.asarray, (groups, labels, probabilities, patients)

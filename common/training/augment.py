@@ -85,13 +85,8 @@ def draw(ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor) -> Draws:
     zoom = 1 + uniform[:, 1] * ranges.scale
     stretch = tf.sqrt(1 + uniform[:, 2] * ranges.stretch)
     cosine, sine = tf.cos(angle) * zoom, tf.sin(angle) * zoom
-    linear = tf.stack(
-        [
-            tf.stack([cosine * stretch, -sine / stretch], -1),
-            tf.stack([sine * stretch, cosine / stretch], -1),
-        ],
-        1,
-    )
+    rows = [[cosine * stretch, -sine / stretch], [sine * stretch, cosine / stretch]]
+    linear = tf.stack([tf.stack(row, -1) for row in rows], 1)
     shift = uniform[:, 3:5] * ranges.shift
     if ranges.flip:
         # From another seed, so that all else is drawn as it is without flips.

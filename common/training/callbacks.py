@@ -30,12 +30,10 @@ class ValidateAverage(keras.callbacks.Callback):
     """Validates the running average of the weights, where there is one, not the last step's."""
 
     def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        """Put the average in place."""
         self.average = averaged_weights(self.model)
         self.average.__enter__()
 
     def on_test_end(self, logs: Mapping[str, float] | None = None) -> None:
-        """Put the weights back."""
         self.average.__exit__(None, None, None)
 
 
@@ -52,7 +50,6 @@ class ResumedEarlyStopping(keras.callbacks.EarlyStopping):
         self.state = state
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        """Take up what was known."""
         super().on_train_begin(logs)
         if self.state.epoch:
             self.best = self.state.best
@@ -90,26 +87,18 @@ class SaveProgress(keras.callbacks.Callback):
         self.is_rest_of_epoch = state.step > 0
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        """Set when the first checkpoint is due."""
         self.due = time.monotonic() + self.settings.checkpoint_seconds
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Begin the progress bar."""
         if self.is_rest_of_epoch:
             # Keras has set them to nothing.
             for variable, value in zip(self.model.metrics_variables, self.metric_sums, strict=True):
                 variable.assign(value)
         self.began = time.monotonic() - self.state.seconds
         self.bar = tqdm(
-            total=self.training.steps,
-            initial=self.state.step,
-            unit="step",
-            desc=f"  epoch {epoch + 1}",
-            leave=False,
-            file=sys.stdout,
-            mininterval=2,
-            disable=None,
-        )
+            total=self.training.steps, initial=self.state.step, unit="step", leave=False,
+            desc=f"  epoch {epoch + 1}", file=sys.stdout, mininterval=2, disable=None,
+        )  # fmt: skip
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float]) -> None:
         """Count the step; save, if it is time."""
@@ -135,24 +124,18 @@ class SaveProgress(keras.callbacks.Callback):
             self._refuse("the validation")
         seconds = time.monotonic() - self.began
         state.epoch, state.step, state.seconds = epoch + 1, 0, 0.0
-        state.history.append(
-            {
-                "epoch": epoch + 1,
-                "seconds": round(seconds, 2),
-                "learning_rate": float(self.model.optimizer.learning_rate),
-                **scores,
-            }
-        )
+        rate = float(self.model.optimizer.learning_rate)
+        row = {"epoch": epoch + 1, "seconds": round(seconds, 2), "learning_rate": rate}
+        state.history.append({**row, **scores})
         is_best = scores["val_loss"] < state.best
         if is_best:
             state.best, state.best_epoch = scores["val_loss"], epoch + 1
             self._save_model()
         write_csv(self.run / "history.csv", list(state.history[0]), state.history)
         words = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
+        words += "  *" if is_best else ""
         print(
-            f"  epoch {epoch + 1:>3}/{self.settings.epochs}  {seconds:5.1f} s  {words}"
-            f"{'  *' if is_best else ''}",
-            flush=True,
+            f"  epoch {epoch + 1:>3}/{self.settings.epochs}  {seconds:5.1f} s  {words}", flush=True
         )
         self._save_if_due(now=self.is_rest_of_epoch)
 

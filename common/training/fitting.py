@@ -167,11 +167,8 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
 def _compiled(build: Callable[[], keras.Model], task: Task, settings: SharedTrain) -> keras.Model:
     with _on_all_gpus():
         model = fuse_batch_normalization(build())
-        optimizer = keras.optimizers.Adam(
-            _schedule(settings, task.training.steps),
-            use_ema=settings.ema_momentum > 0,
-            ema_momentum=settings.ema_momentum,
-        )
+        rate, momentum = _schedule(settings, task.training.steps), settings.ema_momentum
+        optimizer = keras.optimizers.Adam(rate, use_ema=momentum > 0, ema_momentum=momentum)
         model.compile(
             optimizer, loss=task.loss, metrics=task.metrics, loss_weights=task.loss_weights
         )

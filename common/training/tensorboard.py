@@ -70,14 +70,12 @@ def remove_events_from(run: Path, epoch: int) -> None:
 
 def hyperparameters(model: keras.Model, settings: SharedTrain) -> dict[str, bool | float | str]:
     """The network's name, and every setting that what comes out depends on, for HParams."""
-    return {
-        "network": model.name,
-        **{
-            name: value if isinstance(value, bool | int | float | str) else _words(value)
-            for name, value in dataclasses.asdict(settings).items()
-            if name not in WITHOUT_CONSEQUENCE
-        },
-    }
+    values = {"network": model.name}
+    for name, value in dataclasses.asdict(settings).items():
+        text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        if name not in WITHOUT_CONSEQUENCE:
+            values[name] = value if isinstance(value, bool | int | float | str) else text
+    return values
 
 
 class TensorBoard(keras.callbacks.TensorBoard):
@@ -161,7 +159,3 @@ def _show_precision_and_recall(auc: keras.metrics.AUC) -> None:
         "validation", tp, fp, tn, fn, precision, recall, num_thresholds=len(tp)
     )
     tf.summary.experimental.write_raw_pb(curves.SerializeToString())
-
-
-def _words(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
