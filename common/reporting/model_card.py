@@ -26,6 +26,10 @@ SYNTHETIC = (
     "Trained on SYNTHETIC data that this repository drew. It stands for no patient, and nothing "
     "that the model says of a real image means anything."
 )
+
+Rows = tuple[tuple[str, ...], ...]
+"""Of a table, each of equally many cells."""
+
 _NO_SETTING = ("prepared", "run", "preset")
 _OF_VALIDATION = "The validation split chose the best epoch, so what is scored on it is too good."
 
@@ -63,7 +67,7 @@ class Section:
 
     title: str
     text: tuple[str, ...] = ()
-    table: tuple[tuple[str, ...], ...] = ()
+    table: Rows = ()
 
 
 @dataclass(frozen=True)
@@ -148,25 +152,21 @@ def write_model_card(folder: Path, run: Run, about: About) -> Path:
     return path
 
 
-def _details(run: Run) -> tuple[tuple[str, str], ...]:
+def _details(run: Run) -> Rows:
     config = run.config
-    settings = {
-        name: value for name, value in config["settings"].items() if name not in _NO_SETTING
-    }
+    chosen = [item for item in config["settings"].items() if item[0] not in _NO_SETTING]
     return (
         ("what", "value"),
         ("run", run.folder.resolve().name),
         ("trained", config["created"]),
         *((f"sha256 of {file}", digest) for file, digest in model_hashes(run.folder).items()),
-        ("settings", ", ".join(f"{name} {display(value)}" for name, value in settings.items())),
+        ("settings", ", ".join(f"{name} {display(value)}" for name, value in chosen)),
         ("versions", ", ".join(f"{name} {value}" for name, value in config["versions"].items())),
         ("licence of the code", "Apache-2.0"),
     )
 
 
-def _training_data(
-    config: Mapping[str, Any],
-) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+def _training_data(config: Mapping[str, Any]) -> tuple[tuple[str, ...], Rows]:
     data = config["data"]
     warning = config.get("split_warning") or ""
     split = "split by patient, so that nobody is on two sides"
@@ -182,9 +182,7 @@ def _training_data(
     return text, (("what", "value"), *rows)
 
 
-def _scores(
-    evaluations: Sequence[Mapping[str, Any]],
-) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+def _scores(evaluations: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], Rows]:
     if not evaluations:
         return ("This run was not evaluated: how well it does is not known.",), ()
     text = [
@@ -204,7 +202,7 @@ def _scores(
     return tuple(text), (head, *rows)
 
 
-def _groups(evaluations: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]:
+def _groups(evaluations: Sequence[Mapping[str, Any]]) -> Rows:
     """The newest evaluation's main score of each group: views, sexes, ages, or labels."""
     rows = [
         (entry["group"], metrics["split"], str(entry["n"]), entry["name"], with_interval(entry))
