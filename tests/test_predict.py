@@ -95,6 +95,9 @@ def test_a_picture_a_file_the_models_card_and_nothing_of_a_patient(whole, asked,
     card = (out / "model_card.md").read_text()
     assert "Not for diagnosis" in card and "SYNTHETIC" in card and "was not evaluated" not in card
     about = json.loads((out / "predictions.json").read_text())
+    # A volume's file says nothing of whose it is.
+    unknown = "patients unknown (nothing here says whose a volume is"
+    assert about["split_warning"].startswith(unknown) == (project == "atrium_segmentation")
     assert (about["files"], about["skipped"], about["synthetic"]) == (len(rows), 0, True)
     assert f"{len(rows)} of {len(rows)} files predicted, 0 skipped" in said
     names = {"predictions.csv", "predictions.json", "model_card.md", "pictures", ".lock"}

@@ -23,6 +23,7 @@ MASKS = "labelsTr"
 DATASET = "dataset.json"
 """The names in a decathlon folder, as the module's docstring describes them."""
 
+_UNKNOWN = "nothing here says whose a volume is, so one volume per patient is assumed"
 # nnU-Net's number of a channel.
 _CHANNEL = re.compile(r"_(\d{4})$")
 
@@ -99,7 +100,7 @@ def index_volumes(
     frame["patient_hash"] = [named.hashes.get(case, "") for case in cases]
     frame.attrs |= named.attributes
     if not named.known_from:
-        frame.attrs["patients_remark"] = "nothing in this layout says whose a volume is"
+        frame.attrs["patients_remark"] = _UNKNOWN
     columns = ["case", "path", "mask_path", "patient", "left_out", "patient_hash"]
     return frame.reindex(columns=columns), labels
 

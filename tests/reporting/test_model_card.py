@@ -99,3 +99,15 @@ def test_made_up_data_is_called_so(run):
 def test_prepared_data_that_was_replaced_is_not_counted(run):
     run.config["data"]["key"] = "k2"
     assert "cases, train" not in model_card.as_markdown(model_card.model_card(run, ABOUT))
+
+
+def test_a_split_by_image_is_no_split_by_patient(run):
+    text = model_card.as_markdown(model_card.model_card(run, ABOUT))
+    assert "split by patient, so that nobody is on two sides" in text
+    warning = "patients unknown (none has a name): this is a split by image"
+    run.config["split_warning"] = warning
+    evaluated(run, split_warning=f"{warning}, too")
+    text = model_card.as_markdown(model_card.model_card(run, ABOUT))
+    assert f"prepared by prepare_data.py; {warning}." in text
+    assert f"Caution: {warning}, too." in text
+    assert "split by patient" not in text
