@@ -173,14 +173,14 @@ def test_heart_scores_tell_edges_views_and_sexes_apart(whole):
             assert re.search(rf"\n  {name} +{scores['n']} ", once.said["evaluate"])
 
 
-def test_heart_scores_are_printed_beside_the_mean_boxs(whole):
+def test_heart_scores_are_printed_beside_the_baselines(whole):
     once = whole("heart_detection")
-    baseline = once.metrics["baselines"]["mean_box"]
+    baselines = once.metrics["baselines"]
     for name, scores in (("mean", "ci95"), ("median", "median_ci95")):
         line = next(x for x in once.said["evaluate"].splitlines() if f"  {name} IoU" in x)
         expected = [
             f"{iou[name]:.3f} [{iou[scores][0]:.3f}, {iou[scores][1]:.3f}]"
-            for iou in (once.metrics["iou"], baseline["iou"])
+            for iou in (part["iou"] for part in (once.metrics, *baselines.values()))
         ]
         assert re.findall(r"\d\.\d+ \[[^]]+\]", line) == expected
     precision = once.metrics["average_precision"]["0.5:0.95"]
