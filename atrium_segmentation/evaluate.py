@@ -82,6 +82,9 @@ def main() -> None:
         models = {
             network: {
                 **scores.summary(network, scored, labels, settings.seed),
+                "minus_mean_shape": scores.dice_difference(
+                    network, "mean_shape", scored, settings.seed
+                ),
                 **scores.training_cost(members, network),
                 "seconds_per_volume": seconds[network] / len(scored),
             }

@@ -72,6 +72,14 @@ def training_cost(members: Sequence[Run], network: str) -> dict[str, Any]:
     }
 
 
+def dice_difference(
+    model: str, minus: str, scored: Sequence[Mapping[str, Any]], seed: int
+) -> dict[str, Any]:
+    """How much the Dice of a network is above that of another, or of the mean shape."""
+    values = [row[model]["dice"] - row[minus]["dice"] for row in scored]
+    return mean_and_interval(values, scored, seed)
+
+
 def differences(
     networks: Sequence[str], scored: Sequence[Mapping[str, Any]], seed: int
 ) -> dict[str, Any]:
@@ -83,9 +91,8 @@ def differences(
     """
     pairs: list[dict[str, Any]] = []
     for minus, model in combinations(networks, 2):
-        values = [row[model]["dice"] - row[minus]["dice"] for row in scored]
         pair = {"model": model, "minus": minus}
-        pairs.append({**pair, **mean_and_interval(values, scored, seed)})
+        pairs.append({**pair, **dice_difference(model, minus, scored, seed)})
     unet = [
         {"mean": pair["mean"], "ci95": pair["ci95"]}
         for pair in pairs
@@ -99,13 +106,17 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
     models, labels = metrics["models"], metrics["labels"]
     mean_shape = metrics["baselines"]["mean_shape"]["scores"]
 
-    def score(part: Mapping[str, Any]) -> dict[str, Any]:
-        return {"value": part["dice"]["mean"], "ci95": part["dice"]["ci95"]}
+    def score(part: Mapping[str, Any], name: str = "dice") -> dict[str, Any]:
+        return {"value": part[name]["mean"], "ci95": part[name]["ci95"]}
+
+    def baseline(model: Mapping[str, Any]) -> dict[str, Any]:
+        name = "minus_mean_shape"
+        return {**score(mean_shape), "difference": score(model, name) if name in model else None}
 
     return {
         "main_scores": [
             main_score(
-                *(f"Dice, {network}", score(model), score(mean_shape), "the mean shape"),
+                *(f"Dice, {network}", score(model), baseline(model), "the mean shape"),
                 statistic="mean",
                 column="dice",
                 where={"model": network},

@@ -5,7 +5,8 @@ every case is a test case): report.html, metrics.json, predictions.csv (boxes in
 pixels), iou_histogram.png, training.png and pictures with the truth in blue and the prediction in
 red: the worst cases, typical ones and the best.
 Prints the counts over and under IoU 0.5, then all scores next to those of the mean box of the
-training split, which looks at no image, and the scores per view and sex.
+training split, which looks at no image, and of a ridge regression on 16 x 16 thumbnails, and the
+scores per view and sex.
 
     python evaluate.py --run runs/my-run
     python evaluate.py --run runs/my-run --source another/dataset
@@ -37,6 +38,7 @@ def main() -> None:
     from common.models.stored import load_model
     from common.reporting.examples import evaluation_files, worst_typical_best
     from common.scores.boxes import box_scores, iou, scores_by_group
+    from common.scores.thumbnails import predict_numbers
     from common.training.pipeline import stored_films
     from common.training.seen import cases_to_score, note_scoring
     from heart_detection import score_tables
@@ -52,10 +54,10 @@ def main() -> None:
         # -- Predict, and go back to each image's own pixels.
         model = load_model(run.folder / "model.keras")
         films = images_and_boxes(prepared, splits, run.fitted["image_size"])
-        boxes_by_case = predict_cases(model, films, settings)
-        names = [case for case in boxes_by_case if case in set(cases["case"])]
+        by_case = predict_cases(model, films, settings)
+        names = [case for case in by_case if case in set(cases["case"])]
         cases = cases.set_index("case").loc[names].reset_index()
-        fractions = np.stack([boxes_by_case[case] for case in names])
+        fractions, thumbnails = map(np.stack, zip(*(by_case[case] for case in names), strict=True))
         runs.refuse_nan(run, names, fractions)
         stored_size = prepared.manifest["settings"]["image_size"]
         squares = [
@@ -66,9 +68,14 @@ def main() -> None:
         predicted = np.stack(
             [square.to_pixels(box) for square, box in zip(squares, fractions, strict=True)]
         )
-        mean_box = np.stack([square.to_pixels(run.fitted["mean_box"]) for square in squares])
+        baselines = {"mean_box": np.tile(run.fitted["mean_box"], (len(cases), 1))}
+        if "thumbnail" in run.fitted:
+            baselines["thumbnail"] = predict_numbers(run.fitted["thumbnail"], thumbnails)
+        for baseline, boxes in baselines.items():
+            pairs = zip(squares, boxes, strict=True)
+            baselines[baseline] = np.stack([square.to_pixels(box) for square, box in pairs])
 
-        # -- Score, next to the box that looks at no image.
+        # -- Score, next to the baselines.
         spacing_mm = cases[["row_mm", "column_mm"]].to_numpy(float)
         patients = cases["patient"].to_numpy()
         details = {"flip": settings.flip, "moves": settings.test_time_augmentation}
@@ -76,11 +83,11 @@ def main() -> None:
             **details,
             "evaluation_settings": details,
             "seen": seen,
-            **box_scores(truth, predicted, patients, mean_box, spacing_mm, settings.seed),
+            **box_scores(truth, predicted, patients, baselines, spacing_mm, settings.seed),
         }
         for group in ("view", "sex"):
             metrics[f"per_{group}"] = scores_by_group(
-                cases[group], truth, predicted, patients, mean_box, settings.seed
+                cases[group], truth, predicted, patients, baselines, settings.seed
             )
 
         # -- Write.
@@ -93,7 +100,7 @@ def main() -> None:
         ]
         write_csv(new / "predictions.csv", columns, rows)
         synthetic = run.config["synthetic"]
-        score_tables.draw_scores(new, ious, iou(truth, mean_box), synthetic)
+        score_tables.draw_scores(new, ious, iou(truth, baselines["mean_box"]), synthetic)
         drawn = worst_typical_best(ious.tolist(), settings.pictures)
         pixels = stored_films(prepared, splits, "box", 4, [names[i] for i in drawn])
         examples = score_tables.draw_cases(

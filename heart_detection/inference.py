@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from common.imaging.letterbox import mirror_boxes
 from common.records.shards import Prepared
+from common.scores.thumbnails import thumbnail
 from common.training import augment
 from common.training.runs import Run
 from heart_detection.config import EvaluateSettings
@@ -48,17 +49,20 @@ def predict_boxes(
 
 def predict_cases(
     model: keras.Model, films: tf.data.Dataset, settings: EvaluateSettings
-) -> dict[str, np.ndarray]:
-    """The box (4,) of each film of `images_and_boxes`, by case, a batch in memory at a time."""
-    boxes: dict[str, np.ndarray] = {}
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The box (4,) and the thumbnail of each film of `images_and_boxes`, by case.
+
+    A batch is in memory at a time.
+    """
+    by_case: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     size = settings.batch_size
     for batch in films.batch(size).as_numpy_iterator():
-        names = [case.decode() for case in batch["case"]]
-        predicted = predict_boxes(
+        boxes = predict_boxes(
             model, batch["image"], size, settings.flip, settings.test_time_augmentation
         )
-        boxes |= dict(zip(names, predicted, strict=True))
-    return boxes
+        for case, box, image in zip(batch["case"], boxes, batch["image"], strict=True):
+            by_case[case.decode()] = (box, thumbnail(image[..., 0]))
+    return by_case
 
 
 def model_inputs(run: Run, prepared: Prepared, count: int) -> np.ndarray:

@@ -14,9 +14,12 @@ from common.reporting.charts import histogram_picture
 from common.reporting.examples import Example
 from common.reporting.figures import box_picture
 from common.scores.boxes import EDGES
-from common.scores.formatting import main_score, score, share, with_interval
+from common.scores.formatting import main_score, score, share, strongest, with_interval
 
 GROUPS = {"per_view": "view", "per_sex": "sex"}
+BASELINES = {"mean_box": "the mean box", "thumbnail": "16 x 16 thumbnail"}
+"""The baselines of metrics.json in words, the simplest first."""
+
 HISTOGRAM = "iou_histogram.png"
 
 
@@ -63,14 +66,24 @@ def draw_cases(
 
 def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
     """What tables of several evaluations show of an evaluation's metrics."""
-    n, mean_box = metrics["n"], metrics["baselines"]["mean_box"]
-    pair = (metrics, mean_box)
-    means = [{"value": part["iou"]["mean"], "ci95": part["iou"]["ci95"]} for part in pair]
-    over = [score(part, "iou_above", "0.5") for part in pair]
-    shares = [{**count, "value": count["value"] / n} for count in over]
+    n, baselines = metrics["n"], _baselines(metrics)
+
+    def mean(part: Mapping[str, Any]) -> dict[str, Any]:
+        gap = part.get("differences", {}).get("iou")
+        return {"value": part["iou"]["mean"], "ci95": part["iou"]["ci95"], "difference": gap}
+
+    def over_half(part: Mapping[str, Any]) -> dict[str, Any]:
+        count = score(part, "iou_above", "0.5")
+        gap = part.get("differences", {}).get("iou_above_0.5")
+        return {**count, "value": count["value"] / n, "difference": gap}
+
+    means, shares = (
+        strongest({name: of_part(part) for name, part in baselines.items()})
+        for of_part in (mean, over_half)
+    )
     folds = {
         "mean IoU": metrics["iou"]["mean"],
-        "mean IoU of the mean box": mean_box["iou_mean"],
+        **{f"mean IoU of {name}": part["iou_mean"] for name, part in baselines.items()},
         **{f"IoU over {at}": count / n for at, count in metrics["iou_above"].items()},
     }
     groups = [
@@ -86,11 +99,10 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
     ]
     return {
         "main_scores": [
+            main_score("mean IoU", mean(metrics), *means, statistic="mean", column="iou"),
             main_score(
-                "mean IoU", means[0], means[1], "the mean box", statistic="mean", column="iou"
-            ),
-            main_score(
-                "IoU over 0.5", shares[0], shares[1], "the mean box", n_of=(over[0]["value"], n)
+                *("IoU over 0.5", over_half(metrics), *shares),
+                n_of=(metrics["iou_above"]["0.5"], n),
             ),
         ],
         "fold_scores": [{"name": name, "value": value} for name, value in folds.items()],
@@ -100,7 +112,7 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def print_scores(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print the counts over and under IoU 0.5, every score next to the mean box's, the worst."""
+    """Print the counts over and under IoU 0.5, every score next to the baselines', the worst."""
     over, under = metrics["iou_above"]["0.5"], metrics["iou_below"]["0.5"]
     print(f"\nNumber of predictions where iou > threshold(0.5): {over}")
     print(f"Number of predictions where iou < threshold(0.5): {under}")
@@ -111,40 +123,51 @@ def print_scores(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) 
 
 
 def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
-    """All scores: next to the mean box's, per edge, and per group."""
-    pair = (metrics, metrics["baselines"]["mean_box"])
-    medians = ({**part["iou"], "ci95": part["iou"]["median_ci95"]} for part in pair)
+    """All scores: next to the baselines', per edge, and per group."""
+    baselines = _baselines(metrics)
+    parts = (metrics, *baselines.values())
+    medians = ({**part["iou"], "ci95": part["iou"]["median_ci95"]} for part in parts)
+    gaps = (part.get("differences", {}).get("iou") for part in baselines.values())
     rows = [
-        ("mean IoU", *(with_interval(part["iou"], "mean") for part in pair)),
+        ("mean IoU", *(with_interval(part["iou"], "mean") for part in parts)),
+        ("mean IoU, model less baseline", "", *(with_interval(gap, sign="+") for gap in gaps)),
         ("median IoU", *(with_interval(median, "median") for median in medians)),
     ]
     for threshold in metrics["iou_above"]:
-        shares = (share(part, "iou_above", threshold) for part in pair)
+        shares = (share(part, "iou_above", threshold) for part in parts)
         rows.append((f"IoU over {threshold}", *shares))
     for threshold in metrics["average_precision"]:
-        precisions = (with_interval(score(part, "average_precision", threshold)) for part in pair)
+        precisions = (with_interval(score(part, "average_precision", threshold)) for part in parts)
         rows.append((f"AP at {threshold}", *precisions))
-    scores = Table("", ("score", "model", "mean box of training"), tuple(rows))
-    edges = (_edges(pair, unit) for unit in ("px", "mm") if f"edge_error_{unit}" in metrics)
+    scores = Table("", ("score", "model", *baselines), tuple(rows))
+    edges = (_edges(metrics, unit) for unit in ("px", "mm") if f"edge_error_{unit}" in metrics)
     groups = (_groups(metrics, key) for key in GROUPS if metrics[key])
     return scores, *edges, *groups
 
 
-def _edges(pair: tuple[Mapping[str, Any], ...], unit: str) -> Table:
+def _baselines(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The scores of every baseline, by its name in words."""
+    parts = metrics["baselines"]
+    return {title: parts[name] for name, title in BASELINES.items() if name in parts}
+
+
+def _edges(metrics: Mapping[str, Any], unit: str) -> Table:
     error, bias = f"edge_error_{unit}", f"edge_bias_{unit}"
-    n = pair[0][error].get("n", pair[0]["n"])
+    n = metrics[error].get("n", metrics["n"])
+    baselines = _baselines(metrics)
+    parts = (metrics, *baselines.values())
 
     def error_and_bias(part: Mapping[str, Any], edge: str) -> str:
         shift = with_interval(score(part, bias, edge), digits=1, sign="+")
         return f"{with_interval(score(part, error, edge), digits=1)} ({shift})"
 
-    rows = [(edge, *(error_and_bias(part, edge) for part in pair)) for edge in EDGES]
+    rows = [(edge, *(error_and_bias(part, edge) for part in parts)) for edge in EDGES]
     rows.append(
-        ("all four", *(with_interval(score(part, error, "mean"), digits=1) for part in pair))
+        ("all four", *(with_interval(score(part, error, "mean"), digits=1) for part in parts))
     )
     return Table(
         f"error of an edge in {unit}, {n} cases: mean absolute (mean; + is right or down)",
-        ("edge", "model", "mean box of training"),
+        ("edge", "model", *baselines),
         tuple(rows),
     )
 
@@ -153,14 +176,17 @@ def _groups(metrics: Mapping[str, Any], key: str) -> Table:
     thresholds = (f"over {threshold}" for threshold in metrics["iou_above"])
     return Table(
         "",
-        (GROUPS[key], "cases", "mean IoU", *thresholds, "mean box's mean IoU"),
+        (
+            *(GROUPS[key], "cases", "mean IoU", *thresholds),
+            *(f"mean IoU, {name}" for name in _baselines(metrics)),
+        ),
         tuple(
             (
                 name,
                 str(part["n"]),
                 with_interval(part["iou"], "mean"),
                 *map(str, part["iou_above"].values()),
-                with_interval(part["baselines"]["mean_box"]["iou"], "mean"),
+                *(with_interval(other["iou"], "mean") for other in _baselines(part).values()),
             )
             for name, part in metrics[key].items()
         ),

@@ -1,8 +1,8 @@
 """Train a ResNet50 to box the heart on a chest radiograph.
 
 Reads the prepared folder (and prepares it first where there is none). Writes config.json,
-history.csv, tensorboard/, model.keras (the best epoch by val_loss) and fitted.json (the baseline:
-the mean box of the training split). The same command resumes a stopped training.
+history.csv, tensorboard/, model.keras (the best epoch by val_loss) and fitted.json (the baselines,
+from the training split). The same command resumes a stopped training.
 
     python train.py --preset cpu --prepared data/prepared/heart --run runs/my-run
     python train.py --weights runs/pneumonia_classification/my-run
@@ -28,7 +28,10 @@ def main() -> None:
     run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow()
 
+    import numpy as np
+
     from common.models.resnet50 import HEAD_LAYERS
+    from common.scores.thumbnails import fit_numbers, thumbnail
     from common.training import fitting, seen
     from common.training.precision import set_precision
     from heart_detection import networks
@@ -71,11 +74,15 @@ def main() -> None:
         )
         print(f"  best epoch {state.best_epoch}, val_loss {state.best:.4f}")
 
-        # -- Constants: the mean box of the training split, in fractions of the square.
-        records = images_and_boxes(prepared, train, image_size).as_numpy_iterator()
-        boxes = [record["box"] for record in records]
-        mean_box = [float(edge) for edge in sum(boxes) / len(boxes)]
-        fitted = {"image_size": image_size, "mean_box": mean_box}
+        # -- Constants: the baselines of the training split, in fractions of the square.
+        films = images_and_boxes(prepared, train, image_size).as_numpy_iterator()
+        pairs = [(thumbnail(film["image"][..., 0]), film["box"]) for film in films]
+        pixels, boxes = map(np.stack, zip(*pairs, strict=True))
+        fitted = {
+            "image_size": image_size,
+            "mean_box": boxes.mean(axis=0).tolist(),
+            "thumbnail": fit_numbers(pixels, boxes),
+        }
         runs.end_run(run, fitted, ["model.keras", seen.FILE])
     print_paths([run / name for name in ("model.keras", "history.csv", "fitted.json")])
 

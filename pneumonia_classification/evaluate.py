@@ -39,7 +39,7 @@ def main() -> None:
     from pneumonia_classification import inference, score_tables
     from pneumonia_classification.dataset import boxes_in_square
     from pneumonia_classification.report import write_page
-    from pneumonia_classification.scores import age_groups, baselines, explain
+    from pneumonia_classification.scores import age_groups, baselines, explain, scores_by_finding
 
     with runs.new_evaluation(folder, "gradcam", "surest.png") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
@@ -51,7 +51,7 @@ def main() -> None:
         # -- Predict.
         model = inference.open_model(run, settings)
         predictions = inference.predict_cases(
-            model, prepared, splits, image_size, settings.batch_size
+            model, prepared, splits, image_size, settings.batch_size, run.fitted.get("thumbnail")
         )
         predictions = predictions[predictions["case"].isin(cases["case"])].reset_index(drop=True)
         cases = cases.set_index("case").loc[predictions["case"]].reset_index()
@@ -60,12 +60,13 @@ def main() -> None:
         cases["boxes"] = pd.Series(boxes, dtype=object)
         cases["probability"] = inference.averaged(predictions, settings.flip)
         runs.refuse_nan(run, cases["case"], cases["probability"])
+        cases["thumbnail"] = predictions.get("thumbnail")
         cases["calibrated"] = classification.with_temperature(
             cases["probability"], decision.temperature
         )
         cases["predicted"] = (cases["probability"] >= decision.threshold).astype(int)
 
-        # -- Score, next to the baselines, which need no pixel.
+        # -- Score, next to the baselines.
         scored = (cases["label"], cases["probability"], cases["patient"])
         metrics = classification.classification_scores(*scored, decision.threshold, settings.seed)
         details = {"threshold_from": decision.source, "flip": settings.flip}
@@ -78,6 +79,7 @@ def main() -> None:
             metrics[key] = classification.scores_by_group(
                 cases[column], *scored, decision.threshold, settings.seed
             )
+        metrics["per_finding"] = scores_by_finding(cases, decision.threshold, settings.seed)
 
         # -- Explain: the map of every case with a radiologist's box, and of those drawn.
         read_films = partial(stored_films, prepared, splits, "label", 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ import pandas as pd
 from common.base.errors import UserError
 from common.records.shards import Prepared
 from common.scores import classification
+from common.scores.thumbnails import predict_labels, thumbnail
 from common.training.runs import Run
 from pneumonia_classification.config import DecisionSettings
 from pneumonia_classification.dataset import images_and_labels
@@ -66,21 +67,32 @@ def probabilities(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarra
 
 
 def predict_cases(
-    model: keras.Model, prepared: Prepared, splits: list[str], image_size: int, batch_size: int
+    model: keras.Model,
+    prepared: Prepared,
+    splits: list[str],
+    image_size: int,
+    batch_size: int,
+    thumbnail_model: dict[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Predict every case of some splits, in their order.
 
     Returns:
-        A table of ``case``, ``label``, and `probabilities`.
+        A table of ``case``, ``label``, and `probabilities`; of a baseline's thumbnail model its
+        probability, ``thumbnail``.
     """
     parts = []
     batches = images_and_labels(prepared, splits, image_size).batch(batch_size)
     for batch in batches.as_numpy_iterator():
+        baseline = {}
+        if thumbnail_model:
+            pixels = np.stack([thumbnail(image[..., 0]) for image in batch["image"]])
+            baseline["thumbnail"] = predict_labels(thumbnail_model, pixels)
         parts.append(
             {
                 "case": [case.decode() for case in batch["case"]],
                 "label": batch["label"][:, 0].astype(int),
                 **probabilities(model, batch["image"]),
+                **baseline,
             }
         )
     return pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})

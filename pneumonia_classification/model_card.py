@@ -11,8 +11,9 @@ ABOUT = About(
     "are, of which the data says little. Sick patients are filmed lying down (AP), so a model can "
     "score by telling the view alone: the scores of each view show whether it does.",
     metrics="AUROC and average precision need no threshold; accuracy, sensitivity and specificity "
-    "are taken at the run's. They stand next to always the majority and to a logistic "
-    "regression on view, sex and age, which sees no pixel.",
+    "are taken at the run's. They stand next to always the majority, to a logistic "
+    "regression on view, sex and age, which sees no pixel, and to one on a 16 x 16 thumbnail, "
+    "which sees no detail.",
     caveats=(
         "The labels are what radiologists saw on the film, not what a laboratory found.",
         "A score on films of the same source says little of another hospital's: evaluate on "

@@ -18,7 +18,7 @@ from sklearn.metrics import classification_report
 from common.base.tables import MISSING, Table, print_table
 from common.reporting import charts, figures
 from common.reporting.examples import Example
-from common.scores.formatting import main_score, score, with_interval
+from common.scores.formatting import below_chance, main_score, score, strongest, with_interval
 
 # Titles in the table of all scores.
 _SHARES = {
@@ -29,7 +29,18 @@ _SHARES = {
     "sensitivity_at_90_specificity": "sensitivity at 90 % specificity",
 }
 
+BASELINES = {
+    "majority": "always the majority",
+    "metadata": "view, sex and age",
+    "thumbnail": "16 x 16 thumbnail",
+}
+"""The baselines of metrics.json in words, the simplest first."""
+
+NO_METADATA = "no metadata"
+"""The cell of view, sex and age where none of them varied in training."""
+
 GROUPS = {"per_view": "view", "per_sex": "sex", "per_age": "age"}
+_GROUP_TITLES = {**GROUPS, "per_finding": "positives against"}
 SHEET = "surest.png"
 SHEET_COLUMNS = 5
 TRUTHS = ("none", "pneumonia")
@@ -137,18 +148,17 @@ def _surest(cases: pd.DataFrame) -> dict[str, list[int]]:
 
 def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
     """What tables of several evaluations show of an evaluation's metrics."""
-    baselines, gradcam = metrics["baselines"], metrics["gradcam"]
-    metadata, majority = baselines["metadata"]["auroc"], score(baselines["majority"], "accuracy")
-    accuracy = score(metrics, "accuracy")
+    gradcam = metrics["gradcam"]
+    aurocs, accuracies = (_of_baselines(metrics, name) for name in ("auroc", "accuracy"))
     scores = [
         main_score(
-            *("AUROC", metrics["auroc"], metadata, "view, sex and age"),
+            *("AUROC", metrics["auroc"], *strongest(aurocs)),
             statistic="auroc",
             truth="label",
             score="probability",
         ),
         main_score(
-            *("accuracy", accuracy, majority, "always the majority"),
+            *("accuracy", score(metrics, "accuracy"), *strongest(accuracies)),
             statistic="agreement",
             truth="label",
             prediction="predicted",
@@ -156,15 +166,19 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
     ]
     folds = {
         "AUROC": metrics["auroc"]["value"],
-        "AUROC of view, sex and age": metadata["value"],
+        **{
+            f"AUROC of {name}": baseline["value"]
+            for name, baseline in aurocs.items()
+            if name != BASELINES["majority"]
+        },
         "average precision": metrics["average_precision"]["value"],
         **{name: metrics[name] for name in ("accuracy", "recall", "specificity", "brier")},
         "pointing game": gradcam["pointing_game"],
         "its chance": gradcam["chance"],
     }
     groups = [
-        {"group": f"{GROUPS[key]} {group}", "n": part["n"], "name": "AUROC", **part["auroc"]}
-        for key in GROUPS
+        {"group": f"{title} {group}", "n": part["n"], "name": "AUROC", **part["auroc"]}
+        for key, title in _GROUP_TITLES.items()
         for group, part in metrics.get(key, {}).items()
     ]
     return {
@@ -200,18 +214,21 @@ def print_scores(cases: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
 
 def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
     """All scores: next to the baselines, by calibration, per group, and of Grad-CAM."""
-    metadata, calibration = metrics["baselines"]["metadata"], metrics["calibration"]
-    majority = metrics["baselines"]["majority"]
-    accuracies = (score(part, "accuracy") for part in (metrics, metadata, majority))
-    aurocs = (metrics["auroc"], metadata["auroc"], {"value": majority["auroc"]})
-    rows = [
-        ("AUROC", *map(with_interval, aurocs)),
-        ("accuracy", *map(with_interval, accuracies)),
-        ("average precision", with_interval(metrics["average_precision"]), "", ""),
-        *((title, with_interval(score(metrics, name)), "", "") for name, title in _SHARES.items()),
-        (f"threshold, from {metrics['threshold_from']}", _number(metrics["threshold"]), "", ""),
-    ]
-    scores = Table("", ("score", "model", "view, sex and age", "always the majority"), tuple(rows))
+    calibration = metrics["calibration"]
+    titles = [BASELINES[key] for key in reversed(BASELINES) if key in metrics["baselines"]]
+    rows = []
+    for title, name in (("AUROC", "auroc"), ("accuracy", "accuracy")):
+        baselines = _of_baselines(metrics, name)
+        cells, gaps = zip(*(_cells(baselines.get(key), name) for key in titles), strict=True)
+        rows.append((title, with_interval(_score(metrics, name)), *cells))
+        rows.append((f"{title}, model less baseline", "", *gaps))
+    of_model = {
+        "average precision": with_interval(metrics["average_precision"]),
+        **{title: with_interval(score(metrics, name)) for name, title in _SHARES.items()},
+        f"threshold, from {metrics['threshold_from']}": _number(metrics["threshold"]),
+    }
+    rows += [(title, cell, *[""] * len(titles)) for title, cell in of_model.items()]
+    scores = Table("", ("score", "model", *titles), tuple(rows))
     after = f"at temperature {calibration['temperature']:.2f} (from validation)"
     errors = {"Brier score": "brier", "calibration error": "expected_calibration_error"}
     calibrated = Table(
@@ -243,10 +260,32 @@ def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
                 for group, part in metrics[key].items()
             ),
         )
-        for key, name in GROUPS.items()
-        if metrics[key]
+        for key, name in _GROUP_TITLES.items()
+        if metrics.get(key)
     )
     return scores, calibrated, *groups, *_gradcam(metrics["gradcam"])
+
+
+def _of_baselines(metrics: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    """A score of every baseline in words, with its interval and the model's ``difference``."""
+    parts = {title: metrics["baselines"].get(key) for key, title in BASELINES.items()}
+    return {
+        title: {**_score(part, name), "difference": part.get("differences", {}).get(name)}
+        for title, part in parts.items()
+        if part
+    }
+
+
+def _cells(baseline: Mapping[str, Any] | None, name: str) -> tuple[str, str]:
+    """A baseline's score and the model's difference to it."""
+    if baseline is None:
+        return NO_METADATA, NO_METADATA
+    words = below_chance(baseline["value"]) if name == "auroc" else ""
+    return with_interval(baseline) + words, with_interval(baseline["difference"], sign="+")
+
+
+def _score(part: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return part[name] if isinstance(part[name], dict) else score(part, name)
 
 
 def _gradcam(game: Mapping[str, Any]) -> list[Table]:

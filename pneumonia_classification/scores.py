@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from common.explaining.gradcam import gradcam, with_shuffled_weights
-from common.scores.classification import classification_scores
-from common.scores.intervals import ci95_of_share
+from common.scores.classification import classification_scores, differences, scores_by_group
 from common.scores.metadata import predict_metadata
 from common.scores.pointing_game import pointing_game, rank_correlation
 from common.training.runs import Run
@@ -26,22 +25,53 @@ def age_groups(years: pd.Series) -> pd.Series:
 
 
 def baselines(run: Run, cases: pd.DataFrame, seed: int) -> dict[str, Any]:
-    """The scores of always the majority, and of view, sex and age; both fitted in training."""
-    probabilities = predict_metadata(
-        run.fitted["metadata"], cases["view"], cases["sex"], cases["age_years"]
-    )
-    metadata = classification_scores(cases["label"], probabilities, cases["patient"], 0.5, seed)
-    majority = run.fitted["majority"]
-    hits = cases["label"] == majority
-    return {
-        "majority": {
-            "says": majority,
-            "accuracy": float(hits.mean()),
-            "auroc": 0.5,
-            "ci95": {"accuracy": ci95_of_share(hits, cases["patient"], seed)},
-        },
-        "metadata": {name: metadata[name] for name in ("auroc", "accuracy", "ci95")},
-    }
+    """The scores of the baselines fitted in training, and how much better the model is.
+
+    ``majority`` gives its answer always; ``metadata`` sees view, sex and age, and is None where
+    none of them varied in training; ``thumbnail`` sees 16 x 16 pixels, and is not there in a run
+    of an earlier version. ``differences`` holds the model's AUROC and accuracy less each one's.
+    """
+    labels, patients = cases["label"], cases["patient"]
+    majority, metadata = run.fitted["majority"], run.fitted["metadata"]
+    answers = {"majority": np.full(len(cases), float(majority)), "metadata": None}
+    if metadata:
+        header = (cases["view"], cases["sex"], cases["age_years"])
+        answers["metadata"] = predict_metadata(metadata, *header)
+    if "thumbnail" in run.fitted:
+        answers["thumbnail"] = cases["thumbnail"].to_numpy()
+    scored: dict[str, Any] = {}
+    for name, probabilities in answers.items():
+        if probabilities is None:
+            scored[name] = None
+            continue
+        scores = classification_scores(labels, probabilities, patients, 0.5, seed)
+        model = (cases["probability"], cases["predicted"])
+        baseline = (probabilities, probabilities >= 0.5)
+        scored[name] = {score: scores[score] for score in ("auroc", "accuracy", "ci95")}
+        scored[name]["differences"] = differences(labels, model, baseline, patients, seed)
+    scored["majority"] |= {"says": majority, "auroc": 0.5}
+    return scored
+
+
+def scores_by_finding(
+    cases: pd.DataFrame, threshold: float, seed: int
+) -> dict[str, dict[str, Any]]:
+    """The scores of all positives against the negatives of each finding, by the finding's name.
+
+    Sick films without pneumonia are harder to tell from it than films of the healthy.
+
+    Args:
+        cases: With ``finding``, the class in the dataset's own table, if any.
+        threshold: At or above it the answer is yes.
+        seed: Of the bootstrap.
+    """
+    negative = cases["label"] == 0
+    by_finding: dict[str, dict[str, Any]] = {}
+    for finding in sorted(set(cases.loc[negative, "finding"].dropna()) - {""}):
+        rows = cases[~negative | (cases["finding"] == finding)]
+        scored = (rows["label"], rows["probability"], rows["patient"])
+        by_finding |= scores_by_group([finding] * len(rows), *scored, threshold, seed)
+    return by_finding
 
 
 def explain(

@@ -28,13 +28,16 @@ def main() -> None:
     run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow()
 
+    import numpy as np
+
     from common.models.resnet50 import HEAD_LAYERS
     from common.models.stored import load_model
     from common.scores.metadata import fit_metadata
+    from common.scores.thumbnails import fit_labels, thumbnail
     from common.training import fitting, seen
     from common.training.precision import set_precision
     from pneumonia_classification import networks
-    from pneumonia_classification.dataset import training_data, validation_data
+    from pneumonia_classification.dataset import images_and_labels, training_data, validation_data
     from pneumonia_classification.inference import predict_cases
     from pneumonia_classification.training_pictures import training_pictures
 
@@ -45,21 +48,21 @@ def main() -> None:
 
         # -- Data: the training split with Augmentor's copies, and the validation split.
         train, validation = training_splits(prepared.splits, settings.fold)
-        train += [copies_of(split) for split in train]
         seen.write_seen(run, prepared, train, validation, settings.weights)
+        with_copies = [*train, *map(copies_of, train)]
         image_size = settings.image_size or prepared.manifest["settings"]["image_size"]
-        steps, batch_size = fitting.steps_in_epoch(prepared.count(train), settings)
+        steps, batch_size = fitting.steps_in_epoch(prepared.count(with_copies), settings)
         precision = set_precision(settings.precision)
         print(
-            f"\n{runs.name_of_data(prepared.manifest)}: {prepared.count(train)} images train, "
-            f"{prepared.count(validation)} validate, {image_size} x {image_size} pixels, "
+            f"\n{runs.name_of_data(prepared.manifest)}: {prepared.count(with_copies)} images "
+            f"train, {prepared.count(validation)} validate, {image_size} x {image_size} pixels, "
             f"{precision}; run folder {run}",
             flush=True,
         )
 
         # -- Fit.
         task = fitting.Task(
-            training_data(prepared, train, image_size, steps, batch_size, settings),
+            training_data(prepared, with_copies, image_size, steps, batch_size, settings),
             validation_data(prepared, validation, image_size, batch_size, settings),
             **networks.losses(settings),
             pictures=training_pictures(prepared, validation, image_size, settings),
@@ -78,12 +81,16 @@ def main() -> None:
         held_out = predict_cases(model, prepared, validation, image_size, batch_size)
         write_csv(run / "validation.csv", held_out.columns, held_out.to_dict("records"))
         cases = prepared.cases().query("split in @train")
+        films = images_and_labels(prepared, train, image_size).as_numpy_iterator()
+        pairs = [(thumbnail(film["image"][..., 0]), film["label"][0]) for film in films]
+        pixels, labels = map(np.stack, zip(*pairs, strict=True))
         fitted = {
             "image_size": image_size,
             "majority": int(cases["label"].mean() >= 0.5),
             "metadata": fit_metadata(
                 cases["view"], cases["sex"], cases["age_years"], cases["label"]
             ),
+            "thumbnail": fit_labels(pixels, labels),
         }
         runs.end_run(run, fitted, ["model.keras", "validation.csv", seen.FILE])
     print_paths(

@@ -66,6 +66,7 @@ def test_the_main_scores_are_those_of_the_networks_and_of_predictions_csv(once):
         assert (score["value"], score["ci95"]) == (model["dice"]["mean"], model["dice"]["ci95"])
         assert (score["baseline"], score["baseline_ci95"]) == (shape["mean"], shape["ci95"])
         assert score["baseline_name"] == "the mean shape" and score["n_of"] is None
+        assert score["difference"]["value"] == pytest.approx(score["value"] - shape["mean"])
         source = score["from"]
         rows = [
             float(row[source["column"]])

@@ -145,6 +145,19 @@ def test_no_key_of_it_was_renamed(golden, folder):
     assert faults_of(ROOT / FOLDERS[folder] / "metrics.schema.json", metrics) == []
 
 
+@pytest.mark.parametrize("folder", ["heart", "pneumonia"])
+def test_its_scores_are_tabulated_without_what_it_lacks(golden, folder):
+    from importlib import import_module
+
+    from common.reporting.html_report import page_scores, verdict
+
+    metrics = json.loads((golden / folder / "run/evaluation/test/metrics.json").read_text())
+    tables = import_module(f"{FOLDERS[folder]}.score_tables")
+    assert "16 x 16 thumbnail" not in tables.tables(metrics)[0].head
+    score = page_scores(tables.main_scores(metrics))[0]
+    assert verdict(score).endswith("The baseline's own uncertainty is not in this.")
+
+
 def newer(path: Path) -> Path:
     """Make a file one that a later version of this repository could have written."""
     if path.suffix == ".json":

@@ -74,3 +74,39 @@ def test_an_error_that_stays_with_the_frame_averages_out_over_zooms():
         Whole(), images([12, 16, 40, 52]), 8, flip=False, test_time_augmentation=True
     )[0]
     np.testing.assert_allclose(found[:2] + found[2:], 1, atol=1e-6)
+
+
+def test_the_thumbnail_baseline_is_scikit_learns_ridge_of_the_training_split(whole):
+    import cv2
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from common.records.shards import open_prepared
+    from common.scores.boxes import iou
+    from heart_detection.dataset import images_and_boxes
+
+    once = whole("heart_detection")
+    prepared = open_prepared(once.prepared, "heart_detection")
+    pixels, boxes = {}, {}
+    for split in ("train", "test"):
+        records = list(images_and_boxes(prepared, [split], 32).as_numpy_iterator())
+        films = [record["image"][..., 0].astype(np.float32) for record in records]
+        squares = [cv2.resize(film, (16, 16), interpolation=cv2.INTER_AREA) for film in films]
+        pixels[split] = np.reshape(squares, (-1, 256))
+        boxes[split] = np.stack([record["box"] for record in records])
+    model = make_pipeline(StandardScaler(), Ridge(100)).fit(pixels["train"], boxes["train"])
+    # The sample's films are squares: fractions have the IoU of pixels.
+    expected = iou(boxes["test"], model.predict(pixels["test"]))
+    found = once.metrics["baselines"]["thumbnail"]
+    assert found["iou"]["mean"] == pytest.approx(expected.mean(), abs=1e-3)
+    gaps = [float(row["iou"]) for row in once.predictions] - expected
+    assert found["differences"]["iou"]["value"] == pytest.approx(gaps.mean(), abs=1e-3)
+
+    low, high = found["iou"]["ci95"]
+    cell = f"{found['iou']['mean']:.3f} [{low:.3f}, {high:.3f}]"
+    assert cell in once.said["evaluate"] and "16 x 16 thumbnail" in once.said["evaluate"]
+    main = once.metrics["main_scores"][0]
+    means = [part["iou"]["mean"] for part in once.metrics["baselines"].values()]
+    assert main["baseline"] == max(means)
+    assert main["difference"]["value"] == pytest.approx(main["value"] - max(means))

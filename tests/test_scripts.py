@@ -102,7 +102,7 @@ def test_pneumonia_scores_are_those_of_its_predictions(whole):
     said = [int(row["predicted"]) for row in once.predictions]
     assert once.metrics["auroc"]["value"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-4)
     assert once.metrics["confusion_matrix"] == confusion_matrix(labels, said).tolist()
-    assert set(once.metrics["baselines"]) == {"majority", "metadata"}
+    assert set(once.metrics["baselines"]) == {"majority", "metadata", "thumbnail"}
     low, high = once.metrics["auroc"]["ci95"]
     assert low <= once.metrics["auroc"]["value"] <= high
     assert once.metrics["gradcam"]["n"] == sum(labels)
@@ -173,14 +173,14 @@ def test_heart_scores_tell_edges_views_and_sexes_apart(whole):
             assert re.search(rf"\n  {name} +{scores['n']} ", once.said["evaluate"])
 
 
-def test_heart_scores_are_printed_beside_the_mean_boxs(whole):
+def test_heart_scores_are_printed_beside_the_baselines(whole):
     once = whole("heart_detection")
-    baseline = once.metrics["baselines"]["mean_box"]
+    baselines = once.metrics["baselines"]
     for name, scores in (("mean", "ci95"), ("median", "median_ci95")):
         line = next(x for x in once.said["evaluate"].splitlines() if f"  {name} IoU" in x)
         expected = [
             f"{iou[name]:.3f} [{iou[scores][0]:.3f}, {iou[scores][1]:.3f}]"
-            for iou in (once.metrics["iou"], baseline["iou"])
+            for iou in (part["iou"] for part in (once.metrics, *baselines.values()))
         ]
         assert re.findall(r"\d\.\d+ \[[^]]+\]", line) == expected
     precision = once.metrics["average_precision"]["0.5:0.95"]
@@ -201,7 +201,8 @@ def test_heart_boxes_are_averaged_with_the_mirrored_films_where_asked(whole):
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["flip"] is True and once.metrics["flip"] is False
     assert metrics["n"] == once.metrics["n"]
-    assert metrics["baselines"] == once.metrics["baselines"]
+    for name, baseline in once.metrics["baselines"].items():
+        assert metrics["baselines"][name] | {"differences": baseline["differences"]} == baseline
     with open(folder / "predictions.csv") as file:
         flipped = list(csv.DictReader(file))
     assert [row["case"] for row in flipped] == [row["case"] for row in once.predictions]
@@ -371,7 +372,7 @@ def test_evaluating_another_folder_takes_every_case(whole):
     once = whole("heart_detection")
     run(
         "heart_detection", "evaluate", "--run", once.run, "--source", once.sample,
-        "--name", "elsewhere", "--pictures", 1,
+        "--name", "elsewhere", "--pictures", 1, "--score-seen",
     )  # fmt: skip
     metrics = json.loads((once.run / "evaluation/elsewhere/metrics.json").read_text())
     assert metrics["split"] == "elsewhere"

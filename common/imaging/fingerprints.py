@@ -30,10 +30,7 @@ def fingerprint(image: np.ndarray) -> dict[str, str]:
     """
     digest = hashlib.sha256(f"{image.shape}".encode())
     digest.update(np.ascontiguousarray(image, "<f4").tobytes())
-    cells = image.astype(np.float32)
-    for axis, size in enumerate(image.shape):
-        averages = np.tensordot(_averages(size, _CELLS[image.ndim]), cells, (1, axis))
-        cells = np.moveaxis(averages, 0, axis)
+    cells = averaged(image, _CELLS[image.ndim])
     steps = [np.diff(cells, axis=axis).ravel() for axis in range(image.ndim)]
     bits = np.concatenate(steps) > _EQUAL * cells.std()
     return {"sha256": digest.hexdigest(), "perceptual": np.packbits(bits).tobytes().hex()}
@@ -57,11 +54,15 @@ def differences(some: Sequence[str], others: Sequence[str]) -> np.ndarray:
     return shares
 
 
-def _averages(size: int, cells: int) -> np.ndarray:
-    """(cells, size) float32: the weights that average an axis to equal cells."""
-    edges, places = np.linspace(0, size, cells + 1)[:, None], np.arange(size)
-    overlaps = np.minimum(edges[1:], places + 1) - np.maximum(edges[:-1], places)
-    return np.asarray(np.clip(overlaps, 0, None) * cells / size, np.float32)
+def averaged(image: np.ndarray, cells: int) -> np.ndarray:
+    """An image averaged to so many equal cells along each of its axes, float32."""
+    result = image.astype(np.float32)
+    for axis, size in enumerate(image.shape):
+        edges, places = np.linspace(0, size, cells + 1)[:, None], np.arange(size)
+        overlaps = np.minimum(edges[1:], places + 1) - np.maximum(edges[:-1], places)
+        shares = (np.clip(overlaps, 0, None) * cells / size).astype(np.float32)
+        result = np.moveaxis(np.tensordot(shares, result, (1, axis)), 0, axis)
+    return result
 
 
 def _signs(texts: Sequence[str]) -> np.ndarray:

@@ -50,6 +50,8 @@ class Score:
         ci95: Its 95 % interval [low, high], or None.
         baseline: Of the baseline, or None.
         baseline_name: What the baseline is.
+        difference: ``value`` and ``ci95`` of the model's less the baseline's on the same resamples;
+            None in what an earlier version wrote.
     """
 
     name: str
@@ -57,13 +59,17 @@ class Score:
     ci95: Sequence[float] | None
     baseline: float | None
     baseline_name: str
+    difference: Mapping[str, Any] | None = None
 
 
 def page_scores(scores: Mapping[str, Any]) -> tuple[Score, ...]:
     """The ``main_scores`` of an evaluation for a page."""
     names = [field.name for field in dataclasses.fields(Score)]
     return tuple(
-        Score(**{name: entry[name] for name in names} | {"name": entry.get("title", entry["name"])})
+        Score(
+            **{name: entry.get(name) for name in names}
+            | {"name": entry.get("title", entry["name"])}
+        )
         for entry in scores["main_scores"]
     )
 
@@ -251,18 +257,31 @@ def embedded(pictures: Sequence[Picture], max_bytes: int = MAX_PICTURE_BYTES) ->
 
 
 def verdict(score: Score) -> str:
-    """One sentence: whether the main score is shown to be better than its baseline."""
+    """Whether the main score is shown to be better than its baseline, in a sentence or two.
+
+    By the interval of their difference, since both are estimated on the same cases.
+    """
     if score.value is None or score.baseline is None:
         return "With the cases at hand this score is undefined: nothing is shown."
-    if score.ci95 is None:
+    if score.ci95 is None or (score.difference and score.difference["ci95"] is None):
         return "There are too few patients for an interval: nothing is shown."
-    if score.ci95[0] > score.baseline:
-        return f"The whole interval lies above the baseline ({score.baseline_name})."
-    if score.ci95[1] < score.baseline:
-        return f"The whole interval lies below the baseline ({score.baseline_name})."
+    if not score.difference:
+        low, high = score.ci95
+        words = (
+            f"The interval reaches the baseline ({score.baseline_name}): on these cases the model "
+            "is not shown to be better."
+        )
+        if low > score.baseline or high < score.baseline:
+            side = "above" if low > score.baseline else "below"
+            words = f"The whole interval lies {side} the baseline ({score.baseline_name})."
+        return f"{words} The baseline's own uncertainty is not in this."
+    low, high = score.difference["ci95"]
+    says = "is not shown to differ from"
+    if low > 0 or high < 0:
+        says = "scores above" if low > 0 else "scores below"
     return (
-        f"The interval reaches the baseline ({score.baseline_name}): on these cases the model is "
-        "not shown to be better."
+        f"The model {says} the baseline ({score.baseline_name}): on the same patients the "
+        f"difference is {score.difference['value']:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}."
     )
 
 

@@ -186,8 +186,8 @@ def _scores(evaluations: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], 
     if not evaluations:
         return ("This run was not evaluated: how well it does is not known.",), ()
     text = [
-        "Intervals are 95 %, by bootstrap over patients. The baseline does nothing clever; a model "
-        "that does not beat it has learned nothing of use."
+        "Intervals are 95 %, by bootstrap over patients. The baseline is the strongest of the "
+        "simple ones; a model that does not beat it has learned nothing of use."
     ]
     warnings = dict.fromkeys(metrics.get("split_warning", "") for metrics in evaluations)
     text += [f"Caution: {warning}." for warning in warnings if warning]

@@ -5,6 +5,7 @@ An empty box, without width or height, has IoU 0 with every box, itself included
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -62,7 +63,7 @@ def box_scores(
     true: np.ndarray,
     predicted: np.ndarray,
     patients: ArrayLike,
-    mean_box: np.ndarray,
+    baselines: Mapping[str, np.ndarray],
     pixel_size_mm: np.ndarray | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -72,8 +73,8 @@ def box_scores(
         true: (n, 4) corners in pixels of each image.
         predicted: (n, 4) the same.
         patients: (n,) the patient of each image, for the intervals.
-        mean_box: (4,) or (n, 4), the mean box of the training split in the same pixels:
-            the baseline that looks at no image.
+        baselines: (4,) or (n, 4) boxes in the same pixels of each baseline by its name, such as
+            the mean box of the training split.
         pixel_size_mm: (n, 2) height and width of a pixel in the order of DICOM's PixelSpacing,
             NaN where the header has none; None if no header has any.
         seed: Of the bootstrap.
@@ -84,14 +85,28 @@ def box_scores(
         one, ``edge_bias_px`` the mean with its sign: above 0 the edge is to the right or below.
         The same in ``_mm``, for the ``n`` images with a pixel size, if any. ``ci95`` holds the
         intervals under the same names, of a count as a share. ``baselines`` holds the scores of
-        the mean box under the same names, and its ``iou_mean``.
+        each baseline under the same names, its ``iou_mean``, and as ``differences`` the model's
+        less its own on the same resamples, each ``{value, ci95}``: ``iou``, the mean, and
+        ``iou_above_0.5``, the share.
     """
     true = np.asarray(true, dtype=float)
     model = _scores(true, np.asarray(predicted, dtype=float), patients, pixel_size_mm, seed)
-    mean_box = np.broadcast_to(np.asarray(mean_box, dtype=float), true.shape)
-    baseline = _scores(true, mean_box, patients, pixel_size_mm, seed)
-    baseline["iou_mean"] = baseline["iou"]["mean"]
-    return {**model, "baselines": {"mean_box": baseline}}
+    ious = iou(true, predicted)
+    scored = {}
+    for name, boxes in baselines.items():
+        boxes = np.broadcast_to(np.asarray(boxes, dtype=float), true.shape)
+        scores = _scores(true, boxes, patients, pixel_size_mm, seed)
+        others = iou(true, boxes)
+        pairs = {"iou": ious - others, "iou_above_0.5": (ious > 0.5) * 1.0 - (others > 0.5)}
+        scored[name] = {
+            **scores,
+            "iou_mean": scores["iou"]["mean"],
+            "differences": {
+                score: {"value": float(gaps.mean()), "ci95": ci95_of_mean(gaps, patients, seed)}
+                for score, gaps in pairs.items()
+            },
+        }
+    return {**model, "baselines": scored}
 
 
 def scores_by_group(
@@ -99,13 +114,13 @@ def scores_by_group(
     true: np.ndarray,
     predicted: np.ndarray,
     patients: ArrayLike,
-    mean_box: np.ndarray,
+    baselines: Mapping[str, np.ndarray],
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
     """The scores of each group of images, such as a view or a sex.
 
     ``groups`` are (n,) names, "" for an image in none; the other arguments are as in `box_scores`,
-    with ``mean_box`` (n, 4).
+    each baseline's boxes (n, 4).
 
     Returns:
         By name, sorted: ``n``, ``iou``, ``iou_above``, ``iou_below``, ``ci95``, ``baselines``.
@@ -114,7 +129,8 @@ def scores_by_group(
     by_group = {}
     for name in sorted(set(groups.tolist()) - {""}):
         rows = groups == name
-        scores = box_scores(true[rows], predicted[rows], patients[rows], mean_box[rows], seed=seed)
+        others = {baseline: boxes[rows] for baseline, boxes in baselines.items()}
+        scores = box_scores(true[rows], predicted[rows], patients[rows], others, seed=seed)
         by_group[name] = {score: scores[score] for score in _GROUP_SCORES}
     return by_group
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_curve
 
-from common.scores.intervals import estimates, limits_of_share
+from common.scores.intervals import RESAMPLES, estimates, limits_of_share
 
 CALIBRATION_BINS = 15
 
@@ -262,6 +262,44 @@ def calibration(
             scores[f"{name}_{when}"] = value
             scores["ci95"][f"{name}_{when}"] = ends
     return scores
+
+
+def differences(
+    labels: ArrayLike,
+    model: tuple[ArrayLike, ArrayLike],
+    baseline: tuple[ArrayLike, ArrayLike],
+    patients: ArrayLike,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> dict[str, dict[str, Any]]:
+    """How much better a model is than a baseline on the same cases, both estimated.
+
+    Args:
+        labels: As in `classification_scores`, like ``patients``.
+        model: (n,) scores, higher for a likelier yes, and (n,) answers, 0 or 1.
+        baseline: The same of the baseline.
+        patients: (n,); the same resamples serve both, so that hard and easy patients cancel out.
+        seed: Of the bootstrap.
+        resamples: Number of resamples.
+
+    Returns:
+        ``auroc`` and ``accuracy``, each ``{value, ci95}`` of the model's less the baseline's; None
+        where it is undefined.
+    """
+    labels = np.asarray(labels).astype(int)
+
+    def scores(counts: np.ndarray, ranks: ArrayLike, answers: ArrayLike) -> np.ndarray:
+        right = (np.asarray(answers) == labels).astype(float)
+        shares = counts @ right / counts.sum(axis=1)
+        return np.stack([ranking_scores(labels, ranks, counts)[:, 0], shares], axis=1)
+
+    values, limits = estimates(
+        lambda counts: scores(counts, *model) - scores(counts, *baseline), patients, seed, resamples
+    )
+    return {
+        name: {"value": None, "ci95": None} if np.isnan(value) else {"value": value, "ci95": ends}
+        for name, value, ends in zip(("auroc", "accuracy"), values, limits, strict=True)
+    }
 
 
 def scores_by_group(

@@ -6,6 +6,7 @@ A project writes its main scores once, as the list ``main_scores`` of ``metrics.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,7 +59,9 @@ def main_score(
     Args:
         name: As tables show it.
         score: The model's ``value``, 0 to 1 or None, and its ``ci95``.
-        baseline: The same of the baseline; both None where there is none.
+        baseline: The same of the (strongest) baseline, both None where there is none, and the
+            ``difference`` to it, with the ``value`` and ``ci95`` of the model's less the baseline's
+            on the same resamples; None or not there in what an earlier version wrote.
         baseline_name: What the baseline is; None where there is none.
         n_of: Of a share of cases, the count and how many cases there are.
         **recipe: How predictions.csv gives the score (`common.compare`): ``statistic`` is "auroc"
@@ -73,8 +76,30 @@ def main_score(
         "baseline": baseline["value"],
         "baseline_ci95": baseline["ci95"],
         "baseline_name": baseline_name,
+        "difference": baseline.get("difference"),
         **({"from": recipe} if recipe else {}),
     }
+
+
+def strongest(baselines: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[str, Any], str]:
+    """The baseline with the highest ``value`` and its name, for `main_score`.
+
+    Args:
+        baselines: By their names; the first of equals is taken, and one of value None last.
+    """
+
+    def value(name: str) -> float:
+        number = baselines[name]["value"]
+        return -math.inf if number is None else number
+
+    name = max(baselines, key=value)
+    return baselines[name], name
+
+
+def below_chance(auroc: float | None) -> str:
+    """The words that stand behind an AUROC below 0.5, and "" behind another."""
+    below = auroc is not None and auroc < 0.5
+    return ", below chance: it ranks more pairs wrongly than rightly" if below else ""
 
 
 def score_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -92,7 +117,9 @@ def score_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             text = _share(round(entry["baseline"] * n), n, baseline["ci95"]) if known else MISSING
         else:
             value, text = with_interval(entry), with_interval(baseline)
-            text += f" ({entry['baseline_name']})" if entry["baseline_name"] else ""
+        text += f" ({entry['baseline_name']})" if entry["baseline_name"] else ""
+        if entry.get("from", {}).get("statistic") == "auroc":
+            text += below_chance(entry["baseline"])
         rows.append((entry["name"], value, text))
     return rows
 

@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 
 def fit_metadata(
     view: ArrayLike, sex: ArrayLike, age: ArrayLike, labels: ArrayLike
-) -> dict[str, Any]:
-    """Fit a logistic regression on view, sex and age.
+) -> dict[str, Any] | None:
+    """Fit a logistic regression on those of view, sex and age that vary.
 
     Args:
         view: (n,) such as "PA" and "AP"; "" where the header has none.
@@ -21,17 +21,22 @@ def fit_metadata(
         labels: (n,) 0 or 1.
 
     Returns:
-        Plain numbers and names, for JSON: intercept, coefficients ("view=PA", ...),
-        age_median, age_mean, age_deviation. With one class alone all coefficients are 0.
+        Plain numbers and names, for JSON: intercept, coefficients ("view=PA", ...; none of a column
+        that is the same in all cases), age_median, age_mean, age_deviation. With one class alone
+        all coefficients are 0. None where nothing varies.
     """
     age, labels = np.asarray(age, dtype=float), np.asarray(labels).astype(int)
     known = age[~np.isnan(age)]
     median = float(np.median(known)) if known.size else 0.0
     filled = np.where(np.isnan(age), median, age)
+    groups = ({*_named("view", view)}, {*_named("sex", sex)})
+    names = sorted(name for group in groups if len(group) > 1 for name in group)
+    names += ["age"] if np.ptp(filled) > 0 else []
+    if not names:
+        return None
     model: dict[str, Any] = {
         "intercept": 0.0,
-        "coefficients": dict.fromkeys(sorted({*_named("view", view), *_named("sex", sex)}), 0.0)
-        | {"age": 0.0},
+        "coefficients": dict.fromkeys(names, 0.0),
         "age_median": median,
         "age_mean": float(filled.mean()),
         "age_deviation": float(filled.std()) or 1.0,

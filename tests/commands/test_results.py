@@ -20,8 +20,8 @@ METRICS = {
         "gradcam": {"pointing_game": None, "chance": None},
         "ci95": {"accuracy": [0.62, 0.875]},
         "baselines": {
-            "majority": {"accuracy": 0.6, "ci95": {"accuracy": [0.45, 0.75]}},
-            "metadata": {"auroc": {"value": 0.61, "ci95": None}},
+            "majority": {"auroc": 0.5, "accuracy": 0.6, "ci95": {"accuracy": [0.45, 0.75]}},
+            "metadata": {"auroc": {"value": 0.61, "ci95": None}, "accuracy": 0.6},
         },
     },
     "heart": {
@@ -93,7 +93,7 @@ def test_every_score_beside_its_baseline(runs, monkeypatch, capsys):
         ["heart_detection", clinic, "20", "mean IoU", "0.800 [0.750, 0.850]",
          "0.600 [0.510, 0.690] (the mean box)"],
         ["heart_detection", clinic, "20", "IoU over 0.5", "19 of 20, 95 % [84, 100]",
-         "12 of 20, 60 %"],
+         "12 of 20, 60 % (the mean box)"],
         ["pneumonia_classification", made_up, "40", "AUROC", "0.871 [0.800, 0.930]",
          "0.610 (view, sex and age)"],
         ["pneumonia_classification", made_up, "40", "accuracy", "0.750 [0.620, 0.875]",

@@ -1,5 +1,6 @@
 """report.html: whole, valid, safe with hostile names, and usable in a browser."""
 
+import dataclasses
 import itertools
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -13,6 +14,8 @@ from common.base.files import write_json
 from common.base.tables import Table
 from common.reporting import html_report
 from common.reporting.model_card import About
+from common.scores.classification import differences, ranking_scores
+from common.scores.intervals import ci95
 from common.training.runs import Run
 from tests.commands.test_results import METRICS
 from tests.helpers import needs
@@ -67,7 +70,8 @@ def folder(tmp_path_factory) -> Path:
     page = html_report.Page(
         title=NAMES[2],
         answer=(NAMES[1],),
-        scores=(html_report.Score("IoU", 0.8, [0.7, 0.9], 0.6, "the mean box"),
+        scores=(html_report.Score("IoU", 0.8, [0.7, 0.9], 0.6, "the mean box",
+                                  {"value": 0.2, "ci95": [0.1, 0.3]}),
                 html_report.Score("other", None, None, None, "none")),
         charts=(html_report.Picture(still, NAMES[2], NAMES[2]),),
         tables=(Table("", ("score", "model"), (("IoU", "0.800 [0.700, 0.900]"),)),
@@ -122,7 +126,7 @@ def test_what_is_said_first(folder):
     said = " ".join("".join(page.itertext()).split())
     assert said.count("SYNTHETIC") >= 3
     assert "0.800 95 % interval 0.700 to 0.900 baseline, the mean box: 0.600" in said
-    assert "The whole interval lies above the baseline (the mean box)." in said
+    assert "The model scores above the baseline (the mean box)" in said
     assert "/secret" not in said and "a.csv" in said
 
 
@@ -144,8 +148,48 @@ def test_what_has_no_room_is_named(folder, tmp_path):
         (None, "too few patients"),
     ],
 )
-def test_a_score_is_better_only_where_its_interval_is(ci95, said):
-    assert said in html_report.verdict(html_report.Score("a", 0.8, ci95, 0.6, "chance"))
+def test_without_the_difference_the_interval_decides_and_what_it_lacks_is_said(ci95, said):
+    words = html_report.verdict(html_report.Score("a", 0.8, ci95, 0.6, "chance"))
+    assert said in words
+    assert ("The baseline's own uncertainty is not in this." in words) == (ci95 is not None)
+
+
+@pytest.mark.parametrize(
+    ("ci95", "said"),
+    [
+        ([0.01, 0.4], "The model scores above the baseline (chance): on the same patients the "
+         "difference is +0.200, 95 % interval +0.010 to +0.400."),
+        ([0, 0.4], "The model is not shown to differ from the baseline (chance)"),
+        ([-0.4, -0.1], "The model scores below the baseline (chance)"),
+        (None, "too few patients"),
+    ],
+)  # fmt: skip
+def test_a_score_is_better_only_where_the_interval_of_the_difference_is(ci95, said):
+    # Its own interval, far above the baseline, decides nothing.
+    difference = {"value": 0.2, "ci95": ci95}
+    score = html_report.Score("a", 0.8, [0.7, 0.9], 0.6, "chance", difference)
+    assert said in html_report.verdict(score)
+
+
+def test_of_two_equally_good_scores_one_is_rarely_said_to_be_above():
+    rng = np.random.default_rng(5)
+    labels, patients = (np.arange(60) < 25).astype(int), np.arange(60)
+    by_difference, by_interval, count = 0, 0, 400
+    for _ in range(count):
+        model, baseline = rng.normal(size=(2, 60)) + labels
+        pair = ((scores, scores >= 0.5) for scores in (model, baseline))
+        difference = differences(labels, *pair, patients, 0, 400)["auroc"]
+        auroc, other = (ranking_scores(labels, scores)[0, 0] for scores in (model, baseline))
+        own = ci95(
+            lambda counts, s=model: ranking_scores(labels, s, counts)[:, 0], patients, 0, 400
+        )
+        score = html_report.Score("AUROC", auroc, own, other, "its equal", difference)
+        older = dataclasses.replace(score, difference=None)
+        by_difference += "above" in html_report.verdict(score)
+        by_interval += "above" in html_report.verdict(older)
+    # 2.5 % are meant.
+    assert by_difference / count <= 0.04
+    assert by_interval / count >= 0.06
 
 
 # ---- In a browser

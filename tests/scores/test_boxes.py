@@ -53,7 +53,7 @@ def test_average_precision_is_scikit_learns_where_no_box_is_surer_than_another()
 def scores(**more):
     true = np.array([[0, 0, 10, 10], [10, 20, 30, 40], [0, 0, 8, 4]])
     predicted = np.array([[0, 0, 10, 5], [10, 20, 30, 40], [1, 0, 8, 4]])
-    return box_scores(true, predicted, ["a", "b", "c"], [0, 0, 10, 10], **more)
+    return box_scores(true, predicted, ["a", "b", "c"], {"mean_box": [0, 0, 10, 10]}, **more)
 
 
 def test_box_scores_by_hand():
@@ -89,7 +89,16 @@ def test_the_mean_box_is_scored_as_the_model_is():
     assert found["edge_bias_px"] == pytest.approx(
         {"left": -10 / 3, "top": -20 / 3, "right": (-20 + 2) / 3, "bottom": (-30 + 6) / 3}
     )
-    assert set(found) - {"iou_mean"} == set(scores()) - {"baselines"}
+    assert set(found) - {"iou_mean", "differences"} == set(scores()) - {"baselines"}
+
+
+def test_the_difference_to_a_baseline_is_taken_case_by_case():
+    found = scores()["baselines"]["mean_box"]["differences"]
+    gaps = [0.5 - 1, 1 - 0, 7 / 8 - 0.32]
+    assert found["iou"]["value"] == pytest.approx(sum(gaps) / 3)
+    assert found["iou"]["ci95"] == pytest.approx([min(gaps), max(gaps)])
+    # The model's first box has an IoU of just 0.5, the mean box's is over it.
+    assert found["iou_above_0.5"] == {"value": pytest.approx(1 / 3), "ci95": [-1, 1]}
 
 
 def test_errors_in_millimetres_are_of_the_images_that_have_a_spacing():
@@ -106,7 +115,7 @@ def test_errors_in_millimetres_are_of_the_images_that_have_a_spacing():
 @given(st.lists(st.tuples(boxes, boxes), min_size=1, max_size=8))
 def test_edge_errors_are_those_of_a_plain_loop(pairs):
     true, predicted = (np.array(side, dtype=float) for side in zip(*pairs, strict=True))
-    found = box_scores(true, predicted, ["a"] * len(pairs), [0, 0, 1, 1])
+    found = box_scores(true, predicted, ["a"] * len(pairs), {})
     for place, edge in enumerate(("left", "top", "right", "bottom")):
         off = [p[place] - t[place] for t, p in pairs]
         assert found["edge_bias_px"][edge] == pytest.approx(sum(off) / len(off))
@@ -119,7 +128,7 @@ def test_each_group_is_scored_by_itself():
     predicted = np.array([[0, 0, 10, bottom] for bottom in (4, 6, 8, 10, 2)])
     mean_box = np.array([[0, 0, 5, 10]] * 5)
     groups = np.array(["PA", "AP", "PA", "AP", ""])
-    found = scores_by_group(groups, true, predicted, list("abcde"), mean_box)
+    found = scores_by_group(groups, true, predicted, list("abcde"), {"mean_box": mean_box})
     assert list(found) == ["AP", "PA"]  # What has no view is in no group.
     assert found["PA"]["n"] == found["AP"]["n"] == 2
     assert found["PA"]["iou"]["mean"] == pytest.approx(0.6)
@@ -129,10 +138,10 @@ def test_each_group_is_scored_by_itself():
     assert found["PA"]["iou_below"] == {"0.5": 1}
     assert found["PA"]["baselines"]["mean_box"]["iou_mean"] == pytest.approx(0.5)
     json.dumps(found)
-    assert scores_by_group([""] * 5, true, predicted, list("abcde"), mean_box) == {}
+    assert scores_by_group([""] * 5, true, predicted, list("abcde"), {"mean_box": mean_box}) == {}
 
 
 def test_a_mean_box_for_each_image():
     true = np.array([[0, 0, 10, 10], [0, 0, 20, 20]])
-    found = box_scores(true, true, ["a", "b"], true)
+    found = box_scores(true, true, ["a", "b"], {"mean_box": true})
     assert found["baselines"]["mean_box"]["iou_mean"] == 1

@@ -14,6 +14,7 @@ from common.scores.classification import (
     calibration_scores,
     classification_scores,
     confusion,
+    differences,
     fit_temperature,
     ranking_scores,
     scores_by_group,
@@ -266,3 +267,41 @@ def test_scores_of_groups_are_those_of_their_cases():
         assert of["recall"] == pytest.approx(
             metrics.recall_score(labels[mine], scores[mine] >= 0.5)
         )
+
+
+# ---- A model and its baseline on the same cases
+
+
+def test_differences_are_those_of_a_scikit_learn_loop_over_patients():
+    labels, model = cases(60)
+    baseline = cases(60, seed=1)[1] - 0.3 * labels
+    patients = np.arange(60) // 2
+    found = differences(
+        labels, (model, model >= 0.5), (baseline, baseline >= 0.4), patients, 3, 200
+    )
+
+    def gaps(weights):
+        with_weights = {"sample_weight": weights}
+        auroc, accuracy = (
+            score(labels, a, **with_weights) - score(labels, b, **with_weights)
+            for score, a, b in (
+                (metrics.roc_auc_score, model, baseline),
+                (metrics.accuracy_score, model >= 0.5, baseline >= 0.4),
+            )
+        )
+        return [auroc, accuracy]
+
+    resamples = np.concatenate(list(patient_resamples(patients, 200, 3)))
+    limits = np.percentile([gaps(counts) for counts in resamples], [2.5, 97.5], axis=0).T
+    for name, value, ends in zip(("auroc", "accuracy"), gaps(None), limits, strict=True):
+        assert found[name]["value"] == pytest.approx(value)
+        assert found[name]["ci95"] == pytest.approx(ends)
+    json.dumps(found)
+
+
+def test_differences_that_are_undefined_are_none():
+    scores = np.array([0.1, 0.9, 0.6])
+    found = differences([1, 1, 1], (scores, scores >= 0.5), (scores, scores >= 0), list("abc"))
+    assert found["auroc"] == {"value": None, "ci95": None}
+    found = differences([0, 1, 1], (scores, scores >= 0.5), (scores, scores >= 0.5), ["a"] * 3)
+    assert found["auroc"] == found["accuracy"] == {"value": 0, "ci95": None}

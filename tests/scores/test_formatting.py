@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.scores.formatting import main_score, score_rows
+from common.scores.formatting import main_score, score_rows, strongest
 
 NONE = {"value": None, "ci95": None}
 HALF = {"value": 0.5, "ci95": [0.25, 0.75]}
@@ -14,7 +14,12 @@ HALF = {"value": 0.5, "ci95": [0.25, 0.75]}
         (main_score("a", HALF, HALF, "chance"), "0.500 [0.250, 0.750]",
          "0.500 [0.250, 0.750] (chance)"),
         (main_score("a", HALF, HALF, "chance", n_of=(4, 8)), "4 of 8, 50 % [25, 75]",
-         "4 of 8, 50 % [25, 75]"),
+         "4 of 8, 50 % [25, 75] (chance)"),
+        (main_score("a", HALF, {"value": 0.377, "ci95": None}, "view", statistic="auroc"),
+         "0.500 [0.250, 0.750]",
+         "0.377 (view), below chance: it ranks more pairs wrongly than rightly"),
+        (main_score("a", HALF, {"value": 0.377, "ci95": None}, "view", statistic="mean"),
+         "0.500 [0.250, 0.750]", "0.377 (view)"),
         (main_score("a", NONE, NONE, "chance"), "-", "- (chance)"),
         (main_score("a", HALF, NONE, None), "0.500 [0.250, 0.750]", "-"),
         (main_score("a", HALF, NONE, None, n_of=(4, 8)), "4 of 8, 50 % [25, 75]", "-"),
@@ -22,3 +27,9 @@ HALF = {"value": 0.5, "ci95": [0.25, 0.75]}
 )  # fmt: skip
 def test_a_score_with_and_without_what_it_may_lack(entry, value, baseline):
     assert score_rows({"main_scores": [entry]}) == [("a", value, baseline)]
+
+
+def test_the_strongest_baseline_is_the_first_of_the_highest():
+    assert strongest({"a": NONE, "b": HALF, "c": dict(HALF)}) == (HALF, "b")
+    assert strongest({"a": HALF, "b": {**HALF, "value": 0.7}})[1] == "b"
+    assert strongest({"a": NONE}) == (NONE, "a")

@@ -47,5 +47,22 @@ def test_the_metadata_baseline_takes_what_it_has_not_seen():
 
 
 def test_the_metadata_baseline_of_one_class_is_near_its_share():
-    model = fit_metadata(["PA"] * 8, [""] * 8, [np.nan] * 8, [0] * 8)
+    model = fit_metadata(["PA", "AP"] * 4, [""] * 8, [np.nan] * 8, [0] * 8)
     np.testing.assert_allclose(predict_metadata(model, ["PA"], [""], [40.0]), 0.1)
+
+
+def test_where_nothing_varies_there_is_no_metadata():
+    labels = [0, 1] * 4
+    assert fit_metadata(["PA"] * 8, [""] * 8, [np.nan] * 8, labels) is None
+    assert fit_metadata([np.nan] * 8, ["F"] * 8, [40.0, np.nan] * 4, labels) is None
+
+
+def test_what_does_not_vary_in_training_says_nothing_elsewhere():
+    view, sex, _, labels = header()
+    alike = np.full(len(view), "PA")
+    model = fit_metadata(alike, sex, np.full(len(view), 50.0), labels)
+    assert set(model["coefficients"]) == {"sex=", "sex=F", "sex=M"}
+    # AP or not alone would tell the label, the other way round where PA had a weight.
+    for views, ages in ((view, 5.0), (alike, 90.0), (np.full(len(view), ""), np.nan)):
+        found = predict_metadata(model, views, sex, np.full(len(view), ages))
+        np.testing.assert_array_equal(found, predict_metadata(model, alike, sex, [50.0] * 400))
