@@ -98,6 +98,7 @@ def test_every_fault_of_films_is_found_counted_and_named(project, tmp_path):
         ("good0", "exact duplicate"): "kept",
         ("good9", "also a test image"): "kept",
         ("", "several sizes"): "repaired",
+        ("", "patients unknown"): "kept",
     }  # fmt: skip
     assert f"equals {first}, of another patient" in found["good0", "exact duplicate"][0]
     assert found["", "several sizes"][0].startswith("32 x 32 (")
@@ -249,7 +250,10 @@ def test_the_sample_is_clean(samples, project, tmp_path):
     )  # fmt: skip
     assert everything(source) == before
     wrong = {check: n for check, n in counted(said).items() if n}
-    assert not set(wrong) - {"several sizes", "exact duplicate", "image not used"}, wrong
+    # A volume's file says nothing of whose it is.
+    harmless = {"several sizes", "exact duplicate", "image not used"}
+    harmless |= {"patients unknown"} if project == "atrium_segmentation" else set()
+    assert not set(wrong) - harmless, wrong
 
 
 @pytest.mark.parametrize("project", PROJECTS)

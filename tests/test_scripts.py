@@ -61,7 +61,10 @@ def test_an_evaluation_is_told_on_a_page_that_can_be_written_again(whole, projec
         value = score.get("value", score.get("mean"))
         assert f"{value:.3f} 95 % interval {score['ci95'][0]:.3f}" in said
     assert "SYNTHETIC data, of no patient" in said
-    assert f"{once.metrics['n']} cases of {once.metrics['n_patients']} patients" in said
+    known = once.metrics["patients_known"]
+    patients = f" of {once.metrics['n_patients']} patients" if known else ". None of them trained"
+    assert f"{once.metrics['n']} cases{patients}" in said
+    assert known != ("Caution: patients unknown" in said)
     for row in once.predictions:
         assert row["case"] in said
     for file in (next(once.run.rglob("model.keras")), once.evaluation / "predictions.csv"):
