@@ -192,6 +192,7 @@ def test_every_fault_of_volumes_is_found_counted_and_named(tmp_path):
         ("twin", "exact duplicate"): "kept",
         ("good7", "also a test image"): "kept",
         ("labelsTr/notes.txt", "extra file"): "left out",
+        ("", "patients unknown"): "kept",
     }  # fmt: skip
     for case in ("shape", "spacing", "origin", "direction"):
         text = found[case, "mask on another grid"][0]
