@@ -22,8 +22,8 @@ from common.datasets.splits import TRAIN
 from common.imaging.fingerprints import fingerprint
 from common.imaging.nifti import Volume, read_mask, read_volume, resample_mask, resample_volume
 from common.records.outcomes import REMARK
+from common.records.prepared import Prepared
 from common.records.preparing import preparation
-from common.records.shards import Prepared
 from synthetic_sample.make_sample import make_sample
 
 if TYPE_CHECKING:

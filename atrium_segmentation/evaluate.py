@@ -27,7 +27,7 @@ from common.base.printing import print_paths, print_settings
 from common.training import runs
 
 if TYPE_CHECKING:
-    from common.records.shards import Prepared
+    from common.records.prepared import Prepared
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from atrium_segmentation.dataset import volumes
 from common.base.errors import UserError
 from common.imaging.grids import to_grid
 from common.models.stored import load_model
-from common.records.shards import Prepared
+from common.records.prepared import Prepared
 from common.scores.volumes import largest_component
 from common.training import augment
 from common.training.runs import Run

@@ -10,7 +10,7 @@ import numpy as np
 from atrium_segmentation.dataset import volumes
 from common.base.files import atomic_write
 from common.imaging.grids import resample
-from common.records.shards import Prepared
+from common.records.prepared import Prepared
 from common.scores.volumes import dice
 from common.training.runs import Run
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from atrium_segmentation.config import PLANES, STRIDE, TrainSettings
 from atrium_segmentation.dataset import volumes
-from common.records.shards import Prepared
+from common.records.prepared import Prepared
 from common.training import augment, pipeline
 
 Slices = dict[str, tf.Tensor]

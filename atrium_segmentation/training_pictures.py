@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from atrium_segmentation.config import TrainSettings
 from atrium_segmentation.slices import some_with_structure
-from common.records.shards import Prepared
+from common.records.prepared import Prepared
 from common.reporting.figures import pixels, sheet
 from common.reporting.gifs import radiological
 from common.reporting.orthogonal_views import draw_contours

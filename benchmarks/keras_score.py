@@ -23,7 +23,7 @@ from atrium_segmentation.config import PROJECT, EvaluateSettings, TrainSettings
 from atrium_segmentation.dataset import volumes
 from common.datasets.splits import training_splits
 from common.models.fused import fuse_batch_normalization
-from common.records.shards import open_prepared
+from common.records.prepared import open_prepared
 from common.scores.volumes import dice
 from common.training.precision import set_precision
 

@@ -24,7 +24,7 @@ from common.models.fcn8 import build_fcn8
 from common.models.fused import fuse_batch_normalization
 from common.models.resnet50 import build_resnet50
 from common.models.unet import build_unet
-from common.records.shards import Prepared, open_prepared
+from common.records.prepared import Prepared, open_prepared
 from common.training.precision import set_precision
 
 FILM_SIZE, SLICE_SIZE, CHANNELS = 224, 96, 5

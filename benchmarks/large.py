@@ -23,7 +23,7 @@ from benchmarks.measuring import Options, Row
 from common.base.backend import start_tensorflow
 from common.base.files import ROOT
 from common.datasets.splits import training_splits
-from common.records.shards import open_prepared
+from common.records.prepared import open_prepared
 from pneumonia_classification.config import PROJECT, TrainSettings
 
 COUNTS = (1000, 5000, 26_684)

@@ -10,7 +10,7 @@ from benchmarks import datasets
 from benchmarks.measuring import Options, Row, compared, in_turn, in_turn_with_torch, timed
 from common.base.backend import start_tensorflow
 from common.datasets.splits import training_splits
-from common.records.shards import open_prepared
+from common.records.prepared import open_prepared
 from pneumonia_classification.config import TrainSettings
 
 BATCH = 16

@@ -35,7 +35,7 @@ from benchmarks.measuring import Row, find_torch_python
 from common.base.errors import UserError, run_script
 from common.base.files import ROOT, content_key, write_json
 from common.datasets.splits import training_splits
-from common.records.shards import open_prepared
+from common.records.prepared import open_prepared
 from common.scores.intervals import ci95_of_mean
 
 

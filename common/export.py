@@ -28,7 +28,7 @@ import numpy as np
 from common.base.backend import start_tensorflow
 from common.base.errors import UserError, run_script
 from common.base.files import atomic_write
-from common.records.shards import open_prepared
+from common.records.prepared import open_prepared
 from common.reporting.model_card import model_hashes
 from common.training.runs import Run, read_run
 

@@ -18,7 +18,7 @@ from common.base.errors import UserError, run_script
 from common.base.files import ROOT, atomic_write, read_json
 from common.imaging.dicom import read_radiograph
 from common.imaging.nifti import read_volume
-from common.records.shards import open_prepared
+from common.records.prepared import open_prepared
 from common.reporting.examples import BEST, examples_of
 from common.reporting.figures import film_sheet
 from common.reporting.gifs import Panel, write_gif

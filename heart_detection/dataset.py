@@ -15,8 +15,8 @@ from common.datasets.rsna import index_heart
 from common.imaging.letterbox import Letterbox
 from common.records.findings import sizes_of
 from common.records.offline_copies import imgaug_copy
+from common.records.prepared import Prepared
 from common.records.preparing import preparation
-from common.records.shards import Prepared
 from common.records.stored_images import film_features, png, stored_pixels
 from heart_detection.config import PROJECT, PrepareSettings, TrainSettings
 from synthetic_sample.make_sample import make_sample

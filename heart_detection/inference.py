@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.imaging.letterbox import mirror_boxes
-from common.records.shards import Prepared
+from common.records.prepared import Prepared
 from common.scores.thumbnails import thumbnail
 from common.training import augment
 from common.training.runs import Run

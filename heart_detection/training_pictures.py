@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common.records.shards import Prepared
+from common.records.prepared import Prepared
 from common.reporting.figures import draw_box, pixels, sheet
 from common.reporting.palette import PREDICTION, TRUTH
 from common.scores.boxes import iou

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from common.base.errors import UserError
-from common.records.shards import Prepared
+from common.records.prepared import Prepared
 from common.scores import classification
 from common.scores.thumbnails import predict_labels, thumbnail
 from common.training.runs import Run

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.explaining.gradcam import gradcam
-from common.records.shards import Prepared
+from common.records.prepared import Prepared
 from common.reporting.figures import draw_heat, pixels, sheet
 from common.reporting.palette import TRUTH
 from common.training.pipeline import stored_films

@@ -46,7 +46,7 @@ def test_it_is_small_and_says_that_it_is_synthetic(golden):
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_prepared_folder_opens(golden, folder):
     from atrium_segmentation import dataset
-    from common.records.shards import open_prepared
+    from common.records.prepared import open_prepared
     from common.training.pipeline import radiographs
 
     prepared = open_prepared(golden / folder / "prepared", FOLDERS[folder])
@@ -66,7 +66,7 @@ def test_a_prepared_folder_opens(golden, folder):
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_its_manifest_is_held_against_its_seal(golden, folder):
     from common.base.errors import UserError
-    from common.records.shards import open_prepared
+    from common.records.prepared import open_prepared
 
     path = golden / folder / "prepared" / "manifest.json"
     path.write_text(path.read_text().replace('"left_out": 0', '"left_out": 1'))

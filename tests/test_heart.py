@@ -82,7 +82,7 @@ def test_the_thumbnail_baseline_is_scikit_learns_ridge_of_the_training_split(who
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from common.records.shards import open_prepared
+    from common.records.prepared import open_prepared
     from common.scores.boxes import iou
     from heart_detection.dataset import images_and_boxes
 

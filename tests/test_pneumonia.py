@@ -156,7 +156,7 @@ def thumbnails(whole):
     """The stored films as 16 x 16 thumbnails and the labels, by split."""
     import cv2
 
-    from common.records.shards import open_prepared
+    from common.records.prepared import open_prepared
     from common.training.pipeline import stored_films
 
     prepared = open_prepared(whole(PROJECT).prepared, PROJECT)
@@ -283,7 +283,7 @@ def test_a_baseline_below_chance_says_so_and_is_not_the_strongest(rescored):
 @pytest.fixture
 def training(whole):
     """What a training would be given, from settings."""
-    from common.records.shards import open_prepared
+    from common.records.prepared import open_prepared
     from pneumonia_classification.config import TrainSettings
     from pneumonia_classification.dataset import training_data
 

@@ -310,7 +310,7 @@ def test_the_learning_rate_is_a_curve(whole, project):
 
 
 def test_films_of_both_labels_are_chosen_in_turn(whole):
-    from common.records.shards import open_prepared
+    from common.records.prepared import open_prepared
     from pneumonia_classification.training_pictures import first_of_each_label
 
     project = "pneumonia_classification"
@@ -327,7 +327,7 @@ def test_films_of_both_labels_are_chosen_in_turn(whole):
 def test_slices_through_the_atrium_are_chosen_from_every_volume(whole, count):
     from atrium_segmentation import slices
     from atrium_segmentation.config import TrainSettings
-    from common.records.shards import open_prepared
+    from common.records.prepared import open_prepared
 
     project = "atrium_segmentation"
     prepared = open_prepared(whole(project).prepared, project)

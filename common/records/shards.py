@@ -1,4 +1,4 @@
-"""Cases to sharded TFRecords with a manifest, and a prepared folder opened again.
+"""Cases to sharded TFRecords with a manifest.
 
 A prepared folder holds ``cases.csv``, ``records/SPLIT-00000.tfrecord`` and ``manifest.json``,
 which is written last: a folder without it is not finished, and the same command resumes after
@@ -8,13 +8,10 @@ number of processes or on where an earlier run was killed.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -30,19 +27,18 @@ from common.base.files import (
     content_key,
     read_json,
     remove_partial_files,
-    sha256,
     versions,
     visible_names,
     write_json,
 )
 from common.base.formats import stamp
 from common.base.processes import pool
-from common.datasets.patients import BY_IMAGE, FEW
 from common.datasets.splits import is_copies
 from common.records.outcomes import Case, Features, Outcome, outcomes
+from common.records.prepared import UNFINISHED, all_shards, fault, measured
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 FINDINGS = "findings.csv"
 """The table of the dataset's check, in the prepared folder, also where it holds nothing else."""
@@ -53,8 +49,6 @@ Shards = dict[str, list[dict[str, Any]]]
 
 # A process hands over this share of a full shard at a time, which bounds memory.
 _CALLS_PER_SHARD = 64
-_UNFINISHED = "unfinished.json"
-_REMEDY = "start the same prepare_data.py again, which writes anew what is damaged and no more"
 
 
 def source_key(source: Path, settings: Mapping[str, Any]) -> str:
@@ -88,7 +82,7 @@ def begin(folder: Path, key: str, overwrite: bool) -> bool:
     Raises:
         UserError: The folder holds something else, and ``overwrite`` is not set.
     """
-    manifest, unfinished = folder / "manifest.json", folder / _UNFINISHED
+    manifest, unfinished = folder / "manifest.json", folder / UNFINISHED
     present = next((path for path in (manifest, unfinished) if path.exists()), None)
     refuse_foreign(folder)
     same = present is not None and _key_in(present) == key
@@ -116,7 +110,7 @@ def begin(folder: Path, key: str, overwrite: bool) -> bool:
 
 def refuse_foreign(folder: Path) -> None:
     """Raise a `UserError` for a folder with files that prepare_data.py did not write."""
-    is_prepared = any((folder / name).exists() for name in ("manifest.json", _UNFINISHED))
+    is_prepared = any((folder / name).exists() for name in ("manifest.json", UNFINISHED))
     if not is_prepared and set(visible_names(folder)) - {FINDINGS}:
         raise UserError(
             f"{folder}: is not empty and was not made by prepare_data.py; choose another --prepared"
@@ -182,121 +176,15 @@ def finish(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest, which completes the folder, and remove the files of a restart."""
     # Readers of the data do not need the findings, and --check writes them anew.
     files = sorted(path for path in folder.glob("*.csv") if path.name != FINDINGS)
-    tables = [{"file": path.name, **_measured(path)} for path in files]
+    tables = [{"file": path.name, **measured(path)} for path in files]
     created = datetime.now(UTC).isoformat(timespec="seconds")
     content = {**stamp("manifest.json"), **manifest, "tables": tables}
     content |= {"versions": versions(), "created": created}
     write_json(folder / "manifest.json", {**content, "seal": content_key(content)})
-    (folder / _UNFINISHED).unlink(missing_ok=True)
+    (folder / UNFINISHED).unlink(missing_ok=True)
     for note in folder.glob("records/*.json"):
         note.unlink()
     remove_partial_files(folder)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A folder that prepare_data.py wrote.
-
-    Attributes:
-        folder: Where it is.
-        manifest: The content of ``manifest.json``.
-    """
-
-    folder: Path
-    manifest: Mapping[str, Any]
-
-    @property
-    def sha256(self) -> str:
-        """The hash of the names and hashes of all shards."""
-        shards = [(shard["file"], shard["sha256"]) for shard in _all_shards(self.manifest)]
-        return hashlib.sha256(json.dumps(sorted(shards)).encode()).hexdigest()
-
-    @property
-    def patients_known(self) -> bool:
-        """Whether it is known who is on every image."""
-        return not self.split_warning or bool(self.manifest.get("patients_known"))
-
-    @property
-    def split_warning(self) -> str:
-        """Why scores on its splits may be too good, in words; "" for no reason."""
-        if "split_warning" in self.manifest:
-            return str(self.manifest["split_warning"])
-        # Of an earlier version, which did not ask: one image per patient is no sign of patients.
-        usable = self.cases().query("left_out == ''")
-        if usable["patient"].is_unique and len(usable) > FEW:
-            return f"patients unknown (each of {len(usable)} images has one of its own): {BY_IMAGE}"
-        return ""
-
-    @property
-    def splits(self) -> list[str]:
-        """The names of the splits that hold cases."""
-        return list(self.manifest["shards"])
-
-    def count(self, splits: Sequence[str]) -> int:
-        """The number of records in some splits."""
-        return sum(shard["records"] for shard in self._entries(splits))
-
-    def shards(self, splits: Sequence[str]) -> list[Path]:
-        """The files of some splits, each checked against its size and SHA-256.
-
-        Raises:
-            UserError: A file is missing, cut or altered.
-        """
-        return [
-            _checked(self.folder / "records" / shard["file"], shard)
-            for shard in self._entries(splits)
-        ]
-
-    def _entries(self, splits: Sequence[str]) -> Iterator[dict[str, Any]]:
-        return chain.from_iterable(self.manifest["shards"].get(split, []) for split in splits)
-
-    def cases(self) -> pd.DataFrame:
-        """Every case: ``case``, ``patient``, ``split``, ``left_out`` and the project's columns."""
-        # Takes a while to load, which --help and a refusal need not.
-        import pandas as pd
-
-        path = self.folder / "cases.csv"
-        for table in self.manifest.get("tables", []):
-            if table["file"] == path.name:
-                _checked(path, table)
-        try:
-            text = ["case", "patient", "split", "left_out", "view", "sex", "duplicate_of"]
-            text += ["patient_hash", "sha256", "perceptual"]
-            # A case may be called NA.
-            return pd.read_csv(
-                path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=["", "nan"]
-            ).fillna(dict.fromkeys(text[2:], ""))
-        except (OSError, ValueError):
-            raise UserError(f"{path}: cannot be read; {_REMEDY}") from None
-
-
-def open_prepared(folder: Path, project: str) -> Prepared:
-    """Open a prepared folder.
-
-    Raises:
-        UserError: It is missing, not finished, damaged, or another project's.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder; make it with prepare_data.py")
-    if not (folder / "manifest.json").exists():
-        remedy = "start the same prepare_data.py again, it goes on from here"
-        if not (folder / _UNFINISHED).exists():
-            remedy = "name a folder that prepare_data.py wrote"
-        raise UserError(f"{folder}: holds no manifest.json; {remedy}")
-    manifest = read_json(folder / "manifest.json")
-    if not _is_whole(manifest):
-        raise UserError(f"{folder}/manifest.json: is damaged; prepare again with --overwrite")
-    if manifest["project"] != project:
-        raise UserError(f"{folder}: was prepared for {manifest['project']}, not for {project}")
-    return Prepared(folder, manifest)
-
-
-def _is_whole(manifest: Any) -> bool:
-    """Whether a manifest is as `finish` wrote it; those of older versions have no seal."""
-    if not isinstance(manifest, dict) or not {"project", "shards", "key"} <= set(manifest):
-        return False
-    content = {name: value for name, value in manifest.items() if name != "seal"}
-    return "seal" not in manifest or manifest["seal"] == content_key(content)
 
 
 def _key_in(path: Path) -> str:
@@ -307,46 +195,23 @@ def _key_in(path: Path) -> str:
     return content.get("key", "") if isinstance(content, dict) else ""
 
 
-def _measured(path: Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
-
-
-def _fault(path: Path, expected: Mapping[str, Any]) -> str:
-    """The fault of a file, compared with its size and SHA-256; "" for none."""
-    if not path.is_file():
-        return "is missing"
-    if path.stat().st_size != expected["bytes"]:
-        return f"has {path.stat().st_size} bytes, not {expected['bytes']}"
-    return "" if sha256(path) == expected["sha256"] else "was altered: its SHA-256 is another"
-
-
-def _checked(path: Path, expected: Mapping[str, Any]) -> Path:
-    if fault := _fault(path, expected):
-        raise UserError(f"{path}: {fault}; {_REMEDY}")
-    return path
-
-
 def _damaged(folder: Path) -> list[str]:
     """The files, relative to ``folder``, that differ from the manifest."""
     manifest = read_json(folder / "manifest.json")
-    shards = [{**shard, "file": f"records/{shard['file']}"} for shard in _all_shards(manifest)]
+    shards = [{**shard, "file": f"records/{shard['file']}"} for shard in all_shards(manifest)]
     # Manifests of older versions list no tables.
     files = [*shards, *manifest.get("tables", [])]
-    return [file["file"] for file in files if _fault(folder / file["file"], file)]
+    return [file["file"] for file in files if fault(folder / file["file"], file)]
 
 
 def _keep_whole(folder: Path, damaged: Sequence[str]) -> None:
     """Turn a finished folder into one that was interrupted before these files were written."""
-    for shard in _all_shards(read_json(folder / "manifest.json")):
+    for shard in all_shards(read_json(folder / "manifest.json")):
         path = folder / "records" / shard["file"]
         if f"records/{shard['file']}" not in damaged and "left_out" in shard:
             write_json(_notes(path), shard)
         else:
             path.unlink(missing_ok=True)
-
-
-def _all_shards(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return list(chain.from_iterable(manifest["shards"].values()))
 
 
 def _notes(path: Path) -> Path:
@@ -408,7 +273,7 @@ def _write_shard(path: Path, members: list[Case], decoded: Iterator[Outcome]) ->
             if outcome.features is not None:
                 writer.write(_example(outcome.features))
                 count += 1
-    entry = {"file": path.name, "records": count, **_measured(path), "left_out": left_out}
+    entry = {"file": path.name, "records": count, **measured(path), "left_out": left_out}
     write_json(_notes(path), {**entry, "remarks": remarks} if remarks else entry)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common.records.shards import Prepared
+from common.records.prepared import Prepared
 from common.records.stored_images import decode_image
 
 CACHED_BYTES = 1 << 30

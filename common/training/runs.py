@@ -41,7 +41,7 @@ from common.base.settings import (
     current_names,
 )
 from common.datasets.splits import TEST, VALIDATION, training_splits
-from common.records.shards import Prepared, open_prepared
+from common.records.prepared import Prepared, open_prepared
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ from common.base.errors import UserError
 from common.base.files import write_csv
 from common.datasets.splits import TEST
 from common.imaging.fingerprints import NEAR, differences
-from common.records.shards import Prepared
+from common.records.prepared import Prepared
 from common.training.runs import OVERLAP, Run, now, print_data
 
 FILE = "seen.csv"

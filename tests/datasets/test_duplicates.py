@@ -16,7 +16,7 @@ from common.datasets.patient_splits import patient_groups, split_by_patient
 from common.datasets.rsna import index_heart, index_pneumonia
 from common.imaging.dicom import read_radiograph
 from common.records import preparing, summary
-from common.records.shards import open_prepared
+from common.records.prepared import open_prepared
 from pneumonia_classification.config import PrepareSettings
 from pneumonia_classification.dataset import prepare
 from tests.helpers.fixtures import jpeg_bytes, real_data, soft_image, write_dicom

@@ -14,6 +14,7 @@ from common.base.project import Project
 from common.base.settings import SharedEvaluate, SharedTrain
 from common.base.tables import Table
 from common.records import preparing, shards
+from common.records.prepared import Prepared, open_prepared
 from common.reporting import html_report
 from common.reporting.model_card import About
 from common.scores.formatting import main_score
@@ -38,7 +39,7 @@ def signal(case: Mapping[str, object]) -> dict[str, object]:
     return {"case": case["case"], "signal": beat.astype(np.float32), "fast": int(str(case["fast"]))}
 
 
-def prepare(folder: Path, count: int = 12) -> shards.Prepared:
+def prepare(folder: Path, count: int = 12) -> Prepared:
     """Write signals as records, all of them to test."""
     (folder / "source").mkdir(parents=True)
     names = [f"beat-{number:02d}" for number in range(count)]
@@ -53,16 +54,16 @@ def prepare(folder: Path, count: int = 12) -> shards.Prepared:
     disk = {"source_bytes": 1, "record_bytes": 1, "saved": 0.0}
     content = preparing.manifest(PROJECT, source, "k", {"folds": 0}, cases, written, disk)
     shards.finish(prepared, content)
-    return shards.open_prepared(prepared, PROJECT.name)
+    return open_prepared(prepared, PROJECT.name)
 
 
-def model_inputs(run: runs.Run, prepared: shards.Prepared, count: int) -> np.ndarray:
+def model_inputs(run: runs.Run, prepared: Prepared, count: int) -> np.ndarray:
     """Some signals as the network sees them, (count, LENGTH, 1)."""
     rows = prepared.cases().head(count).to_dict("records")
     return np.stack([np.asarray(signal(row)["signal"]) for row in rows])[..., None]
 
 
-def train(run: Path, prepared: shards.Prepared, seed: int) -> runs.Run:
+def train(run: Path, prepared: Prepared, seed: int) -> runs.Run:
     """A run whose network is as it began."""
     import keras
 
@@ -81,7 +82,7 @@ def train(run: Path, prepared: shards.Prepared, seed: int) -> runs.Run:
     return runs.read_run(run)
 
 
-def evaluate(run: runs.Run, prepared: shards.Prepared) -> Path:
+def evaluate(run: runs.Run, prepared: Prepared) -> Path:
     """Score the network, and write metrics.json, predictions.csv and report.html."""
     from common.models.stored import load_model
 

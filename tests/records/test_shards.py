@@ -14,8 +14,9 @@ import pytest
 import tensorflow as tf
 
 from common.base.errors import UserError
-from common.base.files import ROOT, write_csv
+from common.base.files import ROOT, sha256, write_csv
 from common.records import shards as records
+from common.records.prepared import open_prepared
 from tests.helpers import needs
 from tests.helpers.fixtures import names
 
@@ -87,7 +88,7 @@ def prepared(tmp_path):
                     "file": path.name,
                     "records": 3,
                     "bytes": path.stat().st_size,
-                    "sha256": records.sha256(path),
+                    "sha256": sha256(path),
                     "left_out": {},
                 }
             )
@@ -334,7 +335,7 @@ def die_at(patch, nth):
 
 
 def test_a_whole_folder_opens(prepared):
-    found = records.open_prepared(prepared, "p")
+    found = open_prepared(prepared, "p")
     assert found.splits == ["train", "test"]
     assert found.count(["train"]) == 6 and found.count(["train", "test", "none"]) == 9
     assert [path.name for path in found.shards(["test", "train"])] == [
@@ -356,7 +357,7 @@ def test_a_whole_folder_opens(prepared):
 )
 def test_a_damaged_shard_is_named(prepared, damage, said):
     damage(prepared / "records" / "train-00001.tfrecord")
-    found = records.open_prepared(prepared, "p")
+    found = open_prepared(prepared, "p")
     with pytest.raises(UserError, match=rf"train-00001\.tfrecord: {said}.*same prepare_data"):
         found.shards(["train", "test"])
     assert len(found.shards(["test"])) == 1
@@ -397,12 +398,12 @@ def cut(folder):
 def test_what_cannot_be_opened(prepared, damage, said):
     damage(prepared)
     with pytest.raises(UserError, match=said):
-        records.open_prepared(prepared, "p")
+        open_prepared(prepared, "p")
 
 
 def test_the_data_of_another_project(prepared):
     with pytest.raises(UserError, match="was prepared for p, not for q"):
-        records.open_prepared(prepared, "q")
+        open_prepared(prepared, "q")
 
 
 def test_the_table_of_cases_keeps_names_as_they_are(prepared):
@@ -410,10 +411,10 @@ def test_the_table_of_cases_keeps_names_as_they_are(prepared):
         {"case": "001", "patient": "7", "split": "train", "left_out": "", "x": 1.5},
         {"case": "NA", "patient": "08", "split": "", "left_out": "is cut", "x": ""},
     ]
-    shards = records.open_prepared(prepared, "p").manifest["shards"]
+    shards = open_prepared(prepared, "p").manifest["shards"]
     write_csv(prepared / "cases.csv", rows[0], rows)
     finish(prepared, shards)
-    cases = records.open_prepared(prepared, "p").cases()
+    cases = open_prepared(prepared, "p").cases()
     assert list(cases["case"]) == ["001", "NA"]
     assert list(cases["patient"]) == ["7", "08"]
     assert list(cases["split"]) == ["train", ""]
@@ -431,7 +432,7 @@ def test_the_table_of_cases_keeps_names_as_they_are(prepared):
 def test_a_table_of_cases_that_is_gone_or_altered(prepared, damage, said):
     damage(prepared / "cases.csv")
     with pytest.raises(UserError, match=rf"cases\.csv: {said}.*start the same prepare_data\.py"):
-        records.open_prepared(prepared, "p").cases()
+        open_prepared(prepared, "p").cases()
 
 
 def test_the_key_of_a_source_knows_names_sizes_times_and_settings(tmp_path):

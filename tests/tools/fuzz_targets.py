@@ -190,6 +190,7 @@ def prepared(folder: Path) -> list[Target]:
 
     from common.base.files import write_csv
     from common.records import shards
+    from common.records.prepared import open_prepared
     from common.records.stored_images import png
     from common.training.pipeline import radiographs
 
@@ -214,7 +215,7 @@ def prepared(folder: Path) -> list[Target]:
     shards.finish(folder, manifest)
 
     def read() -> None:
-        found = shards.open_prepared(folder, "p")
+        found = open_prepared(folder, "p")
         found.cases()
         found.count(found.splits)
         list(radiographs(found, found.splits, 32, "label", 1).as_numpy_iterator())

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.records.shards import Prepared, sha256
+from common.base.files import sha256
+from common.records.prepared import Prepared
 from common.records.stored_images import png
 from common.training import pipeline
 

@@ -12,7 +12,7 @@ from common.base.errors import UserError
 from common.base.files import lock_folder
 from common.base.project import Project
 from common.base.settings import SharedEvaluate, SharedTrain
-from common.records.shards import Prepared
+from common.records.prepared import Prepared
 from common.training import runs
 from tests.helpers.fixtures import names
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 from common.base.errors import UserError
 from common.base.settings import SharedTrain
 from common.imaging.fingerprints import fingerprint
-from common.records.shards import Prepared
+from common.records.prepared import Prepared
 from common.training import seen
 from common.training.runs import Run
 
