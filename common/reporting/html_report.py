@@ -34,6 +34,9 @@ FILE = "report.html"
 MAX_PICTURE_BYTES = 10_500_000
 """Of all pictures of a page; as text they take a third more, so that it stays under 15 MB."""
 
+FEW_PATIENTS = 15
+"""Below this number a verdict is not given."""
+
 _TEMPLATES = Path(__file__).parent / "templates"
 _TYPES = {".png": "image/png", ".gif": "image/gif"}
 _ON_THE_PAGE = ("Model details", "Evaluation data and scores", "Caveats and recommendations")
@@ -139,7 +142,7 @@ def write_report(run: Run, folder: Path, about: About, page: Page) -> Path:
             metrics=metrics,
             about=about,
             not_for=NOT_FOR,
-            verdict=verdict(page.scores[0]),
+            verdict=verdict(page.scores[0], metrics["n_patients"]),
             seen_cases=describe(metrics.get("seen", {}).get("count", {})),
             pictures=embedded([*page.charts, *page.examples]),
             anchors=anchors,
@@ -256,15 +259,25 @@ def embedded(pictures: Sequence[Picture], max_bytes: int = MAX_PICTURE_BYTES) ->
     return embedded_pictures
 
 
-def verdict(score: Score) -> str:
+def verdict(score: Score, patients: int | None = None) -> str:
     """Whether the main score is shown to be better than its baseline, in a sentence or two.
 
     By the interval of their difference, since both are estimated on the same cases.
+
+    Args:
+        score: The main score.
+        patients: How many were scored. A bootstrap over few makes intervals too narrow (Hesterberg
+            2015, 10.1080/00031305.2015.1089789, section 3), so that of few nothing is shown.
     """
     if score.value is None or score.baseline is None:
         return "With the cases at hand this score is undefined: nothing is shown."
     if score.ci95 is None or (score.difference and score.difference["ci95"] is None):
         return "There are too few patients for an interval: nothing is shown."
+    if patients is not None and patients < FEW_PATIENTS:
+        return (
+            f"Of {patients} patients nothing is shown: a bootstrap over fewer than {FEW_PATIENTS} "
+            "makes intervals too narrow."
+        )
     if not score.difference:
         low, high = score.ci95
         words = (

@@ -171,6 +171,12 @@ def test_a_score_is_better_only_where_the_interval_of_the_difference_is(ci95, sa
     assert said in html_report.verdict(score)
 
 
+def test_of_few_patients_nothing_is_shown():
+    score = html_report.Score("a", 0.8, [0.7, 0.9], 0.6, "c", {"value": 0.2, "ci95": [0.1, 0.3]})
+    assert html_report.verdict(score, 14).startswith("Of 14 patients nothing is shown")
+    assert "scores above" in html_report.verdict(score, 15)
+
+
 def test_of_two_equally_good_scores_one_is_rarely_said_to_be_above():
     rng = np.random.default_rng(5)
     labels, patients = (np.arange(60) < 25).astype(int), np.arange(60)
