@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections import defaultdict
 
 import numpy as np
 import pydicom
@@ -577,3 +578,24 @@ def test_a_heart_run_from_a_pneumonia_run_has_seen_its_films(whole, samples, tmp
     assert f"of {len(own)} cases {len(own & trained)} have the same pixels (train of run" in said
     scored = rows_of(tmp_path / "run" / "evaluation" / "test" / "predictions.csv")
     assert {row["case"] for row in scored} == own - trained
+
+
+def test_patients_on_two_sides_of_a_split_that_was_given_are_said(whole, samples, tmp_path):
+    rows = rows_of(whole(PROJECT).prepared / "cases.csv")
+    lines = [f"{row['case']},{['train', 'val', 'test'][n % 3]}" for n, row in enumerate(rows)]
+    (tmp_path / "paper.csv").write_text("\n".join(["case,split", *lines]) + "\n")
+    said = run(
+        PROJECT, "prepare_data", "--preset", "cpu", "--source", samples[PROJECT], "--copies", 0,
+        "--image-size", 32, "--prepared", tmp_path / "p", "--split-from", tmp_path / "paper.csv",
+    )  # fmt: skip
+    cases = rows_of(tmp_path / "p" / "cases.csv")
+    sides: dict[str, set[str]] = defaultdict(set)
+    for case in cases:
+        sides[case["patient"]].add(case["split"])
+    count = sum(len(splits) > 1 for splits in sides.values())
+    assert count > 0
+    assert f"PATIENT ON TWO SIDES: {count} patients are on two sides of the split in paper" in said
+    assert "No patient is on two sides" not in said
+    manifest = json.loads((tmp_path / "p" / "manifest.json").read_text())
+    assert manifest["split_warning"] == f"{count} patients are on two sides: scores are too good"
+    assert manifest["patients_known"] is True

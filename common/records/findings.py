@@ -165,8 +165,10 @@ class DatasetCheck:
         title = f"check of {len(cases)} cases"
         print_table(Table(title, ("check", "found", "done", "first"), tuple(counts)))
         print(f"  {len(findings)} findings: {self.folder / FINDINGS}")
-        if cases.attrs.get("patients_remark"):
-            print(f"  PATIENTS UNKNOWN: {cases.attrs['patients_remark']}: {BY_IMAGE}; {MEND}")
+        meanings = {_UNKNOWN: f": {BY_IMAGE}; {MEND}", _TWO_SIDES: ", so scores are too good"}
+        for finding in findings:
+            if finding.check in meanings:
+                print(f"  {finding.check.upper()}: {finding.detail}{meanings[finding.check]}")
 
     def _of_cases(self, cases: pd.DataFrame) -> Iterator[Finding]:
         for case, left_out in zip(cases["case"], cases["left_out"], strict=True):
