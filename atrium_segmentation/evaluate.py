@@ -25,6 +25,7 @@ from common.base.errors import UserError, run_script
 from common.base.files import write_csv, write_json
 from common.base.printing import print_paths, print_settings
 from common.training import runs
+from common.training.trained import picture_mark
 
 if TYPE_CHECKING:
     from common.records.prepared import Prepared
@@ -116,7 +117,8 @@ def main() -> None:
             for label in labels
         ]
         write_csv(new / "predictions.csv", rows[0], rows)
-        main_first, synthetic = list(reversed(networks)), run.config["synthetic"]
+        main_first = list(reversed(networks))
+        synthetic = picture_mark(run.config, prepared.manifest["synthetic"])
         volumes = whole_volumes(prepared, splits)
         examples = score_tables.draw_cases(
             new, main_first, scored, volumes, settings.pictures, synthetic

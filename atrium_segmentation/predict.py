@@ -28,6 +28,7 @@ from common.prediction.inputs import find_inputs
 from common.prediction.predictions import begin_predictions
 from common.reporting.model_card import model_hashes
 from common.training.runs import Run
+from common.training.trained import picture_mark
 
 
 def main() -> None:
@@ -67,7 +68,7 @@ def main() -> None:
             write_mask(folder / mask, values[labels], volume["grid_header"])
             picture = predictions.picture_path(file, settings.pictures)
             if picture:
-                masks, synthetic = {title: labels}, run.config["synthetic"]
+                masks, synthetic = {title: labels}, picture_mark(run.config)
                 views_picture(
                     folder / picture,
                     volume["image"],

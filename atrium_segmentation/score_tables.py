@@ -36,7 +36,7 @@ FILES = (("gifs", "-models.gif"), ("views", ".png"), ("gifs", "-truth.gif"))
 
 
 def draw_scores(
-    folder: Path, networks: Sequence[str], cases: Sequence[Mapping[str, Any]], synthetic: bool
+    folder: Path, networks: Sequence[str], cases: Sequence[Mapping[str, Any]], synthetic: bool | str
 ) -> None:
     """Draw the Dice of every case next to the mean shape's, and predicted against true volumes.
 
@@ -44,7 +44,7 @@ def draw_scores(
         folder: The evaluation's.
         networks: Their names, the main one first.
         cases: The rows of metrics.json, one per case.
-        synthetic: Whether the data was made up.
+        synthetic: The mark, as of `common.reporting.figures.save`.
     """
     styles = [(NETWORKS[name].colour, NETWORKS[name].marker) for name in networks]
 
@@ -63,7 +63,7 @@ def draw_cases(
     cases: Sequence[Mapping[str, Any]],
     volumes: Iterable[Mapping[str, Any]],
     pictures: int,
-    synthetic: bool,
+    synthetic: bool | str,
 ) -> list[Example]:
     """Draw the worst cases, typical ones and the best, named after their rank.
 
@@ -76,7 +76,7 @@ def draw_cases(
         cases: The rows of metrics.json, one per case.
         volumes: The volumes of all cases, as `dataset.whole_volumes` yields them.
         pictures: How many cases at most.
-        synthetic: Whether the data was made up.
+        synthetic: The mark, as of `common.reporting.figures.save`.
     """
     drawn = worst_typical_best([row[networks[0]]["dice"] for row in cases], pictures)
     ranks = {cases[row]["case"]: rank for rank, row in enumerate(drawn, start=1)}

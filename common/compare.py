@@ -10,7 +10,7 @@ patients cancel out.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,14 +23,12 @@ from common.base.files import read_json, write_text
 from common.base.settings import SharedTrain, current_names
 from common.base.tables import MISSING, Table, print_table
 from common.reporting.html_report import render
-from common.scores.classification import ranking_scores
 from common.scores.formatting import score_rows, with_interval
-from common.scores.intervals import ci95
+from common.scores.recipes import read_predictions, statistic, value_and_interval
 from common.training.runs import name_of_data
 
 # Settings that say where files are, and do not change a score.
 _NO_SETTING = ("run", "prepared")
-_SEED = 2022
 
 # What two runs may differ by in a truth that both rounded.
 _TRUTH_TOLERANCE = 0.02
@@ -64,10 +62,15 @@ def main() -> None:
     print(
         f"\n{metrics['project']}, {data}: {metrics['n']} cases of {metrics['n_patients']} patients"
     )
+    made_up = [run.name for run in runs if run.metrics.get("trained", {}).get("synthetic")]
+    of_synthetic = f"trained on SYNTHETIC data: {', '.join(made_up)}" if made_up else ""
+    if of_synthetic and not metrics["synthetic"]:
+        print(of_synthetic)
     for table in tables:
         print_table(table)
     if arguments.output:
-        page = render("compare.html.j2", metrics=metrics, runs=runs, tables=tables)
+        words = {"of_synthetic": of_synthetic, "metrics": metrics}
+        page = render("compare.html.j2", runs=runs, tables=tables, **words)
         write_text(arguments.output, page)
         print(f"\nwritten:\n  {arguments.output}")
 
@@ -89,20 +92,18 @@ def open_evaluation(run: Path, split: str) -> Evaluated:
         problem = "holds no metrics.json; run evaluate.py first, or give a --split"
         raise UserError(f"{folder}: {problem}")
     config = read_json(run / "config.json")
-    text = {"case": str, "patient": str}
     try:
         metrics = read_json(folder / "metrics.json")
         if "main_scores" not in metrics:
             problem = "was written by an earlier version; run evaluate.py again"
             raise UserError(f"{folder / 'metrics.json'}: {problem}")
-        predictions = pd.read_csv(folder / "predictions.csv", dtype=text, keep_default_na=False)
         trained = current_names(SharedTrain, config["settings"])
         parts = (config["data"]["settings"], trained, metrics["evaluation_settings"])
         return Evaluated(
             str(run),
             {name: part[name] for part in (*parts, config["versions"]) for name in part},
             metrics,
-            predictions.sort_values("case", kind="stable").reset_index(drop=True),
+            read_predictions(folder / "predictions.csv"),
         )
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder}: is damaged; run evaluate.py again") from None
@@ -194,53 +195,17 @@ def differences(
         By score ``value``, the other's less the first's, and its ``ci95``, or None where there is
         one patient alone. A score that one of them has not (a network, say) is left out.
     """
-    patients = first.drop_duplicates("case")["patient"].to_numpy()
-    once = np.ones((1, len(patients)), dtype=int)
     pairs = {}
     for entry in main_scores:
-        statistics = [_statistic(table, entry.get("from", {})) for table in (first, other)]
+        statistics = [statistic(table, entry.get("from", {})) for table in (first, other)]
         if None in statistics:
             continue
 
         def difference(counts: np.ndarray, statistics: Sequence[Any] = statistics) -> np.ndarray:
             return statistics[1](counts) - statistics[0](counts)
 
-        value = float(difference(once)[0])
-        pairs[entry["name"]] = {
-            "value": None if np.isnan(value) else value,
-            "ci95": ci95(difference, patients, _SEED),
-        }
+        pairs[entry["name"]] = value_and_interval(difference, first)
     return pairs
-
-
-def _statistic(
-    predictions: pd.DataFrame, recipe: Mapping[str, Any]
-) -> Callable[[np.ndarray], np.ndarray] | None:
-    """A main score (r,) of counts (r, n) of the cases; None where a case or the recipe lacks it."""
-    cases = predictions["case"].nunique()
-    where = recipe.get("where", {})
-    columns = {recipe[key] for key in ("truth", "score", "prediction", "column") if key in recipe}
-    if not columns | set(where) <= set(predictions):
-        return None
-    for column, value in where.items():
-        predictions = predictions[predictions[column] == value]
-    if predictions["case"].nunique() != cases:
-        return None
-    match recipe.get("statistic"):
-        case "auroc":
-            labels = predictions[recipe["truth"]].to_numpy(int)
-            scores = predictions[recipe["score"]].to_numpy(float)
-            return lambda counts: ranking_scores(labels, scores, np.asarray(counts))[:, 0]
-        case "agreement":
-            right = predictions[recipe["truth"]] == predictions[recipe["prediction"]]
-            values = right.to_numpy(float)
-        case "mean":
-            # Of several rows a case's score is their mean.
-            by_case = predictions.groupby("case", sort=False)[recipe["column"]].mean()
-            values = by_case.to_numpy(float)
-        case _:
-            return None
-    return lambda counts: counts @ values / counts.sum(axis=1)
 
 
 def _truth(predictions: pd.DataFrame, column: str) -> np.ndarray:

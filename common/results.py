@@ -1,6 +1,7 @@
 """Show the results of finished runs as one table, with the paths of their pictures.
 
-It also summarises the finished folds of a cross-validation: their mean and standard deviation.
+It also sums up the finished folds of every cross-validation, and trainings that differ in the seed
+alone: the spread of retraining next to the interval of testing.
 
     python -m common.results runs
 """
@@ -11,18 +12,50 @@ import argparse
 import os
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from common.base.errors import UserError, run_script
-from common.base.files import read_json
+from common.base.files import content_key, read_json
 from common.base.tables import MISSING, Table, print_table
-from common.scores.formatting import data_name, score_rows
+from common.datasets.splits import TEST, VALIDATION
+from common.scores.formatting import data_name, score_rows, with_interval
+from common.scores.recipes import read_predictions, same_cases, score_of_runs
+from common.training.trained import trained_as
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation of a run.
+
+    Attributes:
+        folder: Where it is.
+        run: The run's folder, from the folder that is shown.
+        metrics: What its metrics.json says.
+        rows: Of the table of all evaluations.
+        scores: The values of its ``fold_scores`` by their names.
+        group: A key of what must be equal in runs that are put together; "" if it is not known.
+        fold: The fold that validated.
+        seed: Of the training.
+    """
+
+    folder: Path
+    run: str
+    metrics: dict[str, Any]
+    rows: tuple[tuple[str, ...], ...]
+    scores: dict[str, float | None]
+    group: str
+    fold: int
+    seed: int
 
 
 def main() -> None:
-    """Print the table of all evaluations under a folder."""
+    """Print the table of all evaluations under a folder, and those of runs put together."""
     parser = argparse.ArgumentParser(
         prog="python -m common.results",
         description=__doc__,
@@ -36,50 +69,224 @@ def main() -> None:
     paths = sorted(folder.glob("**/evaluation/*/metrics.json"))
     if not paths:
         raise UserError(f"{folder}: holds no metrics.json; run evaluate.py first")
-    head = ("project", "data", "cases", "score", "model [95 % interval]", "baseline")
-    rows: list[tuple[str, ...]] = []
-    by_set: dict[tuple[str, ...], dict[int, Any]] = defaultdict(dict)
-    for path in paths:
-        metrics = read_json(path)
-        if not isinstance(metrics, dict) or "main_scores" not in metrics:
-            print(f"{path}: left out, of an earlier version; run evaluate.py again")
-            continue
-        try:
-            data, cases = data_name(metrics), str(metrics["n"])
-            rows += [(metrics["project"], data, cases, *row) for row in score_rows(metrics)]
-            folds = metrics.get("folds", {"of": 0})
-            if folds["of"]:
-                key = (metrics["project"], metrics["split"], folds["of"], folds["data"])
-                by_set[key][folds["fold"]] = metrics
-        except (KeyError, TypeError, AttributeError):
-            raise UserError(f"{path}: was not written by evaluate.py; move it away") from None
-    print_table(Table("", head, tuple(rows)))
-    for (project, split, count, _), by_fold in by_set.items():
-        finished = ", ".join(str(fold) for fold in sorted(by_fold))
-        print(f"\n{project}, {split}: folds {finished} of {count}")
-        print_table(_over_folds([by_fold[fold] for fold in sorted(by_fold)]))
+    evaluations = [opened for path in paths if (opened := open_evaluation(path, folder))]
+    if not evaluations:
+        raise UserError(f"{folder}: holds no metrics.json that can be read; run evaluate.py again")
+    head = ("project", "run", "data", "cases", "score", "model [95 % interval]", "baseline")
+    print_table(Table("", head, tuple(row for part in evaluations for row in part.rows)))
+    known = [evaluation for evaluation in evaluations if evaluation.group]
+    in_folds = [evaluation for evaluation in known if evaluation.metrics["folds"]["of"]]
+    for alike in _grouped(in_folds, attrgetter("group", "seed")).values():
+        print_folds(alike)
+    for alike in _grouped(known, attrgetter("group", "fold")).values():
+        if len({evaluation.seed for evaluation in alike}) > 1:
+            print_seeds(alike)
     print("\npictures:")
-    for path in paths:
-        for picture in sorted(path.parent.rglob("*")):
+    for evaluation in evaluations:
+        for picture in sorted(evaluation.folder.rglob("*")):
             if picture.suffix in (".png", ".gif"):
                 print(f"  {os.path.relpath(picture)}")
 
 
-def _over_folds(evaluations: Sequence[Mapping[str, Any]]) -> Table:
-    """The mean of every score over folds, its standard deviation, and every fold's."""
-    by_fold = [
-        {entry["name"]: entry["value"] for entry in metrics["fold_scores"]}
-        for metrics in evaluations
-    ]
+def open_evaluation(path: Path, folder: Path) -> Evaluation | None:
+    """Read a metrics.json; where that cannot be done, print why and what to do, and give None.
+
+    Args:
+        path: The file, in ``RUN/evaluation/NAME``.
+        folder: From which the run is named.
+    """
+    try:
+        metrics = read_json(path)
+        if isinstance(metrics, dict) and "main_scores" not in metrics:
+            print(f"{path}: left out, of an earlier version; run evaluate.py again")
+            return None
+        run = os.path.relpath(path.parents[2], folder)
+        run = folder.resolve().name if run == os.curdir else run
+        trained = _trained(metrics, path)
+        of_fiction = bool(trained and trained["synthetic"] and not metrics["synthetic"])
+        name = f"{run} (trained on SYNTHETIC data)" if of_fiction else run
+        about = (metrics["project"], name, data_name(metrics), str(metrics["n"]))
+        return Evaluation(
+            path.parent,
+            run,
+            metrics,
+            tuple((*about, *row) for row in score_rows(metrics)),
+            {
+                entry["name"]: None if entry["value"] is None else float(entry["value"])
+                for entry in metrics.get("fold_scores", ())
+            },
+            _group(metrics, trained) if trained and "folds" in metrics else "",
+            int(metrics.get("folds", {"fold": 0})["fold"]),
+            int(trained["seed"]) if trained else 0,
+        )
+    except UserError as error:
+        print(f"left out: {error}")
+    except (OSError, LookupError, TypeError, ValueError, AttributeError):
+        print(
+            f"{path}: left out, is damaged or was not written by evaluate.py; run it again, or "
+            "move the file away"
+        )
+    return None
+
+
+def _trained(metrics: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
+    """How the run was trained; of an evaluation by an earlier version, as config.json says it."""
+    if "trained" in metrics:
+        return dict(metrics["trained"])
+    config = path.parents[2] / "config.json"
+    try:
+        return trained_as(read_json(config))
+    except (UserError, OSError, LookupError, TypeError, AttributeError):
+        print(
+            f"{path}: is put together with no other run, for it is of an earlier version and "
+            f"{config} does not say how the run was trained; run evaluate.py on the whole run"
+        )
+        return None
+
+
+def _group(metrics: Mapping[str, Any], trained: Mapping[str, Any]) -> str:
+    """A key of what two evaluations must have in common to be put together."""
+    names: tuple[str, ...] = ("project", "split", "evaluation_settings")
+    if metrics["split"] not in (TEST, VALIDATION):
+        # An evaluation of another dataset bears a name that the user gave.
+        names += ("dataset", "n", "n_patients")
+    scored = [metrics.get(name) for name in names]
+    data = (metrics["folds"]["of"], metrics["folds"]["data"], trained["data_sha256"])
+    return content_key((scored, data, trained["settings_key"]))
+
+
+def _grouped(
+    evaluations: Iterable[Evaluation], key: Callable[[Evaluation], Any]
+) -> dict[Any, list[Evaluation]]:
+    groups: dict[Any, list[Evaluation]] = defaultdict(list)
+    for evaluation in evaluations:
+        groups[key(evaluation)].append(evaluation)
+    return groups
+
+
+def print_folds(evaluations: Sequence[Evaluation]) -> None:
+    """Print the scores over the folds of a cross-validation.
+
+    Args:
+        evaluations: Of runs that differ in the fold alone.
+    """
+    members, notes = _newest(evaluations, "fold")
+    count = members[0].metrics["folds"]["of"]
+    numbers = ", ".join(str(member.fold) for member in members)
+    if len(members) == 1:
+        alone = "no other run is of this data, these settings and this seed"
+        _print_title(f"fold {numbers} of {count} alone; {alone}", members, notes)
+        return
+    same, cases, tested = _tested(members, notes)
+    pooled = same is False
+    if pooled:
+        notes.append(f"pooled: one score of the out-of-fold predictions, of {cases}")
+    elif same:
+        notes.append(f"interval: of the mean over folds, which all scored the same {cases}")
+    _print_title(f"folds {numbers} of {count}", members, notes)
     rows = []
-    for name in by_fold[0]:
-        values = [scores.get(name) for scores in by_fold]
-        known = [value for value in values if value is not None]
-        mean = f"{statistics.mean(known):.3f}" if known else MISSING
-        deviation = f"{statistics.stdev(known):.3f}" if len(known) > 1 else MISSING
+    for name, values in _values(members).items():
+        mean, deviation, *_ = _spread(values, None if pooled else tested.get(name))
+        own = (with_interval(tested.get(name)),) if pooled else ()
         each = " ".join(MISSING if value is None else f"{value:.3f}" for value in values)
-        rows.append((name, mean, deviation, each))
-    return Table("", ("score", "mean", "deviation", "each fold"), tuple(rows))
+        rows.append((name, mean, deviation, *own, each))
+    own = ("pooled [95 % interval]",) if pooled else ()
+    head = ("score", "mean [95 % interval]" if same else "mean", "deviation", *own, "each fold")
+    print_table(Table("", head, tuple(rows)))
+
+
+def print_seeds(evaluations: Sequence[Evaluation]) -> None:
+    """Print the spread of retraining next to the interval of testing.
+
+    Args:
+        evaluations: Of runs that differ in the seed alone.
+    """
+    members, notes = _newest(evaluations, "seed")
+    folds = members[0].metrics["folds"]
+    fold = f"fold {folds['fold']} of {folds['of']}, " if folds["of"] else ""
+    seeds = ", ".join(str(member.seed) for member in members)
+    same, cases, tested = _tested(members, notes)
+    notes.append("deviation, lowest, highest: of training again with another seed")
+    if same:
+        notes.append(f"interval: of testing, of the mean over seeds on the same {cases}")
+    _print_title(f"{fold}runs that differ in the seed alone, {seeds}", members, notes)
+    rows = tuple(
+        (name, *_spread(values, tested.get(name) if same else None))
+        for name, values in _values(members).items()
+    )
+    head = ("score", "mean [95 % interval]", "deviation", "lowest", "highest")
+    print_table(Table("", head, rows))
+
+
+def _newest(evaluations: Sequence[Evaluation], what: str) -> tuple[list[Evaluation], list[str]]:
+    """Of the evaluations of each fold, or seed, the newest, in order; and notes on the others."""
+    members, notes = [], []
+    for number, alike in sorted(_grouped(evaluations, attrgetter(what)).items()):
+        *_, newest = sorted(alike, key=lambda evaluation: str(evaluation.metrics.get("created")))
+        members.append(newest)
+        if len(alike) > 1:
+            names = ", ".join(evaluation.run for evaluation in alike)
+            notes.append(f"{what} {number} is that of {names}: the newest counts, {newest.run}")
+    return members, notes
+
+
+def _tested(
+    members: Sequence[Evaluation], notes: list[str]
+) -> tuple[bool | None, str, dict[str, dict[str, Any]]]:
+    """The main scores of evaluations together, with their intervals over patients.
+
+    Returns:
+        Whether all scored the same cases (True), or no two the same (False); None where there is
+        no interval, which a note then says. How many cases and patients, in words. By the name of
+        a score its ``value`` and ``ci95``.
+    """
+    metrics = members[0].metrics
+    try:
+        tables = [read_predictions(member.folder / "predictions.csv") for member in members]
+        scores = {
+            entry["name"]: score
+            for entry in metrics["main_scores"]
+            if (score := score_of_runs(tables, entry.get("from", {})))
+        }
+    except UserError as error:
+        notes.append(f"no interval: {error}")
+        return None, "", {}
+    except (ValueError, TypeError):
+        notes.append("no interval: a predictions.csv of these is damaged; run evaluate.py again")
+        return None, "", {}
+    same = same_cases(tables)
+    if same is None:
+        notes.append("no interval: these runs scored some cases in common, but not all")
+    every = pd.concat(tables)
+    unit = "patients" if metrics.get("patients_known", True) else "images (patients unknown)"
+    cases = f"{every['case'].nunique()} cases of {every['patient'].nunique()} {unit}"
+    return same, cases, scores
+
+
+def _print_title(title: str, members: Sequence[Evaluation], notes: Sequence[str]) -> None:
+    metrics = members[0].metrics
+    print(f"\n{metrics['project']}, {data_name(metrics)}: {title}")
+    notes = [f"runs: {', '.join(member.run for member in members)}", *notes]
+    if metrics["split"] == VALIDATION:
+        notes.append("validation cases chose each run's best epoch: a little too good")
+    print("\n".join(f"  {note}" for note in notes))
+
+
+def _values(members: Sequence[Evaluation]) -> dict[str, list[float | None]]:
+    """Every run's value of each score."""
+    return {name: [member.scores.get(name) for member in members] for name in members[0].scores}
+
+
+def _spread(
+    values: Sequence[float | None], tested: Mapping[str, Any] | None
+) -> tuple[str, str, str, str]:
+    """Mean with its interval, standard deviation, lowest and highest of the values there are."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return MISSING, MISSING, MISSING, MISSING
+    mean = {"value": statistics.mean(known), "ci95": tested and tested["ci95"]}
+    deviation = f"{statistics.stdev(known):.3f}" if len(known) > 1 else MISSING
+    return with_interval(mean), deviation, f"{min(known):.3f}", f"{max(known):.3f}"
 
 
 if __name__ == "__main__":

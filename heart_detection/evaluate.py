@@ -21,6 +21,7 @@ from common.base.errors import run_script
 from common.base.files import write_csv, write_json
 from common.base.printing import print_paths, print_settings
 from common.training import runs
+from common.training.trained import picture_mark
 from heart_detection.config import PROJECT
 
 
@@ -99,7 +100,7 @@ def main() -> None:
             for case, patient, boxes, overlap in zip(names, patients, edges, ious, strict=True)
         ]
         write_csv(new / "predictions.csv", columns, rows)
-        synthetic = run.config["synthetic"]
+        synthetic = picture_mark(run.config, prepared.manifest["synthetic"])
         score_tables.draw_scores(new, ious, iou(truth, baselines["mean_box"]), synthetic)
         drawn = worst_typical_best(ious.tolist(), settings.pictures)
         pixels = stored_films(prepared, splits, "box", 4, [names[i] for i in drawn])

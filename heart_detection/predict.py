@@ -22,6 +22,7 @@ from common.imaging.dicom_names import SUFFIXES, is_dicom
 from common.prediction.inputs import find_inputs
 from common.prediction.predictions import begin_predictions
 from common.training.runs import open_run
+from common.training.trained import picture_mark
 from heart_detection.config import PROJECT
 from heart_detection.model_card import ABOUT
 
@@ -64,7 +65,7 @@ def main() -> None:
                         None,
                         film.square.to_cut_out(box),
                         source.name[:36],
-                        run.config["synthetic"],
+                        picture_mark(run.config),
                     )
                 edges = dict(zip(BOX, box.round(2).tolist(), strict=True))
                 rows.append({"file": source.file, **edges, "picture": picture})

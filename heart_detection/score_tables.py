@@ -23,7 +23,9 @@ BASELINES = {"mean_box": "the mean box", "thumbnail": "16 x 16 thumbnail"}
 HISTOGRAM = "iou_histogram.png"
 
 
-def draw_scores(folder: Path, ious: np.ndarray, baseline_ious: np.ndarray, synthetic: bool) -> None:
+def draw_scores(
+    folder: Path, ious: np.ndarray, baseline_ious: np.ndarray, synthetic: bool | str
+) -> None:
     """Draw the IoUs (n,) of the model next to those of the mean box."""
     label = "IoU with the true box; the baseline is the mean box of training"
     histogram_picture(folder / HISTOGRAM, ious, baseline_ious, label, synthetic)
@@ -37,7 +39,7 @@ def draw_cases(
     predicted: np.ndarray,
     squares: Sequence[Letterbox],
     films: Mapping[str, np.ndarray],
-    synthetic: bool,
+    synthetic: bool | str,
 ) -> list[Example]:
     """Draw films with their true and predicted box.
 
@@ -49,7 +51,7 @@ def draw_cases(
         predicted: The same.
         squares: How each image lies in its stored square.
         films: The stored squares (image_size, image_size) by the case's name.
-        synthetic: Whether the data was made up.
+        synthetic: The mark, as of `common.reporting.figures.save`.
     """
     examples = []
     for rank, (i, kind) in enumerate(drawn.items(), start=1):

@@ -19,6 +19,7 @@ from common.base.errors import run_script
 from common.base.files import write_csv, write_json
 from common.base.printing import print_paths, print_settings
 from common.training import runs
+from common.training.trained import picture_mark
 from pneumonia_classification.config import PROJECT
 
 
@@ -92,7 +93,7 @@ def main() -> None:
         columns = ["case", "patient", "label", "probability", "calibrated", "predicted"]
         rows = cases[columns].round({"probability": 6, "calibrated": 6}).to_dict("records")
         write_csv(new / "predictions.csv", columns, rows)
-        synthetic = run.config["synthetic"]
+        synthetic = picture_mark(run.config, prepared.manifest["synthetic"])
         heats = dict(zip(with_map, maps, strict=True))
         score_tables.draw_scores(new, cases, metrics, synthetic)
         examples = score_tables.draw_cases(new, cases, drawn, heats, read_films, synthetic)

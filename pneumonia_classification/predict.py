@@ -23,6 +23,7 @@ from common.imaging.dicom_names import SUFFIXES, is_dicom
 from common.prediction.inputs import find_inputs
 from common.prediction.predictions import begin_predictions
 from common.training.runs import open_run
+from common.training.trained import picture_mark
 from pneumonia_classification.config import PROJECT
 from pneumonia_classification.model_card import ABOUT
 
@@ -87,7 +88,7 @@ def main() -> None:
                     f"(from {threshold:.2f} on)"
                 )
                 pixels = stored_pixels(film.encoded)
-                synthetic = run.config["synthetic"]
+                synthetic = picture_mark(run.config)
                 gradcam_picture(
                     folder / row["picture"], pixels, heat, np.zeros((0, 4)), title, synthetic
                 )

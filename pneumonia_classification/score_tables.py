@@ -65,7 +65,7 @@ def to_draw(cases: pd.DataFrame, count: int) -> dict[int, str]:
 
 
 def draw_scores(
-    folder: Path, cases: pd.DataFrame, metrics: Mapping[str, Any], synthetic: bool
+    folder: Path, cases: pd.DataFrame, metrics: Mapping[str, Any], synthetic: bool | str
 ) -> None:
     """Draw the confusion matrix and, where there are both labels, the curves."""
     names = ("no pneumonia", "pneumonia")
@@ -89,7 +89,7 @@ def draw_cases(
     drawn: Mapping[int, str],
     heats: Mapping[int, np.ndarray],
     read_films: Callable[[list[str]], Mapping[str, np.ndarray]],
-    synthetic: bool,
+    synthetic: bool | str,
 ) -> list[Example]:
     """Draw the sheet of the surest cases of each kind, and Grad-CAM of some rows.
 
@@ -99,7 +99,7 @@ def draw_cases(
         drawn: The rows to draw with their map, and their kinds.
         heats: A row's Grad-CAM map, (image_size, image_size) 0..1.
         read_films: Names of cases to their films, (image_size, image_size) 0..255.
-        synthetic: Whether the data was made up.
+        synthetic: The mark, as of `common.reporting.figures.save`.
     """
     rows = cases.to_dict("records")
     sheet = {kind: order[:SHEET_COLUMNS] for kind, order in _surest(cases).items()}

@@ -15,7 +15,7 @@ from common.reporting.palette import GREY, INK, PREDICTION, TRUTH
 
 
 def confusion_picture(
-    path: Path, matrix: Sequence[Sequence[int]], names: Sequence[str], synthetic: bool
+    path: Path, matrix: Sequence[Sequence[int]], names: Sequence[str], synthetic: bool | str
 ) -> Path:
     """A confusion matrix [[tn, fp], [fn, tp]] with counts and the share of each true class."""
     figure, axes = new_figure(1, 1, 3.8, 3.4)
@@ -39,7 +39,7 @@ def curves_picture(
     scores: np.ndarray,
     calibrated: np.ndarray,
     threshold: float,
-    synthetic: bool,
+    synthetic: bool | str,
 ) -> Path:
     """ROC, precision-recall and reliability of a classifier, each next to a trivial baseline.
 
@@ -49,7 +49,7 @@ def curves_picture(
         scores: (n,) probabilities.
         calibrated: (n,) the same after temperature scaling.
         threshold: Marked on the ROC curve.
-        synthetic: Whether the data was made up.
+        synthetic: The mark, as of `common.reporting.figures.save`.
     """
     figure, axes = new_figure(3, 1, 3.4, 3.4)
     roc, recall, reliability = axes[0]
@@ -80,7 +80,7 @@ def curves_picture(
 
 
 def histogram_picture(
-    path: Path, model: np.ndarray, baseline: np.ndarray, label: str, synthetic: bool
+    path: Path, model: np.ndarray, baseline: np.ndarray, label: str, synthetic: bool | str
 ) -> Path:
     """Histograms of shares between 0 and 1, the model's next to its baseline's.
 
@@ -89,7 +89,7 @@ def histogram_picture(
         model: (n,) one per case.
         baseline: (n,) the same of the baseline.
         label: What the shares are.
-        synthetic: Whether the data was made up.
+        synthetic: The mark, as of `common.reporting.figures.save`.
     """
     figure, axes = new_figure(1, 1, 5.2, 3.0)
     axes[0, 0].hist(
@@ -105,7 +105,7 @@ def histogram_picture(
 
 
 def history_picture(
-    path: Path, histories: Mapping[str, Sequence[Mapping[str, float]]], synthetic: bool
+    path: Path, histories: Mapping[str, Sequence[Mapping[str, float]]], synthetic: bool | str
 ) -> Path:
     """The loss, metrics and learning rate of a training, epoch by epoch.
 
@@ -113,7 +113,7 @@ def history_picture(
         path: Where the PNG goes.
         histories: The rows of each ``history.csv`` by the name of its row of charts; a name with
             ``val_`` is of the validation split.
-        synthetic: Whether the data was made up.
+        synthetic: The mark, as of `common.reporting.figures.save`.
     """
     names = {}
     for title, rows in histories.items():
@@ -148,7 +148,7 @@ def cases_picture(
     styles: Sequence[tuple[str, str]],
     baseline: Sequence[float],
     label: str,
-    synthetic: bool,
+    synthetic: bool | str,
 ) -> Path:
     """A score, 0 to 1, of every case, the first network's worst first, next to a baseline.
 
@@ -158,7 +158,7 @@ def cases_picture(
         styles: Colour and marker of each network.
         baseline: (n,) of the trivial baseline.
         label: What the score is.
-        synthetic: Whether the data was made up.
+        synthetic: The mark, as of `common.reporting.figures.save`.
     """
     order = np.argsort(next(iter(networks.values())), kind="stable")
     places = np.arange(1, len(order) + 1)
@@ -178,7 +178,7 @@ def agreement_picture(
     networks: Mapping[str, Sequence[float]],
     styles: Sequence[tuple[str, str]],
     quantity: str,
-    synthetic: bool,
+    synthetic: bool | str,
 ) -> Path:
     """A measured quantity against the true one, one dot per case, with the line of agreement.
 
@@ -188,7 +188,7 @@ def agreement_picture(
         networks: (n,) measured values by name.
         styles: Colour and marker of each network.
         quantity: What is measured, with its unit.
-        synthetic: Whether the data was made up.
+        synthetic: The mark, as of `common.reporting.figures.save`.
     """
     figure, axes = new_figure(1, 1, 3.6, 3.6)
     highest = 1.08 * max(np.max(truth), *(np.max(values) for values in networks.values()))

@@ -46,30 +46,37 @@ def new_figure(columns: int, rows: int, width: float, height: float) -> tuple[Fi
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def save(figure: Figure, path: Path, synthetic: bool) -> Path:
-    """Write a figure as a PNG, marked if the data was made up; gives the path back."""
+def save(figure: Figure, path: Path, synthetic: bool | str) -> Path:
+    """Write a figure as a PNG; gives the path back.
+
+    Args:
+        figure: The figure.
+        path: Where it goes.
+        synthetic: Whether the data was made up, which marks it SYNTHETIC; or a mark in other words.
+    """
     if synthetic:
-        _mark(figure)
+        _mark(figure, synthetic)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120)
     return path
 
 
-def pixels(figure: Figure, synthetic: bool) -> np.ndarray:
+def pixels(figure: Figure, synthetic: bool | str) -> np.ndarray:
     """A figure as (height, width, 3) uint8, 100 pixels per inch, marked as by `save`."""
     if synthetic:
-        _mark(figure)
+        _mark(figure, synthetic)
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _mark(figure: Figure) -> None:
+def _mark(figure: Figure, mark: bool | str) -> None:
     # The white edge is for films, on which any grey would be lost.
     font: dict[str, Any] = {"fontsize": 26, "weight": "bold", "color": GREY, "alpha": 0.4}
     edge = withStroke(linewidth=3, foreground="white")
     place: dict[str, Any] = {"ha": "center", "va": "center", "rotation": 20, "zorder": 10}
-    figure.text(0.5, 0.5, "SYNTHETIC", path_effects=[edge], **font, **place)
+    words = "SYNTHETIC" if mark is True else str(mark)
+    figure.text(0.5, 0.5, words, path_effects=[edge], **font, **place)
 
 
 def draw_film(axes: Axes, image: np.ndarray, title: str) -> None:
@@ -97,7 +104,12 @@ def draw_heat(axes: Axes, heat: np.ndarray, image_size: int) -> AxesImage:
 
 
 def gradcam_picture(
-    path: Path, image: np.ndarray, heat: np.ndarray, boxes: np.ndarray, title: str, synthetic: bool
+    path: Path,
+    image: np.ndarray,
+    heat: np.ndarray,
+    boxes: np.ndarray,
+    title: str,
+    synthetic: bool | str,
 ) -> Path:
     """The film, and the film under its Grad-CAM map, with the radiologist's boxes on both.
 
@@ -107,7 +119,7 @@ def gradcam_picture(
         heat: (any, any) 0..1, over the same square.
         boxes: (n, 4) in fractions of the square's side.
         title: The case, label and score.
-        synthetic: Whether the data was made up.
+        synthetic: The mark, as of `save`.
     """
     figure, axes = new_figure(2, 1, 3.9, 4.1)
     draw_film(axes[0, 0], image, title)
@@ -130,7 +142,7 @@ def box_picture(
     truth: np.ndarray | None,
     predicted: np.ndarray,
     title: str,
-    synthetic: bool,
+    synthetic: bool | str,
 ) -> Path:
     """A film in true proportions with the true box in blue and the predicted one in red.
 
@@ -140,7 +152,7 @@ def box_picture(
         truth: (x0, y0, x1, y1) in pixels of the image; None if unknown.
         predicted: (x0, y0, x1, y1) likewise.
         title: The case and IoU.
-        synthetic: Whether the data was made up.
+        synthetic: The mark, as of `save`.
     """
     rows, columns = image.shape
     scale = _SHORT_SIDE_INCHES / min(rows, columns)
@@ -159,7 +171,7 @@ def film_sheet(
     images: Sequence[np.ndarray | None],
     boxes: Sequence[np.ndarray],
     titles: Sequence[str],
-    synthetic: bool,
+    synthetic: bool | str,
     columns: int = 4,
 ) -> Path:
     """Write a `sheet` as a PNG; gives the path back."""

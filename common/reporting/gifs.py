@@ -52,7 +52,7 @@ def write_gif(
     spacing_mm: Sequence[float],
     panels: Sequence[Panel],
     caption: str,
-    synthetic: bool,
+    synthetic: bool | str,
     max_bytes: int = MAX_BYTES,
 ) -> Path:
     """Write a volume as a GIF, panels side by side, one frame per slice.
@@ -66,7 +66,7 @@ def write_gif(
         spacing_mm: (3,) along x, y and z.
         panels: From left to right.
         caption: The text under every frame.
-        synthetic: Whether the data was made up.
+        synthetic: The mark, as of `common.reporting.figures.save`.
         max_bytes: Maximum size of the file.
     """
     frames = _one_palette(
@@ -87,7 +87,7 @@ def _frame(
     spacing_mm: Sequence[float],
     panels: Sequence[Panel],
     caption: str,
-    synthetic: bool,
+    synthetic: bool | str,
     number: int,
 ) -> np.ndarray:
     film = radiological(image[:, :, number])
@@ -109,7 +109,8 @@ def _frame(
     words = f"slice {number + 1} of {image.shape[2]}  {caption}"
     draw.text((2, height + _TEXT_HEIGHT + 3), words, fill=INK)
     if synthetic:
-        draw.text((frame.width - 66, _TEXT_HEIGHT + 3), "SYNTHETIC", fill=MARK)
+        words = "SYNTHETIC" if synthetic is True else str(synthetic)
+        draw.text((frame.width - 66, _TEXT_HEIGHT + 3), words, fill=MARK)
     return np.asarray(frame)
 
 

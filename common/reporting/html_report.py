@@ -26,7 +26,7 @@ from common.base.settings import SharedEvaluate
 from common.base.tables import Table
 from common.reporting.charts import history_picture
 from common.reporting.examples import examples_of
-from common.reporting.model_card import NOT_FOR, About, display, model_card
+from common.reporting.model_card import NOT_FOR, SYNTHETIC, About, display, model_card
 from common.training.runs import Run, open_run
 from common.training.seen import describe
 
@@ -142,6 +142,7 @@ def write_report(run: Run, folder: Path, about: About, page: Page) -> Path:
             metrics=metrics,
             about=about,
             not_for=NOT_FOR,
+            of_synthetic=SYNTHETIC if run.config["synthetic"] else "",
             verdict=verdict(page.scores[0], metrics["n_patients"]),
             seen_cases=describe(metrics.get("seen", {}).get("count", {})),
             pictures=embedded([*page.charts, *page.examples]),

@@ -25,7 +25,7 @@ def views_picture(
     truth: np.ndarray | None,
     predictions: Mapping[str, np.ndarray],
     title: str,
-    synthetic: bool,
+    synthetic: bool | str,
 ) -> Path:
     """Axial, coronal and sagittal slices through the middle of the truth, one row per prediction.
 
@@ -37,7 +37,7 @@ def views_picture(
             the first prediction.
         predictions: (x, y, z) labels by the title of their row.
         title: The title of the figure.
-        synthetic: Whether the data was made up.
+        synthetic: The mark, as of `common.reporting.figures.save`.
     """
     known = [] if truth is None else [(truth, TRUTH, "truth")]
     centre = _centre([*(mask for mask, *_ in known), *predictions.values()])

@@ -42,6 +42,7 @@ from common.base.settings import (
 )
 from common.datasets.splits import TEST, VALIDATION, training_splits
 from common.records.prepared import Prepared, open_prepared
+from common.training.trained import trained_as
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -327,7 +328,7 @@ def metrics_of(
         **stamp("metrics.json"),
         "project": run.config["project"],
         "dataset": prepared.manifest["dataset"],
-        "synthetic": prepared.manifest["synthetic"] or run.config["synthetic"],
+        "synthetic": prepared.manifest["synthetic"],
         "split": name,
         "n_patients": int(cases["patient"].nunique()),
         "patients_known": prepared.patients_known,
@@ -338,6 +339,7 @@ def metrics_of(
             "fold": run.config["settings"]["fold"],
             "data": run.config["data"]["key"],
         },
+        "trained": trained_as(run.config),
         **metrics,
         "versions": versions(),
         "created": now(),

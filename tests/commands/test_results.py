@@ -1,13 +1,17 @@
 """The table of results."""
 
 import json
+import re
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from atrium_segmentation.scores import main_scores as atrium_scores
 from common import results
 from common.base.errors import UserError
 from common.scores.formatting import with_interval
+from common.scores.recipes import score_of_runs
 from heart_detection.score_tables import main_scores as heart_scores
 from pneumonia_classification.score_tables import main_scores as pneumonia_scores
 
@@ -51,8 +55,12 @@ METRICS = {
 }  # fmt: skip
 
 
+TRAINED = {"synthetic": False, "seed": 1, "data_sha256": "s", "settings_key": "k"}
+
+
 def with_main_scores(metrics):
     """The metrics with the lists that its project adds to them."""
+    metrics = {"trained": TRAINED, **metrics}
     if "auroc" in metrics:
         return {**metrics, **pneumonia_scores(metrics)}
     if "iou" in metrics:
@@ -76,6 +84,58 @@ def runs(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def told(tmp_path, monkeypatch, capsys):
+    """Runs the command on the test's folder; gives back what it printed."""
+
+    def of_folder(folder=tmp_path):
+        monkeypatch.setattr("sys.argv", ["results", str(folder)])
+        results.main()
+        return capsys.readouterr().out
+
+    return of_folder
+
+
+@pytest.fixture
+def evaluated(tmp_path):
+    """Writes an evaluation of a run, of the heart project where nothing else is said."""
+
+    def write(run, cases=(), *, project="heart", split="test", fold=0, of=0, data="b", **more):
+        folder = tmp_path / run / "evaluation" / split
+        folder.mkdir(parents=True)
+        trained = TRAINED | {name: more.pop(name) for name in TRAINED if name in more}
+        metrics = {
+            **METRICS[project], "split": split, "trained": trained,
+            "folds": {"of": of, "fold": fold, "data": data}, **more,
+        }  # fmt: skip
+        table = pd.DataFrame(cases, columns=["case", "patient", "iou"])
+        if len(table):
+            metrics |= {"iou": {"mean": table["iou"].mean(), "ci95": None}, "n": len(table)}
+            table.sample(frac=1, random_state=1).to_csv(folder / "predictions.csv", index=False)
+        (folder / "metrics.json").write_text(json.dumps(with_main_scores(metrics)))
+        return folder
+
+    return write
+
+
+def scored(patients, seed):
+    """Films of patients, two of each, with an IoU."""
+    rng = np.random.default_rng(seed)
+    names = [(f"film-{patient}-{film}", f"p{patient}") for patient in patients for film in "ab"]
+    return [(*name, round(float(rng.uniform(0.4, 0.9)), 4)) for name in names]
+
+
+def cells(text):
+    """Lines of a table as their cells."""
+    lines = [re.split(r"\s{2,}", line.strip()) for line in text.splitlines()]
+    return [line for line in lines if line != [""]]
+
+
+def part_of(said, title):
+    """What stands under a title, up to the next."""
+    return re.split(r"\n\n(?=\w)", said.split(title)[1])[0]
+
+
 def test_every_score_beside_its_baseline(runs, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["results", str(runs)])
     monkeypatch.chdir(runs)
@@ -85,18 +145,18 @@ def test_every_score_beside_its_baseline(runs, monkeypatch, capsys):
     rows = [[cell.strip() for cell in line if cell.strip()] for line in lines]
     clinic, real, made_up = "clinic", "test", "SYNTHETIC test"
     assert rows[1:8] == [
-        ["project", "data", "cases", "score", "model [95 % interval]", "baseline"],
-        ["atrium_segmentation", real, "2", "Dice, unet", "0.900 [0.880, 0.920]",
+        ["project", "run", "data", "cases", "score", "model [95 % interval]", "baseline"],
+        ["atrium_segmentation", "atrium", real, "2", "Dice, unet", "0.900 [0.880, 0.920]",
          "0.300 [0.200, 0.400] (the mean shape)"],
-        ["atrium_segmentation", real, "2", "Dice, fcn8", "0.700",
+        ["atrium_segmentation", "atrium", real, "2", "Dice, fcn8", "0.700",
          "0.300 [0.200, 0.400] (the mean shape)"],
-        ["heart_detection", clinic, "20", "mean IoU", "0.800 [0.750, 0.850]",
+        ["heart_detection", "heart", clinic, "20", "mean IoU", "0.800 [0.750, 0.850]",
          "0.600 [0.510, 0.690] (the mean box)"],
-        ["heart_detection", clinic, "20", "IoU over 0.5", "19 of 20, 95 % [84, 100]",
+        ["heart_detection", "heart", clinic, "20", "IoU over 0.5", "19 of 20, 95 % [84, 100]",
          "12 of 20, 60 % (the mean box)"],
-        ["pneumonia_classification", made_up, "40", "AUROC", "0.871 [0.800, 0.930]",
+        ["pneumonia_classification", "pneumonia", made_up, "40", "AUROC", "0.871 [0.800, 0.930]",
          "0.610 (view, sex and age)"],
-        ["pneumonia_classification", made_up, "40", "accuracy", "0.750 [0.620, 0.875]",
+        ["pneumonia_classification", "pneumonia", made_up, "40", "accuracy", "0.750 [0.620, 0.875]",
          "0.600 [0.450, 0.750] (always the majority)"],
     ]  # fmt: skip
     pictures = said.split("pictures:\n")[1].split()
@@ -136,16 +196,10 @@ def test_a_score_with_its_interval(score, shown):
 
 
 @pytest.mark.parametrize("name", ["pneumonia", "atrium"])
-def test_folds_of_every_project_are_summed_up(tmp_path, monkeypatch, capsys, name):
+def test_folds_of_every_project_are_summed_up(evaluated, told, name):
     for fold in (0, 1):
-        folder = tmp_path / f"run-{fold}" / "evaluation" / "test"
-        folder.mkdir(parents=True)
-        folds = {"folds": {"of": 2, "fold": fold, "data": "b"}}
-        (folder / "metrics.json").write_text(json.dumps({**METRICS[name], **folds}))
-    monkeypatch.setattr("sys.argv", ["results", str(tmp_path)])
-    results.main()
-    said = capsys.readouterr().out.split("folds 0, 1 of 2")[1].split("pictures:")[0]
-    rows = [[cell.strip() for cell in line.split("  ") if cell] for line in said.splitlines()]
+        evaluated(f"run-{fold}", project=name, fold=fold, of=2)
+    rows = cells(part_of(told(), "folds 0, 1 of 2"))
     expected = {
         "pneumonia": [
             ["AUROC", "0.871", "0.000", "0.871 0.871"],
@@ -161,23 +215,160 @@ def test_folds_of_every_project_are_summed_up(tmp_path, monkeypatch, capsys, nam
     assert all(row in rows for row in expected[name])
 
 
-def test_finished_folds_are_summed_up(tmp_path, monkeypatch, capsys):
-    for fold, iou in ((0, 0.7), (2, 0.8), (1, 0.9)):
-        folder = tmp_path / f"run-{fold}" / "evaluation" / "validation"
-        folder.mkdir(parents=True)
-        of = {"split": "validation", "folds": {"of": 5, "fold": fold, "data": "b"}}
-        scores = {"iou": {"mean": iou, "ci95": None}, "iou_above": {"0.5": 10 + fold}}
-        (folder / "metrics.json").write_text(
-            json.dumps(with_main_scores({**METRICS["heart"], **of, **scores}))
-        )
-    monkeypatch.setattr("sys.argv", ["results", str(tmp_path)])
-    results.main()
-    said = capsys.readouterr().out
-    assert "heart_detection, validation: folds 0, 1, 2 of 5\n" in said
-    table = said.split("of 5")[1].split("pictures:")[0]
-    rows = [line.split("  ") for line in table.splitlines() if line]
-    assert [[cell.strip() for cell in row if cell] for row in rows[1:]] == [
-        ["mean IoU", "0.800", "0.100", "0.700 0.900 0.800"],
-        ["mean IoU of the mean box", "0.600", "0.000", "0.600 0.600 0.600"],
-        ["IoU over 0.5", "0.550", "0.050", "0.500 0.550 0.600"],
-    ]
+def test_of_folds_out_of_fold_predictions_are_pooled(evaluated, told):
+    folds = {0: scored(range(4), 0), 2: scored(range(4, 9), 2), 1: scored(range(9, 15), 1)}
+    for fold, cases in folds.items():
+        evaluated(f"cv/{fold}", cases, split="validation", fold=fold, of=5)
+    said = part_of(told(), "heart_detection, validation: folds 0, 1, 2 of 5\n")
+    assert "runs: cv/0, cv/1, cv/2\n" in said
+    assert "validation cases chose each run's best epoch" in said
+    assert "of 30 cases of 15 patients" in said
+    rows = {row[0]: row[1:] for row in cells(said)}
+    assert rows["score"] == ["mean", "deviation", "pooled [95 % interval]", "each fold"]
+    means = [np.mean([iou for *_, iou in folds[fold]]) for fold in range(3)]
+    table = pd.DataFrame([case for cases in folds.values() for case in cases])
+    pooled, interval = rows["mean IoU"][2].split(" ", 1)
+    assert rows["mean IoU"][:2] == [f"{np.mean(means):.3f}", f"{np.std(means, ddof=1):.3f}"]
+    assert pooled == f"{table[2].mean():.3f}" != rows["mean IoU"][0]
+    # An interval of another making: each patient's cases are alike here in number.
+    of_patients = table.groupby(1)[2].mean().to_numpy()
+    rng = np.random.default_rng(3)
+    drawn = [rng.choice(of_patients, len(of_patients)).mean() for _ in range(4000)]
+    np.testing.assert_allclose(
+        [float(end) for end in interval.strip("[]").split(",")],
+        np.percentile(drawn, [2.5, 97.5]),
+        atol=0.005,
+    )
+    assert rows["mean IoU of the mean box"] == ["0.600", "0.000", "-", "0.600 0.600 0.600"]
+
+
+def test_on_the_same_test_cases_of_every_fold_a_case_counts_once(evaluated, told):
+    cases = scored(range(10), 0)
+    for fold in (0, 1, 2):
+        evaluated(f"cv/{fold}", cases, fold=fold, of=3)
+    evaluated("one", cases, data="other")
+    folds = {row[0]: row for row in cells(part_of(told(), "test: folds 0, 1, 2 of 3"))}
+    # Three times the same predictions tell no more than once.
+    (alone,) = (
+        score_of_runs([pd.DataFrame(cases, columns=["case", "patient", "iou"])], entry["from"])
+        for entry in METRICS["heart"]["main_scores"][:1]
+    )
+    assert folds["score"][1] == "mean [95 % interval]"
+    assert folds["mean IoU"][1] == with_interval(alone)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"settings_key": "other"}, {"data_sha256": "other"}, {"data": "other"}, {"of": 4},
+        {"seed": 2}, {"split": "clinic"}, {"evaluation_settings": {"flip": True}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_only_folds_of_one_training_are_a_cross_validation(evaluated, told, other):
+    for fold in (0, 1):
+        evaluated(f"a/{fold}", scored([fold], fold), fold=fold, of=3)
+        evaluated(f"b/{fold}", scored([fold], fold), **{"fold": fold, "of": 3} | other)
+    evaluated("c", scored([2], 2), **{"fold": 2, "of": 3, "settings_key": "third"})
+    said = told()
+    assert [said.count(f"runs: {run}/0, {run}/1\n") for run in "ab"] == [1, 1]
+    assert "fold 2 of 3 alone; no other run is of this data" in said
+    assert "folds 0, 1, 2" not in said
+
+
+def test_of_a_fold_twice_the_newest_counts(evaluated, told):
+    for run, fold, month, seed in (("new", 0, 3, 0), ("old", 0, 2, 1), ("other", 1, 1, 2)):
+        evaluated(run, scored([fold], seed), fold=fold, of=2,
+                  created=f"2026-0{month}-01T00:00:00+00:00")  # fmt: skip
+    said = part_of(told(), "folds 0, 1 of 2")
+    assert "runs: new, other\n" in said
+    assert "fold 0 is that of new, old: the newest counts, new\n" in said
+
+
+def test_what_retraining_changes_stands_beside_what_testing_leaves_open(evaluated, told):
+    runs = {seed: scored(range(8), seed) for seed in (3, 5, 4)}
+    for seed, cases in runs.items():
+        evaluated(f"run-{seed}", cases, seed=seed)
+    evaluated("other", scored(range(8), 6), seed=6, settings_key="other")
+    said = part_of(told(), "test: runs that differ in the seed alone, 3, 4, 5\n")
+    assert "runs: run-3, run-4, run-5\n" in said
+    rows = {row[0]: row[1:] for row in cells(said)}
+    assert rows["score"] == ["mean [95 % interval]", "deviation", "lowest", "highest"]
+    tables = [pd.DataFrame(cases) for cases in runs.values()]
+    means = [table[2].mean() for table in tables]
+    mean, interval = rows["mean IoU"][0].split(" ", 1)
+    shown = [mean, *rows["mean IoU"][1:]]
+    expected = np.mean(means), np.std(means, ddof=1), min(means), max(means)
+    assert shown == [f"{value:.3f}" for value in expected]
+    of_patients = sum(table.groupby(1)[2].mean() for table in tables).to_numpy() / 3
+    rng = np.random.default_rng(3)
+    drawn = [rng.choice(of_patients, len(of_patients)).mean() for _ in range(4000)]
+    np.testing.assert_allclose(
+        [float(end) for end in interval.strip("[]").split(",")],
+        np.percentile(drawn, [2.5, 97.5]),
+        atol=0.005,
+    )
+
+
+@pytest.mark.damaged
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "not readable as JSON"),
+        ("{}", "of an earlier version; run evaluate.py again"),
+        ("[]", "was not written by evaluate.py"),
+        ('{"main_scores": 3}', "was not written by evaluate.py"),
+        ('{"schema_version": 99}', "newer version of this repository"),
+        (b"\xff", "not readable as JSON"),
+        (json.dumps({**METRICS["heart"], "fold_scores": [{"name": "a", "value": "b"}]}), "damaged"),
+    ],
+)
+def test_a_damaged_file_is_named_and_stops_nothing(evaluated, told, content, says, tmp_path):
+    evaluated("good")
+    path = evaluated("bad") / "metrics.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    said = told()
+    assert any(str(path) in line and says in line for line in said.splitlines())
+    assert {row[1] for row in cells(said) if row[0] == "heart_detection"} == {"good"}
+    (tmp_path / "good/evaluation/test/metrics.json").unlink()
+    with pytest.raises(UserError, match=r"holds no metrics\.json that can be read"):
+        told()
+
+
+@pytest.mark.damaged
+def test_without_predictions_there_is_no_interval_and_it_is_said(evaluated, told):
+    folders = [evaluated(f"cv/{k}", scored([k], k), fold=k, of=2) for k in (0, 1)]
+    for damage, says in (("case\n", "is damaged"), (None, "is missing")):
+        path = folders[1] / "predictions.csv"
+        path.unlink() if damage is None else path.write_text(damage)
+        said = part_of(told(), "folds 0, 1 of 2")
+        assert f"no interval: {path}: {says}; run evaluate.py again" in said
+        assert cells(said)[-3][0] == "mean IoU"
+    for folder in folders:
+        (folder / "predictions.csv").write_text("case,patient,iou\na,b,x\n")
+    assert "no interval: a predictions.csv of these is damaged" in told()
+
+
+def test_what_an_earlier_version_did_not_say_is_read_from_the_run(evaluated, told):
+    for fold in (0, 1, 2):
+        path = evaluated(f"cv/{fold}", scored([fold], fold), fold=fold, of=3) / "metrics.json"
+        metrics = json.loads(path.read_text())
+        del metrics["trained"]
+        path.write_text(json.dumps(metrics))
+        settings = {"seed": 1, "fold": fold, "epochs": 3, "run": f"cv/{fold}"}
+        config = {"data": {"sha256": "s"}, "settings": settings, "synthetic": False}
+        if fold < 2:
+            (path.parents[2] / "config.json").write_text(json.dumps(config))
+    said = told()
+    assert "runs: cv/0, cv/1\n" in said
+    assert "cv/2/evaluation/test/metrics.json: is put together with no other run" in said
+    assert "cv/2" in {row[1] for row in cells(said) if row[0] == "heart_detection"}
+
+
+def test_real_films_are_not_called_after_what_trained(evaluated, told, tmp_path):
+    evaluated("demo", split="real", project="pneumonia", synthetic=True)
+    path = tmp_path / "demo/evaluation/real/metrics.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "synthetic": False}))
+    for folder in (tmp_path, tmp_path / "demo"):
+        (row, *_) = (row for row in cells(told(folder)) if row[0] == "pneumonia_classification")
+        assert row[1:3] == ["demo (trained on SYNTHETIC data)", "real"]
