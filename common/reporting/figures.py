@@ -75,7 +75,7 @@ def _mark(figure: Figure, mark: bool | str) -> None:
     font: dict[str, Any] = {"fontsize": 26, "weight": "bold", "color": GREY, "alpha": 0.4}
     edge = withStroke(linewidth=3, foreground="white")
     place: dict[str, Any] = {"ha": "center", "va": "center", "rotation": 20, "zorder": 10}
-    words = "SYNTHETIC" if mark is True else str(mark)
+    words = mark if isinstance(mark, str) else "SYNTHETIC"
     figure.text(0.5, 0.5, words, path_effects=[edge], **font, **place)
 
 

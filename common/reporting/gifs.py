@@ -109,7 +109,7 @@ def _frame(
     words = f"slice {number + 1} of {image.shape[2]}  {caption}"
     draw.text((2, height + _TEXT_HEIGHT + 3), words, fill=INK)
     if synthetic:
-        words = "SYNTHETIC" if synthetic is True else str(synthetic)
+        words = synthetic if isinstance(synthetic, str) else "SYNTHETIC"
         draw.text((frame.width - 66, _TEXT_HEIGHT + 3), words, fill=MARK)
     return np.asarray(frame)
 

@@ -110,7 +110,7 @@ def score_of_runs(
         return None
 
     def mean(counts: np.ndarray) -> np.ndarray:
-        return np.mean([part(counts) for part in statistics], axis=0)
+        return np.asarray(np.mean([part(counts) for part in statistics], axis=0))
 
     return value_and_interval(mean, tables[0])
 

@@ -107,13 +107,14 @@ def test_the_image_stays_visible_under_an_area(tmp_path):
     assert np.ptp(inside.mean(-1)) > 80
 
 
-def test_what_was_made_up_is_marked_on_every_frame(tmp_path):
-    plain, marked = written(tmp_path, volume()), written(tmp_path, volume(), synthetic=True)
+@pytest.mark.parametrize(("mark", "lines"), [(True, 1), ("MODEL OF\nSYNTHETIC\nDATA", 3)])
+def test_what_was_made_up_is_marked_on_every_frame(tmp_path, mark, lines):
+    plain, marked = written(tmp_path, volume()), written(tmp_path, volume(), synthetic=mark)
     for one, other in zip(plain, marked, strict=True):
         differ = np.abs(film(one) - film(other)).max(-1) > 60
         assert differ.sum() > 100
         row, column = centre_of(differ)
-        assert row < 20 and column > one.shape[1] * 0.7
+        assert row < 20 * lines and column > one.shape[1] * 0.7
 
 
 def test_every_frame_says_its_slice(tmp_path):

@@ -82,7 +82,13 @@ def folder(tmp_path_factory) -> Path:
             for name, score in zip(NAMES, SCORES, strict=True)
         )),
     )  # fmt: skip
-    html_report.write_report(run, folder, About(**words, caveats=(NAMES[1], "second")), page)
+    about = About(**words, caveats=(NAMES[1], "second"))
+    html_report.write_report(run, folder, about, page)
+    other = folder.parent / "real"
+    other.mkdir()
+    write_json(other / "metrics.json", {**metrics, "synthetic": False, "split": "real"})
+    (other / "predictions.csv").write_text("case\n")
+    html_report.write_report(run, other, about, page)
     return folder
 
 
@@ -128,6 +134,15 @@ def test_what_is_said_first(folder):
     assert "0.800 95 % interval 0.700 to 0.900 baseline, the mean box: 0.600" in said
     assert "The model scores above the baseline (the mean box)" in said
     assert "/secret" not in said and "a.csv" in said
+
+
+def test_real_films_are_not_called_synthetic_and_what_trained_is(folder):
+    page = parsed(folder.parent / "real" / html_report.FILE)
+    said = " ".join("".join(page.itertext()).split())
+    assert "SYNTHETIC data, of no patient" not in said and "Scored on SYNTHETIC" not in said
+    assert not texts(page, "title")[0].startswith("SYNTHETIC")
+    (aside,) = page.iter(XHTML + "aside")
+    assert "Trained on SYNTHETIC data" in "".join(aside.itertext())
 
 
 def test_what_has_no_room_is_named(folder, tmp_path):

@@ -14,6 +14,7 @@ from common.base.project import Project
 from common.base.settings import SharedEvaluate, SharedTrain
 from common.records.prepared import Prepared
 from common.training import runs
+from common.training.trained import picture_mark, trained_as
 from tests.helpers.fixtures import names
 
 
@@ -373,13 +374,41 @@ def test_metrics_begin_alike_in_all_projects(opened, prepared):
     found = runs.metrics_of(opened, prepared, cases, "test", SharedEvaluate(seed=3), {"n": 3})
     assert list(found) == [
         "schema_version", "project", "dataset", "synthetic", "split", "n_patients",
-        "patients_known", "split_warning", "seed", "folds", "n", "versions", "created",
+        "patients_known", "split_warning", "seed", "folds", "trained", "n", "versions", "created",
     ]  # fmt: skip
     assert (found["n_patients"], found["seed"], found["synthetic"]) == (2, 3, False)
     assert found["folds"] == {"of": 0, "fold": 0, "data": "k"}
     made_up = replace(prepared, manifest={**prepared.manifest, "synthetic": True})
     found = runs.metrics_of(opened, made_up, cases, "test", SharedEvaluate(), {})
-    assert found["synthetic"] is True
+    assert (found["synthetic"], found["trained"]["synthetic"]) == (True, False)
+    of_fiction = replace(opened, config={**opened.config, "synthetic": True})
+    found = runs.metrics_of(of_fiction, prepared, cases, "test", SharedEvaluate(), {})
+    assert (found["synthetic"], found["trained"]["synthetic"]) == (False, True)
+
+
+def test_runs_that_differ_in_seed_and_fold_are_of_one_training(opened):
+    def trained(**settings):
+        config = {**opened.config, "settings": {**opened.config["settings"], **settings}}
+        return trained_as(config)
+
+    first = trained()
+    assert (first["seed"], first["data_sha256"]) == (2022, opened.config["data"]["sha256"])
+    for same in ({"seed": 1}, {"fold": 2}, {"run": "b"}, {"preset": "gpu"}, {"profile": 3}):
+        assert trained(**same)["settings_key"] == first["settings_key"]
+    for other in ({"epochs": 99}, {"precision": "float32"}, {"weights": "a"}):
+        assert trained(**other)["settings_key"] != first["settings_key"]
+    # A run of an earlier version, whose setting had another name.
+    old = dict(opened.config["settings"])
+    old["averaging"] = old.pop("ema_momentum")
+    assert trained_as({**opened.config, "settings": old}) == first
+    assert trained(seed=1)["seed"] == 1
+
+
+def test_the_mark_of_pictures_says_which_is_made_up(opened):
+    of_fiction = {**opened.config, "synthetic": True}
+    assert picture_mark(opened.config) is False
+    assert picture_mark(opened.config, True) is picture_mark(of_fiction, True) is True
+    assert picture_mark(of_fiction).split() == ["MODEL", "OF", "SYNTHETIC", "DATA"]
 
 
 def test_a_prediction_that_is_no_number_is_an_error_that_names_the_case(opened):
