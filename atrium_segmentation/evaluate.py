@@ -24,7 +24,7 @@ from common.base.command_line import parse
 from common.base.errors import UserError, run_script
 from common.base.files import write_csv, write_json
 from common.base.printing import print_paths, print_settings
-from common.training import runs
+from common.training import evaluations, runs
 from common.training.trained import picture_mark
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def main() -> None:
     print_settings("Evaluate left atrium segmentation", settings)
     members = open_members(settings)
     run = members[0]
-    name, folder = runs.evaluation_folder(run, settings)
+    name, folder = evaluations.evaluation_folder(run, settings)
     refuse_validated_by_others(members, settings)
     start_tensorflow()
 
@@ -53,9 +53,11 @@ def main() -> None:
     from common.reporting.examples import evaluation_files
     from common.training.seen import cases_to_score, note_scoring
 
-    with runs.new_evaluation(folder, "masks", "gifs", "views") as new:
+    with evaluations.new_evaluation(folder, "masks", "gifs", "views") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
-        prepared, splits = runs.evaluation_data(run, settings, folder, PROJECT.prepare_to_test)
+        prepared, splits = evaluations.evaluation_data(
+            run, settings, folder, PROJECT.prepare_to_test
+        )
         _refuse_other_labels(run, prepared)
         cases, seen = cases_to_score(members, prepared, splits, name, settings.score_seen, new)
 
@@ -125,7 +127,7 @@ def main() -> None:
         )
         score_tables.draw_scores(new, main_first, scored, synthetic)
         metrics["examples"] = [vars(example) for example in examples]
-        metrics = runs.metrics_of(run, prepared, cases, name, settings, metrics)
+        metrics = evaluations.metrics_of(run, prepared, cases, name, settings, metrics)
         write_json(new / "metrics.json", metrics)
         write_page(run, new)
     score_tables.print_scores(metrics)

@@ -20,7 +20,7 @@ from common.base.command_line import parse
 from common.base.errors import run_script
 from common.base.files import write_csv, write_json
 from common.base.printing import print_paths, print_settings
-from common.training import runs
+from common.training import evaluations, runs
 from common.training.trained import picture_mark
 from heart_detection.config import PROJECT
 
@@ -30,7 +30,7 @@ def main() -> None:
     settings = parse(PROJECT, "evaluate", __doc__)
     print_settings("Evaluate a heart detector", settings)
     run = runs.open_run(PROJECT, settings)
-    name, folder = runs.evaluation_folder(run, settings)
+    name, folder = evaluations.evaluation_folder(run, settings)
     start_tensorflow()
 
     import numpy as np
@@ -47,9 +47,11 @@ def main() -> None:
     from heart_detection.inference import predict_cases
     from heart_detection.report import write_page
 
-    with runs.new_evaluation(folder, "boxes") as new:
+    with evaluations.new_evaluation(folder, "boxes") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
-        prepared, splits = runs.evaluation_data(run, settings, folder, PROJECT.prepare_to_test)
+        prepared, splits = evaluations.evaluation_data(
+            run, settings, folder, PROJECT.prepare_to_test
+        )
         cases, seen = cases_to_score([run], prepared, splits, name, settings.score_seen, new)
 
         # -- Predict, and go back to each image's own pixels.
@@ -59,7 +61,7 @@ def main() -> None:
         names = [case for case in by_case if case in set(cases["case"])]
         cases = cases.set_index("case").loc[names].reset_index()
         fractions, thumbnails = map(np.stack, zip(*(by_case[case] for case in names), strict=True))
-        runs.refuse_nan(run, names, fractions)
+        evaluations.refuse_nan(run, names, fractions)
         stored_size = prepared.manifest["settings"]["image_size"]
         squares = [
             Letterbox(rows, columns, stored_size)
@@ -109,7 +111,7 @@ def main() -> None:
         )
         metrics["examples"] = [vars(example) for example in examples]
         metrics |= score_tables.main_scores(metrics)
-        metrics = runs.metrics_of(run, prepared, cases, name, settings, metrics)
+        metrics = evaluations.metrics_of(run, prepared, cases, name, settings, metrics)
         write_json(new / "metrics.json", metrics)
         write_page(run, new)
     score_tables.print_scores(metrics, rows)

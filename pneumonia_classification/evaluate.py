@@ -18,7 +18,7 @@ from common.base.command_line import parse
 from common.base.errors import run_script
 from common.base.files import write_csv, write_json
 from common.base.printing import print_paths, print_settings
-from common.training import runs
+from common.training import evaluations, runs
 from common.training.trained import picture_mark
 from pneumonia_classification.config import PROJECT
 
@@ -28,7 +28,7 @@ def main() -> None:
     settings = parse(PROJECT, "evaluate", __doc__)
     print_settings("Evaluate a pneumonia classifier", settings)
     run = runs.open_run(PROJECT, settings)
-    name, folder = runs.evaluation_folder(run, settings)
+    name, folder = evaluations.evaluation_folder(run, settings)
     start_tensorflow()
 
     import pandas as pd
@@ -42,9 +42,11 @@ def main() -> None:
     from pneumonia_classification.report import write_page
     from pneumonia_classification.scores import age_groups, baselines, explain, scores_by_finding
 
-    with runs.new_evaluation(folder, "gradcam", "surest.png") as new:
+    with evaluations.new_evaluation(folder, "gradcam", "surest.png") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
-        prepared, splits = runs.evaluation_data(run, settings, folder, PROJECT.prepare_to_test)
+        prepared, splits = evaluations.evaluation_data(
+            run, settings, folder, PROJECT.prepare_to_test
+        )
         image_size = run.fitted["image_size"]
         decision = inference.decision(run, settings)
         cases, seen = cases_to_score([run], prepared, splits, name, settings.score_seen, new)
@@ -60,7 +62,7 @@ def main() -> None:
         boxes = [boxes_in_square(case, prepared, image_size) for case in cases.to_dict("records")]
         cases["boxes"] = pd.Series(boxes, dtype=object)
         cases["probability"] = inference.averaged(predictions, settings.flip)
-        runs.refuse_nan(run, cases["case"], cases["probability"])
+        evaluations.refuse_nan(run, cases["case"], cases["probability"])
         cases["thumbnail"] = predictions.get("thumbnail")
         cases["calibrated"] = classification.with_temperature(
             cases["probability"], decision.temperature
@@ -99,7 +101,7 @@ def main() -> None:
         examples = score_tables.draw_cases(new, cases, drawn, heats, read_films, synthetic)
         metrics["examples"] = [vars(example) for example in examples]
         metrics |= score_tables.main_scores(metrics)
-        metrics = runs.metrics_of(run, prepared, cases, name, settings, metrics)
+        metrics = evaluations.metrics_of(run, prepared, cases, name, settings, metrics)
         write_json(new / "metrics.json", metrics)
         write_page(run, new)
     score_tables.print_scores(cases, metrics)

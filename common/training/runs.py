@@ -8,24 +8,17 @@ It holds ``config.json`` (settings, data, versions), what `common.training.fitti
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from common.base.errors import UserError
 from common.base.files import (
     is_locked,
-    lock_folder,
     read_json,
     remove_partial_files,
     sha256,
-    sync_folder,
     versions,
     visible_names,
     write_json,
@@ -33,28 +26,18 @@ from common.base.files import (
 from common.base.formats import stamp
 from common.base.project import Project, newest_run
 from common.base.settings import (
-    SPLIT_SETTINGS,
     WITHOUT_CONSEQUENCE,
     SharedEvaluate,
     SharedPredict,
     SharedTrain,
     current_names,
 )
-from common.datasets.splits import TEST, VALIDATION, training_splits
 from common.records.prepared import Prepared, open_prepared
-from common.training.trained import trained_as
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import ArrayLike
-
-OVERLAP = "overlap.csv"
-"""In an evaluation: the cases that the run has seen in training, and as which."""
+    pass
 
 _KEYS = {"project", "synthetic", "prepared", "data", "settings"}
-
-# Settings of prepare_data.py that do not decide how a case looks to a model.
-_NOT_OF_A_CASE = (*SPLIT_SETTINGS, "seed", "all_test", "duplicates")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,150 +209,10 @@ def read_run(folder: Path, settings: type[SharedTrain] = SharedTrain) -> Run:
     return Run(folder, config, fitted)
 
 
-def evaluation_folder(run: Run, settings: SharedEvaluate) -> tuple[str, Path]:
-    """The name of an evaluation, and its folder in the run."""
-    name = settings.name or settings.split
-    if settings.source is not None:
-        if not settings.source.is_dir():
-            raise UserError(f"{settings.source}: there is no such folder; --source is a dataset")
-        name = settings.name or settings.source.resolve().name
-    if name in (TEST, VALIDATION) and (settings.source is not None or name != settings.split):
-        raise UserError(f"{name}: would be taken for the {name} split; give another --name")
-    return name, run.folder / "evaluation" / name
-
-
-@contextmanager
-def new_evaluation(folder: Path, *pictures: str) -> Iterator[Path]:
-    """Lock an evaluation's folder, and give a folder to write a new one into.
-
-    Where the block ends well, what it wrote takes the place of an earlier evaluation,
-    metrics.json last; else the earlier one stays as it was.
-
-    Args:
-        folder: The evaluation's folder.
-        pictures: Folders and files that an earlier evaluation may have and a new one lack.
-
-    Yields:
-        The folder to write into, within the evaluation's.
-    """
-    with lock_folder(folder):
-        new = folder / ".new"
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir()
-        try:
-            yield new
-            for name in ("metrics.json", OVERLAP, *pictures):
-                if (folder / name).is_dir():
-                    shutil.rmtree(folder / name)
-                else:
-                    (folder / name).unlink(missing_ok=True)
-            for entry in sorted(new.iterdir(), key=lambda entry: entry.name == "metrics.json"):
-                os.replace(entry, folder / entry.name)
-            sync_folder(folder)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
-
-
-def evaluation_data(
-    run: Run,
-    settings: SharedEvaluate,
-    folder: Path,
-    prepare: Callable[[Mapping[str, Any], Path, Path], Path],
-) -> tuple[Prepared, list[str]]:
-    """The prepared data to score, and its splits.
-
-    Args:
-        run: The run to evaluate.
-        settings: With ``source``, where another dataset was given, and ``split``.
-        folder: The evaluation's folder.
-        prepare: `Project.prepare_to_test`.
-
-    Raises:
-        UserError: The run's data is gone or was prepared anew, the split has no cases, or another
-            dataset was prepared in another way than the run's.
-    """
-    project = run.config["project"]
-    if settings.source is not None:
-        stored = run.config["data"]["settings"]
-        prepared = open_prepared(prepare(stored, settings.source, folder / "prepared"), project)
-        _refuse_other_preparing(run, prepared)
-        return prepared, [TEST]
-    prepared = open_prepared(Path(run.config["prepared"]), project)
-    data = run.config["data"]
-    if (data["key"], data.get("sha256", prepared.sha256)) != (
-        prepared.manifest["key"],
-        prepared.sha256,
-    ):
-        raise UserError(
-            f"{prepared.folder}: was prepared anew after {run.folder} was trained, so its test "
-            "split may hold what the run was trained on; train again, or give a --source"
-        )
-    splits = [TEST]
-    if settings.split == VALIDATION:
-        _, splits = training_splits(prepared.splits, run.config["settings"]["fold"])
-    if prepared.count(splits) == 0:
-        raise UserError(
-            f"{prepared.folder}: holds no {settings.split} split; evaluate another dataset with "
-            "--source, or --split validation"
-        )
-    return prepared, splits
-
-
-def metrics_of(
-    run: Run,
-    prepared: Prepared,
-    cases: pd.DataFrame,
-    name: str,
-    settings: SharedEvaluate,
-    metrics: dict[str, Any],
-) -> dict[str, Any]:
-    """The content of ``metrics.json``: what all projects have, then the project's own."""
-    return {
-        **stamp("metrics.json"),
-        "project": run.config["project"],
-        "dataset": prepared.manifest["dataset"],
-        "synthetic": prepared.manifest["synthetic"],
-        "split": name,
-        "n_patients": int(cases["patient"].nunique()),
-        "patients_known": prepared.patients_known,
-        "split_warning": prepared.split_warning,
-        "seed": settings.seed,
-        "folds": {
-            "of": run.config["data"]["settings"]["folds"],
-            "fold": run.config["settings"]["fold"],
-            "data": run.config["data"]["key"],
-        },
-        "trained": trained_as(run.config),
-        **metrics,
-        "versions": versions(),
-        "created": now(),
-    }
-
-
-def refuse_nan(run: Run, cases: Iterable[str], predictions: ArrayLike) -> None:
-    """Raise a `UserError` that names the first case whose prediction (n, ...) is no number."""
-    finite = np.isfinite(np.asarray(predictions, float))
-    finite = finite.reshape(len(finite), -1).all(axis=1)
-    if not finite.all():
-        case = list(cases)[int(finite.argmin())]
-        raise UserError(
-            f"{run.folder}: predicts NaN for {(~finite).sum()} of {len(finite)} cases, the first: "
-            f"{case}; its weights or that image are broken: train again, or leave the case out"
-        )
-
-
 def name_of_data(manifest: Mapping[str, Any], split: str = "") -> str:
     """The data's name as it is shown, marked where this repository made it up."""
     name = " ".join(dict.fromkeys(word for word in (manifest["dataset"], split) if word))
     return f"SYNTHETIC data, {name}" if manifest["synthetic"] else name
-
-
-def print_data(prepared: Prepared, name: str, cases: pd.DataFrame) -> None:
-    """Print what is scored: the data, its cases and patients, and what is wrong with its splits."""
-    patients = f" of {cases['patient'].nunique()} patients" if prepared.patients_known else ""
-    print(f"\n{name_of_data(prepared.manifest, name)}: {len(cases)} cases{patients}", flush=True)
-    if prepared.split_warning:
-        print(f"  CAUTION: {prepared.split_warning}", flush=True)
 
 
 def now() -> str:
@@ -392,21 +235,6 @@ def _differences(config: Mapping[str, Any], settings: SharedTrain, prepared: Pre
     if not same or data.get("sha256", prepared.sha256) != prepared.sha256:
         differ.append("prepared")
     return differ
-
-
-def _refuse_other_preparing(run: Run, prepared: Prepared) -> None:
-    """Refuse data whose cases were made in another way than those that the run learned from."""
-    expected, settings = run.config["data"]["settings"], prepared.manifest["settings"]
-    differ = [
-        f"{name} {settings.get(name, 'none')}, not {expected.get(name, 'none')}"
-        for name in sorted((expected.keys() | settings.keys()).difference(_NOT_OF_A_CASE))
-        if expected.get(name) != settings.get(name)
-    ]
-    if differ:
-        raise UserError(
-            f"{prepared.folder}: was prepared in another way than what {run.folder} was trained "
-            f"on ({'; '.join(differ)}); train again on data of this version"
-        )
 
 
 def _as_json(value: Any) -> Any:

@@ -20,7 +20,8 @@ from common.base.files import write_csv
 from common.datasets.splits import TEST
 from common.imaging.fingerprints import NEAR, differences
 from common.records.prepared import Prepared
-from common.training.runs import OVERLAP, Run, now, print_data
+from common.training.evaluations import OVERLAP, print_data
+from common.training.runs import Run, now
 
 FILE = "seen.csv"
 COLUMNS = ("run", "role", "case", "patient_hash", "sha256", "perceptual")

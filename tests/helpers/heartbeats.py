@@ -19,7 +19,7 @@ from common.reporting import html_report
 from common.reporting.model_card import About
 from common.scores.formatting import main_score
 from common.scores.intervals import ci95_of_mean, ci95_of_share
-from common.training import runs
+from common.training import evaluations, runs
 
 LENGTH = 64
 PROJECT = Project("heartbeats", "beats", "SYNTHETIC-beats", {})
@@ -110,9 +110,9 @@ def evaluate(run: runs.Run, prepared: Prepared) -> Path:
         "evaluation_settings": {},
     }  # fmt: skip
     folder = run.folder / "evaluation" / "test"
-    with runs.new_evaluation(folder) as new:
+    with evaluations.new_evaluation(folder) as new:
         settings = SharedEvaluate(seed=1)
-        content = runs.metrics_of(run, prepared, cases, "test", settings, metrics)
+        content = evaluations.metrics_of(run, prepared, cases, "test", settings, metrics)
         write_json(new / "metrics.json", content)
         columns = ["case", "patient", "fast", "called", "closeness"]
         write_csv(new / "predictions.csv", columns, cases[columns].to_dict("records"))

@@ -13,7 +13,7 @@ from common.base.files import lock_folder
 from common.base.project import Project
 from common.base.settings import SharedEvaluate, SharedTrain
 from common.records.prepared import Prepared
-from common.training import runs
+from common.training import evaluations, runs
 from common.training.trained import picture_mark, trained_as
 from tests.helpers.fixtures import names
 
@@ -252,7 +252,7 @@ def opened(project, run):
 
 def test_the_name_of_an_evaluation(opened, tmp_path):
     def name(**given):
-        found, folder = runs.evaluation_folder(opened, SharedEvaluate(**given))
+        found, folder = evaluations.evaluation_folder(opened, SharedEvaluate(**given))
         assert folder == opened.folder / "evaluation" / found
         return found
 
@@ -274,16 +274,16 @@ def test_no_evaluation_can_pass_for_another_split(opened, tmp_path):
         {"split": "validation", "name": "test"},
     ):
         with pytest.raises(UserError, match="--name"):
-            runs.evaluation_folder(opened, SharedEvaluate(**given))
+            evaluations.evaluation_folder(opened, SharedEvaluate(**given))
     with pytest.raises(UserError, match="there is no such folder"):
-        runs.evaluation_folder(opened, SharedEvaluate(source=tmp_path / "none"))
+        evaluations.evaluation_folder(opened, SharedEvaluate(source=tmp_path / "none"))
 
 
 def data(opened, tmp_path, **given):
     def never(*arguments):
         pytest.fail(f"prepared {arguments}")
 
-    return runs.evaluation_data(opened, SharedEvaluate(**given), tmp_path / "e", never)
+    return evaluations.evaluation_data(opened, SharedEvaluate(**given), tmp_path / "e", never)
 
 
 def test_the_data_of_an_evaluation(opened, prepared, tmp_path):
@@ -294,7 +294,7 @@ def test_the_data_of_an_evaluation(opened, prepared, tmp_path):
 
 def test_another_dataset_is_all_test(opened, tmp_path):
     source = SharedEvaluate(source=tmp_path)
-    found, splits = runs.evaluation_data(
+    found, splits = evaluations.evaluation_data(
         opened,
         source,
         tmp_path / "e",
@@ -325,10 +325,10 @@ def test_data_that_was_prepared_in_another_way_is_not_scored(opened, tmp_path, s
         return prepared_in(folder, splits=["test"], **settings).folder
 
     if not said:
-        assert runs.evaluation_data(opened, source, tmp_path / "e", prepare)[1] == ["test"]
+        assert evaluations.evaluation_data(opened, source, tmp_path / "e", prepare)[1] == ["test"]
         return
     with pytest.raises(UserError, match=rf"was prepared in another way .* \({said}\); train again"):
-        runs.evaluation_data(opened, source, tmp_path / "e", prepare)
+        evaluations.evaluation_data(opened, source, tmp_path / "e", prepare)
 
 
 @pytest.mark.damaged
@@ -343,15 +343,15 @@ def test_a_new_evaluation_takes_the_place_of_an_old_one_whole(tmp_path):
                 if path.is_file() and path.name != ".lock"}  # fmt: skip
 
     before = content()
-    with pytest.raises(ZeroDivisionError), runs.new_evaluation(folder, "boxes") as new:
+    with pytest.raises(ZeroDivisionError), evaluations.new_evaluation(folder, "boxes") as new:
         (new / "metrics.json").write_text("new")
         _ = 1 / 0
     assert content() == before
-    with runs.new_evaluation(folder, "boxes") as new:
+    with evaluations.new_evaluation(folder, "boxes") as new:
         (new / "boxes").mkdir()
         for name in ("metrics.json", "boxes/best.png"):
             (new / name).write_text("new")
-        with pytest.raises(UserError, match="is writing here"), runs.new_evaluation(folder):
+        with pytest.raises(UserError, match="is writing here"), evaluations.new_evaluation(folder):
             pass
     assert content() == {
         "metrics.json": "new", "boxes/best.png": "new", "report.html": "old"
@@ -371,7 +371,9 @@ def test_a_split_without_cases_is_not_scored(project, tmp_path):
 
 def test_metrics_begin_alike_in_all_projects(opened, prepared):
     cases = pd.DataFrame({"patient": ["a", "a", "b"]})
-    found = runs.metrics_of(opened, prepared, cases, "test", SharedEvaluate(seed=3), {"n": 3})
+    found = evaluations.metrics_of(
+        opened, prepared, cases, "test", SharedEvaluate(seed=3), {"n": 3}
+    )
     assert list(found) == [
         "schema_version", "project", "dataset", "synthetic", "split", "n_patients",
         "patients_known", "split_warning", "seed", "folds", "trained", "n", "versions", "created",
@@ -379,10 +381,10 @@ def test_metrics_begin_alike_in_all_projects(opened, prepared):
     assert (found["n_patients"], found["seed"], found["synthetic"]) == (2, 3, False)
     assert found["folds"] == {"of": 0, "fold": 0, "data": "k"}
     made_up = replace(prepared, manifest={**prepared.manifest, "synthetic": True})
-    found = runs.metrics_of(opened, made_up, cases, "test", SharedEvaluate(), {})
+    found = evaluations.metrics_of(opened, made_up, cases, "test", SharedEvaluate(), {})
     assert (found["synthetic"], found["trained"]["synthetic"]) == (True, False)
     of_fiction = replace(opened, config={**opened.config, "synthetic": True})
-    found = runs.metrics_of(of_fiction, prepared, cases, "test", SharedEvaluate(), {})
+    found = evaluations.metrics_of(of_fiction, prepared, cases, "test", SharedEvaluate(), {})
     assert (found["synthetic"], found["trained"]["synthetic"]) == (False, True)
 
 
@@ -413,10 +415,10 @@ def test_the_mark_of_pictures_says_which_is_made_up(opened):
 
 def test_a_prediction_that_is_no_number_is_an_error_that_names_the_case(opened):
     boxes = np.ones((3, 4))
-    runs.refuse_nan(opened, ["a", "b", "c"], boxes)
+    evaluations.refuse_nan(opened, ["a", "b", "c"], boxes)
     boxes[1, 2] = np.nan
     boxes[2, 0] = np.inf
     with pytest.raises(
         UserError, match=r"predicts NaN for 2 of 3 cases, the first: b; .* train again"
     ):
-        runs.refuse_nan(opened, pd.Series(["a", "b", "c"]), boxes)
+        evaluations.refuse_nan(opened, pd.Series(["a", "b", "c"]), boxes)
