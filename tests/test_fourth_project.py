@@ -40,11 +40,11 @@ def test_its_scores_stand_in_the_table_of_results(made, monkeypatch, capsys):
     results.main()
     rows = rows_of(capsys.readouterr().out)
     right = sum(row["fast"] == row["called"] for row in heartbeats.read_predictions(evaluations[0]))
-    first = next(row for row in rows if row[3:4] == ["rightness"])
-    assert first[:3] == ["heartbeats", "SYNTHETIC test", "12"]
-    assert first[4].startswith(f"{right} of 12") and first[5] == "6 of 12, 50 % (always slow)"
-    closeness = next(row for row in rows if row[3:4] == ["closeness"])
-    assert closeness[5] == "0.500 (always slow)"
+    first = next(row for row in rows if row[4:5] == ["rightness"])
+    assert first[:4] == ["heartbeats", "first", "SYNTHETIC test", "12"]
+    assert first[5].startswith(f"{right} of 12") and first[6] == "6 of 12, 50 % (always slow)"
+    closeness = next(row for row in rows if row[4:5] == ["closeness"])
+    assert closeness[6] == "0.500 (always slow)"
 
 
 def test_its_runs_are_compared(made, monkeypatch, capsys):
