@@ -71,7 +71,8 @@ def main() -> None:
         raise UserError(f"{folder}: holds no metrics.json; run evaluate.py first")
     evaluations = [opened for path in paths if (opened := open_evaluation(path, folder))]
     if not evaluations:
-        raise UserError(f"{folder}: holds no metrics.json that can be read; run evaluate.py again")
+        print(f"{folder}: holds no metrics.json that can be shown; run evaluate.py again")
+        return
     head = ("project", "run", "data", "cases", "score", "model [95 % interval]", "baseline")
     print_table(Table("", head, tuple(row for part in evaluations for row in part.rows)))
     known = [evaluation for evaluation in evaluations if evaluation.group]
