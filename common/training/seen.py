@@ -151,7 +151,9 @@ def cases_to_score(
         rows: list[Any] = overlap.to_dict("records")
         write_csv(folder / OVERLAP, overlap.columns, rows)
         by_origin = overlap.assign(run=overlap["run"].replace("", "the run")).groupby("run")["role"]
-        origins = (f"{role} of {origin}" for origin, roles in by_origin for role in roles.unique())
+        origins = (
+            f"{role} of {origin}" for origin, roles in by_origin for role in sorted(set(roles))
+        )
         print(
             f"  SEEN IN TRAINING: of {len(cases)} cases {describe(count)} ({', '.join(origins)}); "
             f"{'scored all the same' if score_seen else 'left out, --score-seen scores them too'};"
