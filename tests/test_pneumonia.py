@@ -523,21 +523,6 @@ def test_a_run_scored_on_copies_of_what_trained_it_leaves_them_out(whole, resize
     assert f"left out for that, since {seen} are near duplicates" in page
 
 
-def test_what_was_seen_is_scored_where_asked_and_the_page_says_so(whole, samples):
-    once = whole(PROJECT)
-    run(
-        PROJECT, "evaluate", "--run", once.run, "--source", samples[PROJECT], "--name", "all",
-        "--pictures", 0, "--score-seen",
-    )  # fmt: skip
-    folder = once.run / "evaluation" / "all"
-    assert len(rows_of(folder / "predictions.csv")) == 60
-    page = (folder / "report.html").read_text()
-    assert "has seen some of them in training or validation, so the scores are too good" in page
-    assert "None of them trained or tuned the model" not in page
-    own = (once.evaluation / "report.html").read_text()
-    assert "None of them trained or tuned the model, by pixels and by patient." in own
-
-
 def test_the_cohort_of_one_preparation_is_the_split_of_another(whole, samples, tmp_path):
     once = whole(PROJECT)
     cohort = rows_of(once.prepared / "cohort.csv")
@@ -580,6 +565,7 @@ def test_a_heart_run_from_a_pneumonia_run_has_seen_its_films(whole, samples, tmp
     assert {row["case"] for row in scored} == own - trained
 
 
+@pytest.mark.slow
 def test_patients_on_two_sides_of_a_split_that_was_given_are_said(whole, samples, tmp_path):
     rows = rows_of(whole(PROJECT).prepared / "cases.csv")
     lines = [f"{row['case']},{['train', 'val', 'test'][n % 3]}" for n, row in enumerate(rows)]

@@ -148,6 +148,7 @@ def test_where_no_file_can_be_read_it_is_refused(whole, project, tmp_path):
     assert not (tmp_path / "out" / "predictions.json").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_one_goes_on_and_ends_as_an_unbroken_one(whole, asked, tmp_path):
     project = "pneumonia_classification"
     source, unbroken, _ = asked(project)

@@ -64,6 +64,7 @@ def test_an_evaluation_is_told_on_a_page_that_can_be_written_again(whole, projec
     known = once.metrics["patients_known"]
     patients = f" of {once.metrics['n_patients']} patients" if known else ". None of them trained"
     assert f"{once.metrics['n']} cases{patients}" in said
+    assert "None of them trained or tuned the model, by pixels and by patient." in said
     assert known != ("Caution: patients unknown" in said)
     for row in once.predictions:
         assert row["case"] in said
@@ -194,6 +195,7 @@ def test_heart_scores_are_printed_beside_the_baselines(whole):
     assert (once.evaluation / "iou_histogram.png").is_file()
 
 
+@pytest.mark.slow
 def test_heart_boxes_are_averaged_with_the_mirrored_films_where_asked(whole):
     once = whole("heart_detection")
     run(
@@ -378,7 +380,10 @@ def test_evaluating_another_folder_takes_every_case(whole):
         "--name", "elsewhere", "--pictures", 1, "--score-seen",
     )  # fmt: skip
     metrics = json.loads((once.run / "evaluation/elsewhere/metrics.json").read_text())
-    assert metrics["split"] == "elsewhere"
+    assert metrics["split"] == "elsewhere" and metrics["seen"]["scored"]
+    page = (once.run / "evaluation/elsewhere/report.html").read_text()
+    assert "has seen some of them in training or validation, so the scores are too good" in page
+    assert "None of them trained or tuned the model" not in page
     with open(once.sample / "rsna_heart_detection.csv") as file:
         assert metrics["n"] == len(list(csv.DictReader(file)))
     of_test = {row["case"]: row["x0"] for row in once.predictions}

@@ -188,7 +188,7 @@ def prepared(folder: Path) -> list[Target]:
     """manifest.json, cases.csv and a TFRecord shard of a prepared folder."""
     import tensorflow as tf
 
-    from common.base.files import write_csv
+    from common.base.files import sha256, write_csv
     from common.records import shards
     from common.records.prepared import open_prepared
     from common.records.stored_images import png
@@ -204,7 +204,7 @@ def prepared(folder: Path) -> list[Target]:
         "file": shard.name,
         "records": 3,
         "bytes": shard.stat().st_size,
-        "sha256": shards.sha256(shard),
+        "sha256": sha256(shard),
     }
     rows = [{"case": case, "patient": case, "split": "train", "left_out": ""} for case in "abc"]
     write_csv(folder / "cases.csv", rows[0], rows)
