@@ -44,7 +44,7 @@ class Patients:
         keys: By image, what its patient is called: equal for images of one patient. It identifies:
             group by it, never write it.
         hashes: By image, a hash of its patient that is the same in every dataset; "" where its
-            patient is not known.
+            patient is not known. Whoever knows the numbers of patients can look for one among them.
         known_from: The file, or "PatientID"; "" where none says who anybody is.
         remark: Why some patients are not known, in words; "" where all are.
     """

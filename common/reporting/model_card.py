@@ -111,7 +111,8 @@ def model_card(
             "Ethical considerations",
             (
                 "Films and scans are of people. Of a file only its name is kept: no name, birth "
-                "date or number of a patient reaches what this program writes.",
+                "date or number of a patient reaches what this program writes. A run's seen.csv "
+                "holds hashes of the numbers, which whoever knows these can look for.",
                 "A model learns what its data holds, also what it should not: the view, the "
                 "scanner, the hospital. A group that is rare in the data may be served worse.",
             ),
