@@ -64,7 +64,8 @@ def test_an_evaluation_is_told_on_a_page_that_can_be_written_again(whole, projec
     known = once.metrics["patients_known"]
     patients = f" of {once.metrics['n_patients']} patients" if known else ". None of them trained"
     assert f"{once.metrics['n']} cases{patients}" in said
-    assert "None of them trained or tuned the model, by pixels and by patient." in said
+    by = "by pixels and by patient." if known else "by pixels. "
+    assert f"None of them trained or tuned the model, {by}" in said
     assert known != ("Caution: patients unknown" in said)
     for row in once.predictions:
         assert row["case"] in said
