@@ -31,6 +31,9 @@ SCORINGS = "scorings.jsonl"
 NO_RUN = ("none", "imagenet")
 """Starting weights that saw no case."""
 
+UNKNOWN = "unknown"
+"""The role in a row that stands for all that starting weights of unknown origin have seen."""
+
 SAME, NEAR_DUPLICATE, PATIENT = "same pixels", "near duplicate", "same patient"
 """How a case can have been seen."""
 
@@ -57,7 +60,10 @@ def write_seen(
         cases[cases["split"].isin(splits)].assign(role=role, run="")
         for role, splits in (("train", train), ("validation", validation))
     ]
-    if (start := _start(weights)) is not None:
+    start = _start(weights)
+    if start is None and weights not in NO_RUN:
+        tables.append(pd.DataFrame({"run": [Path(weights).name], "role": [UNKNOWN]}))
+    if start is not None:
         table = _read(start)
         tables.append(table.assign(run=table["run"].replace("", start.resolve().name)))
     rows: list[Any] = pd.concat(tables).reindex(columns=COLUMNS).fillna("").to_dict("records")
@@ -65,26 +71,23 @@ def write_seen(
 
 
 def find_overlap(
-    runs: Sequence[Run], cases: pd.DataFrame, splits: Sequence[str]
+    seen: pd.DataFrame, cases: pd.DataFrame, splits: Sequence[str]
 ) -> pd.DataFrame | None:
     """The cases that some runs have seen.
 
     Args:
-        runs: The runs whose models predict.
+        seen: What the runs whose models predict have seen, from ``seen.csv``.
         cases: With ``case``, ``patient_hash``, ``sha256`` and ``perceptual``.
         splits: What is scored; of a validation split it counts alone what trained.
 
     Returns:
         One row per case that was seen: ``case``, ``how`` (`SAME`, `NEAR_DUPLICATE`, `PATIENT`) and
         of what it equals ``run`` ("" for these), ``role`` and ``seen_as``. None where that is not
-        known: a run or the data is of an earlier version, which kept no fingerprints.
+        known: the data of either is of an earlier version, which kept no fingerprints.
     """
-    if not all((run.folder / FILE).is_file() for run in runs) or "sha256" not in cases:
-        return None
-    seen = pd.concat([_read(run.folder) for run in runs], ignore_index=True)
     if TEST not in splits:
         seen = seen[(seen["role"] == "train") | (seen["run"] != "")]
-    if (seen["sha256"] == "").all() or (cases["sha256"] == "").all():
+    if "sha256" not in cases or (seen["sha256"] == "").all() or (cases["sha256"] == "").all():
         return None
     rows = []
     by_pixels, by_patient = (
@@ -136,16 +139,16 @@ def cases_to_score(
     cases = prepared.cases()
     cases = cases[cases["split"].isin(splits)].reset_index(drop=True)
     print_data(prepared, name, cases)
-    overlap = find_overlap(runs, cases, splits)
+    overlap = None
+    if all((run.folder / FILE).is_file() for run in runs):
+        seen = pd.concat([_read(run.folder) for run in runs], ignore_index=True)
+        overlap = find_overlap(seen, cases, splits)
     if overlap is None:
         print("  whether training saw some of them is not known: an earlier version made the run")
         return cases, {"checked": False, "count": {}, "scored": True}
-    checked = True
-    for run in runs:
-        weights = run.config["settings"]["weights"]
-        if weights not in NO_RUN and (_read(run.folder)["run"] == "").all():
-            print(f"  what {Path(weights).name}, its starting weights, has seen is not known")
-            checked = False
+    unknown = seen[seen["role"] == UNKNOWN]["run"].unique()
+    for weights in unknown:
+        print(f"  what {weights}, its starting weights, has seen is not known")
     count = {str(how): int(number) for how, number in overlap["how"].value_counts().items()}
     if not overlap.empty:
         rows: list[Any] = overlap.to_dict("records")
@@ -167,7 +170,7 @@ def cases_to_score(
             f"{runs[0].folder}: has seen every case in training or validation; score other data, "
             "or give --score-seen to score them all the same"
         )
-    return cases, {"checked": checked, "count": count, "scored": score_seen}
+    return cases, {"checked": not len(unknown), "count": count, "scored": score_seen}
 
 
 def note_scoring(run: Run, prepared: Prepared, splits: Sequence[str]) -> int:

@@ -126,6 +126,11 @@ def test_weights_of_unknown_origin_are_no_check(tmp_path, capsys):
     prepared = prepared_in(tmp_path / "own", FILMS, SPLITS)
     run = run_on(tmp_path / "run", prepared, tmp_path / "found.weights.h5")
     assert not score(run, prepared)[1]["checked"]
+    others = prepared_in(
+        tmp_path / "others", {c: draw() for c in "abc"}, ["train", "validation", "test"]
+    )
+    later = run_on(tmp_path / "later", others, run.folder)
+    assert not score(later, others)[1]["checked"], "nor for a run that started from that one"
     assert (
         "what found.weights.h5, its starting weights, has seen is not known"
         in capsys.readouterr().out
