@@ -59,9 +59,9 @@ def main() -> None:
     tables = [settings_table(runs), scores_table(runs), differences_table(runs)]
     metrics = runs[0].metrics
     data = name_of_data(metrics, metrics["split"])
-    print(
-        f"\n{metrics['project']}, {data}: {metrics['n']} cases of {metrics['n_patients']} patients"
-    )
+    known = metrics.get("patients_known", True)
+    patients = f" of {metrics['n_patients']} patients" if known else f"; {metrics['split_warning']}"
+    print(f"\n{metrics['project']}, {data}: {metrics['n']} cases{patients}")
     made_up = [run.name for run in runs if run.metrics.get("trained", {}).get("synthetic")]
     of_synthetic = f"trained on SYNTHETIC data: {', '.join(made_up)}" if made_up else ""
     if of_synthetic and not metrics["synthetic"]:
