@@ -136,6 +136,14 @@ def part_of(said, title):
     return re.split(r"\n\n(?=\w)", said.split(title)[1])[0]
 
 
+def assert_interval(text, of_patients):
+    """An interval as printed is that of the mean over patients, resampled by NumPy."""
+    rng = np.random.default_rng(3)
+    drawn = [rng.choice(of_patients, len(of_patients)).mean() for _ in range(4000)]
+    ends = [float(end) for end in text.strip("[]").split(",")]
+    np.testing.assert_allclose(ends, np.percentile(drawn, [2.5, 97.5]), atol=0.005)
+
+
 def test_every_score_beside_its_baseline(runs, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["results", str(runs)])
     monkeypatch.chdir(runs)
@@ -232,13 +240,7 @@ def test_of_folds_out_of_fold_predictions_are_pooled(evaluated, told):
     assert pooled == f"{table[2].mean():.3f}" != rows["mean IoU"][0]
     # An interval of another making: each patient's cases are alike here in number.
     of_patients = table.groupby(1)[2].mean().to_numpy()
-    rng = np.random.default_rng(3)
-    drawn = [rng.choice(of_patients, len(of_patients)).mean() for _ in range(4000)]
-    np.testing.assert_allclose(
-        [float(end) for end in interval.strip("[]").split(",")],
-        np.percentile(drawn, [2.5, 97.5]),
-        atol=0.005,
-    )
+    assert_interval(interval, of_patients)
     assert rows["mean IoU of the mean box"] == ["0.600", "0.000", "-", "0.600 0.600 0.600"]
 
 
@@ -301,13 +303,7 @@ def test_what_retraining_changes_stands_beside_what_testing_leaves_open(evaluate
     expected = np.mean(means), np.std(means, ddof=1), min(means), max(means)
     assert shown == [f"{value:.3f}" for value in expected]
     of_patients = sum(table.groupby(1)[2].mean() for table in tables).to_numpy() / 3
-    rng = np.random.default_rng(3)
-    drawn = [rng.choice(of_patients, len(of_patients)).mean() for _ in range(4000)]
-    np.testing.assert_allclose(
-        [float(end) for end in interval.strip("[]").split(",")],
-        np.percentile(drawn, [2.5, 97.5]),
-        atol=0.005,
-    )
+    assert_interval(interval, of_patients)
 
 
 @pytest.mark.damaged
