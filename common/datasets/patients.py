@@ -32,8 +32,11 @@ BY_IMAGE = "this is a split by image, and scores may be too good"
 FEW = 10
 """In a set of so few images nobody wonders that each is of another patient."""
 
-# What anonymisation writes in place of a PatientID.
-_NOBODY = {"", "0", "none", "null", "na", "n/a", "unknown", "removed", "patient", "patientid"}
+# What anonymisation writes in place of a patient.
+_NOBODY = {
+    *("", "0", "none", "null", "nan", "na", "n/a", "unknown", "removed", "patient", "patientid"),
+    *("anon", "anonymous", "anonymized", "anonymised", "deidentified", "de-identified"),
+}
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,16 @@ def find_patients(
         id_column: The CSV's column of images.
 
     Raises:
-        UserError: The file cannot be read, or names no image of this dataset.
+        UserError: The file cannot be read, names no image of this dataset, or two patients of one.
     """
     if file is None:
         file = next((source / n for n in (PATIENTS, MAPPING) if (source / n).is_file()), None)
     if file is None:
         return _from_headers(patient_ids)
-    listed = {stem(name): patient for name, patient in read_patients(file, id_column).items()}
+    listed: dict[str, str] = {}
+    for name, patient in read_patients(file, id_column).items():
+        if listed.setdefault(stem(name), patient) != patient:
+            raise _two_patients(file, name)
     lacking = [name for name in patient_ids if name not in listed]
     if patient_ids and len(lacking) == len(patient_ids):
         raise UserError(
@@ -91,7 +97,8 @@ def find_patients(
             "give the --patients file of this dataset"
         )
     remark = f"{len(lacking)} of {len(patient_ids)} images are not in {file.name}"
-    keys = {name: listed.get(name) or _own(patient_ids, name) for name in patient_ids}
+    others = _from_headers({name: patient_ids[name] for name in lacking}).keys
+    keys = {name: listed.get(name) or others[name] for name in patient_ids}
     hashes = {name: _hash(listed.get(name, "")) for name in patient_ids}
     return Patients(keys, hashes, file.name, remark if lacking else "")
 
@@ -99,17 +106,30 @@ def find_patients(
 def read_patients(file: Path, id_column: str = "patientId") -> dict[str, str]:
     """The patient of each image by a file: RSNA's mapping in JSON, or a CSV.
 
+    An image whose patient is empty, or "unknown" or another word for nobody, is not among them.
+
     Args:
         file: A CSV has ``id_column`` and ``patient``, or one other column.
         id_column: The CSV's column of images.
 
     Raises:
-        UserError: It is not there, or is neither of the two.
+        UserError: It is not there, is neither of the two, or names two patients of one image.
     """
+    patients: dict[str, str] = {}
+    for image, patient in _entries(file, id_column):
+        # A table may number its patients from 0.
+        named = patient == "0" or not _nobody(patient)
+        if named and patients.setdefault(image, patient) != patient:
+            raise _two_patients(file, image)
+    return patients
+
+
+def _entries(file: Path, id_column: str) -> list[tuple[str, str]]:
+    """Every image and its patient, as `read_patients` reads them."""
     if file.suffix.lower() == ".json":
         try:
             entries = [(entry["subset_img_id"], entry["img_id"]) for entry in read_json(file)]
-            return {str(image): str(name).split("_")[0] for image, name in entries}
+            return [(str(image), str(name).split("_")[0]) for image, name in entries]
         except (TypeError, KeyError):
             raise UserError(
                 f'{file}: expected a list of {{"subset_img_id": "...", "img_id": "00000001_000.png"'
@@ -123,24 +143,31 @@ def read_patients(file: Path, id_column: str = "patientId") -> dict[str, str]:
             f"{file}: expected the columns {id_column} and patient; found {list_columns(columns)}"
         )
     column = known[0] if known else further[0]
-    return {row[id_column]: row[column] for _, row in rows if row[column]}
+    return [(row[id_column], row[column]) for _, row in rows]
+
+
+def _two_patients(file: Path, image: str) -> UserError:
+    return UserError(f"{file}: {ascii(image)[1:-1]} is of two patients; correct it")
 
 
 def _from_headers(patient_ids: Mapping[str, str]) -> Patients:
     count = len(patient_ids)
-    named = {name: key for name, key in patient_ids.items() if key.lower() not in _NOBODY}
+    named = {name: key for name, key in patient_ids.items() if not _nobody(key)}
     keys = {name: _own(patient_ids, name) for name in patient_ids}
     distinct = set(named.values())
+    of_files = sum(name == key for name, key in named.items())
     remark = ""
     if not named:
-        remark = f"no file of {count} has a PatientID" if count else ""
+        remark = f"no file of {count} has a PatientID that names anybody" if count else ""
     elif len(distinct) == 1 and count > 1:
         remark = f"PatientID is the same in {len(named)} of {count} files"
         keys, named = {name: f" {name}" for name in patient_ids}, {}
     elif len(named) < count:
-        remark = f"{count - len(named)} of {count} files have no PatientID"
+        remark = f"{count - len(named)} of {count} files have no PatientID that names anybody"
     elif len(distinct) == count > FEW:
         remark = f"each of {count} files has a PatientID of its own, as where it names the image"
+    elif of_files > max(FEW, count / 2):
+        remark = f"in {of_files} of {count} files the PatientID is the file's name"
     hashes = {name: _hash(named.get(name, "")) for name in patient_ids}
     return Patients(keys, hashes, "PatientID" if named else "", remark)
 
@@ -148,7 +175,11 @@ def _from_headers(patient_ids: Mapping[str, str]) -> Patients:
 def _own(patient_ids: Mapping[str, str], name: str) -> str:
     """The PatientID; else the image's own key: no PatientID begins with a space."""
     key = patient_ids[name]
-    return f" {name}" if key.lower() in _NOBODY else key
+    return f" {name}" if _nobody(key) else key
+
+
+def _nobody(patient: str) -> bool:
+    return patient.strip().lower() in _NOBODY
 
 
 def _hash(patient: str) -> str:

@@ -32,7 +32,10 @@ def mapping(path, patients):
     [
         ([f"p{n % 5}" for n in range(14)], "PatientID", ""),
         (IMAGES, "PatientID", "each of 14 files has a PatientID of its own"),
-        (["ANON"] * 14, "", "PatientID is the same in 14 of 14 files"),
+        (["STUDY 7"] * 14, "", "PatientID is the same in 14 of 14 files"),
+        (["ANONYMOUS"] * 9 + list("aabbc"), "PatientID", "9 of 14 files have no PatientID"),
+        # A film that is there twice does not make the other names those of people.
+        ([*IMAGES[:13], IMAGES[0]], "PatientID", "in 13 of 14 files the PatientID is the file's"),
         ([""] * 14, "", "no file of 14 has a PatientID"),
         (["UNKNOWN", "None"] * 7, "", "no file of 14 has a PatientID"),
         (
@@ -88,6 +91,35 @@ def test_a_part_is_counted_and_nothing_is_an_error(tmp_path):
     other = mapping(tmp_path / "other.json", {"else": "00000001"})
     with pytest.raises(UserError, match=r"other.json: names the patients of none of the 14 images"):
         find(tmp_path, dict.fromkeys(IMAGES, ""), other)
+
+
+def test_whom_a_part_does_not_name_is_not_one_patient(tmp_path):
+    part = mapping(tmp_path / "part.json", dict.fromkeys(IMAGES[:9], "00000001"))
+    keys = find(tmp_path, dict.fromkeys(IMAGES, "STUDY 7"), part).keys
+    assert len(set(keys.values())) == 1 + 5
+
+
+def test_words_for_nobody_name_no_patient_in_a_file(tmp_path):
+    as_csv = tmp_path / "patients.csv"
+    words = ["ANONYMOUS", "unknown", "", *"00112233445"]
+    rows = "\n".join(f"{name},{word}" for name, word in zip(IMAGES, words, strict=True))
+    as_csv.write_text(f"patientId,patient\n{rows}\n")
+    patients = find(tmp_path, dict.fromkeys(IMAGES, ""), as_csv)
+    assert patients.remark == "3 of 14 images are not in patients.csv"
+    assert len(set(patients.keys.values())) == 3 + 6
+    null = [{"subset_img_id": name, "img_id": None} for name in IMAGES]
+    (tmp_path / "null.json").write_text(json.dumps(null))
+    assert read_patients(tmp_path / "null.json") == {}
+
+
+def test_an_image_of_two_patients_is_refused(tmp_path):
+    as_csv = tmp_path / "patients.csv"
+    as_csv.write_text("patientId,patient\nfilm-00,1\nfilm-00.dcm,2\n")
+    with pytest.raises(UserError, match=r"film-00.dcm is of two patients; correct it"):
+        find(tmp_path, dict.fromkeys(IMAGES, ""), as_csv)
+    as_csv.write_text("patientId,patient\nfilm-00,1\nfilm-00,2\n")
+    with pytest.raises(UserError, match=r"film-00 is of two patients"):
+        read_patients(as_csv)
 
 
 @pytest.mark.parametrize("text", ["{}", '[{"img_id": "1_0.png"}]', '["a"]', "3", "no json"])
