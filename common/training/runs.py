@@ -37,6 +37,9 @@ from common.records.prepared import Prepared, open_prepared
 if TYPE_CHECKING:
     pass
 
+SEEN = "seen.csv"
+"""In a run: what it has learned from (`common.training.seen`)."""
+
 _KEYS = {"project", "synthetic", "prepared", "data", "settings"}
 
 
@@ -115,6 +118,7 @@ def begin_run(
     remove_partial_files(run)
     # A try that failed before its first epoch holds nothing that other settings could spoil.
     if not begun and not (run / "fitted.json").exists():
+        (run / SEEN).unlink(missing_ok=True)
         write_json(
             run / "config.json",
             {

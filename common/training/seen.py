@@ -8,7 +8,7 @@ person. A score on such a case says nothing about new ones.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from common.datasets.splits import TEST
 from common.imaging.fingerprints import NEAR, differences
 from common.records.prepared import Prepared
 from common.training.evaluations import OVERLAP, print_data
-from common.training.runs import Run, now
+from common.training.runs import SEEN, Run, now
 
-FILE = "seen.csv"
+FILE = SEEN
 COLUMNS = ("run", "role", "case", "patient_hash", "sha256", "perceptual")
 SCORINGS = "scorings.jsonl"
 """In a prepared folder: a line each time that splits of it were scored."""
@@ -33,6 +33,9 @@ NO_RUN = ("none", "imagenet")
 
 UNKNOWN = "unknown"
 """The role in a row that stands for all that starting weights of unknown origin have seen."""
+
+NOBODY = "patients unknown"
+"""The role in a row which says that nobody knows who is on all images of a run."""
 
 SAME, NEAR_DUPLICATE, PATIENT = "same pixels", "near duplicate", "same patient"
 """How a case can have been seen."""
@@ -60,6 +63,8 @@ def write_seen(
         cases[cases["split"].isin(splits)].assign(role=role, run="")
         for role, splits in (("train", train), ("validation", validation))
     ]
+    if not prepared.patients_known:
+        tables.append(pd.DataFrame({"run": [""], "role": [NOBODY]}))
     start = _start(weights)
     if start is None and weights not in NO_RUN:
         tables.append(pd.DataFrame({"run": [Path(weights).name], "role": [UNKNOWN]}))
@@ -131,7 +136,8 @@ def cases_to_score(
 
     Returns:
         The rows of ``cases.csv``, and for ``metrics.json`` ``seen``: whether that could be
-        ``checked``, the ``count`` by how a case was seen, and whether those were ``scored``.
+        ``checked``, and ``by_patient`` too; the ``count`` by how a case was seen, and whether those
+        were ``scored``.
 
     Raises:
         UserError: Nothing is left to score.
@@ -145,10 +151,14 @@ def cases_to_score(
         overlap = find_overlap(seen, cases, splits)
     if overlap is None:
         print("  whether training saw some of them is not known: an earlier version made the run")
-        return cases, {"checked": False, "count": {}, "scored": True}
-    unknown = seen[seen["role"] == UNKNOWN]["run"].unique()
-    for weights in unknown:
-        print(f"  what {weights}, its starting weights, has seen is not known")
+        return cases, {"checked": False, "by_patient": False, "count": {}, "scored": True}
+    # Of data that an earlier version prepared there are rows without fingerprints.
+    unknown = seen[(seen["sha256"] == "") & (seen["role"] != NOBODY)]["run"].unique()
+    for origin in unknown:
+        what = f"{origin}, its starting weights," if origin else "one of the runs"
+        print(f"  what {what} has seen is not known")
+    checked = not len(unknown) and not (cases["sha256"] == "").any()
+    by_patient = checked and prepared.patients_known and not (seen["role"] == NOBODY).any()
     count = {str(how): int(number) for how, number in overlap["how"].value_counts().items()}
     if not overlap.empty:
         rows: list[Any] = overlap.to_dict("records")
@@ -170,7 +180,12 @@ def cases_to_score(
             f"{runs[0].folder}: has seen every case in training or validation; score other data, "
             "or give --score-seen to score them all the same"
         )
-    return cases, {"checked": not len(unknown), "count": count, "scored": score_seen}
+    return cases, {
+        "checked": bool(checked),
+        "by_patient": bool(by_patient),
+        "count": count,
+        "scored": score_seen,
+    }
 
 
 def note_scoring(run: Run, prepared: Prepared, splits: Sequence[str]) -> int:
@@ -180,15 +195,15 @@ def note_scoring(run: Run, prepared: Prepared, splits: Sequence[str]) -> int:
     """
     file = prepared.folder / SCORINGS
     entry = {"key": prepared.manifest["key"], "splits": list(splits)}
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    before = [past for past in map(json.loads, lines) if entry.items() <= past.items()]
+    text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    before = [past for past in _scorings(text) if entry.items() <= past.items()]
     entry |= {"run": run.folder.resolve().name, "time": now()}
     try:
         with open(file, "a", encoding="utf-8") as log:
-            log.write(json.dumps(entry) + "\n")
+            log.write(("" if text.endswith("\n") or not text else "\n") + json.dumps(entry) + "\n")
     except OSError:
         print(f"  {file}: cannot be written, so that this scoring is not counted")
-    runs = {past["run"] for past in before}
+    runs = {past.get("run") for past in before}
     if before:
         print(
             f"\n  scored before: {len(before)} times, of {len(runs)} runs; choose settings by the "
@@ -211,7 +226,24 @@ def _start(weights: str) -> Path | None:
 
 
 def _read(folder: Path) -> pd.DataFrame:
-    return pd.read_csv(folder / FILE, dtype=str, keep_default_na=False)
+    try:
+        return pd.read_csv(folder / FILE, dtype=str, keep_default_na=False)[list(COLUMNS)]
+    except (OSError, ValueError, KeyError):
+        raise UserError(
+            f"{folder / FILE}: is damaged, so that what this run has seen is not known; train it "
+            "again into another folder"
+        ) from None
+
+
+def _scorings(text: str) -> Iterator[dict[str, Any]]:
+    """The lines of `SCORINGS`; one that was cut by a kill counts for nothing."""
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict):
+            yield entry
 
 
 def _nearest(cases: pd.DataFrame, seen: pd.DataFrame) -> np.ndarray:

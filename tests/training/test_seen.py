@@ -62,7 +62,7 @@ def score(run, prepared, splits=("test",), score_seen=False, folder=None):
 def test_its_own_test_split_is_new(trained, capsys):
     assert score(*trained) == (
         ["c9", "c10", "c11"],
-        {"checked": True, "count": {}, "scored": False},
+        {"checked": True, "by_patient": True, "count": {}, "scored": False},
     )
     assert "SEEN" not in capsys.readouterr().out
     assert not (trained[1].folder / seen.OVERLAP).exists()
@@ -73,7 +73,7 @@ def test_what_trained_it_is_left_out_and_named(trained, tmp_path, capsys):
     same = prepared_in(tmp_path / "same", FILMS, ["test"] * 12)
     kept, found = score(run, same)
     assert kept == ["c9", "c10", "c11"]
-    assert found == {"checked": True, "count": {"same pixels": 9}, "scored": False}
+    assert found["checked"] and found["count"] == {"same pixels": 9} and not found["scored"]
     table = pd.read_csv(same.folder / seen.OVERLAP)
     assert table["seen_as"].tolist() == table["case"].tolist() == [f"c{n}" for n in range(9)]
     assert table["role"].tolist() == ["train"] * 6 + ["validation"] * 3
@@ -137,6 +137,37 @@ def test_weights_of_unknown_origin_are_no_check(tmp_path, capsys):
     )
 
 
+def test_a_run_on_data_of_an_earlier_version_is_no_check_either(trained, tmp_path, capsys):
+    old, _ = trained
+    table = pd.read_csv(old.folder / seen.FILE, dtype=str, keep_default_na=False)
+    table.assign(sha256="", perceptual="").to_csv(old.folder / seen.FILE, index=False)
+    others = prepared_in(
+        tmp_path / "others", {c: draw() for c in "abc"}, ["train", "validation", "test"]
+    )
+    later = run_on(tmp_path / "later", others, old.folder)
+    assert not score(later, others)[1]["checked"]
+    assert "what run, its starting weights, has seen is not known" in capsys.readouterr().out
+
+
+def test_patients_are_compared_where_all_are_known(trained, tmp_path):
+    new = {name: draw() for name in "abcdef"}
+    warning = {"split_warning": "patients unknown", "patients_known": False}
+    unknown = prepared_in(tmp_path / "unknown", new, SPLITS[4:10], **warning)
+    run = run_on(tmp_path / "on unknown", unknown)
+    later = run_on(tmp_path / "later", trained[1], run.folder)
+    for each in (run, later):
+        found = score(each, trained[1], folder=tmp_path)[1]
+        assert found["checked"] and not found["by_patient"]
+    assert not score(trained[0], unknown)[1]["by_patient"]
+
+
+def test_a_damaged_file_of_the_run_that_it_started_from_is_named(trained, tmp_path):
+    for content in ("", "case\na\n"):
+        (trained[0].folder / seen.FILE).write_text(content)
+        with pytest.raises(UserError, match=r"run/seen.csv: is damaged, so that what this run has"):
+            run_on(tmp_path / f"later {content}", trained[1], trained[0].folder)
+
+
 def test_nothing_that_is_new_is_an_error(trained, tmp_path):
     films = {name: FILMS[name] for name in ("c0", "c1")}
     with pytest.raises(UserError, match="score other data, or give --score-seen"):
@@ -146,7 +177,8 @@ def test_nothing_that_is_new_is_an_error(trained, tmp_path):
 def test_an_earlier_run_is_scored_and_nothing_is_claimed(trained, capsys):
     run, prepared = trained
     (run.folder / seen.FILE).unlink()
-    assert score(run, prepared)[1] == {"checked": False, "count": {}, "scored": True}
+    _, found = score(run, prepared)
+    assert found == {"checked": False, "by_patient": False, "count": {}, "scored": True}
     assert "is not known" in capsys.readouterr().out
 
 
@@ -167,5 +199,10 @@ def test_scorings_are_counted_for_the_same_data(trained, capsys):
     anew = replace(prepared, manifest={**prepared.manifest, "key": "new"})
     assert [*counts, seen.note_scoring(run, anew, ["test"])] == [0, 1, 2, 0, 0]
     assert "scored before: 2 times, of 1 runs; choose settings by the" in capsys.readouterr().out
+    # A line that a kill has cut hides no other one.
+    with open(prepared.folder / seen.SCORINGS, "a") as log:
+        log.write('{"key": "k", "spl')
+    assert [seen.note_scoring(run, prepared, ["test"]) for _ in range(2)] == [3, 4]
     lines = (prepared.folder / seen.SCORINGS).read_text().splitlines()
+    lines.remove('{"key": "k", "spl')
     assert {json.loads(line)["run"] for line in lines} == {"run"}
