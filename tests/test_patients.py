@@ -169,5 +169,8 @@ def test_patients_on_two_sides_of_a_split_that_was_given_are_said(whole, samples
     assert f"PATIENT ON TWO SIDES: {count} patients are on two sides of the split in paper" in said
     assert "No patient is on two sides" not in said
     manifest = json.loads((tmp_path / "p" / "manifest.json").read_text())
-    assert manifest["split_warning"] == f"{count} patients are on two sides: scores are too good"
+    assert (
+        manifest["split_warning"]
+        == f"{count} patients are on two sides: scores on them are too good"
+    )
     assert manifest["patients_known"] is True

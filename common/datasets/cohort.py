@@ -14,7 +14,7 @@ import pandas as pd
 
 from common.base.errors import UserError
 from common.datasets.csv_tables import read_csv
-from common.datasets.splits import TEST, TRAIN, VALIDATION
+from common.datasets.splits import TEST, TRAIN, VALIDATION, fold_name, folds_in
 
 FILE = "cohort.csv"
 COLUMNS = ("case", "split", "sha256")
@@ -33,37 +33,49 @@ def read_cohort(file: Path) -> pd.DataFrame:
     """The ``split`` and, "" if not given, ``sha256`` of each case, by case.
 
     Raises:
-        UserError: The file is no such CSV, or a split in it is none.
+        UserError: The file is no such CSV, a split in it is none, or its folds make no
+            cross-validation.
     """
     _, rows = read_csv(file, ["case", "split"])
     entries: dict[str, tuple[str, str]] = {}
     for line, row in rows:
         name = row["split"].lower()
-        split = name if re.fullmatch(r"fold-\d+", name) else _SPLITS.get(name)
+        split = name if folds_in([name]) else _SPLITS.get(name)
         if split is None:
             raise UserError(
                 f"{file}: row {line}: {row['split']!r} is no split; write train, validation, test, "
                 "or fold-0, fold-1 and so on"
             )
         entry = split, row.get("sha256", "")
-        if entries.setdefault(_SUFFIX.sub("", row["case"]), entry) != entry:
-            raise UserError(f"{file}: row {line}: {row['case']} is in two splits; correct it")
+        known = entries.setdefault(_SUFFIX.sub("", row["case"]), entry)
+        if known != entry:
+            what = "splits" if known[0] != split else "rows with another sha256"
+            raise UserError(f"{file}: row {line}: {row['case']} is in two {what}; correct it")
+    splits = {split for split, _ in entries.values()}
+    folds = folds_in(sorted(splits))
+    expected = {fold_name(number) for number in range(max(2, len(folds)))}
+    if folds and splits - {TEST} != expected:
+        raise UserError(
+            f"{file}: has the splits {', '.join(sorted(splits))}; number folds from 0 without "
+            "gaps, two at least, and call all others test"
+        )
     return pd.DataFrame.from_dict(entries, orient="index", columns=["split", "sha256"])
 
 
-def split_as(cases: pd.DataFrame, file: Path) -> pd.Series:
-    """The split of each case by a file; "" for one that it does not name.
+def entries_of(cases: pd.DataFrame, cohort: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """The row of `read_cohort` of each case; "" in one that it does not name.
 
     Raises:
         UserError: It names none of the cases.
     """
-    splits = cases["case"].map(read_cohort(file)["split"]).fillna("")
-    if not splits.any():
+    names = cases["case"].str.replace(_SUFFIX, "", regex=True)
+    entries = cohort.reindex(names).fillna("").set_index(cases.index)
+    if not entries["split"].any():
         raise UserError(
             f"{file}: names none of the {len(cases)} cases, such as {cases['case'].iloc[0]}; give "
             "--split-from a file of this dataset"
         )
-    return splits
+    return entries
 
 
 def on_two_sides(cases: pd.DataFrame) -> int:

@@ -26,6 +26,11 @@ def is_copies(split: str) -> bool:
     return split.endswith("-copies")
 
 
+def folds_in(splits: Sequence[str]) -> list[str]:
+    """Those of some splits that are folds, without copies."""
+    return [name for name in splits if re.fullmatch(r"fold-\d+", name)]
+
+
 def training_splits(splits: list[str], fold: int) -> tuple[list[str], list[str]]:
     """The splits to train on and to validate on.
 
@@ -40,13 +45,15 @@ def training_splits(splits: list[str], fold: int) -> tuple[list[str], list[str]]
         UserError: There is no such fold, or nothing to validate on.
     """
     # Without copies (`copies_of`): those of the fold that validates must not train.
-    folds = [name for name in splits if re.fullmatch(r"fold-\d+", name)]
+    folds = folds_in(splits)
     if folds:
         if fold_name(fold) not in folds:
             raise UserError(f"--fold {fold}: the data was prepared in {len(folds)} folds, from 0")
         return [name for name in folds if name != fold_name(fold)], [fold_name(fold)]
     if fold:
         raise UserError(f"--fold {fold}: the data was not prepared in folds; prepare with --folds")
+    if TRAIN not in splits:
+        raise UserError("the prepared data has no training split; prepare data that has one")
     if VALIDATION not in splits:
         raise UserError(
             "the prepared data has no validation split, which EarlyStopping needs: "

@@ -22,7 +22,7 @@ from common.base.errors import UserError
 from common.base.files import write_csv
 from common.base.settings import SharedPrepare
 from common.base.tables import Table, print_table
-from common.datasets.cohort import NO_SPLIT, on_two_sides, read_cohort
+from common.datasets.cohort import NO_SPLIT, entries_of, on_two_sides
 from common.datasets.patients import BY_IMAGE, MEND
 from common.records.outcomes import Case, Features, try_cases
 from common.records.shards import FINDINGS, Shards, write_shards
@@ -40,10 +40,11 @@ _TEST_FOLDERS = ("stage_2_test_images", "imagesTs")
 _ABSENT = ("no image", "no mask", "no label", "not in dataset.json", NO_SPLIT)
 
 _UNKNOWN, _TWO_SIDES, _OTHER = "patients unknown", "patient on two sides", "other pixels"
+_MISSING = "cases of the split missing"
 # The names of the checks: of all datasets, of films, of volumes.
 _FILES = ("no image", "several files", "image not used", "extra file", "unusable id", "unreadable")
 _PIXELS = ("constant image", "exact duplicate", "several sizes")
-_SETS = ("also a test image", _UNKNOWN, _TWO_SIDES, NO_SPLIT, _OTHER, "free disk")
+_SETS = ("also a test image", _UNKNOWN, _TWO_SIDES, NO_SPLIT, _MISSING, _OTHER, "free disk")
 _FILMS = (
     *_FILES, "no label", "conflicting labels", "several boxes", "incomplete box",
     "box without area", "box leaves the image", *_PIXELS, *_SETS,
@@ -98,23 +99,31 @@ class DatasetCheck:
         """
         self._kept += _unused(self.source, cases)
         self._kept += _sizes(sizes)
-        self._kept += _duplicates(cases, list(truth))
+        self._kept += _duplicates(cases, list(truth), self.settings.split_from is None)
         self._kept += _also_test(self.source, cases)
         if cases.attrs.get("patients_remark"):
             self._kept.append(Finding("", _UNKNOWN, cases.attrs["patients_remark"], KEPT))
         self._kept += _disk(self.source, self.folder, cases)
 
-    def check_split(self, cases: pd.DataFrame, file: Path) -> None:
-        """Check a split that was given: that nobody is on two sides, and the pixels are the same.
+    def check_split(self, cases: pd.DataFrame, cohort: pd.DataFrame, file: Path) -> None:
+        """Check a split that was given: that nobody is on two sides, and all its images are here.
 
         Args:
             cases: The usable cases, with ``patient``, ``split`` and ``sha256``.
+            cohort: Of `common.datasets.cohort.read_cohort`.
             file: What it was read from.
         """
+        entries = entries_of(cases, cohort, file)
+        present = entries["split"].value_counts()
+        missing = cohort["split"].value_counts().sub(present, fill_value=0).clip(0).astype(int)
+        if count := missing.sum():
+            by_split = ", ".join(f"{n} of {split}" for split, n in missing[missing > 0].items())
+            detail = f"{count} of {len(cohort)} in {file.name} are not here, or left out"
+            self._kept.append(Finding("", _MISSING, f"{detail} ({by_split})", KEPT))
         if count := on_two_sides(cases):
             detail = f"{count} patients are on two sides of the split in {file.name}"
             self._kept.append(Finding("", _TWO_SIDES, detail, KEPT))
-        expected = cases["case"].map(read_cohort(file)["sha256"]).fillna("")
+        expected = entries["sha256"]
         for case in cases["case"][(expected != "") & (expected != cases["sha256"])]:
             self._kept.append(Finding(case, _OTHER, f"than in {file.name}", KEPT))
 
@@ -165,7 +174,11 @@ class DatasetCheck:
         title = f"check of {len(cases)} cases"
         print_table(Table(title, ("check", "found", "done", "first"), tuple(counts)))
         print(f"  {len(findings)} findings: {self.folder / FINDINGS}")
-        meanings = {_UNKNOWN: f": {BY_IMAGE}; {MEND}", _TWO_SIDES: ", so scores are too good"}
+        meanings = {
+            _UNKNOWN: f": {BY_IMAGE}; {MEND}",
+            _TWO_SIDES: ", so scores on them are too good",
+            _MISSING: ", so scores are not those of the same cases",
+        }
         for finding in findings:
             if finding.check in meanings:
                 print(f"  {finding.check.upper()}: {finding.detail}{meanings[finding.check]}")
@@ -230,13 +243,13 @@ def _sizes(sizes: pd.Series) -> Iterator[Finding]:
         yield Finding("", "several sizes", f"{most}{more}; resampled", REPAIRED)
 
 
-def _duplicates(cases: pd.DataFrame, truth: list[str]) -> Iterator[Finding]:
+def _duplicates(cases: pd.DataFrame, truth: list[str], are_dealt: bool) -> Iterator[Finding]:
     rows = cases.set_index("case")
     for case, row in rows[rows["duplicate_of"] != ""].iterrows():
         first = rows.loc[row["duplicate_of"]]
         detail = f"equals {row['duplicate_of']}"
         if row["patient"] != first["patient"]:
-            detail += ", of another patient: the two are dealt as one"
+            detail += f", of another patient{': the two are dealt as one' if are_dealt else ''}"
         if truth and list(row[truth]) != list(first[truth]):
             detail += ", with another label"
         yield Finding(str(case), "exact duplicate", detail, KEPT)

@@ -15,11 +15,11 @@ from common.base.errors import UserError
 from common.base.files import ROOT, lock_folder, sha256, write_csv
 from common.base.project import Project
 from common.base.settings import SharedPrepare
-from common.datasets.cohort import COLUMNS, NO_SPLIT, on_two_sides, split_as
+from common.datasets.cohort import COLUMNS, NO_SPLIT, entries_of, on_two_sides, read_cohort
 from common.datasets.cohort import FILE as COHORT
 from common.datasets.duplicates import find_duplicate_volumes, find_duplicates
 from common.datasets.patients import BY_IMAGE
-from common.datasets.splits import TEST
+from common.datasets.splits import TEST, folds_in
 from common.records import shards as records
 from common.records.findings import DatasetCheck
 from common.records.jobs import jobs
@@ -135,6 +135,7 @@ class Preparation:
         self.source, self.folder = source, folder
         self._project, self._settings, self._all_test = project, settings, all_test
         self._decides = {**settings_of_data(settings), "all_test": all_test, **made_by}
+        self._cohort = read_cohort(settings.split_from) if settings.split_from else None
         self._key = records.source_key(source.folder, self._decides)
         self._findings = DatasetCheck(source.folder, folder, settings)
         if settings.check:
@@ -179,8 +180,9 @@ class Preparation:
     def split(self, cases: pd.DataFrame, strata: pd.Series[str]) -> pd.DataFrame:
         """Split the usable cases by patient, each usable case's strata in proportion."""
         usable = cases.loc[strata.index]
-        if self._settings.split_from and not self._all_test:
-            splits = split_as(usable, self._settings.split_from)
+        file = self._settings.split_from
+        if file and self._cohort is not None and not self._all_test:
+            splits = entries_of(usable, self._cohort, file)["split"]
             cases.loc[splits.index[splits == ""], "left_out"] = NO_SPLIT
             cases.loc[usable.index, "split"] = splits
             return cases[cases["left_out"] == ""]
@@ -241,14 +243,14 @@ class Preparation:
         """
         usable = cases[cases["left_out"] == ""]
         files = [file for name in ("path", "mask_path") for file in usable.get(name, ())]
-        if self._settings.split_from and not self._all_test:
-            self._findings.check_split(usable, self._settings.split_from)
+        settings = self._decides
+        if (file := self._settings.split_from) and self._cohort is not None and not self._all_test:
+            self._findings.check_split(usable, self._cohort, file)
+            settings = {**settings, "folds": len(folds_in(sorted(set(usable["split"]))))}
         write_csv(self.folder / COHORT, COLUMNS, usable[list(COLUMNS)].to_dict("records"))
         self._findings.report(cases)
         disk = print_disk(self.source.folder, files, shards)
-        content = manifest(
-            self._project, self.source, self._key, self._decides, cases, shards, disk
-        )
+        content = manifest(self._project, self.source, self._key, settings, cases, shards, disk)
         records.finish(self.folder, {**content, **described})
 
 
@@ -297,7 +299,7 @@ def split_warning(cases: pd.DataFrame, all_test: bool) -> str:
         over_images = "intervals are over images, and somebody may also be in training"
         warnings.append(f"patients unknown ({remark}): {over_images if all_test else BY_IMAGE}")
     if count := on_two_sides(cases[cases["left_out"] == ""]):
-        warnings.append(f"{count} patients are on two sides: scores are too good")
+        warnings.append(f"{count} patients are on two sides: scores on them are too good")
     return "; ".join(warnings)
 
 

@@ -48,7 +48,7 @@ def print_duplicates(cases: pd.DataFrame, truth: str, columns: Sequence[str]) ->
     """Print the number of films that equal another, and whether patients and labels differ.
 
     Args:
-        cases: All cases, with ``duplicate_of``.
+        cases: All cases, with ``duplicate_of`` and ``split``.
         truth: What a label is, in a word.
         columns: The columns of the label.
     """
@@ -57,10 +57,14 @@ def print_duplicates(cases: pd.DataFrame, truth: str, columns: Sequence[str]) ->
         return
     originals = cases.set_index("case").loc[films["duplicate_of"]]
     across = films["patient"].to_numpy() != originals["patient"].to_numpy()
+    splits = films["split"].to_numpy(), originals["split"].to_numpy()
+    apart = (splits[0] != splits[1]) & (splits[0] != "") & (splits[1] != "")
     differ = (films[columns].to_numpy() != originals[columns].to_numpy()).any(axis=1)
     summary = "1 film equals another" if len(films) == 1 else f"{len(films)} films equal another"
     if across.any():
-        summary += f", {across.sum()} across patients (dealt together)"
+        summary += f", {across.sum()} across patients{'' if apart.any() else ' (dealt together)'}"
+    if apart.any():
+        summary += f", {apart.sum()} IN ANOTHER SPLIT than the film that it equals"
     if differ.any():
         summary += f", {differ.sum()} with another {truth}"
     print(f"  exact duplicates: {summary}; duplicate_of in cases.csv names them")

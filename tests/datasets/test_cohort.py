@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from common.base.errors import UserError
-from common.datasets.cohort import on_two_sides, read_cohort, split_as
+from common.datasets.cohort import entries_of, on_two_sides, read_cohort
 
 
 def write(tmp_path, *rows, header="case,split,sha256"):
@@ -14,14 +14,14 @@ def write(tmp_path, *rows, header="case,split,sha256"):
 
 
 def test_the_words_that_people_use(tmp_path):
-    path = write(
-        tmp_path, "a.dcm,Training,1", "b,val,", "c.PNG,TEST,2", "d,fold-3,", "la_003.nii.gz,dev,"
-    )
+    path = write(tmp_path, "a.dcm,Training,1", "b,val,", "c.PNG,TEST,2", "la_003.nii.gz,dev,")
     table = read_cohort(path)
     assert table["split"].to_dict() == {
-        "a": "train", "b": "validation", "c": "test", "d": "fold-3", "la_003": "validation",
+        "a": "train", "b": "validation", "c": "test", "la_003": "validation",
     }  # fmt: skip
-    assert table["sha256"].to_dict() == {"a": "1", "b": "", "c": "2", "d": "", "la_003": ""}
+    assert table["sha256"].to_dict() == {"a": "1", "b": "", "c": "2", "la_003": ""}
+    folds = read_cohort(write(tmp_path, "a,fold-1,", "b,FOLD-0,", "c,test,"))
+    assert folds["split"].tolist() == ["fold-1", "fold-0", "test"]
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,10 @@ def test_the_words_that_people_use(tmp_path):
     [
         (["a,holdout,"], "row 2: 'holdout' is no split; write train, validation, test"),
         (["a,train,", "a.dcm,test,"], "row 3: a.dcm is in two splits"),
+        (["a,train,1", "a,train,2"], "row 3: a is in two rows with another sha256"),
+        (["a,fold-0,", "b,fold-1,", "c,train,"], "has the splits fold-0, fold-1, train; number"),
+        (["a,fold-1,", "b,fold-2,"], "has the splits fold-1, fold-2; number folds from 0"),
+        (["a,fold-0,", "b,test,"], "number folds from 0 without gaps, two at least"),
     ],
 )
 def test_what_is_no_cohort(tmp_path, rows, reason):
@@ -39,11 +43,14 @@ def test_what_is_no_cohort(tmp_path, rows, reason):
 
 
 def test_cases_take_their_split(tmp_path):
-    path = write(tmp_path, "a,train", "c,test", "z,test", header="case,split")
-    cases = pd.DataFrame({"case": ["a", "b", "c"]})
-    assert split_as(cases, path).tolist() == ["train", "", "test"]
+    path = write(tmp_path, "a,train", "c.png,test", "z,test", header="case,split")
+    cohort = read_cohort(path)
+    # What a cohort.csv of a film c.png.dcm says is found again.
+    cases = pd.DataFrame({"case": ["a", "b", "c.png"]}, index=[2, 4, 6])
+    entries = entries_of(cases, cohort, path)
+    assert entries["split"].to_dict() == {2: "train", 4: "", 6: "test"}
     with pytest.raises(UserError, match=r"names none of the 1 cases, such as x; give --split-from"):
-        split_as(pd.DataFrame({"case": ["x"]}), path)
+        entries_of(pd.DataFrame({"case": ["x"]}), cohort, path)
 
 
 def test_patients_on_two_sides_are_counted():

@@ -272,6 +272,7 @@ def test_duplicates_are_counted(capsys):
             "patient": list("wwxy"),
             "label": [0, 0, 1, 0],
             "duplicate_of": ["", "a", "a", ""],
+            "split": "train",
         }
     )
     summary.print_duplicates(cases, "label", ["label"])
@@ -279,6 +280,9 @@ def test_duplicates_are_counted(capsys):
         "  exact duplicates: 2 films equal another, 1 across patients (dealt together), "
         "1 with another label; duplicate_of in cases.csv names them\n"
     )
+    cases["split"] = ["test", "test", "train", "train"]
+    summary.print_duplicates(cases, "label", ["label"])
+    assert "1 across patients, 1 IN ANOTHER SPLIT than the film" in capsys.readouterr().out
     summary.print_duplicates(cases[:2], "label", ["label"])
     assert "1 film equals another; duplicate_of in" in capsys.readouterr().out
     summary.print_duplicates(cases[:1], "label", ["label"])

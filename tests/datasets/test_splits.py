@@ -166,6 +166,7 @@ def test_copies_of_the_fold_that_validates_do_not_train():
         (["fold-0", "fold-0-copies", "fold-1", "test"], 2, "prepared in 2 folds"),
         (["train", "validation"], 1, "not prepared in folds"),
         (["train", "test"], 0, "no validation split"),
+        (["validation", "test"], 0, "no training split; prepare data that has one"),
     ],
 )
 def test_no_such_training_split(splits, fold, message):

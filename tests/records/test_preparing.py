@@ -3,15 +3,18 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from common.base.errors import UserError
+from common.base.files import read_json
 from common.base.project import Project
 from common.base.settings import SharedPrepare
 from common.datasets.splits import is_copies, split_order
 from common.records import findings, preparing, summary
 from common.records import jobs as decoding
+from tests.helpers.fixtures import write_dicom
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,33 @@ def test_jobs_are_mixed_and_the_same_for_the_same_seed():
 def test_splits_are_shown_as_they_are_used():
     found = split_order(["test", "validation", "fold-1", "train", "test", "fold-0"])
     assert found == ["fold-0", "fold-1", "train", "validation", "test"]
+
+
+def test_a_split_that_was_given_is_read_once_and_held_against_the_cases(project, tmp_path, capsys):
+    (tmp_path / "raw").mkdir()
+    cases = table().assign(sha256="s", patient=[f"p{number % 4}" for number in range(12)])
+    for number, path in enumerate(cases["path"]):
+        write_dicom(tmp_path / "raw" / path, np.full((4, 4), max(number, 1), np.uint8))
+    rows = [f"c{number},fold-{number % 2}" for number in range(10)]
+    rows += ["c10,test", "away,test", "c99,fold-1"]
+    given = tmp_path / "paper.csv"
+    given.write_text("\n".join(["case,split", *rows]) + "\n")
+    settings = replace(CPU, prepared=tmp_path / "p", split_from=given, folds=5)
+    with preparing.preparation(project, settings, make_sample) as steps:
+        given.unlink()
+        usable = steps.check(cases, pd.Series("", cases.index), ["label"])
+        assert len(steps.split(cases, usable["label"].astype(str))) == 11
+        steps.finish(cases, {})
+    said = capsys.readouterr().out
+    assert (
+        "CASES OF THE SPLIT MISSING: 2 of 13 in paper.csv are not here, or left out (1 of fold-1, "
+        "1 of test), so scores are not those of the same cases"
+    ) in said
+    found = pd.read_csv(tmp_path / "p" / "findings.csv", keep_default_na=False)
+    assert found[found["check"] == "exact duplicate"]["found"].tolist() == [
+        "equals c0, of another patient, with another label"
+    ]
+    assert read_json(tmp_path / "p" / "manifest.json")["settings"]["folds"] == 2
 
 
 def test_all_test():
