@@ -33,22 +33,20 @@ def baselines(run: Run, cases: pd.DataFrame, seed: int) -> dict[str, Any]:
     """
     labels, patients = cases["label"], cases["patient"]
     majority, metadata = run.fitted["majority"], run.fitted["metadata"]
-    answers = {"majority": np.full(len(cases), float(majority)), "metadata": None}
+    answers = {"majority": np.full(len(cases), float(majority))}
     if metadata:
         header = (cases["view"], cases["sex"], cases["age_years"])
         answers["metadata"] = predict_metadata(metadata, *header)
     if "thumbnail" in run.fitted:
         answers["thumbnail"] = cases["thumbnail"].to_numpy()
-    scored: dict[str, Any] = {}
+    model = (cases["probability"], cases["predicted"])
+    decided = {name: (ranks, ranks >= 0.5) for name, ranks in answers.items()}
+    gaps = differences(labels, model, decided, patients, seed)
+    scored: dict[str, Any] = {"majority": {}, "metadata": None}
     for name, probabilities in answers.items():
-        if probabilities is None:
-            scored[name] = None
-            continue
         scores = classification_scores(labels, probabilities, patients, 0.5, seed)
-        model = (cases["probability"], cases["predicted"])
-        baseline = (probabilities, probabilities >= 0.5)
         scored[name] = {score: scores[score] for score in ("auroc", "accuracy", "ci95")}
-        scored[name]["differences"] = differences(labels, model, baseline, patients, seed)
+        scored[name]["differences"] = gaps[name]
     scored["majority"] |= {"says": majority, "auroc": 0.5}
     return scored
 

@@ -294,7 +294,7 @@ def verdict(score: Score, patients: int | None = None) -> str:
     if low > 0 or high < 0:
         says = "scores above" if low > 0 else "scores below"
     return (
-        f"The model {says} the baseline ({score.baseline_name}): on the same patients the "
+        f"The model {says} the baseline ({score.baseline_name}): on the same cases the "
         f"difference is {score.difference['value']:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}."
     )
 

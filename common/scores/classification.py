@@ -7,6 +7,7 @@ a classifier that never says yes, is None and not a number that looks like a sco
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -267,24 +268,24 @@ def calibration(
 def differences(
     labels: ArrayLike,
     model: tuple[ArrayLike, ArrayLike],
-    baseline: tuple[ArrayLike, ArrayLike],
+    baselines: Mapping[str, tuple[ArrayLike, ArrayLike]],
     patients: ArrayLike,
     seed: int = 0,
     resamples: int = RESAMPLES,
-) -> dict[str, dict[str, Any]]:
-    """How much better a model is than a baseline on the same cases, both estimated.
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """How much better a model is than each baseline on the same cases, both estimated.
 
     Args:
         labels: As in `classification_scores`, like ``patients``.
         model: (n,) scores, higher for a likelier yes, and (n,) answers, 0 or 1.
-        baseline: The same of the baseline.
-        patients: (n,); the same resamples serve both, so that hard and easy patients cancel out.
+        baselines: The same of every baseline, by its name.
+        patients: (n,); the same resamples serve all, so that hard and easy patients cancel out.
         seed: Of the bootstrap.
         resamples: Number of resamples.
 
     Returns:
-        ``auroc`` and ``accuracy``, each ``{value, ci95}`` of the model's less the baseline's; None
-        where it is undefined.
+        By the baseline's name ``auroc`` and ``accuracy``, each ``{value, ci95}`` of the model's
+        less the baseline's; None where it is undefined.
     """
     labels = np.asarray(labels).astype(int)
 
@@ -293,12 +294,18 @@ def differences(
         shares = counts @ right / counts.sum(axis=1)
         return np.stack([ranking_scores(labels, ranks, counts)[:, 0], shares], axis=1)
 
-    values, limits = estimates(
-        lambda counts: scores(counts, *model) - scores(counts, *baseline), patients, seed, resamples
-    )
+    def gaps(counts: np.ndarray) -> np.ndarray:
+        of_model = scores(counts, *model)
+        return np.hstack([of_model - scores(counts, *each) for each in baselines.values()])
+
+    known = [
+        {"value": None, "ci95": None} if np.isnan(value) else {"value": value, "ci95": ends}
+        for value, ends in zip(*estimates(gaps, patients, seed, resamples), strict=True)
+    ]
+    pairs = zip(known[::2], known[1::2], strict=True)
     return {
-        name: {"value": None, "ci95": None} if np.isnan(value) else {"value": value, "ci95": ends}
-        for name, value, ends in zip(("auroc", "accuracy"), values, limits, strict=True)
+        name: {"auroc": auroc, "accuracy": accuracy}
+        for name, (auroc, accuracy) in zip(baselines, pairs, strict=True)
     }
 
 

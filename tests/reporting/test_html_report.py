@@ -172,7 +172,7 @@ def test_without_the_difference_the_interval_decides_and_what_it_lacks_is_said(c
 @pytest.mark.parametrize(
     ("ci95", "said"),
     [
-        ([0.01, 0.4], "The model scores above the baseline (chance): on the same patients the "
+        ([0.01, 0.4], "The model scores above the baseline (chance): on the same cases the "
          "difference is +0.200, 95 % interval +0.010 to +0.400."),
         ([0, 0.4], "The model is not shown to differ from the baseline (chance)"),
         ([-0.4, -0.1], "The model scores below the baseline (chance)"),
@@ -198,8 +198,8 @@ def test_of_two_equally_good_scores_one_is_rarely_said_to_be_above():
     by_difference, by_interval, count = 0, 0, 400
     for _ in range(count):
         model, baseline = rng.normal(size=(2, 60)) + labels
-        pair = ((scores, scores >= 0.5) for scores in (model, baseline))
-        difference = differences(labels, *pair, patients, 0, 400)["auroc"]
+        ours, its = ((scores, scores >= 0.5) for scores in (model, baseline))
+        difference = differences(labels, ours, {"its": its}, patients, 0, 400)["its"]["auroc"]
         auroc, other = (ranking_scores(labels, scores)[0, 0] for scores in (model, baseline))
         own = ci95(
             lambda counts, s=model: ranking_scores(labels, s, counts)[:, 0], patients, 0, 400

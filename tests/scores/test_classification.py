@@ -276,9 +276,13 @@ def test_differences_are_those_of_a_scikit_learn_loop_over_patients():
     labels, model = cases(60)
     baseline = cases(60, seed=1)[1] - 0.3 * labels
     patients = np.arange(60) // 2
-    found = differences(
-        labels, (model, model >= 0.5), (baseline, baseline >= 0.4), patients, 3, 200
+    others = {"none": (np.zeros(60), np.zeros(60)), "it": (baseline, baseline >= 0.4)}
+    by_baseline = differences(labels, (model, model >= 0.5), others, patients, 3, 200)
+    assert list(by_baseline) == ["none", "it"]
+    assert by_baseline["none"]["auroc"]["value"] == pytest.approx(
+        metrics.roc_auc_score(labels, model) - 0.5
     )
+    found = by_baseline["it"]
 
     def gaps(weights):
         with_weights = {"sample_weight": weights}
@@ -301,7 +305,8 @@ def test_differences_are_those_of_a_scikit_learn_loop_over_patients():
 
 def test_differences_that_are_undefined_are_none():
     scores = np.array([0.1, 0.9, 0.6])
-    found = differences([1, 1, 1], (scores, scores >= 0.5), (scores, scores >= 0), list("abc"))
+    pair = (scores, scores >= 0.5)
+    found = differences([1, 1, 1], pair, {"same": pair}, list("abc"))["same"]
     assert found["auroc"] == {"value": None, "ci95": None}
-    found = differences([0, 1, 1], (scores, scores >= 0.5), (scores, scores >= 0.5), ["a"] * 3)
+    found = differences([0, 1, 1], pair, {"same": pair}, ["a"] * 3)["same"]
     assert found["auroc"] == found["accuracy"] == {"value": 0, "ci95": None}
