@@ -24,7 +24,7 @@ from common.base.errors import UserError, run_script
 from common.base.files import content_key, read_json
 from common.base.tables import MISSING, Table, print_table
 from common.datasets.splits import TEST, VALIDATION
-from common.scores.formatting import data_name, score_rows, with_interval
+from common.scores.formatting import below_chance, data_name, score_rows, with_interval
 from common.scores.recipes import read_predictions, same_cases, score_of_runs
 from common.training.trained import trained_as
 
@@ -122,7 +122,7 @@ def open_evaluation(path: Path, folder: Path) -> Evaluation | None:
         )
     except UserError as error:
         print(f"left out: {error}")
-    except (OSError, LookupError, TypeError, ValueError, AttributeError):
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
         print(
             f"{path}: left out, is damaged or was not written by evaluate.py; run it again, or "
             "move the file away"
@@ -187,7 +187,7 @@ def print_folds(evaluations: Sequence[Evaluation]) -> None:
     _print_title(f"folds {numbers} of {count}", members, notes)
     rows = []
     for name, values in _values(members).items():
-        mean, deviation, *_ = _spread(values, None if pooled else tested.get(name))
+        mean, deviation, *_ = _spread(name, values, None if pooled else tested.get(name))
         own = (with_interval(tested.get(name)),) if pooled else ()
         each = " ".join(MISSING if value is None else f"{value:.3f}" for value in values)
         rows.append((name, mean, deviation, *own, each))
@@ -212,7 +212,7 @@ def print_seeds(evaluations: Sequence[Evaluation]) -> None:
         notes.append(f"interval: of testing, of the mean over seeds on the same {cases}")
     _print_title(f"{fold}runs that differ in the seed alone, {seeds}", members, notes)
     rows = tuple(
-        (name, *_spread(values, tested.get(name) if same else None))
+        (name, *_spread(name, values, tested.get(name) if same else None))
         for name, values in _values(members).items()
     )
     head = ("score", "mean [95 % interval]", "deviation", "lowest", "highest")
@@ -279,7 +279,7 @@ def _values(members: Sequence[Evaluation]) -> dict[str, list[float | None]]:
 
 
 def _spread(
-    values: Sequence[float | None], tested: Mapping[str, Any] | None
+    name: str, values: Sequence[float | None], tested: Mapping[str, Any] | None
 ) -> tuple[str, str, str, str]:
     """Mean with its interval, standard deviation, lowest and highest of the values there are."""
     known = [value for value in values if value is not None]
@@ -287,7 +287,8 @@ def _spread(
         return MISSING, MISSING, MISSING, MISSING
     mean = {"value": statistics.mean(known), "ci95": tested and tested["ci95"]}
     deviation = f"{statistics.stdev(known):.3f}" if len(known) > 1 else MISSING
-    return with_interval(mean), deviation, f"{min(known):.3f}", f"{max(known):.3f}"
+    words = below_chance(mean["value"]) if name.startswith("AUROC") else ""
+    return with_interval(mean) + words, deviation, f"{min(known):.3f}", f"{max(known):.3f}"
 
 
 if __name__ == "__main__":

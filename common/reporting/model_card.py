@@ -187,8 +187,9 @@ def _scores(evaluations: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], 
     if not evaluations:
         return ("This run was not evaluated: how well it does is not known.",), ()
     text = [
-        "Intervals are 95 %, by bootstrap over patients. The baseline is the strongest of the "
-        "simple ones; a model that does not beat it has learned nothing of use."
+        "Intervals are 95 %, by bootstrap over patients, and over images where these are not "
+        "known. The baseline is the strongest of the simple ones; a model that does not beat it "
+        "has learned nothing of use."
     ]
     warnings = dict.fromkeys(metrics.get("split_warning", "") for metrics in evaluations)
     text += [f"Caution: {warning}." for warning in warnings if warning]
@@ -196,11 +197,15 @@ def _scores(evaluations: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], 
         text.append(_OF_VALIDATION)
     head = ("data", "cases", "patients", "score", "model [95 % interval]", "baseline")
     rows = [
-        (data_name(metrics), str(metrics["n"]), str(metrics["n_patients"]), *row)
+        (data_name(metrics), str(metrics["n"]), _patients(metrics), *row)
         for metrics in evaluations
         for row in score_rows(metrics)
     ]
     return tuple(text), (head, *rows)
+
+
+def _patients(metrics: Mapping[str, Any]) -> str:
+    return str(metrics["n_patients"]) if metrics.get("patients_known", True) else "unknown"
 
 
 def _groups(evaluations: Sequence[Mapping[str, Any]]) -> Rows:

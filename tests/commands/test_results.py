@@ -223,6 +223,17 @@ def test_folds_of_every_project_are_summed_up(evaluated, told, name):
     assert all(row in rows for row in expected[name])
 
 
+def test_a_baseline_below_chance_has_its_words_over_folds_and_seeds_too(evaluated, told):
+    baselines = METRICS["pneumonia"]["baselines"]
+    below = {"metadata": {"auroc": {"value": 0.377, "ci95": None}, "accuracy": 0.4}}
+    for run, settings in {"f0": {"of": 2}, "f1": {"of": 2, "fold": 1}, "seed": {"seed": 4}}.items():
+        evaluated(run, project="pneumonia", baselines={**baselines, **below}, **settings)
+    evaluated("other", project="pneumonia", baselines={**baselines, **below})
+    rows = [row for row in cells(told()) if row[0] == "AUROC of view, sex and age"]
+    words = "0.377, below chance: it ranks more pairs wrongly than rightly"
+    assert [row[1] for row in rows] == [words] * 2
+
+
 def test_of_folds_out_of_fold_predictions_are_pooled(evaluated, told):
     folds = {0: scored(range(4), 0), 2: scored(range(4, 9), 2), 1: scored(range(9, 15), 1)}
     for fold, cases in folds.items():
@@ -314,6 +325,7 @@ def test_what_retraining_changes_stands_beside_what_testing_leaves_open(evaluate
         ("{}", "of an earlier version; run evaluate.py again"),
         ("[]", "was not written by evaluate.py"),
         ('{"main_scores": 3}', "was not written by evaluate.py"),
+        (json.dumps(METRICS["heart"]).replace('"n_of": [19, 20]', '"n_of": [19, 0]'), "damaged"),
         ('{"schema_version": 99}', "newer version of this repository"),
         (b"\xff", "not readable as JSON"),
         (json.dumps({**METRICS["heart"], "fold_scores": [{"name": "a", "value": "b"}]}), "damaged"),

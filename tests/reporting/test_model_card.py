@@ -58,6 +58,9 @@ def test_scores_stand_with_their_intervals_beside_their_baselines(run):
     text = model_card.as_markdown(model_card.model_card(run, ABOUT))
     assert "| test | 40 | 20 | AUROC | 0.871 [0.800, 0.930] | 0.610 (view, sex and age) |" in text
     assert "| view AP | test | 12 | AUROC | 0.700 [0.600, 0.800] |" in text
+    evaluated(run, split="clinic", patients_known=False)
+    text = model_card.as_markdown(model_card.model_card(run, ABOUT))
+    assert "| clinic | 40 | unknown | AUROC |" in text and "over images where these are" in text
     assert "| cases, train | 70 |" in text
     assert "epochs 7" in text and "keras 3.15.1" in text
     for words in (ABOUT.model, ABOUT.question, ABOUT.factors, *ABOUT.caveats, "Not for diagnosis"):
