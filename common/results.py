@@ -24,7 +24,13 @@ from common.base.errors import UserError, run_script
 from common.base.files import content_key, read_json
 from common.base.tables import MISSING, Table, print_table
 from common.datasets.splits import TEST, VALIDATION
-from common.scores.formatting import below_chance, data_name, score_rows, with_interval
+from common.scores.formatting import (
+    below_chance,
+    data_name,
+    of_validation,
+    score_rows,
+    with_interval,
+)
 from common.scores.recipes import read_predictions, same_cases, score_of_runs
 from common.training.trained import trained_as
 
@@ -268,7 +274,7 @@ def _print_title(title: str, members: Sequence[Evaluation], notes: Sequence[str]
     metrics = members[0].metrics
     print(f"\n{metrics['project']}, {data_name(metrics)}: {title}")
     notes = [f"runs: {', '.join(member.run for member in members)}", *notes]
-    if metrics["split"] == VALIDATION:
+    if of_validation(metrics):
         notes.append("validation cases chose each run's best epoch: a little too good")
     print("\n".join(f"  {note}" for note in notes))
 

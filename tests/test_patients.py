@@ -99,7 +99,8 @@ def test_a_run_scored_on_copies_of_what_trained_it_leaves_them_out(whole, resize
     assert f"of 60 cases {seen} are near duplicates" in said
     assert {row["case"] for row in rows_of(folder / "predictions.csv")} == new
     assert metrics["seen"] == {
-        "checked": True, "by_patient": False, "count": {"near duplicate": seen}, "scored": False
+        "checked": True, "by_patient": False, "count": {"near duplicate": seen}, "scored": False,
+        "validated": False,
     }  # fmt: skip
     assert {row["seen_as"] for row in rows_of(folder / "overlap.csv")}.isdisjoint(new)
     # Nobody knows who is on these films.

@@ -78,6 +78,12 @@ def test_a_wanted_sensitivity_is_reached_where_it_was_asked_for(whole, sensitive
     assert "--sensitivity" in line
 
 
+def test_by_another_name_validation_is_not_called_new(whole, sensitive):
+    page = (whole(PROJECT).run / "evaluation" / "sensitive" / "report.html").read_text()
+    assert sensitive[0]["split"] == "sensitive" and sensitive[0]["seen"]["validated"]
+    assert "which also chose the best epoch" in page and "None of them trained" not in page
+
+
 def test_a_threshold_of_ones_own_decides(whole):
     from common.training.runs import open_run
     from pneumonia_classification.config import PROJECT as SETTINGS

@@ -27,6 +27,7 @@ from common.base.tables import Table
 from common.reporting.charts import history_picture
 from common.reporting.examples import examples_of
 from common.reporting.model_card import NOT_FOR, SYNTHETIC, About, display, model_card
+from common.scores.formatting import of_validation
 from common.training.runs import Run, open_run
 from common.training.seen import describe
 
@@ -140,6 +141,7 @@ def write_report(run: Run, folder: Path, about: About, page: Page) -> Path:
             "report.html.j2",
             page=page,
             metrics=metrics,
+            of_validation=of_validation(metrics),
             about=about,
             not_for=NOT_FOR,
             of_synthetic=SYNTHETIC if run.config["synthetic"] else "",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from common.base.files import read_json, sha256, write_text
-from common.scores.formatting import data_name, score_rows, with_interval
+from common.scores.formatting import data_name, of_validation, score_rows, with_interval
 from common.training.runs import Run
 
 FILE = "model_card.md"
@@ -193,7 +193,7 @@ def _scores(evaluations: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], 
     ]
     warnings = dict.fromkeys(metrics.get("split_warning", "") for metrics in evaluations)
     text += [f"Caution: {warning}." for warning in warnings if warning]
-    if any(metrics["split"] == "validation" for metrics in evaluations):
+    if any(map(of_validation, evaluations)):
         text.append(_OF_VALIDATION)
     head = ("data", "cases", "patients", "score", "model [95 % interval]", "baseline")
     rows = [

@@ -124,6 +124,11 @@ def score_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return rows
 
 
+def of_validation(metrics: Mapping[str, Any]) -> bool:
+    """Whether the cases of a ``metrics.json`` chose the run's best epoch, whatever their name."""
+    return metrics["split"] == "validation" or metrics.get("seen", {}).get("validated", False)
+
+
 def data_name(metrics: Mapping[str, Any]) -> str:
     """The split or the name of the data that was scored, marked where it is synthetic."""
     return ("SYNTHETIC " if metrics["synthetic"] else "") + str(metrics["split"])

@@ -136,8 +136,8 @@ def cases_to_score(
 
     Returns:
         The rows of ``cases.csv``, and for ``metrics.json`` ``seen``: whether that could be
-        ``checked``, and ``by_patient`` too; the ``count`` by how a case was seen, and whether those
-        were ``scored``.
+        ``checked``, and ``by_patient`` too; the ``count`` by how a case was seen, whether those
+        were ``scored``, and whether all cases ``validated`` the run.
 
     Raises:
         UserError: Nothing is left to score.
@@ -145,13 +145,19 @@ def cases_to_score(
     cases = prepared.cases()
     cases = cases[cases["split"].isin(splits)].reset_index(drop=True)
     print_data(prepared, name, cases)
-    overlap = None
+    overlap, validated = None, TEST not in splits
     if all((run.folder / FILE).is_file() for run in runs):
         seen = pd.concat([_read(run.folder) for run in runs], ignore_index=True)
         overlap = find_overlap(seen, cases, splits)
     if overlap is None:
         print("  whether training saw some of them is not known: an earlier version made the run")
-        return cases, {"checked": False, "by_patient": False, "count": {}, "scored": True}
+        return cases, {
+            "checked": False,
+            "by_patient": False,
+            "count": {},
+            "scored": True,
+            "validated": validated,
+        }
     # Of data that an earlier version prepared there are rows without fingerprints.
     unknown = seen[(seen["sha256"] == "") & (seen["role"] != NOBODY)]["run"].unique()
     for origin in unknown:
@@ -185,6 +191,7 @@ def cases_to_score(
         "by_patient": bool(by_patient),
         "count": count,
         "scored": score_seen,
+        "validated": validated,
     }
 
 

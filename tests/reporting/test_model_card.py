@@ -73,14 +73,21 @@ def test_without_an_evaluation_the_card_says_so(run):
     assert "AUROC |" not in text
 
 
-def test_what_is_scored_on_the_validation_split_is_said_to_be_too_good(run):
+SEEN = {"checked": True, "count": {}, "scored": False, "validated": True}
+
+
+@pytest.mark.parametrize(
+    "of_validation", [{"split": "validation"}, {"split": "mine", "seen": SEEN}]
+)
+def test_what_is_scored_on_the_validation_split_is_said_to_be_too_good(run, of_validation):
     evaluated(run)
     assert "too good" not in model_card.as_markdown(model_card.model_card(run, ABOUT))
-    evaluated(run, split="validation", created="2026-01-03T00:00:00+00:00")
+    evaluated(run, **of_validation, created="2026-01-03T00:00:00+00:00")
     card = model_card.model_card(run, ABOUT)
     assert "too good" in model_card.as_markdown(card)
     scores = next(one for one in card.sections if one.title.startswith("Evaluation"))
-    assert [row[0] for row in scores.table[1:]] == ["test", "test", "validation", "validation"]
+    name = of_validation["split"]
+    assert [row[0] for row in scores.table[1:]] == ["test", "test", name, name]
 
 
 def test_the_model_file_is_named_by_its_hash_and_no_folder_of_the_machine_is(run):
