@@ -291,10 +291,11 @@ def _spread(
     known = [value for value in values if value is not None]
     if not known:
         return MISSING, MISSING, MISSING, MISSING
-    mean = {"value": statistics.mean(known), "ci95": tested and tested["ci95"]}
+    mean = statistics.mean(known)
+    interval = with_interval({"value": mean, "ci95": tested and tested["ci95"]})
     deviation = f"{statistics.stdev(known):.3f}" if len(known) > 1 else MISSING
-    words = below_chance(mean["value"]) if name.startswith("AUROC") else ""
-    return with_interval(mean) + words, deviation, f"{min(known):.3f}", f"{max(known):.3f}"
+    words = below_chance(mean) if name.startswith("AUROC") else ""
+    return interval + words, deviation, f"{min(known):.3f}", f"{max(known):.3f}"
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def score_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def of_validation(metrics: Mapping[str, Any]) -> bool:
     """Whether the cases of a ``metrics.json`` chose the run's best epoch, whatever their name."""
-    return metrics["split"] == "validation" or metrics.get("seen", {}).get("validated", False)
+    return metrics["split"] == "validation" or bool(metrics.get("seen", {}).get("validated"))
 
 
 def data_name(metrics: Mapping[str, Any]) -> str:
