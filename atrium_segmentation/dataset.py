@@ -5,11 +5,13 @@ A working volume is (z, y, x), from the feet to the head, the back to the front,
 
 from __future__ import annotations
 
+import functools
+import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from isal import isal_zlib
@@ -21,20 +23,20 @@ from common.datasets.decathlon import index_volumes
 from common.datasets.splits import TRAIN
 from common.imaging.fingerprints import fingerprint
 from common.imaging.nifti import Volume, read_mask, read_volume, resample_mask, resample_volume
+from common.records.mapped import MappedRecords, free_memory
 from common.records.outcomes import REMARK
 from common.records.prepared import Prepared
 from common.records.preparing import preparation
 from synthetic_sample.make_sample import make_sample
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-
 
 VOLUMES_PER_SHARD = 8
 """Volumes in one TFRecord file."""
 
 FORMAT = 2
 """Of the records; where the number differs, older ones are prepared anew."""
+
+MIXED_VOLUMES = 8
+"""Volumes whose slices are mixed, and that are kept, where not all fit into memory."""
 
 WINDOW_PERCENTILES = (0.5, 99.5)
 """The percentiles of a volume's intensities that are stored as 0 and as 255: the units of MRI are
@@ -136,28 +138,45 @@ def decode_case(
     return features
 
 
-def volumes(prepared: Prepared, splits: Sequence[str]) -> tf.data.Dataset:
+class Volumes(Sequence[dict[str, Any]]):
     """The working volumes of some splits: ``image`` and ``mask`` (z, y, x) uint8, ``case``.
 
     A mask counts the dataset's labels from 0, in the order of their values.
+
+    Args:
+        prepared: Where they are.
+        splits: Which.
+
+    Attributes:
+        shapes: (z, y, x) of each.
+        are_in_memory: Whether all are kept, since together they take at most half of the memory
+            that is free; else a few are, and the others are unpacked anew.
     """
-    # A decoding process imports this module, and need not wait for TensorFlow.
-    import tensorflow as tf
 
-    from common.training import pipeline
+    def __init__(self, prepared: Prepared, splits: Sequence[str]) -> None:
+        self._records = MappedRecords(prepared.shards(splits))
+        shapes = [_features(record)["shape"].int64_list.value for record in self._records]
+        self.shapes = [tuple(shape) for shape in shapes]
+        size = 2 * sum(map(math.prod, self.shapes))
+        self.are_in_memory = size <= free_memory() / 2
+        kept = None if self.are_in_memory else MIXED_VOLUMES
+        self._read = functools.lru_cache(kept)(self._unpacked)
 
-    features = {name: tf.io.FixedLenFeature((), tf.string) for name in ("case", "image", "mask")}
-    features["shape"] = tf.io.FixedLenFeature((3,), tf.int64)
+    def __len__(self) -> int:
+        return len(self._records)
 
-    def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
-        example = tf.io.parse_single_example(record, features)
-        arrays = {"case": example["case"]}
-        for name in ("image", "mask"):
-            values = tf.io.decode_raw(tf.io.decode_compressed(example[name], "ZLIB"), tf.uint8)
-            arrays[name] = tf.reshape(values, example["shape"])
-        return arrays
+    def __getitem__(self, number: Any) -> Any:
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return self._read(int(number))
 
-    return pipeline.decoded(prepared, splits, decode)
+    def _unpacked(self, number: int) -> dict[str, Any]:
+        features = _features(self._records[number])
+        return {
+            "case": features["case"].bytes_list.value[0].decode(),
+            "image": _array(features["image"], features["shape"]),
+            "mask": _array(features["mask"], features["shape"]),
+        }
 
 
 def whole_volumes(prepared: Prepared, splits: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -168,30 +187,36 @@ def whole_volumes(prepared: Prepared, splits: Sequence[str]) -> Iterator[dict[st
         and ``mask`` (x, y, z) uint8 on the volume's own grid, canonical, with ``affine``,
         ``spacing_mm`` and ``grid_header`` (`nifti.Volume`). A mask counts the labels from 0.
     """
-    # As in volumes().
-    import tensorflow as tf
-
-    def array(feature: Any, shape: Any) -> np.ndarray:
-        values = np.frombuffer(zlib.decompress(feature.bytes_list.value[0]), np.uint8)
-        return values.reshape(shape.int64_list.value)
 
     def affine(feature: Any) -> np.ndarray:
         return np.frombuffer(feature.bytes_list.value[0], "<f8").reshape(4, 4)
 
-    files = [str(file) for file in prepared.shards(splits)]
-    for record in tf.data.TFRecordDataset(files).as_numpy_iterator():
-        feature = tf.train.Example.FromString(record).features.feature
+    for record in MappedRecords(prepared.shards(splits)):
+        feature = _features(record)
         grid_affine = affine(feature["grid_affine"])
         yield {
             "case": feature["case"].bytes_list.value[0].decode(),
-            "working": array(feature["image"], feature["shape"]),
+            "working": _array(feature["image"], feature["shape"]),
             "working_affine": affine(feature["affine"]),
-            "image": array(feature["grid_image"], feature["grid_shape"]).T,
-            "mask": array(feature["grid_mask"], feature["grid_shape"]).T,
+            "image": _array(feature["grid_image"], feature["grid_shape"]).T,
+            "mask": _array(feature["grid_mask"], feature["grid_shape"]).T,
             "affine": grid_affine,
             "grid_header": feature["grid_header"].bytes_list.value[0],
             "spacing_mm": np.linalg.norm(grid_affine[:3, :3], axis=0),
         }
+
+
+def _features(record: bytes) -> Any:
+    """The features of a serialised record, by name."""
+    # A decoding process imports this module, and need not wait for TensorFlow.
+    import tensorflow as tf
+
+    return tf.train.Example.FromString(record).features.feature
+
+
+def _array(feature: Any, shape: Any) -> np.ndarray:
+    values = np.frombuffer(zlib.decompress(feature.bytes_list.value[0]), np.uint8)
+    return values.reshape(shape.int64_list.value)
 
 
 def read_unlabelled(path: Path, spacing_mm: Sequence[float]) -> dict[str, Any]:

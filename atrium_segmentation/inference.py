@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from atrium_segmentation.config import PLANES, STRIDE, EvaluateSettings, PredictSettings
-from atrium_segmentation.dataset import volumes
+from atrium_segmentation.dataset import Volumes
 from common.base.errors import UserError
 from common.imaging.grids import to_grid
 from common.models.stored import load_model
@@ -39,7 +39,7 @@ def model_inputs(run: Run, prepared: Prepared, count: int) -> np.ndarray:
     Returns:
         (n, rows, columns, 2 * neighbours + 1) float32 of 0 to 255, at most ``count`` of them.
     """
-    volume = next(volumes(prepared, prepared.splits[:1]).take(1).as_numpy_iterator())
+    volume = Volumes(prepared, prepared.splits[:1])[0]
     slices = padded_slices(volume["image"], run.fitted["planes"][0], run.fitted["neighbours"])
     return slices[len(slices) // 2 :][:count]
 

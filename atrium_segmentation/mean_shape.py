@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from atrium_segmentation.dataset import volumes
+from atrium_segmentation.dataset import Volumes
 from common.base.files import atomic_write
 from common.imaging.grids import resample
 from common.records.prepared import Prepared
@@ -23,7 +23,7 @@ FILE = "mean_shape.npz"
 
 def fit_mean_shapes(run: Path, prepared: Prepared, splits: Sequence[str]) -> list[float]:
     """Keep each label's mean mask over the volumes' extents; gives the cuts with the best Dice."""
-    masks = [volume["mask"] for volume in volumes(prepared, splits).as_numpy_iterator()]
+    masks = [volume["mask"] for volume in Volumes(prepared, splits)]
     means, thresholds = [], []
     for label in range(1, len(prepared.manifest["labels"])):
         shares = [resample(mask == label, GRID) for mask in masks]

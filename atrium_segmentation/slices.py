@@ -9,33 +9,81 @@ import numpy as np
 import tensorflow as tf
 
 from atrium_segmentation.config import PLANES, STRIDE, TrainSettings
-from atrium_segmentation.dataset import volumes
+from atrium_segmentation.dataset import MIXED_VOLUMES, Volumes
 from common.records.prepared import Prepared
 from common.training import augment, pipeline
 
-Slices = dict[str, tf.Tensor]
+Slices = dict[str, np.ndarray]
 """``image`` (slices, rows, columns, channels) and ``mask`` (slices, rows, columns, 1), uint8."""
 
 
-def smallest_square(shapes: Sequence[tuple[int, int, int]], planes: Sequence[str]) -> int:
+def smallest_square(shapes: Sequence[tuple[int, ...]], planes: Sequence[str]) -> int:
     """Side of the smallest square, a multiple of 32, that holds all slices of volumes (z, y, x)."""
     longest = max(shape[axis] for shape in shapes for plane in planes for axis in PLANES[plane][1:])
     return -(-longest // STRIDE) * STRIDE
 
 
-def count_slices(shapes: Sequence[tuple[int, int, int]], planes: Sequence[str]) -> int:
-    """How many slices volumes (z, y, x) have in some planes together."""
-    return sum(shape[PLANES[plane][0]] for shape in shapes for plane in planes)
+def samples(
+    volumes: Volumes, image_size: int, settings: TrainSettings, random_places: bool
+) -> pipeline.Samples:
+    """Every slice of some volumes, volume by volume and plane by plane, to be read in any order.
+
+    A sample has ``image`` (image_size, image_size, channels) and ``mask`` (image_size, image_size,
+    1), uint8, and ``case``: the slice padded with 0 or cropped, from its middle or anywhere.
+
+    Args:
+        volumes: The volumes.
+        image_size: Side of the square in pixels.
+        settings: With ``planes``, ``neighbours`` and, of random places, ``empty_share``.
+        random_places: Whether a larger slice is cropped at a random place.
+    """
+    # By sample: the volume, the plane and the slice.
+    places = [
+        (number, plane, place)
+        for number, shape in enumerate(volumes.shapes)
+        for plane in settings.planes
+        for place in range(shape[PLANES[plane][0]])
+    ]
+    channels = 2 * settings.neighbours + 1
+
+    def cut(numbers: np.ndarray, seed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        random = np.random.default_rng(seed) if random_places else None
+        cases = []
+        images = np.zeros((len(numbers), image_size, image_size, channels), np.uint8)
+        masks = np.zeros((len(numbers), image_size, image_size, 1), np.uint8)
+        for row, number in enumerate(numbers):
+            volume, plane, place = places[number]
+            found = slices_of(volumes[volume], settings.neighbours, plane, [place])
+            stacked = np.concatenate([found["image"], found["mask"]], axis=-1)
+            square = _square(stacked, image_size, random)[0]
+            images[row], masks[row] = square[..., :-1], square[..., -1:]
+            cases.append(volumes[volume]["case"].encode())
+        return images, masks, np.array(cases, object)
+
+    def read(numbers: tf.Tensor, seed: tf.Tensor) -> pipeline.Batch:
+        images, masks, cases = tf.numpy_function(
+            cut, [numbers, seed], (tf.uint8, tf.uint8, tf.string)
+        )
+        images.set_shape((*numbers.shape, image_size, image_size, channels))
+        masks.set_shape((*numbers.shape, image_size, image_size, 1))
+        cases.set_shape(numbers.shape)
+        return {"image": images, "mask": masks, "case": cases}
+
+    times = None
+    if random_places and settings.empty_share < 1:
+        is_full = [
+            slices_of(volume, 0, plane)["mask"].any((1, 2, 3))
+            for volume in volumes
+            for plane in settings.planes
+        ]
+        times = np.where(np.concatenate(is_full), 1.0, settings.empty_share)
+    counts = [sum(shape[PLANES[p][0]] for p in settings.planes) for shape in volumes.shapes]
+    block = 1 if volumes.are_in_memory else counts
+    return pipeline.Samples(len(places), read, block, MIXED_VOLUMES, times)
 
 
 def training_data(
-    prepared: Prepared,
-    splits: list[str],
-    image_size: int,
-    steps: int,
-    batch_size: int,
-    settings: TrainSettings,
-    outputs: int,
+    volumes: Volumes, image_size: int, batch_size: int, settings: TrainSettings, outputs: int
 ) -> pipeline.Training:
     """Shuffled, augmented batches of slices from all volumes.
 
@@ -44,72 +92,27 @@ def training_data(
     """
     ranges = augment.Ranges.of_settings(settings, bias=settings.bias_field)
 
-    def to_samples(volumes: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
-        def slices(number: tf.Tensor, volume: dict[str, tf.Tensor]) -> tf.data.Dataset:
-            planes = []
-            for place, plane in enumerate(settings.planes):
-                plane_seed = tf.stack([seed + (place << 32), number])
-                samples = slices_of(volume, settings.neighbours, plane)
-                if settings.empty_share < 1:
-                    samples = _without_some_empty(samples, settings.empty_share, plane_seed)
-                planes.append(_crop(samples, image_size, plane_seed))
-            samples = _concatenate(planes)
-            samples["case"] = tf.repeat(volume["case"], tf.shape(samples["mask"])[0])
-            return tf.data.Dataset.from_tensor_slices(samples)
-
-        return volumes.enumerate().interleave(
-            slices, cycle_length=8, block_length=4, num_parallel_calls=2, deterministic=True
-        )
-
-    def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    def to_inputs(batch: pipeline.Batch, seed: tf.Tensor) -> tuple[tf.Tensor, Any]:
         draws = augment.draw(ranges, batch_size, seed)
         images = augment.transform_images(tf.cast(batch["image"], tf.float32), draws)
         masks = augment.transform_images(tf.cast(batch["mask"], tf.float32), draws, nearest=True)
         return augment.change_intensities(images, draws), _repeated(masks, outputs)
 
-    return pipeline.Training(
-        volumes(prepared, splits),
-        steps,
-        batch_size,
-        settings.seed,
-        settings.epochs,
-        to_inputs,
-        to_samples,
-    )
+    slices = samples(volumes, image_size, settings, random_places=True)
+    return pipeline.Training(slices, batch_size, settings.seed, settings.epochs, to_inputs)
 
 
 def validation_data(
-    prepared: Prepared,
-    splits: list[str],
-    image_size: int,
-    batch_size: int,
-    settings: TrainSettings,
-    outputs: int,
+    volumes: Volumes, image_size: int, batch_size: int, settings: TrainSettings, outputs: int
 ) -> tf.data.Dataset:
     """Every slice of some volumes, cut from the middle, in order; otherwise as `training_data`."""
 
-    def slices(volume: dict[str, tf.Tensor]) -> tf.data.Dataset:
-        planes = [
-            _crop(slices_of(volume, settings.neighbours, plane), image_size)
-            for plane in settings.planes
-        ]
-        return tf.data.Dataset.from_tensor_slices(_concatenate(planes))
-
-    def to_inputs(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, Any]:
+    def to_inputs(batch: pipeline.Batch) -> tuple[tf.Tensor, Any]:
         masks = tf.cast(batch["mask"], tf.float32)
         return tf.cast(batch["image"], tf.float32), _repeated(masks, outputs)
 
-    records = volumes(prepared, splits)
-    shapes = [volume["mask"].shape for volume in records.as_numpy_iterator()]
-    count = count_slices(shapes, settings.planes)
-    return (
-        records.flat_map(slices)
-        .apply(tf.data.experimental.assert_cardinality(count))
-        .batch(batch_size)
-        .cache()
-        .map(to_inputs)
-        .prefetch(2)
-    )
+    slices = samples(volumes, image_size, settings, random_places=False)
+    return pipeline.validation(slices, batch_size, to_inputs)
 
 
 def some_with_structure(
@@ -125,63 +128,61 @@ def some_with_structure(
         few slices, less.
     """
     chosen: dict[str, list[Any]] = {"image": [], "mask": [], "title": []}
-    total, plane = prepared.count(splits), settings.planes[0]
-    for number, volume in enumerate(volumes(prepared, splits).as_numpy_iterator()):
-        samples = _crop(slices_of(volume, settings.neighbours, plane), image_size)
-        masks = samples["mask"].numpy()[..., 0]
-        full = np.flatnonzero(masks.any((1, 2)))
+    volumes, plane = Volumes(prepared, splits), settings.planes[0]
+    total = len(volumes)
+    for number, volume in enumerate(volumes):
+        full = np.flatnonzero(slices_of(volume, 0, plane)["mask"].any((1, 2, 3)))
         if not len(full):
-            full = np.arange(len(masks))
+            full = np.arange(volume["mask"].shape[PLANES[plane][0]])
         share = min(len(full), count * (number + 1) // total - count * number // total)
-        for place in full[[len(full) * (2 * n + 1) // (2 * share) for n in range(share)]]:
-            chosen["image"].append(samples["image"].numpy()[place])
-            chosen["mask"].append(masks[place])
-            chosen["title"].append(f"{volume['case'].decode()[:24]}, slice {place + 1}")
+        places = full[[len(full) * (2 * n + 1) // (2 * share) for n in range(share)]]
+        if share:
+            found = slices_of(volume, settings.neighbours, plane, places)
+            chosen["image"] += [*_square(found["image"], image_size)]
+            chosen["mask"] += [*_square(found["mask"], image_size)[..., 0]]
+        chosen["title"] += [f"{volume['case'][:24]}, slice {place + 1}" for place in places]
     return {**chosen, "image": np.stack(chosen["image"]), "mask": np.stack(chosen["mask"])}
 
 
-def slices_of(volume: Mapping[str, Any], neighbours: int, plane: str = "axial") -> Slices:
+def slices_of(
+    volume: Mapping[str, Any],
+    neighbours: int,
+    plane: str = "axial",
+    places: Sequence[int] | np.ndarray | None = None,
+) -> Slices:
     """A volume's slices with their neighbours as channels; at an end the end slice repeats.
 
     Args:
         volume: ``image`` and ``mask``, (z, y, x).
         neighbours: Slices below and above.
         plane: Of `config.PLANES`.
+        places: Which slices; None for all.
 
     Returns:
         ``image`` (slices, rows, columns, 2 * neighbours + 1) and ``mask`` (slices, rows, columns,
         1); of an axial slice rows are y and columns x, of a coronal z and x, of a sagittal z and y.
     """
-    image, mask = (tf.transpose(volume[name], PLANES[plane]) for name in ("image", "mask"))
-    count = tf.shape(image)[0]
-    offsets = tf.range(-neighbours, neighbours + 1)
-    numbers = tf.clip_by_value(tf.range(count)[:, None] + offsets, 0, count - 1)
-    return {"image": tf.transpose(tf.gather(image, numbers), (0, 2, 3, 1)), "mask": mask[..., None]}
+    image, mask = (volume[name].transpose(PLANES[plane]) for name in ("image", "mask"))
+    places = np.arange(len(image)) if places is None else np.asarray(places, np.int64)
+    offsets = np.arange(-neighbours, neighbours + 1)
+    near = np.clip(places[:, None] + offsets, 0, len(image) - 1)
+    return {"image": np.moveaxis(image[near], 1, -1), "mask": mask[places][..., None]}
 
 
-def _crop(samples: Slices, image_size: int, seed: tf.Tensor | None = None) -> Slices:
-    """Slices cropped or padded with 0 to a square, at a random place or else in the middle."""
-    stacked = tf.concat([samples["image"], samples["mask"]], -1)
-    if seed is None:
-        stacked = tf.image.resize_with_crop_or_pad(stacked, image_size, image_size)
-    else:
-        height, width = (tf.maximum(tf.shape(stacked)[axis], image_size) for axis in (1, 2))
-        stacked = tf.image.resize_with_crop_or_pad(stacked, height, width)
-        size = (tf.shape(stacked)[0], image_size, image_size, tf.shape(stacked)[3])
-        stacked = tf.image.stateless_random_crop(stacked, size, seed)
-    channels = samples["image"].shape[-1]
-    stacked = tf.ensure_shape(stacked, (None, image_size, image_size, channels + 1))
-    return {"image": stacked[..., :channels], "mask": stacked[..., channels:]}
+def _square(slices: np.ndarray, side: int, random: np.random.Generator | None = None) -> np.ndarray:
+    """Slices (n, rows, columns, channels) cropped or padded with 0 to squares, in their middle.
 
-
-def _concatenate(planes: Sequence[Slices]) -> Slices:
-    return {name: tf.concat([samples[name] for samples in planes], 0) for name in planes[0]}
-
-
-def _without_some_empty(samples: Slices, share: float, seed: tf.Tensor) -> Slices:
-    full = tf.reduce_any(samples["mask"] > 0, (1, 2, 3))
-    drawn = tf.random.stateless_uniform(tf.shape(full), seed) < share
-    return {name: tf.boolean_mask(values, full | drawn) for name, values in samples.items()}
+    With ``random`` they are cropped at a random place.
+    """
+    result = np.zeros((len(slices), side, side, slices.shape[-1]), slices.dtype)
+    cropped, filled = [slice(None)], [slice(None)]
+    for size in slices.shape[1:3]:
+        spare, added = max(size - side, 0), max(side - size, 0)
+        start = spare // 2 if random is None else int(random.integers(spare + 1))
+        cropped.append(slice(start, start + min(side, size)))
+        filled.append(slice(added // 2, added // 2 + min(side, size)))
+    result[tuple(filled)] = slices[tuple(cropped)]
+    return result
 
 
 def _repeated(masks: tf.Tensor, outputs: int) -> tf.Tensor | tuple[tf.Tensor, ...]:

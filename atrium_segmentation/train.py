@@ -32,9 +32,9 @@ def main() -> None:
     start_tensorflow()
 
     from atrium_segmentation import mean_shape, networks
-    from atrium_segmentation.dataset import volumes
+    from atrium_segmentation.dataset import Volumes
     from atrium_segmentation.slices import (
-        count_slices,
+        samples,
         smallest_square,
         training_data,
         validation_data,
@@ -51,16 +51,16 @@ def main() -> None:
         # -- Data: slices of the training volumes, and of the validation volumes.
         train, validation = training_splits(prepared.splits, settings.fold)
         seen.write_seen(run, prepared, train, validation, settings.weights)
-        shapes = [volume["mask"].shape for volume in volumes(prepared, train).as_numpy_iterator()]
-        image_size = settings.image_size or smallest_square(shapes, settings.planes)
+        volumes, held_out = Volumes(prepared, train), Volumes(prepared, validation)
+        image_size = settings.image_size or smallest_square(volumes.shapes, settings.planes)
         labels = prepared.manifest["labels"]
         classes = 1 if len(labels) <= 2 else len(labels)  # a mask, or a share of each label
-        count = count_slices(shapes, settings.planes)
-        steps, batch_size = fitting.steps_in_epoch(count, settings)
+        count = samples(volumes, image_size, settings, random_places=True).count
+        batch_size = min(settings.batch_size, count)
         precision = set_precision(settings.precision)
         print(
-            f"\n{runs.name_of_data(prepared.manifest)}: {prepared.count(train)} volumes train "
-            f"({count} slices, {' and '.join(settings.planes)}), {prepared.count(validation)} "
+            f"\n{runs.name_of_data(prepared.manifest)}: {len(volumes)} volumes train "
+            f"({count} slices, {' and '.join(settings.planes)}), {len(held_out)} "
             f"validate, {image_size} x {image_size} pixels, {2 * settings.neighbours + 1} slices "
             f"as channels, {precision}; run folder {run}",
             flush=True,
@@ -75,8 +75,8 @@ def main() -> None:
             print(f"\n{name}: {parameters:,} parameters", flush=True)
             (run / name).mkdir(exist_ok=True)
             task = fitting.Task(
-                training_data(prepared, train, image_size, steps, batch_size, settings, outputs),
-                validation_data(prepared, validation, image_size, batch_size, settings, outputs),
+                training_data(volumes, image_size, batch_size, settings, outputs),
+                validation_data(held_out, image_size, batch_size, settings, outputs),
                 **networks.losses(settings, classes, outputs),
                 pictures=pictures,
             )

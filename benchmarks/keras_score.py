@@ -20,7 +20,7 @@ import numpy as np
 
 from atrium_segmentation import inference, networks, slices
 from atrium_segmentation.config import PROJECT, EvaluateSettings, TrainSettings
-from atrium_segmentation.dataset import volumes
+from atrium_segmentation.dataset import Volumes
 from common.datasets.splits import training_splits
 from common.models.fused import fuse_batch_normalization
 from common.records.prepared import open_prepared
@@ -46,13 +46,13 @@ def main() -> None:
     )
     model.compile(adam, **networks.losses(settings, 1, 1))
     size, batch = settings.image_size, settings.batch_size
-    training = slices.training_data(prepared, train, size, _STEPS, batch, settings, 1)
+    training = slices.training_data(Volumes(prepared, train), size, batch, settings, 1)
     clock = _Clock([float(minute) for minute in sys.argv[3:]], settings.learning_rate)
     model.fit(
         training.batches(), steps_per_epoch=_STEPS, epochs=settings.epochs, callbacks=[clock],
         shuffle=False, verbose=0,
     )  # fmt: skip
-    scored = list(volumes(prepared, [sys.argv[2]]).as_numpy_iterator())
+    scored = Volumes(prepared, [sys.argv[2]])
     dices: list[list[float]] = []
     for weights in clock.snapshots:
         model.set_weights(weights)

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from atrium_segmentation import networks, slices
+from atrium_segmentation.dataset import Volumes
 from common.datasets.splits import training_splits
 from common.models.fcn8 import build_fcn8
 from common.models.fused import fuse_batch_normalization
@@ -61,7 +62,7 @@ def fit(folder: str, name: str, steps: str, data_source: str) -> None:
     prepared = open_prepared(Path(folder), name)
     splits, _ = training_splits(prepared.splits, 0)
     set_precision(settings.precision)
-    model, training, losses = _project(name, prepared, splits, settings, int(steps))
+    model, training, losses = _project(name, prepared, splits, settings)
     fuse_batch_normalization(model).compile(keras.optimizers.Adam(1e-4), **losses)
     data = training.batches()
     if data_source == "memory":
@@ -69,14 +70,14 @@ def fit(folder: str, name: str, steps: str, data_source: str) -> None:
     _answer(model, data, int(steps))
 
 
-def _project(name: str, prepared: Prepared, splits: list[str], settings: Any, steps: int) -> Any:
+def _project(name: str, prepared: Prepared, splits: list[str], settings: Any) -> Any:
     """A project's model, its training data, and its losses, as its train.py has them."""
     size, batch = settings.image_size, settings.batch_size
     if name == "atrium_segmentation":
-        training = slices.training_data(prepared, splits, size, steps, batch, settings, 1)
+        training = slices.training_data(Volumes(prepared, splits), size, batch, settings, 1)
         return networks.build("unet", 1, settings), training, networks.losses(settings, 1, 1)
     dataset = importlib.import_module(f"{name}.dataset")
-    training = dataset.training_data(prepared, splits, size, steps, batch, settings)
+    training = dataset.training_data(prepared, splits, size, batch, settings)
     project = importlib.import_module(f"{name}.networks")
     return project.build(size, "none", settings), training, project.losses(settings)
 

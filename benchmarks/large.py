@@ -94,9 +94,8 @@ def read_epochs(folder: Path) -> None:
     assert isinstance(settings, TrainSettings)
     prepared = open_prepared(folder, PROJECT.name)
     train, _ = training_splits(prepared.splits, 0)
-    size = settings.batch_size
-    steps = prepared.count(train) // size
-    for _ in training_data(prepared, train, settings.image_size, steps, size, settings).batches():
+    size, batch = settings.image_size, settings.batch_size
+    for _ in training_data(prepared, train, size, batch, settings).batches():
         pass
 
 

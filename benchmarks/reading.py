@@ -26,7 +26,7 @@ def rows(options: Options) -> Iterator[Row]:
 
     prepared = open_prepared(datasets.prepared(options, PROJECT), PROJECT)
     splits, _ = training_splits(prepared.splits, 0)
-    image_size, films = prepared.manifest["settings"]["image_size"], prepared.count(splits)
+    image_size = prepared.manifest["settings"]["image_size"]
     files = [str(file) for file in prepared.shards(splits)]
     steps = options.size(300, 40)
     images = steps * BATCH
@@ -49,7 +49,7 @@ def rows(options: Options) -> Iterator[Row]:
     yield compared(stage, against, images / plain, images / read, "images/s", 0.6)
     array = options.work / "films.npy"
     np.save(array, [record["image"][..., 0] for record in stored])
-    augmented = training_data(prepared, splits, image_size, films // BATCH, BATCH, settings)
+    augmented = training_data(prepared, splits, image_size, BATCH, settings)
     run = reading(augmented.batches())
     seconds, torch_seconds = in_turn_with_torch(options, run, "loader", array, BATCH, steps)
     array.unlink()

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from atrium_segmentation.config import PROJECT
-from atrium_segmentation.dataset import volumes
+from atrium_segmentation.dataset import Volumes
 from benchmarks import table
 from benchmarks.datasets import prepare_command
 from benchmarks.measuring import Row, find_torch_python
@@ -119,11 +119,11 @@ def _export(folder: Path, file: Path, split: str) -> list[str]:
     train, _ = training_splits(prepared.splits, 0)
     arrays, cases = {}, []
     for name, splits in (("train", train), ("scored", [split])):
-        for number, volume in enumerate(volumes(prepared, splits).as_numpy_iterator()):
+        for number, volume in enumerate(Volumes(prepared, splits)):
             arrays[f"{name}-{number:03d}-image"] = volume["image"]
             arrays[f"{name}-{number:03d}-mask"] = volume["mask"]
             if name == "scored":
-                cases.append(volume["case"].decode())
+                cases.append(volume["case"])
     np.savez(file, **arrays)
     return cases
 

@@ -24,7 +24,7 @@ from synthetic_sample.make_sample import make_sample
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from common.training.pipeline import Training
+    from common.training.pipeline import Samples, Training
 
 CASES_PER_SHARD = 512
 """Films in one TFRecord file."""
@@ -119,13 +119,16 @@ def images_and_boxes(prepared: Prepared, splits: list[str], image_size: int) -> 
     return pipeline.radiographs(prepared, splits, image_size, "box", 4)
 
 
+def samples(prepared: Prepared, splits: list[str], image_size: int) -> Samples:
+    """The records of `images_and_boxes`, in any order."""
+    from common.training import pipeline
+
+    decode = pipeline.film_decoder(prepared, image_size, "box", 4)
+    return pipeline.in_records(prepared, splits, decode)
+
+
 def training_data(
-    prepared: Prepared,
-    splits: list[str],
-    image_size: int,
-    steps: int,
-    batch_size: int,
-    settings: TrainSettings,
+    prepared: Prepared, splits: list[str], image_size: int, batch_size: int, settings: TrainSettings
 ) -> Training:
     """Shuffled, augmented batches.
 
@@ -147,13 +150,22 @@ def training_data(
         return images, augment.transform_boxes(batch["box"], draws)
 
     return pipeline.Training(
-        images_and_boxes(prepared, splits, image_size),
-        steps,
+        samples(prepared, splits, image_size),
         batch_size,
         settings.seed,
         settings.epochs,
         to_inputs,
     )
+
+
+def validation_data(
+    prepared: Prepared, splits: list[str], image_size: int, batch_size: int
+) -> tf.data.Dataset:
+    """Batches as `training_data` gives them, in order and as they are, with weights."""
+    from common.training import pipeline
+
+    held_out = samples(prepared, splits, image_size)
+    return pipeline.validation(held_out, batch_size, lambda batch: (batch["image"], batch["box"]))
 
 
 def _draw_copies(

@@ -35,7 +35,7 @@ def main() -> None:
     from common.training import fitting, seen
     from common.training.precision import set_precision
     from heart_detection import networks
-    from heart_detection.dataset import images_and_boxes, training_data
+    from heart_detection.dataset import images_and_boxes, training_data, validation_data
     from heart_detection.training_pictures import training_pictures
 
     with lock_folder(run):
@@ -48,7 +48,7 @@ def main() -> None:
         with_copies = [*train, *map(copies_of, train)]
         seen.write_seen(run, prepared, train, validation, settings.weights)
         image_size = settings.image_size or prepared.manifest["settings"]["image_size"]
-        steps, batch_size = fitting.steps_in_epoch(prepared.count(with_copies), settings)
+        batch_size = min(settings.batch_size, prepared.count(with_copies))
         precision = set_precision(settings.precision)
         print(
             f"\n{runs.name_of_data(prepared.manifest)}: {prepared.count(with_copies)} images "
@@ -58,10 +58,9 @@ def main() -> None:
         )
 
         # -- Fit.
-        held_out = images_and_boxes(prepared, validation, image_size)
         task = fitting.Task(
-            training_data(prepared, with_copies, image_size, steps, batch_size, settings),
-            held_out.batch(batch_size).map(lambda batch: (batch["image"], batch["box"])),
+            training_data(prepared, with_copies, image_size, batch_size, settings),
+            validation_data(prepared, validation, image_size, batch_size),
             **networks.losses(settings),
             pictures=training_pictures(prepared, validation, image_size, settings),
         )

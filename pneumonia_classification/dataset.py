@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,10 @@ from common.base.errors import UserError
 from common.base.files import write_bytes, write_csv
 from common.base.printing import print_paths, print_settings
 from common.datasets.rsna import index_pneumonia
-from common.datasets.splits import TEST, VALIDATION, is_copies
+from common.datasets.splits import TEST, VALIDATION
 from common.imaging.letterbox import Letterbox
 from common.records.findings import sizes_of
+from common.records.mapped import MappedRecords
 from common.records.offline_copies import augmentor_copy
 from common.records.prepared import Prepared
 from common.records.preparing import preparation
@@ -27,7 +29,7 @@ from synthetic_sample.make_sample import make_sample
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from common.training.pipeline import Training
+    from common.training.pipeline import Samples, Training
 
 CASES_PER_SHARD = 512
 """Films in one TFRecord file."""
@@ -149,13 +151,18 @@ def images_and_labels(
     return pipeline.radiographs(prepared, splits, image_size, "label", 1, with_region)
 
 
+def samples(
+    prepared: Prepared, splits: list[str], image_size: int, with_region: bool = False
+) -> Samples:
+    """The records of `images_and_labels`, in any order."""
+    from common.training import pipeline
+
+    decode = pipeline.film_decoder(prepared, image_size, "label", 1, with_region)
+    return pipeline.in_records(prepared, splits, decode)
+
+
 def training_data(
-    prepared: Prepared,
-    splits: list[str],
-    image_size: int,
-    steps: int,
-    batch_size: int,
-    settings: TrainSettings,
+    prepared: Prepared, splits: list[str], image_size: int, batch_size: int, settings: TrainSettings
 ) -> Training:
     """Shuffled, augmented batches.
 
@@ -171,10 +178,13 @@ def training_data(
 
     ranges = augment.Ranges.of_settings(settings)
 
-    counts = _count_per_label(prepared, splits)
+    labels = _labels(prepared, splits)
     # By label, 0 and 1.
-    rarity = tf.constant([max(counts) / max(count, 1) for count in counts], tf.float32)
-    balanced = tf.constant([sum(counts) / 2 / max(count, 1) for count in counts], tf.float32)
+    counts = np.maximum(np.bincount(labels, minlength=2), 1)
+    balanced = tf.constant(len(labels) / 2 / counts, tf.float32)
+    films = samples(prepared, splits, image_size, settings.box_weight > 0)
+    if settings.balance == "oversampling":
+        films = dataclasses.replace(films, times=(counts.max() / counts)[labels])
 
     def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[Any, ...]:
         draws = augment.draw(ranges, batch_size, seed)
@@ -190,29 +200,18 @@ def training_data(
         weights = tf.gather(balanced, tf.cast(batch["label"], tf.int32))
         return images, targets, (weights, tf.ones_like(weights)) if settings.box_weight else weights
 
-    def oversampled(records: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
-        return pipeline.repeated(
-            records, lambda record: rarity[tf.cast(record["label"][0], tf.int32)], seed
-        )
-
-    return pipeline.Training(
-        images_and_labels(prepared, splits, image_size, settings.box_weight > 0),
-        steps,
-        batch_size,
-        settings.seed,
-        settings.epochs,
-        to_inputs,
-        oversampled if settings.balance == "oversampling" else None,
-    )
+    return pipeline.Training(films, batch_size, settings.seed, settings.epochs, to_inputs)
 
 
 def validation_data(
     prepared: Prepared, splits: list[str], image_size: int, batch_size: int, settings: TrainSettings
 ) -> tf.data.Dataset:
-    """Batches as `training_data` gives them, in order and as they are."""
-    records = images_and_labels(prepared, splits, image_size, settings.box_weight > 0)
-    return records.batch(batch_size).map(
-        lambda batch: (batch["image"], _targets(batch, image_size))
+    """Batches as `training_data` gives them, in order and as they are, with weights."""
+    from common.training import pipeline
+
+    films = samples(prepared, splits, image_size, settings.box_weight > 0)
+    return pipeline.validation(
+        films, batch_size, lambda batch: (batch["image"], _targets(batch, image_size))
     )
 
 
@@ -229,12 +228,12 @@ def _targets(
     return batch["label"], tf.image.resize(inside, (places, places), "area")
 
 
-def _count_per_label(prepared: Prepared, splits: list[str]) -> tuple[int, int]:
-    """The negative and the positive records of some splits, with Augmentor's copies."""
-    labels = prepared.cases().query("split in @splits")["label"]
-    copies = prepared.count([split for split in splits if is_copies(split)])
-    positives = int(labels.sum()) + copies
-    return len(labels) + copies - positives, positives
+def _labels(prepared: Prepared, splits: list[str]) -> np.ndarray:
+    """The label of every record of some splits, in order, with Augmentor's copies: (n,) int."""
+    import tensorflow as tf
+
+    examples = map(tf.train.Example.FromString, MappedRecords(prepared.shards(splits)))
+    return np.array([int(e.features.feature["label"].float_list.value[0]) for e in examples])
 
 
 def _copies_per_positive(cases: pd.DataFrame, copies: int) -> int:

@@ -51,7 +51,7 @@ def main() -> None:
         seen.write_seen(run, prepared, train, validation, settings.weights)
         with_copies = [*train, *map(copies_of, train)]
         image_size = settings.image_size or prepared.manifest["settings"]["image_size"]
-        steps, batch_size = fitting.steps_in_epoch(prepared.count(with_copies), settings)
+        batch_size = min(settings.batch_size, prepared.count(with_copies))
         precision = set_precision(settings.precision)
         print(
             f"\n{runs.name_of_data(prepared.manifest)}: {prepared.count(with_copies)} images "
@@ -62,7 +62,7 @@ def main() -> None:
 
         # -- Fit.
         task = fitting.Task(
-            training_data(prepared, with_copies, image_size, steps, batch_size, settings),
+            training_data(prepared, with_copies, image_size, batch_size, settings),
             validation_data(prepared, validation, image_size, batch_size, settings),
             **networks.losses(settings),
             pictures=training_pictures(prepared, validation, image_size, settings),

@@ -30,7 +30,10 @@ def build():
 rng = np.random.default_rng(0)
 x = rng.normal(size=(64, 8)).astype("float32")
 y = (x[:, :1] > 0).astype("float32")
-data = tf.data.Dataset.from_tensor_slices((x, y))
+samples = pipeline.in_memory({"x": x, "y": y})
+
+def pair(batch, _=None):
+    return batch["x"], batch["y"]
 settings = SharedTrain(epochs=3, batch_size=16)
 drawn = []
 pictures = tensorboard.TrainingPictures(
@@ -38,7 +41,7 @@ pictures = tensorboard.TrainingPictures(
     lambda images, labels: np.zeros((4, 4, 3), np.uint8),
 )
 task = fitting.Task(
-    pipeline.Training(data, 4, 16, 0, 3, lambda batch, _: batch), data.batch(16),
+    pipeline.Training(samples, 16, 0, 3, pair), pipeline.validation(samples, 16, pair),
     keras.losses.BinaryCrossentropy(), [keras.metrics.AUC(name="auroc")], pictures=pictures,
 )
 state = fitting.fit(Path(sys.argv[2]), build, task, settings)

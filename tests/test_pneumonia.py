@@ -163,9 +163,9 @@ def training(whole):
 
     prepared = open_prepared(whole(PROJECT).prepared, PROJECT)
 
-    def batches(steps=40, **given):
+    def batches(**given):
         settings = TrainSettings(epochs=1, batch_size=8, image_size=32, **given)
-        data = training_data(prepared, ["train"], 32, steps, 8, settings).batches()
+        data = training_data(prepared, ["train"], 32, 8, settings).batches()
         return list(data.as_numpy_iterator())
 
     return prepared, batches

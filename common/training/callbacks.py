@@ -1,12 +1,11 @@
-"""What happens between the steps of a training: validate the average, stop, print and save."""
+"""What happens between the steps of a training: stop, print and save."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,22 +18,12 @@ from common.base.files import atomic_write, write_csv
 from common.base.settings import SharedTrain
 from common.base.signals import HeldSignals, Stopped
 from common.training import checkpoints
+from common.training.averaging import ValidateAverage
 from common.training.checkpoints import State
 from common.training.pipeline import Training
 
 # The most of a training's time that goes into its checkpoints.
 _MAX_SAVING_SHARE = 1 / 20
-
-
-class ValidateAverage(keras.callbacks.Callback):
-    """Validates the running average of the weights, where there is one, not the last step's."""
-
-    def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        self.average = averaged_weights(self.model)
-        self.average.__enter__()
-
-    def on_test_end(self, logs: Mapping[str, float] | None = None) -> None:
-        self.average.__exit__(None, None, None)
 
 
 class ResumedEarlyStopping(keras.callbacks.EarlyStopping):
@@ -65,6 +54,7 @@ class SaveProgress(keras.callbacks.Callback):
         settings: Epochs, and how often a checkpoint is due.
         state: Where the training stands; kept up to date.
         signals: Those that ask to stop.
+        average: What was validated, if not the last step's weights.
         metric_sums: The metrics' variables, if the training goes on within an epoch.
 
     Raises:
@@ -79,11 +69,13 @@ class SaveProgress(keras.callbacks.Callback):
         settings: SharedTrain,
         state: State,
         signals: HeldSignals,
+        average: ValidateAverage,
         metric_sums: Sequence[np.ndarray] = (),
     ) -> None:
         super().__init__()
         self.run, self.training, self.settings = run, training, settings
         self.state, self.signals, self.metric_sums = state, signals, metric_sums
+        self.average = average
         self.is_rest_of_epoch = state.step > 0
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
@@ -144,7 +136,7 @@ class SaveProgress(keras.callbacks.Callback):
         # repository is known.
         model = self.model
         bare = keras.Model(model.input, model.outputs[0], name=model.name)
-        with averaged_weights(model), atomic_write(self.run / "model.keras") as partial:
+        with self.average.in_place(), atomic_write(self.run / "model.keras") as partial:
             bare.save(partial)
 
     def _save_if_due(self, now: bool = False) -> None:
@@ -168,19 +160,3 @@ class SaveProgress(keras.callbacks.Callback):
             f"epoch is in {self.run / 'model.keras'}, the last good step in checkpoint.npz beside "
             "it: start a new run with a lower --learning-rate, or without what is wrong there"
         )
-
-
-@contextlib.contextmanager
-def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """The running average in place of the weights, where the optimizer keeps one."""
-    optimizer = model.optimizer
-    if not optimizer.use_ema:
-        yield
-        return
-    last_step = [np.asarray(variable) for variable in model.trainable_variables]
-    optimizer.finalize_variable_values(model.trainable_variables)
-    try:
-        yield
-    finally:
-        for variable, value in zip(model.trainable_variables, last_step, strict=True):
-            variable.assign(value)

@@ -21,7 +21,8 @@ from common.base.settings import SharedTrain
 from common.base.signals import held_signals
 from common.models.fused import fuse_batch_normalization
 from common.training import checkpoints, memory, tensorboard
-from common.training.callbacks import ResumedEarlyStopping, SaveProgress, ValidateAverage
+from common.training.averaging import ValidateAverage
+from common.training.callbacks import ResumedEarlyStopping, SaveProgress
 from common.training.checkpoints import State
 from common.training.pipeline import Training
 from common.training.tensorboard import TensorBoard, TrainingPictures
@@ -33,7 +34,7 @@ class Task:
 
     Attributes:
         training: Batches of inputs, targets and, if samples differ in weight, their weights.
-        validation: Batches of the same.
+        validation: From `pipeline.validation`.
         loss: Keras loss, or one for each output.
         metrics: Keras metrics, or some for each output.
         loss_weights: How much each output's loss counts; 1 if not given.
@@ -46,12 +47,6 @@ class Task:
     metrics: Sequence[str | keras.Metric | Sequence[keras.Metric]] = ()
     loss_weights: Sequence[float] | None = None
     pictures: TrainingPictures | None = None
-
-
-def steps_in_epoch(samples: int, settings: SharedTrain) -> tuple[int, int]:
-    """Steps in an epoch and the batch size, which is smaller where there are few samples."""
-    batch_size = min(settings.batch_size, samples)
-    return samples // batch_size, batch_size
 
 
 def fit_in_stages(
@@ -132,6 +127,7 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
 
         def fit_on(metric_sums: Sequence[np.ndarray] = ()) -> None:
             """Fit the rest of the epoch that the state stands in, or all epochs from its next."""
+            average = ValidateAverage(task.training)
             model.fit(
                 task.training.batches(state.epoch, state.step),
                 validation_data=task.validation,
@@ -141,9 +137,11 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
                 callbacks=[
                     # The first to hear that a validation ended, with its weights in place.
                     TensorBoard(run, task.training, task.metrics, settings, state, task.pictures),
-                    ValidateAverage(),
+                    average,
                     ResumedEarlyStopping(settings.patience, state),
-                    SaveProgress(run, task.training, settings, state, signals, metric_sums),
+                    SaveProgress(
+                        run, task.training, settings, state, signals, average, metric_sums
+                    ),
                 ],
                 shuffle=False,
                 verbose=0,
@@ -170,7 +168,11 @@ def _compiled(build: Callable[[], keras.Model], task: Task, settings: SharedTrai
         rate, momentum = _schedule(settings, task.training.steps), settings.ema_momentum
         optimizer = keras.optimizers.Adam(rate, use_ema=momentum > 0, ema_momentum=momentum)
         model.compile(
-            optimizer, loss=task.loss, metrics=task.metrics, loss_weights=task.loss_weights
+            optimizer,
+            loss=task.loss,
+            # Keras leaves weights out of account in those that are called metrics.
+            weighted_metrics=task.metrics,
+            loss_weights=task.loss_weights,
         )
         model.optimizer.build(model.trainable_variables)
     return model

@@ -1,4 +1,4 @@
-"""TFRecord shards to batches, with tf.data.
+"""Prepared records to batches: read in any order, shuffled and augmented, with tf.data.
 
 The order and the augmentation of an epoch depend on (seed, epoch) alone: training can start
 at any step of any epoch and see what an unbroken run would have seen there.
@@ -6,121 +6,202 @@ at any step of any epoch and see what an unbroken run would have seen there.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from common.records.mapped import MappedRecords
 from common.records.prepared import Prepared
 from common.records.stored_images import decode_image
+from common.training.order import BLOCK, WINDOW, epoch_order
 
-CACHED_BYTES = 1 << 30
-"""Records of up to 1 GiB are read once and kept in memory."""
+KEPT_BYTES = 1 << 30
+"""Decoded samples of up to 1 GiB are kept in memory."""
 
-# Records are shuffled within so many.
-_SHUFFLE_BUFFER = 4096
+Batch = dict[str, tf.Tensor]
 
 
-def decoded(
-    prepared: Prepared,
-    splits: Sequence[str],
-    decode: Callable[[tf.Tensor], Mapping[str, tf.Tensor]],
-) -> tf.data.Dataset:
-    """The records of some splits, decoded, in order.
+@dataclass(frozen=True)
+class Samples:
+    """Samples that are read by their numbers, in any order.
+
+    Attributes:
+        count: How many there are.
+        read: Numbers (batch,) int64 and the batch's (2,) int64 seed to a dictionary of tensors
+            (batch, ...), of static shapes but for the batch.
+        block: How many neighbours are read together, or the size of every block (`epoch_order`).
+        window: How many blocks are kept.
+        times: (count,), how often each comes in an epoch, on average; None for once.
+    """
+
+    count: int
+    read: Callable[[tf.Tensor, tf.Tensor], Batch]
+    block: int | Sequence[int] = 1
+    window: int = WINDOW
+    times: np.ndarray | None = None
+
+    @property
+    def drawn(self) -> int:
+        """How many an epoch needs to give each as often as it is to come."""
+        return self.count if self.times is None else math.ceil(self.times.sum() - 1e-6)
+
+
+def in_memory(columns: Mapping[str, Any]) -> Samples:
+    """Samples out of arrays (count, ...), by name."""
+    tensors = {name: tf.constant(column) for name, column in columns.items()}
+    count = len(next(iter(tensors.values())))
+
+    def read(numbers: tf.Tensor, seed: tf.Tensor) -> Batch:
+        return {name: tf.gather(column, numbers) for name, column in tensors.items()}
+
+    return Samples(count, read)
+
+
+def in_records(
+    prepared: Prepared, splits: Sequence[str], decode: Callable[[tf.Tensor], Batch]
+) -> Samples:
+    """Samples out of the records of some splits, one of each; decoded once where they are few.
 
     Args:
         prepared: Where they are.
         splits: Which.
-        decode: A serialised ``tf.train.Example`` to a dictionary of tensors.
+        decode: A serialised ``tf.train.Example`` to a dictionary of tensors of static shapes.
     """
-    files = prepared.shards(splits)
-    records = tf.data.TFRecordDataset([str(file) for file in files])
-    records = records.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
-    # Keras warns of data that runs out where it does not know how much there is.
-    records = records.apply(tf.data.experimental.assert_cardinality(prepared.count(splits)))
-    small = sum(file.stat().st_size for file in files) <= CACHED_BYTES
-    return records.cache() if small else records
+    records = MappedRecords(prepared.shards(splits))
+    first = {name: value.numpy() for name, value in decode(tf.constant(records[0])).items()}
+    size = sum(value.nbytes for value in first.values() if isinstance(value, np.ndarray))
+    if len(records) * size <= KEPT_BYTES:
+        batches = decoded(prepared, splits, decode).batch(256).as_numpy_iterator()
+        columns = zip(*(batch.values() for batch in batches), strict=True)
+        return in_memory(dict(zip(first, map(np.concatenate, columns), strict=True)))
+    is_quick = records.are_quick_to_find
+
+    @functools.lru_cache(WINDOW)
+    def announce(block: int) -> None:
+        records.announce(block * BLOCK, min((block + 1) * BLOCK, len(records)))
+
+    def stored(numbers: np.ndarray) -> np.ndarray:
+        for block in [] if is_quick else np.unique(numbers // BLOCK):
+            announce(int(block))
+        return np.array([records[number] for number in numbers], object)
+
+    specs = {name: tf.type_spec_from_value(value) for name, value in first.items()}
+
+    def read(numbers: tf.Tensor, seed: tf.Tensor) -> Batch:
+        serialised = tf.numpy_function(stored, [numbers], tf.string)
+        serialised.set_shape(numbers.shape)
+        return tf.map_fn(decode, serialised, fn_output_signature=specs)
+
+    return Samples(len(records), read, 1 if is_quick else BLOCK)
 
 
 @dataclass(frozen=True)
 class Training:
     """What a training sees: shuffled, augmented batches, the same wherever it starts.
 
+    Every sample comes once an epoch, or as often as it is to (`Samples.times`). The last batch is
+    filled up with the epoch's first samples, so that all have one shape.
+
     Attributes:
-        records: Decoded records.
-        steps: Batches in an epoch; exactly so many are given.
+        samples: What is trained on.
         batch_size: Samples in a batch.
         seed: With the epoch, decides order and augmentation.
         epochs: The epoch to end before.
-        to_inputs: A batch of samples and a (2,) int64 seed to ``(images, targets)``: decodes,
-            augments.
-        to_samples: Records of an epoch and its seed to samples, where one record holds many.
+        to_inputs: A batch of samples and a (2,) int64 seed to ``(images, targets)``: augments.
     """
 
-    records: tf.data.Dataset
-    steps: int
+    samples: Samples
     batch_size: int
     seed: int
     epochs: int
     to_inputs: Callable[[Any, tf.Tensor], Any]
-    to_samples: Callable[[tf.data.Dataset, tf.Tensor], tf.data.Dataset] | None = None
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return -(-self.samples.drawn // self.batch_size)
 
     def batches(self, epoch: int = 0, step: int = 0) -> tf.data.Dataset:
         """All batches from a step of an epoch on, both from 0, one epoch after the other."""
 
-        def epoch_batches(number: tf.Tensor) -> tf.data.Dataset:
-            seed = self._epoch_seed(number)
+        def of_epoch(number: tf.Tensor) -> tf.data.Dataset:
+            numbers = tf.numpy_function(self.numbers, [number], tf.int64)
+            numbers.set_shape((self.steps, self.batch_size))
             steps_done = tf.where(number == epoch, tf.constant(step, tf.int64), 0)
-            batches = self._samples(number).enumerate().skip(steps_done)
-            return batches.map(
-                lambda index, batch: self.to_inputs(batch, tf.stack([seed, index])),
-                num_parallel_calls=tf.data.AUTOTUNE,
+            epoch_seed = number + self.seed * 1_000_003
+            return (
+                tf.data.Dataset.from_tensor_slices(numbers)
+                .enumerate()
+                .skip(steps_done)
+                .map(lambda index, batch: (batch, tf.stack([epoch_seed, index])))
             )
 
-        epochs = tf.data.Dataset.range(epoch, self.epochs)
-        return epochs.flat_map(epoch_batches).prefetch(tf.data.AUTOTUNE)
+        def read(numbers: tf.Tensor, seed: tf.Tensor) -> Any:
+            return self.to_inputs(self.samples.read(numbers, seed), seed)
+
+        # Read and augmented over the end of an epoch on.
+        epochs = tf.data.Dataset.range(epoch, self.epochs).flat_map(of_epoch)
+        return epochs.map(read, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    def numbers(self, epoch: int) -> np.ndarray:
+        """The samples of an epoch's batches, (steps, batch_size) int64."""
+        samples = self.samples
+        order = epoch_order(
+            self.seed, int(epoch), samples.count, samples.block, samples.window, samples.times
+        )
+        return np.resize(order, (self.steps, self.batch_size))
 
     def cases(self, epoch: int, step: int) -> list[str]:
         """The cases in one batch, each once; of samples that have a ``case``."""
-        samples = tf.data.Dataset.range(epoch, epoch + 1).flat_map(self._samples)
-        batch = next(samples.skip(step).take(1).as_numpy_iterator())
-        return [case.decode() for case in dict.fromkeys(batch["case"])]
-
-    def _samples(self, epoch: tf.Tensor) -> tf.data.Dataset:
-        """The batches of one epoch; called by `flat_map`, so in a graph of its own."""
-        # For that graph alone. TensorFlow mixes the program's seed into the order, and a program's
-        # seed of 0 with a seed that is a tensor is an error (tensorflow/python/framework/
-        # random_seed.py, get_seed).
-        tf.random.set_seed(1)
-        seed = self._epoch_seed(epoch)
-        samples = self.records.shuffle(_SHUFFLE_BUFFER, seed=seed)
-        if self.to_samples is not None:
-            samples = self.to_samples(samples, seed).shuffle(_SHUFFLE_BUFFER, seed=seed + 1)
-        return samples.repeat().batch(self.batch_size, drop_remainder=True).take(self.steps)
-
-    def _epoch_seed(self, epoch: tf.Tensor) -> tf.Tensor:
-        return tf.cast(epoch, tf.int64) + self.seed * 1_000_003
+        batch = self.samples.read(tf.constant(self.numbers(epoch)[step]), tf.zeros(2, tf.int64))
+        return [case.decode() for case in dict.fromkeys(batch["case"].numpy())]
 
 
-def repeated(
-    records: tf.data.Dataset, times: Callable[[Any], tf.Tensor], seed: tf.Tensor
+def validation(
+    samples: Samples, batch_size: int, to_inputs: Callable[[Any], Any]
 ) -> tf.data.Dataset:
-    """Every record several times; where the number has a fraction, the seed draws who is once more.
+    """Batches of all samples in order, of one shape, with weights.
+
+    The last batch is filled up with samples of weight 0. The others weigh as much more than 1 as
+    these weigh less, so that a mean over batches of their mean loss, as Keras has it, is the mean
+    over samples, whatever the size of the batches.
 
     Args:
-        records: Records.
-        times: From a record to how often, a () float32, 0 or more.
-        seed: () int64; the same seed and records give the same.
+        samples: What to validate on.
+        batch_size: Samples in a batch, at most.
+        to_inputs: A batch to ``(images, targets)``.
+
+    Returns:
+        ``(images, targets, weights)``; for several targets as many times the weights (batch,).
     """
+    batch_size = min(batch_size, samples.count)
+    shape = (-(-samples.count // batch_size), batch_size)
+    numbers = np.resize(np.arange(samples.count), shape)
+    weights = np.zeros(shape, np.float32)
+    weights.flat[: samples.count] = numbers.size / samples.count
 
-    def copies(number: tf.Tensor, record: Any) -> tf.data.Dataset:
-        uniform = tf.random.stateless_uniform((), tf.stack([seed, number]))
-        count = tf.floor(times(record) + uniform)
-        return tf.data.Dataset.from_tensors(record).repeat(tf.cast(count, tf.int64))
+    def read(numbers: tf.Tensor, weights: tf.Tensor) -> Any:
+        images, targets = to_inputs(samples.read(numbers, tf.zeros(2, tf.int64)))
+        return images, targets, keras.tree.map_structure(lambda _: weights, targets)
 
-    return records.enumerate().flat_map(copies)
+    batches = tf.data.Dataset.from_tensor_slices((numbers, weights))
+    return batches.map(read, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def decoded(
+    prepared: Prepared, splits: Sequence[str], decode: Callable[[tf.Tensor], Batch]
+) -> tf.data.Dataset:
+    """The records of some splits, decoded, in order; the arguments are those of `in_records`."""
+    files = prepared.shards(splits)
+    records = tf.data.TFRecordDataset([str(file) for file in files])
+    records = records.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    return records.apply(tf.data.experimental.assert_cardinality(prepared.count(splits)))
 
 
 def radiographs(
@@ -131,19 +212,27 @@ def radiographs(
     numbers: int,
     with_region: bool = False,
 ) -> tf.data.Dataset:
-    """The radiographs of some splits, in order.
+    """The radiographs of some splits, in order, as `film_decoder` gives them."""
+    decode = film_decoder(prepared, image_size, target, numbers, with_region)
+    return decoded(prepared, splits, decode)
+
+
+def film_decoder(
+    prepared: Prepared, image_size: int, target: str, numbers: int, with_region: bool = False
+) -> Callable[[tf.Tensor], Batch]:
+    """What makes a radiograph of a serialised record.
 
     Args:
         prepared: Written with a stored ``image``, a ``case`` and a target.
-        splits: Which.
         image_size: Side of the images wanted, in pixels.
         target: The target's feature.
         numbers: How many numbers it has.
         with_region: Whether the boxes stored as ``boxes``, in fractions of the side, are drawn.
 
     Returns:
-        ``image`` (image_size, image_size, 1) uint8, ``case`` () string, and the target (numbers,)
-        float32; with a region ``region``, in the image's shape, uint8, 255 where a box is.
+        A function of a () string to ``image`` (image_size, image_size, 1) uint8, ``case`` () string
+        and the target (numbers,) float32; with a region ``region``, in the image's shape, uint8,
+        255 where a box is.
     """
     stored_size = prepared.manifest["settings"]["image_size"]
     features = {
@@ -154,13 +243,13 @@ def radiographs(
     if with_region:
         features["boxes"] = tf.io.FixedLenSequenceFeature((4,), tf.float32, allow_missing=True)
 
-    def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
+    def decode(record: tf.Tensor) -> Batch:
         example = tf.io.parse_single_example(record, features)
         if with_region:
             example["region"] = _boxes_mask(example.pop("boxes"), image_size)
         return {**example, "image": decode_image(example["image"], stored_size, image_size)}
 
-    return decoded(prepared, splits, decode)
+    return decode
 
 
 def stored_films(

@@ -22,14 +22,6 @@ def build():
     return keras.Model(image, layers.Dense(1, name="out")(x))
 
 
-def named(data):
-    """Points and numbers, each of them a case."""
-    import tensorflow as tf
-
-    cases = tf.data.Dataset.range(24).map(lambda number: tf.strings.format("c{}", number))
-    return tf.data.Dataset.zip(data, cases).map(lambda xy, case: {"xy": xy, "case": case})
-
-
 def points(sign=1.0, count=24, seed=0):
     """Points (count, 3) and a number that a network can learn from them."""
     x = np.random.default_rng(seed).normal(size=(count, 3)).astype(np.float32)
@@ -43,7 +35,7 @@ def training(settings, fault_in=None, fault_step=0, kind="error", pause=0.0):
     from common.training import pipeline
 
     def give(batch, seed):
-        x, y = batch["xy"]
+        x, y = batch["x"], batch["y"]
         step = (seed[0] - settings.seed * 1_000_003) * 6 + seed[1]
         fault = np.int64(10**6 if fault_in is None else fault_in * 6 + fault_step)
         if kind == "nan":
@@ -57,8 +49,17 @@ def training(settings, fault_in=None, fault_step=0, kind="error", pause=0.0):
             x = called(lambda: time.sleep(pause), x)
         return x, y
 
-    data = named(tf.data.Dataset.from_tensor_slices(points()))
-    return pipeline.Training(data, 6, 4, settings.seed, settings.epochs, give)
+    x, y = points()
+    samples = pipeline.in_memory({"x": x, "y": y, "case": [f"c{k}" for k in range(len(x))]})
+    return pipeline.Training(samples, 4, settings.seed, settings.epochs, give)
+
+
+def validation(x, y, batch_size):
+    """Batches of some points and numbers."""
+    from common.training import pipeline
+
+    samples = pipeline.in_memory({"x": x, "y": y})
+    return pipeline.validation(samples, batch_size, lambda batch: (batch["x"], batch["y"]))
 
 
 def called(function, x, when=True):
@@ -77,13 +78,11 @@ def called(function, x, when=True):
 
 def fit(run, settings, sign=1.0, pictures=None, **options):
     """Train in a folder."""
-    import tensorflow as tf
-
     from common.training import fitting
     from common.training.precision import set_precision
 
     set_precision("float32")
-    held_out = tf.data.Dataset.from_tensor_slices(points(sign, 12, 1)).batch(4)
+    held_out = validation(*points(sign, 12, 1), 4)
     run.mkdir(exist_ok=True)
     task = fitting.Task(training(settings, **options), held_out, "mse", ["mae"], pictures=pictures)
     return fitting.fit(run, build, task, settings)

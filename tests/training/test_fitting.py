@@ -29,6 +29,7 @@ from tests.helpers.fit_run import (
     points,
     settings,
     training,
+    validation,
     weights,
 )
 from tests.helpers.fixtures import names
@@ -302,9 +303,10 @@ def test_a_sample_that_weighs_nothing_is_not_learned(tmp_path):
     image = keras.Input((3,))
     model = keras.Model(image, keras.layers.Dense(1, "sigmoid", kernel_initializer="zeros")(image))
     x, y = np.eye(3, dtype=np.float32)[[0, 1]], np.array([[0.0], [1.0]], np.float32)
-    data = tf.data.Dataset.from_tensor_slices((x, y, [[1.0], [0.0]])).batch(2)
-    batches = pipeline.Training(data.unbatch(), 2, 2, 0, 1, lambda batch, _: batch)
-    task = fitting.Task(batches, data, "binary_crossentropy")
+    weights = np.array([[1.0], [0.0]], np.float32)
+    samples = pipeline.in_memory({"x": x, "y": y, "weight": weights})
+    batches = pipeline.Training(samples, 2, 0, 1, lambda batch, _: tuple(batch.values()))
+    task = fitting.Task(batches, validation(x, y, 2), "binary_crossentropy")
     fitting.fit(tmp_path, lambda: model, task, settings(epochs=1))
     of_zero, of_one, _ = model.layers[-1].kernel.numpy()[:, 0]
     assert of_zero < 0 and of_one == 0
@@ -391,10 +393,3 @@ def test_a_model_that_would_run_code_is_not_loaded(tmp_path):
     model.save(tmp_path / "model.keras")
     with pytest.raises(UserError, match="cannot be loaded"):
         load_model(tmp_path / "model.keras")
-
-
-@pytest.mark.parametrize(
-    ("samples", "expected"), [(100, (6, 16)), (16, (1, 16)), (7, (1, 7)), (33, (2, 16))]
-)
-def test_steps_in_an_epoch(samples, expected):
-    assert fitting.steps_in_epoch(samples, settings(batch_size=16)) == expected

@@ -1,10 +1,14 @@
 """Shards to batches."""
 
+import dataclasses
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from common.base.files import sha256
+from common.records.mapped import MappedRecords
 from common.records.prepared import Prepared
 from common.records.stored_images import png
 from common.training import pipeline
@@ -13,15 +17,17 @@ COUNT = 24
 BATCH = 4
 
 
-def batches(
-    first_epoch=0, epochs=3, first_step=0, steps=COUNT // BATCH, seed=5, count=COUNT, **options
-):
+def numbered(count):
+    return pipeline.in_memory({"number": np.arange(count)})
+
+
+def batches(first_epoch=0, epochs=3, first_step=0, seed=5, samples=None):
     """What each step is given: a list of samples, and the seed."""
     given = pipeline.Training(
-        tf.data.Dataset.range(count), steps, BATCH, seed, epochs,
-        to_inputs=lambda samples, drawn: (samples, drawn), **options,
+        numbered(COUNT) if samples is None else samples, BATCH, seed, epochs,
+        to_inputs=lambda batch, drawn: (batch["number"], drawn),
     ).batches(first_epoch, first_step)  # fmt: skip
-    return [(list(samples), tuple(drawn)) for samples, drawn in given.as_numpy_iterator()]
+    return [(list(numbers), tuple(drawn)) for numbers, drawn in given.as_numpy_iterator()]
 
 
 def test_an_epoch_is_the_same_wherever_training_started():
@@ -44,40 +50,32 @@ def test_an_epoch_is_the_same_whatever_was_drawn_before(seed):
     assert float(tf.random.uniform(())) == drawn
 
 
-@pytest.mark.parametrize("steps", [1, 5, 6, 15])
-def test_as_many_steps_as_asked_for(steps):
-    assert len(batches(1, 4, steps=steps)) == 3 * steps
-    assert all(len(samples) == BATCH for samples, _ in batches(0, 1, steps=steps))
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 24, 26])
+def test_an_epoch_has_all_samples_in_batches_of_one_size(count):
+    found = batches(1, 4, samples=numbered(count))
+    steps = -(-count // BATCH)
+    assert len(found) == 3 * steps
+    for epoch in range(3):
+        of_epoch = [numbers for numbers, _ in found[epoch * steps : (epoch + 1) * steps]]
+        assert {len(numbers) for numbers in of_epoch} == {BATCH}
+        counts = np.bincount(np.concatenate(of_epoch), minlength=count)
+        assert counts.min() >= 1 and counts.max() - counts.min() <= 1
 
 
-def test_every_record_is_seen_once_an_epoch():
+def test_every_epoch_has_an_order_of_its_own():
     found = batches(0, 3)
-    orders = [[one for samples, _ in found[6 * k : 6 * k + 6] for one in samples] for k in range(3)]
-    for order in orders:
-        assert sorted(order) == list(range(COUNT))
+    orders = [[one for numbers, _ in found[6 * k : 6 * k + 6] for one in numbers] for k in range(3)]
     assert len({tuple(order) for order in orders}) == 3
 
 
-def test_more_steps_than_records_repeat_them_evenly():
-    found = [one for samples, _ in batches(0, 1, steps=12) for one in samples]
-    assert sorted(found) == sorted([*range(COUNT)] * 2)
-
-
-def test_repeated_records_come_as_often_as_asked():
-    records = tf.data.Dataset.range(400)
-
-    def often(epoch):
-        given = pipeline.repeated(
-            records, lambda one: tf.where(one < 200, 1.0, 2.5), tf.constant(epoch, tf.int64)
-        )
-        return np.bincount(list(given.as_numpy_iterator()), minlength=400)
-
-    one, other = often(1), often(2)
-    for found in (one, other):
-        assert (found[:200] == 1).all() and set(found[200:]) == {2, 3}
-        assert found[200:].mean() == pytest.approx(2.5, abs=0.15)
-    assert (one != other).any()
-    np.testing.assert_array_equal(often(1), one)
+def test_samples_that_are_to_come_more_often_do():
+    times = np.where(np.arange(COUNT) < 6, 2.5, 1.0)
+    samples = dataclasses.replace(numbered(COUNT), times=times)
+    found = batches(0, 2, samples=samples)
+    # 33 samples, filled up.
+    assert len(found) == 2 * 9
+    counts = np.bincount(np.concatenate([numbers for numbers, _ in found[:9]]), minlength=COUNT)
+    assert counts.min() >= 1 and counts[:6].min() >= 2
 
 
 def test_another_seed_gives_another_order_and_other_draws():
@@ -89,21 +87,6 @@ def test_another_seed_gives_another_order_and_other_draws():
 def test_no_two_steps_draw_alike():
     drawn = [drawn for _, drawn in batches(0, 5)]
     assert len(set(drawn)) == len(drawn) == 30
-
-
-def test_one_record_of_many_samples():
-    def slices(records, seed):
-        return records.flat_map(
-            lambda record: tf.data.Dataset.range(3).map(lambda s: record * 3 + s)
-        )
-
-    found = batches(0, 2, count=8, to_samples=slices)
-    orders = [[one for samples, _ in found[6 * k : 6 * k + 6] for one in samples] for k in (0, 1)]
-    assert sorted(orders[0]) == sorted(orders[1]) == list(range(24))
-    assert orders[0] != orders[1]
-    # The samples of one record do not stay side by side.
-    assert sum(a // 3 == b // 3 for a, b in zip(orders[0], orders[0][1:], strict=False)) < 8
-    assert batches(1, 2, count=8, to_samples=slices) == found[6:]
 
 
 SIDE = 16
@@ -156,11 +139,48 @@ def test_radiographs_of_one_split_at_another_side(prepared):
     assert found[0]["image"].shape == (8, 8, 1)
 
 
-def test_records_too_large_for_memory_are_read_again(prepared, monkeypatch):
-    monkeypatch.setattr(pipeline, "CACHED_BYTES", 10)
-    found = pipeline.radiographs(prepared, ["train"], SIDE, "box", 4)
-    for _ in range(2):
-        assert [one["case"] for one in found.as_numpy_iterator()] == [b"c0", b"c1", b"c2"]
+@pytest.mark.parametrize("kept_bytes", [1 << 30, 10])
+@pytest.mark.parametrize("is_quick", [True, False])
+def test_records_are_read_in_any_order(prepared, monkeypatch, kept_bytes, is_quick):
+    # Decoded once, or too large for that; on a disk that turns, or not.
+    monkeypatch.setattr(pipeline, "KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr(MappedRecords, "are_quick_to_find", is_quick)
+    decode = pipeline.film_decoder(prepared, SIDE, "box", 4)
+    samples = pipeline.in_records(prepared, ["train", "test"], decode)
+    assert samples.count == 5 and samples.block == (1 if is_quick or kept_bytes > 10 else 64)
+    training = pipeline.Training(samples, 2, 0, 2, lambda batch, _: batch)
+    found = [*training.batches().as_numpy_iterator()]
+    assert len(found) == 6
+    for batch in found:
+        assert batch["image"].shape == (2, SIDE, SIDE, 1)
+        for case, image, box in zip(batch["case"], batch["image"], batch["box"], strict=True):
+            number = int(case[1:])
+            np.testing.assert_array_equal(image[..., 0], FILMS[number])
+            np.testing.assert_array_equal(box, [number, 1, 2, 3])
+    cases = training.cases(1, 2)
+    assert cases == [case.decode() for case in dict.fromkeys(found[5]["case"])]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 5, 8])
+def test_a_mean_over_batches_is_the_mean_over_samples(batch_size):
+    # Keras has the mean loss of a batch, and weighs batches by their size.
+    x, y = np.arange(5, dtype=np.float32)[:, None], np.zeros((5, 1), np.float32)
+    data = pipeline.validation(
+        pipeline.in_memory({"x": x, "y": y}), batch_size, lambda batch: (batch["x"], batch["y"])
+    )
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Identity()])
+    model.compile(loss="mse", weighted_metrics=["mae", keras.metrics.AUC(name="auc")])
+    found = model.evaluate(data, return_dict=True, verbose=0)
+    assert found["loss"] == pytest.approx(np.mean(x**2), rel=1e-6)
+    assert found["mae"] == pytest.approx(np.mean(x), rel=1e-6)
+    assert len({len(batch) for batch, *_ in data.as_numpy_iterator()}) == 1
+
+
+def test_validation_weighs_each_of_several_targets():
+    samples = pipeline.in_memory({"x": np.zeros((3, 1)), "y": np.zeros(3)})
+    data = pipeline.validation(samples, 2, lambda batch: (batch["x"], (batch["y"], batch["y"])))
+    weights = [weights for *_, weights in data.as_numpy_iterator()]
+    np.testing.assert_allclose(weights, [[[4 / 3] * 2] * 2, [[4 / 3, 0]] * 2])
 
 
 def test_films_of_some_cases(prepared):

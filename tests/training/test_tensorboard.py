@@ -11,7 +11,16 @@ from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_g
 
 from common.training import fitting, pipeline, tensorboard
 from tests.helpers import events
-from tests.helpers.fit_run import assert_same, build, fit, history, points, settings, training
+from tests.helpers.fit_run import (
+    assert_same,
+    build,
+    fit,
+    history,
+    points,
+    settings,
+    training,
+    validation,
+)
 
 ROOT_TAGS = {"_hparams_/session_start_info", "best_epoch/val_loss", "best_epoch/val_mae"}
 
@@ -149,12 +158,12 @@ def test_precision_and_recall_are_those_of_scikit_learn(tmp_path):
 
     x = np.random.default_rng(3).normal(size=(64, 3)).astype(np.float32)
     y = (x[:, :1] + np.random.default_rng(4).normal(size=(64, 1)) > 0).astype(np.float32)
-    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)
+    samples = pipeline.in_memory({"x": x, "y": y})
     image = keras.Input((3,))
     model = keras.Model(image, keras.layers.Dense(1, "sigmoid")(image))
-    batches = pipeline.Training(data.unbatch(), 4, 16, 0, 2, lambda batch, _: batch)
+    batches = pipeline.Training(samples, 16, 0, 2, lambda batch, _: (batch["x"], batch["y"]))
     auroc = keras.metrics.AUC(name="auroc")
-    task = fitting.Task(batches, data, "binary_crossentropy", [auroc])
+    task = fitting.Task(batches, validation(x, y, 16), "binary_crossentropy", [auroc])
     fitting.fit(tmp_path, lambda: model, task, settings(epochs=2))
     found = events.read(tmp_path / "tensorboard")
     assert events.steps(found)["validation/pr_curves"] == [0, 1]

@@ -1,0 +1,121 @@
+"""The running average of a training's weights, with the batch statistics that belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from common.training.pipeline import Training
+
+STATISTICS_BATCHES = 32
+"""Batches from which the batch statistics of averaged weights are computed, at most."""
+
+
+class ValidateAverage(keras.callbacks.Callback):
+    """Validates the running average of the weights, where there is one, not the last step's.
+
+    The moving statistics of batch normalisation are those of other weights, so they are computed
+    anew from the epoch's first batches, as stochastic weight averaging does (Izmailov et al. 2018,
+    arXiv:1803.05407; `torch.optim.swa_utils.update_bn`).
+
+    Args:
+        training: What is trained on.
+    """
+
+    def __init__(self, training: Training) -> None:
+        super().__init__()
+        self.training = training
+        self.averaged: list[np.ndarray] = []
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Remember the epoch."""
+        self.epoch = epoch
+
+    def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        """Put the average in place."""
+        if (optimizer := averaging_optimizer(self.model)) is None:
+            return
+        self.last_step = _values(self.model)
+        optimizer.finalize_variable_values(self.model.trainable_variables)
+        inputs = (inputs for inputs, *_ in self.training.batches(self.epoch))
+        steps = min(STATISTICS_BATCHES, self.training.steps)
+        set_batch_statistics(self.model, islice(inputs, steps))
+        self.averaged = _values(self.model)
+
+    def on_test_end(self, logs: Mapping[str, float] | None = None) -> None:
+        """Put the last step's weights back."""
+        if self.averaged:
+            _assign(self.model, self.last_step)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """What was validated last, in place of the last step's weights."""
+        if not self.averaged:
+            yield
+            return
+        _assign(self.model, self.averaged)
+        try:
+            yield
+        finally:
+            _assign(self.model, self.last_step)
+
+
+def averaging_optimizer(model: keras.Model) -> keras.optimizers.Optimizer | None:
+    """The optimizer that keeps an average of the weights, if one does."""
+    # In mixed_float16 Keras wraps the one that was asked for.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    return optimizer if optimizer.use_ema else None
+
+
+def set_batch_statistics(model: keras.Model, inputs: Iterable[Any]) -> None:
+    """Set the moving means and variances of a model to the means over some batches.
+
+    Args:
+        model: Built. Its layers that do not learn keep theirs.
+        inputs: What the model takes, batch by batch.
+    """
+    layers = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+    if not layers:
+        return
+    moving = [
+        variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)
+    ]
+    momenta = [layer.momentum for layer in layers]
+    forward = tf.function(lambda batch: model(batch, training=True), reduce_retracing=True)
+    sums, count = [0.0] * len(moving), 0
+    try:
+        # Each batch then leaves its own statistics.
+        for layer in layers:
+            layer.momentum = 0.0
+        for batch in inputs:
+            forward(batch)
+            sums = [
+                total + keras.ops.convert_to_numpy(variable)
+                for total, variable in zip(sums, moving, strict=True)
+            ]
+            count += 1
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+    for variable, total in zip(moving, sums, strict=True):
+        variable.assign(total / count)
+
+
+def _values(model: keras.Model) -> list[np.ndarray]:
+    """Weights, statistics and random streams."""
+    return [keras.ops.convert_to_numpy(variable) for variable in model.variables]
+
+
+def _assign(model: keras.Model, values: list[np.ndarray]) -> None:
+    for variable, value in zip(model.variables, values, strict=True):
+        variable.assign(value)

@@ -1,0 +1,66 @@
+"""Single records of shards."""
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from common.records import mapped
+from common.records.mapped import MappedRecords
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Three shards, one of them empty, and their records."""
+    random = np.random.default_rng(0)
+    records = [random.bytes(int(size)) for size in random.integers(0, 5000, 30)]
+    files = [tmp_path / name for name in "abc"]
+    for file, part in zip(files, (records[:13], [], records[13:]), strict=True):
+        with tf.io.TFRecordWriter(str(file)) as writer:
+            for record in part:
+                writer.write(record)
+    return files, records
+
+
+def test_any_record_is_that_of_tensorflow(shards):
+    files, records = shards
+    found = MappedRecords(files)
+    assert len(found) == 30
+    for number in np.random.default_rng(1).permutation(30):
+        assert found[number] == records[number]
+    assert list(tf.data.TFRecordDataset([str(f) for f in files]).as_numpy_iterator()) == [*found]
+
+
+def test_there_is_none_beyond_the_last(shards):
+    with pytest.raises(IndexError):
+        MappedRecords(shards[0])[30]
+
+
+@pytest.mark.parametrize("size", [3, 15, -1])
+def test_a_file_of_something_else(tmp_path, size):
+    file = tmp_path / "a"
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        writer.write(b"1234")
+    file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(ValueError, match="a: is no TFRecord file"):
+        MappedRecords([file])
+
+
+def test_records_are_announced_over_the_ends_of_files(shards):
+    found = MappedRecords(shards[0])
+    for first, last in ((0, 30), (12, 14), (29, 30), (0, 13)):
+        found.announce(first, last)
+
+
+def test_records_that_fit_into_memory_are_quick_to_find(shards, monkeypatch):
+    found = MappedRecords(shards[0])
+    assert found.are_quick_to_find
+    monkeypatch.setattr(mapped, "free_memory", lambda: 1000)
+    for turns in (True, False):
+        monkeypatch.setattr(mapped, "_turns", lambda file, turns=turns: turns)
+        assert found.are_quick_to_find != turns
+
+
+def test_the_memory_that_is_free():
+    assert 0 < mapped.free_memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
