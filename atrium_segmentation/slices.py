@@ -53,8 +53,8 @@ def samples(
         masks = np.zeros((len(numbers), image_size, image_size, 1), np.uint8)
         for row, number in enumerate(numbers):
             volume, plane, place = places[number]
-            found = slices_of(volumes[volume], settings.neighbours, plane, [place])
-            stacked = np.concatenate([found["image"], found["mask"]], axis=-1)
+            slices = slices_of(volumes[volume], settings.neighbours, plane, [place])
+            stacked = np.concatenate([slices["image"], slices["mask"]], axis=-1)
             square = _square(stacked, image_size, random)[0]
             images[row], masks[row] = square[..., :-1], square[..., -1:]
             cases.append(volumes[volume]["case"].encode())
@@ -62,7 +62,7 @@ def samples(
 
     def read(numbers: tf.Tensor, seed: tf.Tensor) -> pipeline.Batch:
         images, masks, cases = tf.numpy_function(
-            cut, [numbers, seed], (tf.uint8, tf.uint8, tf.string)
+            cut, [numbers, seed], (tf.uint8, tf.uint8, tf.string), stateful=False
         )
         images.set_shape((*numbers.shape, image_size, image_size, channels))
         masks.set_shape((*numbers.shape, image_size, image_size, 1))
@@ -137,9 +137,9 @@ def some_with_structure(
         share = min(len(full), count * (number + 1) // total - count * number // total)
         places = full[[len(full) * (2 * n + 1) // (2 * share) for n in range(share)]]
         if share:
-            found = slices_of(volume, settings.neighbours, plane, places)
-            chosen["image"] += [*_square(found["image"], image_size)]
-            chosen["mask"] += [*_square(found["mask"], image_size)[..., 0]]
+            slices = slices_of(volume, settings.neighbours, plane, places)
+            chosen["image"] += [*_square(slices["image"], image_size)]
+            chosen["mask"] += [*_square(slices["mask"], image_size)[..., 0]]
         chosen["title"] += [f"{volume['case'][:24]}, slice {place + 1}" for place in places]
     return {**chosen, "image": np.stack(chosen["image"]), "mask": np.stack(chosen["mask"])}
 

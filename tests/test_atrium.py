@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 
@@ -253,7 +254,7 @@ def test_slices_of_every_plane_are_those_of_the_volume():
         "coronal": lambda of, number: of[:, number],
         "sagittal": lambda of, number: of[:, :, number],
     }.items():
-        found = {name: of.numpy() for name, of in slices_of(volume, 1, plane).items()}
+        found = slices_of(volume, 1, plane)
         count = len(found["image"])
         assert count == {"axial": 2, "coronal": 3, "sagittal": 4}[plane]
         for number in range(count):
@@ -310,3 +311,61 @@ def test_what_is_said_of_moved_slices_comes_back_to_its_voxels():
         found = segment([(model, {"neighbours": 1, "planes": [plane]})], volume, settings)
         assert np.array_equal(found.T[certain], working[certain])
         assert certain.mean() > 0.5
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_every_slice_of_every_plane_trains_once_an_epoch(whole, monkeypatch, fits):
+    from atrium_segmentation import dataset
+    from atrium_segmentation.config import TrainSettings
+    from atrium_segmentation.slices import samples
+    from common.records.prepared import open_prepared
+    from common.training.pipeline import Training
+
+    if not fits:
+        monkeypatch.setattr(dataset, "free_memory", lambda: 0)
+        monkeypatch.setattr(dataset, "MIXED_VOLUMES", 2)
+    volumes = dataset.Volumes(open_prepared(whole(PROJECT).prepared, PROJECT), ["train"])
+    settings = TrainSettings(planes=("axial", "sagittal"), neighbours=1)
+    slices = samples(volumes, 128, settings, random_places=True)
+    assert (slices.block == 1) is fits
+    training = Training(slices, 1, 0, 1, lambda batch, seed: batch)
+    assert training.steps == sum(shape[0] + shape[2] for shape in volumes.shapes)
+    labelled, cases = {}, []
+    for batch in training.batches().as_numpy_iterator():
+        cases.append(batch["case"][0].decode())
+        labelled[cases[-1]] = labelled.get(cases[-1], 0) + int(batch["mask"].sum())
+    assert labelled == {volume["case"]: 2 * int(volume["mask"].sum()) for volume in volumes}
+    # The slices of a volume are mixed with those of others.
+    assert np.mean([a == b for a, b in itertools.pairwise(cases)]) < 0.8
+
+
+def test_a_large_slice_is_cropped_anywhere_to_train_and_in_its_middle_to_validate(whole):
+    from atrium_segmentation.config import TrainSettings
+    from atrium_segmentation.dataset import Volumes
+    from atrium_segmentation.slices import samples, slices_of
+    from common.records.prepared import open_prepared
+
+    volumes = Volumes(open_prepared(whole(PROJECT).prepared, PROJECT), ["train"])
+    expected = slices_of(volumes[0], 1)["image"]
+    rows, columns = expected.shape[1:3]
+    assert min(rows, columns) > 32
+    top, left = (rows - 32) // 2, (columns - 32) // 2
+    for random_places in (False, True):
+        slices = samples(volumes, 32, TrainSettings(neighbours=1), random_places)
+        numbers = np.arange(len(expected))
+        images = slices.read(numbers, np.array([0, 1]))["image"].numpy()
+        middle = expected[:, top : top + 32, left : left + 32]
+        assert np.array_equal(images, middle) is not random_places
+
+
+def test_slices_without_the_structure_can_train_less_often(whole):
+    from atrium_segmentation.config import TrainSettings
+    from atrium_segmentation.dataset import Volumes
+    from atrium_segmentation.slices import samples
+    from common.records.prepared import open_prepared
+
+    volumes = Volumes(open_prepared(whole(PROJECT).prepared, PROJECT), ["train"])
+    full = sum(int(volume["mask"].any((1, 2)).sum()) for volume in volumes)
+    slices = samples(volumes, 64, TrainSettings(empty_share=0.25), random_places=True)
+    assert full < slices.count
+    assert slices.drawn == np.ceil(full + 0.25 * (slices.count - full))

@@ -94,7 +94,7 @@ def in_records(
     specs = {name: tf.type_spec_from_value(value) for name, value in first.items()}
 
     def read(numbers: tf.Tensor, seed: tf.Tensor) -> Batch:
-        serialised = tf.numpy_function(stored, [numbers], tf.string)
+        serialised = tf.numpy_function(stored, [numbers], tf.string, stateful=False)
         serialised.set_shape(numbers.shape)
         return tf.map_fn(decode, serialised, fn_output_signature=specs)
 
@@ -131,7 +131,7 @@ class Training:
         """All batches from a step of an epoch on, both from 0, one epoch after the other."""
 
         def of_epoch(number: tf.Tensor) -> tf.data.Dataset:
-            numbers = tf.numpy_function(self.numbers, [number], tf.int64)
+            numbers = tf.numpy_function(self.numbers, [number], tf.int64, stateful=False)
             numbers.set_shape((self.steps, self.batch_size))
             steps_done = tf.where(number == epoch, tf.constant(step, tf.int64), 0)
             epoch_seed = number + self.seed * 1_000_003

@@ -1,6 +1,7 @@
 """Shards to batches."""
 
 import dataclasses
+import time
 
 import keras
 import numpy as np
@@ -76,6 +77,26 @@ def test_samples_that_are_to_come_more_often_do():
     assert len(found) == 2 * 9
     counts = np.bincount(np.concatenate([numbers for numbers, _ in found[:9]]), minlength=COUNT)
     assert counts.min() >= 1 and counts[:6].min() >= 2
+
+
+def test_the_next_epoch_is_read_before_one_ends():
+    read = []
+
+    def note(numbers):
+        read.append(len(numbers))
+        return numbers
+
+    samples = pipeline.Samples(
+        COUNT, lambda numbers, seed: {"n": tf.numpy_function(note, [numbers], tf.int64)}
+    )
+    training = pipeline.Training(samples, BATCH, 0, 9, lambda batch, _: batch["n"])
+    batches = iter(training.batches())
+    for _ in range(training.steps):
+        next(batches)
+    end = time.monotonic() + 20
+    while len(read) <= training.steps and time.monotonic() < end:
+        time.sleep(0.01)
+    assert len(read) > training.steps
 
 
 def test_another_seed_gives_another_order_and_other_draws():
