@@ -101,7 +101,7 @@ def open_evaluation(run: Path, split: str) -> Evaluated:
         parts = (config["data"]["settings"], trained, metrics["evaluation_settings"])
         return Evaluated(
             str(run),
-            {name: part[name] for part in (*parts, config["versions"]) for name in part},
+            {name: part[name] for part in (*parts, config["versions"], config.get("environment", {})) for name in part},
             metrics,
             read_predictions(folder / "predictions.csv"),
         )

@@ -15,11 +15,15 @@ def start_tensorflow() -> None:
 
     TensorFlow writes them below Python, before any logger is set up, and they bury a script's own
     lines. A failing import still raises its error. A second call does nothing.
+
+    Keras reads no keras.json: another project's channels_first or float16 would change the networks.
     """
     if "tensorflow" in sys.modules:
         return
     with _silent_standard_error():
-        import tensorflow as tf
+        with _keras_home(os.devnull):
+            import keras  # noqa: F401
+            import tensorflow as tf
 
         tf.config.list_physical_devices()
         tf.constant(0)
@@ -29,6 +33,18 @@ def start_tensorflow() -> None:
 def has_gpu() -> bool:
     """Whether this machine has an NVIDIA card, without starting TensorFlow."""
     return any(Path(place).exists() for place in ("/dev/nvidia0", "/proc/driver/nvidia/gpus"))
+
+
+@contextmanager
+def _keras_home(folder: str) -> Iterator[None]:
+    before = os.environ.get("KERAS_HOME")
+    os.environ["KERAS_HOME"] = folder
+    try:
+        yield
+    finally:
+        del os.environ["KERAS_HOME"]
+        if before is not None:
+            os.environ["KERAS_HOME"] = before
 
 
 @contextmanager

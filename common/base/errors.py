@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from common.base.environment import shield_from_environment
 from common.base.signals import StopHandler, Stopped, handle_signals, stop_message
 
 
@@ -65,9 +66,11 @@ def run_script(main: Callable[[], None]) -> None:
         main: The script's story; takes nothing, returns nothing, raises `UserError`
             for what the user can fix.
     """
-    # A log that is read through a pipe shows every line when it is written.
+    shield_from_environment()
+    # A log that is read through a pipe shows every line when it is written; a terminal without
+    # Unicode shows the code of a letter that it lacks.
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)
+        sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     try:
         with handle_signals(StopHandler()):
             main()

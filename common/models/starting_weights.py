@@ -13,7 +13,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
@@ -39,13 +39,17 @@ def imagenet_file() -> Path:
         UserError: The download fails. The message names the file, the folder to put it
             in by hand and what else can be done.
     """
+    # Keras's own folder, which Keras does not know if `start_tensorflow` imported it.
+    home = Path(os.environ.get("KERAS_HOME", "~/.keras"))
+    with suppress(OSError, RuntimeError):  # Keras takes another where this one can't be written
+        home = home.expanduser()
+        home.mkdir(parents=True, exist_ok=True)
     try:
         url = _IMAGENET_FOLDER + _IMAGENET_FILE
-        options = {"cache_subdir": "models", "file_hash": _IMAGENET_MD5}
+        options = {"cache_dir": home, "cache_subdir": "models", "file_hash": _IMAGENET_MD5}
         return Path(keras.utils.get_file(_IMAGENET_FILE, url, **options))
     # Keras raises a bare Exception when a download fails.
     except Exception as error:
-        home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
         raise UserError(
             f"the ImageNet weights could not be downloaded ({error}). Get {_IMAGENET_FILE} from "
             f"{_IMAGENET_FOLDER} on another machine and put it into {home / 'models'}, or choose "

@@ -41,6 +41,7 @@ _SHORT_SIDE_INCHES = 3.4
 
 def new_figure(columns: int, rows: int, width: float, height: float) -> tuple[Figure, Any]:
     """A figure of ``rows`` by ``columns`` axes of a size in inches each, in the one style."""
+    mpl.rcdefaults()  # a matplotlibrc of the user's decides nothing
     mpl.rcParams.update(STYLE)
     figure = Figure((columns * width, rows * height), layout="constrained", facecolor="white")
     return figure, figure.subplots(rows, columns, squeeze=False)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.base.environment import recorded_environment
 from common.base.errors import UserError
 from common.base.files import (
     is_locked,
@@ -135,6 +136,7 @@ def begin_run(
                 },
                 "settings": _as_json(dataclasses.asdict(settings)),
                 "versions": versions(),
+                "environment": recorded_environment(),
                 "created": now(),
             },
         )
@@ -149,10 +151,14 @@ def begin_run(
         )
     if (run / "fitted.json").exists():
         return False
-    changed = {name for name, value in versions().items() if config["versions"].get(name) != value}
+    environment = recorded_environment()
+    here = {**versions(), **environment}
+    # A run that is older than the record of its environment: this one is taken for it.
+    begun_with = {**config["versions"], **config.get("environment", environment)}
+    changed = [name for name in sorted({**here, **begun_with}) if here.get(name) != begun_with.get(name)]
     if changed:
         print(
-            f"\n{run}: was begun with another version ({', '.join(sorted(changed))}); it may not "
+            f"\n{run}: was begun with other versions or variables ({', '.join(changed)}); it may not "
             "end as an unbroken run would",
             flush=True,
         )

@@ -105,7 +105,37 @@ def test_going_on_with_other_versions_is_said(run, prepared, capsys):
     config["versions"]["keras"] = "2.4.3"
     (run / "config.json").write_text(json.dumps(config))
     assert runs.begin_run(run, SETTINGS, prepared)
-    assert f"{run}: was begun with another version (keras)" in capsys.readouterr().out
+    assert f"{run}: was begun with other versions or variables (keras);" in capsys.readouterr().out
+
+
+def test_variables_that_change_numbers_are_recorded_and_their_change_is_said(
+    run, prepared, capsys, monkeypatch
+):
+    (run / "history.csv").unlink()
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "NVIDIA_TF32_OVERRIDE", "XLA_FLAGS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert runs.begin_run(run, SETTINGS, prepared)
+    recorded = json.loads((run / "config.json").read_text())["environment"]
+    assert recorded["OMP_NUM_THREADS"] == "4" and recorded["TF_ENABLE_ONEDNN_OPTS"] == "0"
+    assert not recorded.keys() & {"PATH", "HOME", "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS"}
+
+    (run / "history.csv").write_text("epoch\n1\n")
+    assert runs.begin_run(run, SETTINGS, prepared)
+    assert capsys.readouterr().out == ""
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "2")
+    assert runs.begin_run(run, SETTINGS, prepared)
+    message = "other versions or variables (OMP_NUM_THREADS, TF_NUM_INTRAOP_THREADS);"
+    assert f"{run}: was begun with {message}" in capsys.readouterr().out
+
+    # A run of before they were recorded has nothing to differ from.
+    config = json.loads((run / "config.json").read_text())
+    del config["environment"]
+    (run / "config.json").write_text(json.dumps(config))
+    assert runs.begin_run(run, SETTINGS, prepared)
+    assert capsys.readouterr().out == ""
 
 
 def test_before_its_first_epoch_a_run_takes_other_settings(run, prepared):

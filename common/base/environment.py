@@ -1,0 +1,36 @@
+"""What a shell decides: of what changes results, only what config.json records."""
+
+from __future__ import annotations
+
+import os
+
+# Keras reads them when it is imported, TensorFlow the last: another backend, trainings cut short.
+_SHIELDED = (
+    *("KERAS_BACKEND", "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED"),
+    "TF_USE_LEGACY_KERAS",
+)
+# Threads, kernels and compilers: of TensorFlow, XLA, CUDA, oneDNN, OpenMP and NumPy.
+_RECORDED = (
+    *("TF_", "XLA_", "CUBLAS_", "CUDNN_", "NVIDIA_TF32_", "DNNL_", "ONEDNN_"),
+    *("OMP_", "MKL_", "OPENBLAS_", "GOTO_", "NPY_"),
+)
+_LOGGING = "TF_CPP_"
+
+
+def shield_from_environment() -> None:
+    """Take the variables away that would change what a script does, before Keras is imported.
+
+    The scripts run on TensorFlow and draw into files, wherever they are started from. The networks
+    by themselves follow Keras's own variables.
+    """
+    for name in _SHIELDED:
+        os.environ.pop(name, None)
+
+
+def recorded_environment() -> dict[str, str]:
+    """The variables that are set and may change a result's last digits, or its speed, by name."""
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(_RECORDED) and name not in _SHIELDED and not name.startswith(_LOGGING)
+    }
