@@ -6,7 +6,7 @@ import sys
 # TensorFlow's C++ start-up lines bury what a script says; errors still come through Python.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# Pictures go to files. The shell of a notebook names a backend that may not be installed here, under
-# which matplotlib can't be imported; a notebook's own backend stays.
+# Pictures go to files. A shell that a notebook started names a backend that may not be installed
+# here, under which matplotlib can't be imported. Within a notebook it stays.
 if "IPython" not in sys.modules:
     os.environ.pop("MPLBACKEND", None)

@@ -98,10 +98,13 @@ def open_evaluation(run: Path, split: str) -> Evaluated:
             problem = "was written by an earlier version; run evaluate.py again"
             raise UserError(f"{folder / 'metrics.json'}: {problem}")
         trained = current_names(SharedTrain, config["settings"])
-        parts = (config["data"]["settings"], trained, metrics["evaluation_settings"])
+        parts = (
+            *(config["data"]["settings"], trained, metrics["evaluation_settings"]),
+            *(config["versions"], config.get("environment", {})),
+        )
         return Evaluated(
             str(run),
-            {name: part[name] for part in (*parts, config["versions"], config.get("environment", {})) for name in part},
+            {name: part[name] for part in parts for name in part},
             metrics,
             read_predictions(folder / "predictions.csv"),
         )

@@ -16,7 +16,7 @@ def start_tensorflow() -> None:
     TensorFlow writes them below Python, before any logger is set up, and they bury a script's own
     lines. A failing import still raises its error. A second call does nothing.
 
-    Keras reads no keras.json: another project's channels_first or float16 would change the networks.
+    Keras reads no keras.json, in which another project's channels_first or float16 may stand.
     """
     if "tensorflow" in sys.modules:
         return

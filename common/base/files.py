@@ -8,6 +8,7 @@ atomic within one file system).
 from __future__ import annotations
 
 import csv
+import errno
 import fcntl
 import hashlib
 import json
@@ -161,7 +162,10 @@ def lock_folder(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(folder)) from error
     try:
-        if not _take(lock):
+        taken = _take(lock)
+        if taken is None:
+            print(f"{folder}: has no locks on its file system; start no second script", flush=True)
+        elif not taken:
             holder = os.pread(lock, 1000, 0).decode(errors="replace") or "another process"
             raise UserError(
                 f"{folder}: {holder} is writing here; wait until it ends, or choose another folder"
@@ -186,17 +190,21 @@ def is_locked(folder: Path) -> bool:
     except OSError:
         return False
     try:
-        return not _take(lock)
+        return _take(lock) is False
     finally:
         os.close(lock)
 
 
-def _take(lock: int) -> bool:
-    """Take a lock by its file descriptor; whether no other process has it."""
+def _take(lock: int) -> bool | None:
+    """Take a lock by its file descriptor; whether no other process has it, None without locks."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:  # a network file system without a lock daemon
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        return None
     return True
 
 

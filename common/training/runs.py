@@ -155,11 +155,12 @@ def begin_run(
     here = {**versions(), **environment}
     # A run that is older than the record of its environment: this one is taken for it.
     begun_with = {**config["versions"], **config.get("environment", environment)}
-    changed = [name for name in sorted({**here, **begun_with}) if here.get(name) != begun_with.get(name)]
+    names = sorted({**here, **begun_with})
+    changed = ", ".join(name for name in names if here.get(name) != begun_with.get(name))
     if changed:
         print(
-            f"\n{run}: was begun with other versions or variables ({', '.join(changed)}); it may not "
-            "end as an unbroken run would",
+            f"\n{run}: was begun with other versions or variables ({changed}); it may not end "
+            "as an unbroken run would",
             flush=True,
         )
     return True

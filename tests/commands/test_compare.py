@@ -61,6 +61,7 @@ def run_of(tmp_path):
         (folder / "metrics.json").write_text(json.dumps(metrics))
         config = {"data": {"settings": {"image_size": 32}}, "versions": {"keras": "3"}}
         config["settings"] = {"epochs": 3, "run": name, **settings}
+        config["environment"] = {"OMP_NUM_THREADS": "2"} if name == "b" else {}
         (run / "config.json").write_text(json.dumps(config))
         # The order of the cases is no part of what is compared.
         table.sample(frac=1, random_state=1).to_csv(folder / "predictions.csv", index=False)
@@ -151,6 +152,7 @@ def test_what_is_printed_and_the_page(run_of, compared, tmp_path):
     ]
     assert ["epochs", "3", "9"] in rows
     assert ["weights", "-", "<b>&"] in rows
+    assert ["OMP_NUM_THREADS", "-", "2"] in rows
     assert ["folder", *map(str, runs)] in rows
     assert not any(row[:1] == ["keras"] or row[:1] == ["run"] for row in rows)
     assert [

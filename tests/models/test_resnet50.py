@@ -194,11 +194,12 @@ def test_imagenet_weights_come_from_keras_own_file(trained, batch, tmp_path, mon
         return str(path)
 
     monkeypatch.setattr(keras.utils, "get_file", get_file)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
     model = build_resnet50(SIZE)
     np.testing.assert_array_equal(features(model, batch), features(trained, batch))
     assert asked["origin"].endswith(asked["name"])
     assert asked["name"] == "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
-    assert asked["cache_subdir"] == "models"
+    assert asked["cache_dir"] == tmp_path / "home" and asked["cache_subdir"] == "models"
     path.unlink()
 
 
