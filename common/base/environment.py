@@ -9,12 +9,15 @@ _SHIELDED = (
     *("KERAS_BACKEND", "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED"),
     "TF_USE_LEGACY_KERAS",
 )
-# Threads, kernels and compilers: of TensorFlow, XLA, CUDA, oneDNN, OpenMP and NumPy.
+# How those begin that set threads, kernels and compilers: of TensorFlow, XLA, CUDA, oneDNN, OpenMP
+# and NumPy. TF_ alone would be Terraform's too, whose variables hold secrets.
 _RECORDED = (
-    *("TF_", "XLA_", "CUBLAS_", "CUDNN_", "NVIDIA_TF32_", "DNNL_", "ONEDNN_"),
-    *("OMP_", "MKL_", "OPENBLAS_", "GOTO_", "NPY_"),
+    *("TF_AUTO_MIXED_", "TF_CONV2D_", "TF_CUDNN_", "TF_DATA_EXPERIMENT_", "TF_DETERMINISTIC_"),
+    *("TF_DISABLE_", "TF_ENABLE_", "TF_FP16_", "TF_GPU_THREAD_", "TF_JIT_", "TF_MATMUL_"),
+    *("TF_NUM_", "TF_ONEDNN_", "TF_SET_ONEDNN_", "TF_USE_", "TF_XLA_", "XLA_"),
+    *("CUBLAS_", "CUDNN_", "NVIDIA_TF32_", "DNNL_", "ONEDNN_"),
+    *("OMP_", "MKL_", "OPENBLAS_", "GOTO_NUM_THREADS", "NPY_"),
 )
-_LOGGING = "TF_CPP_"
 
 
 def shield_from_environment() -> None:
@@ -32,5 +35,5 @@ def recorded_environment() -> dict[str, str]:
     return {
         name: value
         for name, value in sorted(os.environ.items())
-        if name.startswith(_RECORDED) and name not in _SHIELDED and not name.startswith(_LOGGING)
+        if name.startswith(_RECORDED) and name not in _SHIELDED
     }

@@ -12,6 +12,7 @@ import keras
 import pytest
 
 from common.base import files
+from common.base.environment import recorded_environment
 from common.base.files import ROOT, lock_folder
 from tests.helpers import fit_run
 from tests.helpers.scripts import PROJECTS
@@ -142,9 +143,7 @@ def test_the_scripts_end_alike_in_a_shell_that_other_programs_set_up(whole, tmp_
     started(environment, folder / "train.py", *once.training(2), "--run", run)
     for network in ("unet", "fcn8"):
         assert fit_run.history(run / network) == fit_run.history(once.run / network)
-    assert json.loads((run / "config.json").read_text())["environment"] == {
-        name: value for name, value in os.environ.items() if name in ("TF_NUM_INTRAOP_THREADS",)
-    }
+    assert json.loads((run / "config.json").read_text())["environment"] == recorded_environment()
     started(environment, folder / "evaluate.py", "--run", run, "--pictures", 2)
     tables = [path / "evaluation/test/predictions.csv" for path in (run, once.run)]
     assert tables[0].read_bytes() == tables[1].read_bytes()

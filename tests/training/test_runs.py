@@ -116,10 +116,17 @@ def test_variables_that_change_numbers_are_recorded_and_their_change_is_said(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    monkeypatch.setenv("TF_VAR_password", "Terraform's")
     assert runs.begin_run(run, SETTINGS, prepared)
     recorded = json.loads((run / "config.json").read_text())["environment"]
     assert recorded["OMP_NUM_THREADS"] == "4" and recorded["TF_ENABLE_ONEDNN_OPTS"] == "0"
-    assert not recorded.keys() & {"PATH", "HOME", "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS"}
+    assert not recorded.keys() & {
+        "PATH",
+        "HOME",
+        "TF_CPP_MIN_LOG_LEVEL",
+        "XLA_FLAGS",
+        "TF_VAR_password",
+    }
 
     (run / "history.csv").write_text("epoch\n1\n")
     assert runs.begin_run(run, SETTINGS, prepared)
