@@ -23,8 +23,8 @@ _RECORDED = (
 def shield_from_environment() -> None:
     """Take the variables away that would change what a script does, before Keras is imported.
 
-    The scripts run on TensorFlow and draw into files, wherever they are started from. The networks
-    by themselves follow Keras's own variables.
+    The scripts run on TensorFlow, whatever is set; the networks by themselves follow Keras's own
+    variables.
     """
     for name in _SHIELDED:
         os.environ.pop(name, None)
