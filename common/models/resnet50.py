@@ -192,7 +192,9 @@ def _extreme_points(backbone: keras.Model, momentum: float, dropout: float) -> k
         x = convolution(x, 1, pixels)
         if features is not None:
             rows, columns = x.shape[1:3]
-            # keras.layers.Resizing would bring its own training=True to the layers after it.
+            # keras.layers.Resizing would bring its own training=True to the layers after it. In
+            # float32, since in half XLA has no gradient of it.
+            features = ops.cast(features, "float32")
             larger = ops.image.resize(features, (rows, columns), interpolation="bilinear")
             x = layers.Add(name=f"head_add_{pixels}")([x, larger])
         features = layers.Activation("relu", name=f"head_relu_{pixels}")(x)
@@ -257,11 +259,8 @@ def _finish(model: keras.Model, weights: str) -> keras.Model:
             if layer.name.endswith("_3_bn"):
                 layer.gamma.assign(ops.zeros(layer.gamma.shape))
         return model
-    if weights == "imagenet":
-        backbone = keras.Model(model.input, model.get_layer(GRADCAM_LAYER).output)
-        backbone.load_weights(imagenet_file())
-        return model
-    taken = take_weights(model, weights, head=HEAD_LAYERS)
+    source = imagenet_file() if weights == "imagenet" else weights
+    taken = take_weights(model, source, head=HEAD_LAYERS)
     anew = [layer.name for layer in model.layers if layer.weights and layer.name not in taken]
     print(
         f"starting weights: {len(taken)} layers from {weights}; "

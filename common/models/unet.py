@@ -69,8 +69,9 @@ def build_unet(
         x = convolutions(x, width * 2**level, 2, batch_normalization, f"up{level}")
         if 0 < level <= deep_supervision:
             score = layers.Conv2D(classes, 1, name=f"up{level}_score")(x)
+            # In float32: in half XLA has no gradient of it.
             enlarged = layers.UpSampling2D(
-                2**level, interpolation="bilinear", name=f"up{level}_enlarge"
+                2**level, interpolation="bilinear", dtype="float32", name=f"up{level}_enlarge"
             )(score)
             coarser.insert(0, probabilities(enlarged, classes, f"up{level}_probabilities"))
     logits = layers.Conv2D(classes, 1, name="score")(x)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 
@@ -107,6 +108,18 @@ def shake(model: keras.Model, seed: int = 0) -> None:
     for weight in model.weights:
         value = keras.ops.convert_to_numpy(weight)
         weight.assign(value * rng.uniform(0.8, 1.2, value.shape) + rng.uniform(0, 0.01))
+
+
+def save_as_applications(layers: list[keras.Layer], path: Path) -> None:
+    """Weights in the layout of keras.applications' files: names in attributes, those with ":0"."""
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in layers]
+        for layer in layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
+            group.attrs["weight_names"] = [name.encode() for name in names]
+            for name, weight in zip(names, layer.weights, strict=True):
+                group[name] = keras.ops.convert_to_numpy(weight)
 
 
 def _parts(path: Path) -> Iterator[tuple[str | None, str | None]]:

@@ -14,12 +14,19 @@ from common.models import starting_weights
 from common.models.resnet50 import (
     GRADCAM_LAYER,
     HEAD_LAYERS,
+    PYRAMID,
     build_box_resnet50,
     build_resnet50,
     with_places,
 )
 from common.models.starting_weights import take_weights
-from tests.helpers.model_checks import check_model, dtype_policy, output, shake
+from tests.helpers.model_checks import (
+    check_model,
+    dtype_policy,
+    output,
+    save_as_applications,
+    shake,
+)
 
 SIZE = 32
 
@@ -145,16 +152,7 @@ def save_as(model, kind, folder):
     """The model's weights in one of the ways that people have them."""
     path = folder / {"run": "model.keras", "applications": "notop.h5"}.get(kind, f"some{kind}")
     if kind == "applications":
-        # As keras.applications stores them: layers in the order of attributes, ":0" names.
-        with h5py.File(path, "w") as file:
-            layers = [layer for layer in model.layers if layer.name not in HEAD_LAYERS]
-            file.attrs["layer_names"] = [layer.name.encode() for layer in layers]
-            for layer in layers:
-                group = file.create_group(layer.name)
-                names = [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
-                group.attrs["weight_names"] = [name.encode() for name in names]
-                for name, weight in zip(names, layer.weights, strict=True):
-                    group[name] = keras.ops.convert_to_numpy(weight)
+        save_as_applications([one for one in model.layers if one.name not in HEAD_LAYERS], path)
     elif kind == ".weights.h5":
         model.save_weights(path)
     else:
@@ -201,6 +199,30 @@ def test_imagenet_weights_come_from_keras_own_file(trained, batch, tmp_path, mon
     assert asked["name"] == "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
     assert asked["cache_dir"] == tmp_path / "home" and asked["cache_subdir"] == "models"
     path.unlink()
+
+
+def test_all_gpu_presets_start(tmp_path, monkeypatch):
+    from atrium_segmentation import networks as atrium
+    from atrium_segmentation.config import GPU as OF_ATRIUM
+    from heart_detection import networks as heart
+    from heart_detection.config import GPU as OF_HEART
+    from pneumonia_classification import networks as pneumonia
+    from pneumonia_classification.config import GPU as OF_PNEUMONIA
+
+    official = keras.applications.ResNet50(include_top=False, weights=None)
+    shake(official)
+    save_as_applications(official.layers, tmp_path / "notop.h5")
+    monkeypatch.setattr(keras.utils, "get_file", lambda *_, **__: str(tmp_path / "notop.h5"))
+    for networks, preset in ((heart, OF_HEART), (pneumonia, OF_PNEUMONIA)):
+        model = networks.build(64, preset.train.weights, preset.train)
+        started = [layer for layer in official.layers if layer.weights]
+        assert len(started) == 106
+        for layer in started:
+            for mine, its in zip(model.get_layer(layer.name).weights, layer.weights, strict=True):
+                np.testing.assert_array_equal(mine, its)
+    for name in OF_ATRIUM.train.models:
+        assert atrium.build(name, 1, OF_ATRIUM.train).count_params() > 1e6
+    (tmp_path / "notop.h5").unlink()
 
 
 def test_imagenet_weights_that_cannot_be_downloaded(monkeypatch, tmp_path):
@@ -345,3 +367,23 @@ def test_the_pyramid_takes_any_size(side):
     model = build_box_resnet50(side, "none", pooling="extremes")
     found = output(model, np.zeros((2, side, side, 1), "float32"))
     assert found.shape == (2, 4) and (found[:, 2:] > found[:, :2]).all()
+
+
+def test_the_pyramid_trains_by_xla_in_mixed_precision_as_in_float32():
+    changes = []
+    for policy in ("float32", "mixed_bfloat16"):
+        keras.utils.set_random_seed(0)
+        with dtype_policy(policy):
+            # Places of 13, 7 and 4 to a side.
+            model = build_box_resnet50(100, "none", pooling="extremes")
+        inputs = [model.get_layer(name).output for name in PYRAMID]
+        head = keras.Model(inputs, model.output)
+        rng = np.random.default_rng(0)
+        features = [np.abs(rng.normal(size=(2, *x.shape[1:]))).astype("float32") for x in inputs]
+        kernel = head.get_layer("head_conv_32").kernel
+        before = keras.ops.convert_to_numpy(kernel)
+        head.compile(keras.optimizers.SGD(1.0), "mse", jit_compile=True)
+        assert np.isfinite(head.train_on_batch(features, np.tile([0.1, 0.2, 0.6, 0.9], (2, 1))))
+        changes.append(keras.ops.convert_to_numpy(kernel) - before)
+    # bfloat16 has 8 bits.
+    assert np.corrcoef(*(change.ravel() for change in changes))[0, 1] > 0.98

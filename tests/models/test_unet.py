@@ -6,7 +6,7 @@ import pytest
 
 from common.models.unet import build_unet
 from common.training.loss_names import segmentation_loss
-from tests.helpers.model_checks import check_model, output
+from tests.helpers.model_checks import check_model, dtype_policy, output
 
 
 @pytest.mark.parametrize("classes", [1, 3])
@@ -62,6 +62,14 @@ def test_deep_supervision_adds_coarser_masks_of_full_size(classes):
     for weight in plain.weights:
         weight.assign(shared[weight.path])
     np.testing.assert_allclose(output(plain, image), said[0], atol=1e-6)
+
+
+def test_deep_supervision_trains_by_xla_in_mixed_precision():
+    with dtype_policy("mixed_bfloat16"):
+        model = build_unet(width=2, depth=2, deep_supervision=1)
+    model.compile("sgd", ["mse"] * 2, jit_compile=True)
+    image = np.random.default_rng(1).uniform(size=(2, 16, 24, 1)).astype("float32")
+    assert np.isfinite(model.train_on_batch(image, [image > 0.5] * 2)).all()
 
 
 @pytest.mark.parametrize("count", [-1, 3])
