@@ -1,4 +1,4 @@
-"""Saved models read for inference; what a file declares is held against its bytes first."""
+"""Saved models, float32 whatever trained them; what a file declares is held against its bytes."""
 
 from __future__ import annotations
 
@@ -25,12 +25,29 @@ def load_model(path: Path) -> keras.Model:
         raise UserError(f"{path}: there is no such model; did the training end?")
     try:
         check_declared(path)
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return in_float32(keras.saving.load_model(path, compile=False, safe_mode=True))
     except Exception as error:  # Keras raises many types for a damaged file.
         raise UserError(
             f"{path}: cannot be loaded ({type(error).__name__}); it is damaged or no model of "
             "this repository: train again"
         ) from error
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """A model whose layers compute in float32; one of mixed precision is copied, weights too.
+
+    ONNX, LiteRT and tf-explain know no bfloat16.
+    """
+    if all(layer.compute_dtype == "float32" for layer in model.layers):
+        return model
+
+    def copied(operation: keras.Operation) -> keras.Operation:
+        policy = {"dtype": "float32"} if isinstance(operation, keras.Layer) else {}
+        return type(operation).from_config({**operation.get_config(), **policy})
+
+    copy = keras.models.clone_model(model, clone_function=copied)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def check_declared(path: Path) -> None:

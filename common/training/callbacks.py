@@ -17,6 +17,7 @@ from common.base.errors import UserError
 from common.base.files import atomic_write, write_csv
 from common.base.settings import SharedTrain
 from common.base.signals import HeldSignals, Stopped
+from common.models.stored import in_float32
 from common.training import checkpoints
 from common.training.averaging import ValidateAverage
 from common.training.checkpoints import State
@@ -137,7 +138,7 @@ class SaveProgress(keras.callbacks.Callback):
         model = self.model
         bare = keras.Model(model.input, model.outputs[0], name=model.name)
         with self.average.in_place(), atomic_write(self.run / "model.keras") as partial:
-            bare.save(partial)
+            in_float32(bare).save(partial)
 
     def _save_if_due(self, now: bool = False) -> None:
         """Write a checkpoint, if it is time for one; leave, if a signal asked to."""

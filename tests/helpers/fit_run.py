@@ -81,7 +81,7 @@ def fit(run, settings, sign=1.0, pictures=None, **options):
     from common.training import fitting
     from common.training.precision import set_precision
 
-    set_precision("float32")
+    set_precision(settings.precision)
     held_out = validation(*points(sign, 12, 1), 4)
     run.mkdir(exist_ok=True)
     task = fitting.Task(training(settings, **options), held_out, "mse", ["mae"], pictures=pictures)
@@ -92,7 +92,7 @@ def settings(**given):
     from common.base.settings import SharedTrain
 
     usual = {"epochs": 5, "batch_size": 4, "learning_rate": 0.05, "checkpoint_seconds": 0.0}
-    return SharedTrain(**{**usual, **given})
+    return SharedTrain(**{**usual, "precision": "float32", **given})
 
 
 def weights(run):

@@ -1,0 +1,95 @@
+"""A model on disk is float32 and says what was trained, whatever precision trained it."""
+
+import re
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from common import export
+from common.explaining.gradcam import gradcam, gradient_maps
+from common.models.resnet50 import build_box_resnet50
+from common.models.stored import in_float32, load_model
+from common.models.unet import build_unet
+from tests.helpers import needs
+from tests.helpers.fit_run import fit, points, settings
+from tests.helpers.model_checks import dtype_policy, output, shake
+
+MIXED = ("mixed_bfloat16", "mixed_float16")
+
+
+def precisions_in(path):
+    """The formats that a model's configuration names."""
+    with zipfile.ZipFile(path) as archive:
+        config = archive.read("config.json").decode()
+    return set(re.findall(r"b?float\d+", config))
+
+
+def small():
+    """A network with a convolution that Grad-CAM sees, and one number."""
+    image = keras.Input((16, 16, 1), name="image")
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="conv")(image / 255.0)
+    x = keras.layers.BatchNormalization(name="norm")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(image, keras.layers.Dense(1, "sigmoid", dtype="float32", name="out")(x))
+
+
+@pytest.mark.parametrize("precision", ["float32", "onednn_bfloat16", *MIXED])
+def test_what_a_training_saves_is_float32(tmp_path, precision):
+    before = keras.config.dtype_policy()
+    try:
+        state = fit(tmp_path, settings(epochs=2, precision=precision, ema_momentum=0.5))
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert precisions_in(tmp_path / "model.keras") == {"float32"}
+    model = load_model(tmp_path / "model.keras")
+    x, y = points(1.0, 12, 1)
+    assert np.mean((output(model, x) - y) ** 2) == pytest.approx(state.best, rel=0.03)
+
+
+@pytest.mark.parametrize("policy", MIXED)
+def test_an_older_file_that_is_mixed_is_loaded_as_float32(tmp_path, policy):
+    images = np.random.default_rng(0).uniform(0, 255, (3, 16, 16, 1)).astype("float32")
+    with dtype_policy(policy):
+        mixed = small()
+        shake(mixed)
+        mixed.save(tmp_path / "model.keras")
+    assert precisions_in(tmp_path / "model.keras") != {"float32"}
+    model = load_model(tmp_path / "model.keras")
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    plain = small()
+    plain.set_weights(mixed.get_weights())
+    np.testing.assert_array_equal(output(model, images), output(plain, images))
+    np.testing.assert_allclose(output(model, images), output(mixed, images), atol=0.02)
+    maps = gradcam(model, images, "conv")
+    np.testing.assert_allclose(maps, gradcam(plain, images, "conv"), atol=1e-5)
+    assert maps.max() == 1 or gradient_maps(plain, images, "conv").max() <= 0
+
+
+@pytest.mark.parametrize("name", export.FORMATS)
+def test_an_older_file_that_is_mixed_is_exported(tmp_path, name):
+    needs.package(*export._NEEDED[name])
+    with dtype_policy("mixed_bfloat16"):
+        build_unet(width=2, depth=2).save(tmp_path / "model.keras")
+    model = load_model(tmp_path / "model.keras")
+    assert export.export(model, tmp_path / export._NAMES[name], name) <= export.TOLERANCE
+
+
+def test_every_network_is_copied_with_its_operations():
+    boxes = np.random.default_rng(0).uniform(0, 255, (2, 33, 33, 1)).astype("float32")
+    slices = boxes[:, :32, :32]
+    for build, images in (
+        (lambda: build_box_resnet50(33, "none", pooling="extremes"), boxes),
+        (lambda: build_unet(width=2, depth=3, deep_supervision=2), slices),
+    ):
+        with dtype_policy("mixed_bfloat16"):
+            mixed = build()
+            copy = in_float32(mixed)
+        assert copy.name == mixed.name
+        plain = build()
+        assert in_float32(plain) is plain
+        plain.set_weights(mixed.get_weights())
+        found = keras.tree.flatten(copy(images, training=False))
+        for mine, its in zip(found, keras.tree.flatten(plain(images, training=False)), strict=True):
+            np.testing.assert_allclose(mine, its, atol=1e-6)
