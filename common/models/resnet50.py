@@ -11,7 +11,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from common.models.starting_weights import imagenet_file, take_weights
+from common.base.errors import UserError
+from common.models.starting_weights import imagenet_file, layer_names, take_weights
 
 GRADCAM_LAYER = "conv5_block3_out"
 """The last convolutional activation: what Grad-CAM looks at."""
@@ -70,7 +71,8 @@ def build_resnet50(
 
     Raises:
         ValueError: An argument is out of its range.
-        UserError: The starting weights are not there or do not fit.
+        UserError: The starting weights are not there, do not fit or come from a network with
+            another ``standardise``.
 
     Example:
         >>> model = build_resnet50(64, weights="none")
@@ -260,6 +262,14 @@ def _finish(model: keras.Model, weights: str) -> keras.Model:
                 layer.gamma.assign(ops.zeros(layer.gamma.shape))
         return model
     source = imagenet_file() if weights == "imagenet" else weights
+    inputs = {"standardise", "subtract_means"}
+    there = inputs & layer_names(source)
+    if there and there != inputs & {layer.name for layer in model.layers}:
+        flag = "--standardise" if "standardise" in there else "--no-standardise"
+        raise UserError(
+            f"{source}: was trained with {flag}, and its weights fit no other grey values; give "
+            f"{flag} too, or other --weights"
+        )
     taken = take_weights(model, source, head=HEAD_LAYERS)
     anew = [layer.name for layer in model.layers if layer.weights and layer.name not in taken]
     print(

@@ -7,6 +7,7 @@ file from a stranger can do no more than hold other numbers.
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import struct
@@ -74,7 +75,7 @@ def take_weights(model: keras.Model, source: str | Path, head: Collection[str] =
         UserError: The file is not there or is of another kind, or a layer outside ``head``
             is not in it with the same shapes; the model is then as it was.
     """
-    path = Path(source) / "model.keras" if Path(source).is_dir() else Path(source)
+    path = _file(source)
     if not path.is_file():
         raise UserError(
             f"{path}: there are no weights here; --weights is imagenet, none, a .keras or "
@@ -96,6 +97,19 @@ def take_weights(model: keras.Model, source: str | Path, head: Collection[str] =
         for layer in taken:
             layer.set_weights([array[()] for array in arrays[layer.name]])
     return [layer.name for layer in taken]
+
+
+def layer_names(source: str | Path) -> set[str]:
+    """The layers of a ``.keras`` file or of a run's, without weights too; none of another file."""
+    try:
+        config = json.loads(_entry(_file(source), "config.json"))
+        return {layer["config"]["name"] for layer in config["config"]["layers"]}
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        return set()
+
+
+def _file(source: str | Path) -> Path:
+    return Path(source) / "model.keras" if Path(source).is_dir() else Path(source)
 
 
 def _fits(layer: keras.Layer, arrays: Arrays) -> bool:
@@ -122,12 +136,14 @@ def _open_arrays(path: Path) -> Iterator[Arrays]:
 
 def _content(path: Path) -> bytes:
     """A file of weights, read whole; of a ``.keras`` file, so that its checksum is looked at."""
-    if path.suffix != ".keras":
-        return path.read_bytes()
+    return _entry(path, "model.weights.h5") if path.suffix == ".keras" else path.read_bytes()
+
+
+def _entry(path: Path, name: str) -> bytes:
     with zipfile.ZipFile(path) as archive:
-        if archive.getinfo("model.weights.h5").file_size > path.stat().st_size:
+        if archive.getinfo(name).file_size > path.stat().st_size:
             raise ValueError("unpacks to more bytes than it has")
-        return archive.read("model.weights.h5")
+        return archive.read(name)
 
 
 # Where a global heap begins, and its size.

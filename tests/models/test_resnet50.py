@@ -183,6 +183,18 @@ def test_a_classifiers_run_starts_a_box_network_of_another_size(trained, run_fol
     assert "started anew: head_conv, head_bn, box_centre_size" in capsys.readouterr().out
 
 
+def test_weights_of_another_standardisation_are_refused(run_folder, tmp_path):
+    means = tmp_path / "means.keras"
+    build_resnet50(SIZE, weights="none", standardise=False).save(means)
+    for build in (build_resnet50, build_box_resnet50):
+        with pytest.raises(UserError, match=r"trained with --standardise.*; give --standardise too"):
+            build(SIZE, weights=str(run_folder), standardise=False)
+        with pytest.raises(UserError, match=r"means\.keras: was trained with --no-standardise"):
+            build(SIZE, weights=str(means))
+    build_resnet50(SIZE, weights=str(means), standardise=False)
+    means.unlink()
+
+
 def test_imagenet_weights_come_from_keras_own_file(trained, batch, tmp_path, monkeypatch):
     path = save_as(trained, "applications", tmp_path)
     asked = {}
