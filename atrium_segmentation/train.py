@@ -41,10 +41,12 @@ def main() -> None:
     )
     from atrium_segmentation.training_pictures import training_pictures
     from common.training import fitting, seen
-    from common.training.precision import set_precision
+    from common.training.precision import computed_with, set_precision
 
     with lock_folder(run):
-        if not runs.begin_run(run, settings, prepared, PROJECT.inputs_function):
+        precision = set_precision(settings.precision)
+        used = computed_with(precision)
+        if not runs.begin_run(run, settings, prepared, PROJECT.inputs_function, used):
             print(f"\n{run}: this run has ended already, nothing to do")
             return
 
@@ -57,7 +59,6 @@ def main() -> None:
         classes = 1 if len(labels) <= 2 else len(labels)  # a mask, or a share of each label
         count = samples(volumes, image_size, settings, random_places=True).count
         batch_size = min(settings.batch_size, count)
-        precision = set_precision(settings.precision)
         print(
             f"\n{runs.name_of_data(prepared.manifest)}: {len(volumes)} volumes train "
             f"({count} slices, {' and '.join(settings.planes)}), {len(held_out)} "

@@ -33,13 +33,15 @@ def main() -> None:
     from common.models.resnet50 import HEAD_LAYERS
     from common.scores.thumbnails import fit_numbers, thumbnail
     from common.training import fitting, seen
-    from common.training.precision import set_precision
+    from common.training.precision import computed_with, set_precision
     from heart_detection import networks
     from heart_detection.dataset import images_and_boxes, training_data, validation_data
     from heart_detection.training_pictures import training_pictures
 
     with lock_folder(run):
-        if not runs.begin_run(run, settings, prepared, PROJECT.inputs_function):
+        precision = set_precision(settings.precision)
+        used = computed_with(precision)
+        if not runs.begin_run(run, settings, prepared, PROJECT.inputs_function, used):
             print(f"\n{run}: this run has ended already, nothing to do")
             return
 
@@ -49,7 +51,6 @@ def main() -> None:
         seen.write_seen(run, prepared, train, validation, settings.weights)
         image_size = settings.image_size or prepared.manifest["settings"]["image_size"]
         batch_size = min(settings.batch_size, prepared.count(with_copies))
-        precision = set_precision(settings.precision)
         print(
             f"\n{runs.name_of_data(prepared.manifest)}: {prepared.count(with_copies)} images "
             f"train, {prepared.count(validation)} validate, {image_size} x {image_size} pixels, "

@@ -35,14 +35,16 @@ def main() -> None:
     from common.scores.metadata import fit_metadata
     from common.scores.thumbnails import fit_labels, thumbnail
     from common.training import fitting, seen
-    from common.training.precision import set_precision
+    from common.training.precision import computed_with, set_precision
     from pneumonia_classification import networks
     from pneumonia_classification.dataset import images_and_labels, training_data, validation_data
     from pneumonia_classification.inference import predict_cases
     from pneumonia_classification.training_pictures import training_pictures
 
     with lock_folder(run):
-        if not runs.begin_run(run, settings, prepared, PROJECT.inputs_function):
+        precision = set_precision(settings.precision)
+        used = computed_with(precision)
+        if not runs.begin_run(run, settings, prepared, PROJECT.inputs_function, used):
             print(f"\n{run}: this run has ended already, nothing to do")
             return
 
@@ -52,7 +54,6 @@ def main() -> None:
         with_copies = [*train, *map(copies_of, train)]
         image_size = settings.image_size or prepared.manifest["settings"]["image_size"]
         batch_size = min(settings.batch_size, prepared.count(with_copies))
-        precision = set_precision(settings.precision)
         print(
             f"\n{runs.name_of_data(prepared.manifest)}: {prepared.count(with_copies)} images "
             f"train, {prepared.count(validation)} validate, {image_size} x {image_size} pixels, "

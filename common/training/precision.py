@@ -1,11 +1,13 @@
-"""The number format of a training's arithmetic, by what the machine has."""
+"""What a training computes with: number format, devices, XLA; by what the machine has."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.python.framework.config import is_op_determinism_enabled
 
 from common.base.backend import has_gpu
 
@@ -27,6 +29,23 @@ def set_precision(precision: str) -> str:
     tf.config.optimizer.set_experimental_options(rewrite)
     keras.config.set_dtype_policy(precision if precision.startswith("mixed") else "float32")
     return precision
+
+
+def computed_with(precision: str) -> dict[str, Any]:
+    """What a training's results depend on besides its settings, for ``config.json``.
+
+    Args:
+        precision: The format that `set_precision` chose.
+
+    Returns:
+        ``precision``; ``devices``, the number that a batch is divided among; and whether
+        TensorFlow's operations are ``deterministic_ops``, which the environment variable
+        TF_DETERMINISTIC_OPS asks for.
+    """
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    gpus = len(tf.config.list_physical_devices("GPU")) if on_tensorflow else 0
+    deterministic = bool(is_op_determinism_enabled())
+    return {"precision": precision, "devices": max(1, gpus), "deterministic_ops": deterministic}
 
 
 def _best_precision() -> str:

@@ -43,6 +43,13 @@ SEEN = "seen.csv"
 
 _KEYS = {"project", "synthetic", "prepared", "data", "settings"}
 
+# How a run goes on with what it was computed with.
+_MENDS = {
+    "precision": "give --run {run} --precision {value}",
+    "devices": "go on where {value} can be used (CUDA_VISIBLE_DEVICES chooses cards)",
+    "deterministic_ops": "set TF_DETERMINISTIC_OPS to {value:d}",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -97,7 +104,11 @@ def run_folder(project: Project, settings: SharedTrain, prepared: Prepared) -> P
 
 
 def begin_run(
-    run: Path, settings: SharedTrain, prepared: Prepared, inputs_function: str | None = None
+    run: Path,
+    settings: SharedTrain,
+    prepared: Prepared,
+    inputs_function: str | None = None,
+    computed_with: Mapping[str, Any] | None = None,
 ) -> bool:
     """Begin a run, or go on with one.
 
@@ -106,12 +117,14 @@ def begin_run(
         settings: Of the training.
         prepared: What it trains on.
         inputs_function: That of the project, for what asks the models without their project.
+        computed_with: `common.training.precision.computed_with`; a run that goes on needs the same.
 
     Returns:
         False where it ended already: there is nothing to do.
 
     Raises:
-        UserError: The folder holds something else, or a run with other settings or data.
+        UserError: The folder holds something else, or a run with other settings or data, or
+            computed with other formats or devices.
     """
     begun = any(run.rglob("checkpoint.npz")) or any(run.rglob("history.csv"))
     if not (run / "config.json").exists() and visible_names(run):
@@ -135,6 +148,7 @@ def begin_run(
                     "sha256": prepared.sha256,
                 },
                 "settings": _as_json(dataclasses.asdict(settings)),
+                "computed_with": dict(computed_with or {}),
                 "versions": versions(),
                 "environment": recorded_environment(),
                 "created": now(),
@@ -143,12 +157,23 @@ def begin_run(
         return True
     config = read_json(run / "config.json")
     differ = _differences(config, settings, prepared)
+    used, present = config.get("computed_with", {}), computed_with or {}
+    if used and present:
+        # What "auto" chose is what counts.
+        differ = [name for name in differ if name != "precision"]
     if differ:
         flags = ", ".join("--" + name.replace("_", "-") for name in differ)
         raise UserError(
             f"{run}: was begun with other settings ({flags}); choose another --run, or give the "
             "settings of its config.json"
         )
+    for name, value in used.items():
+        if value != present.get(name, value):
+            mend = _MENDS[name].format(run=run, value=value)
+            raise UserError(
+                f"{run}: was computed with {name} {value}, and here it would be {present[name]}; "
+                f"{mend}, or choose another --run"
+            )
     if (run / "fitted.json").exists():
         return False
     environment = recorded_environment()

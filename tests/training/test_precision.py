@@ -1,11 +1,16 @@
 """The number format is what was asked for, or what the processor is good at."""
 
+import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
 import pytest
 import tensorflow as tf
 
+from common.base.files import ROOT
 from common.training import precision
 from tests.helpers.fit_run import build
 
@@ -19,6 +24,22 @@ def test_precision():
         assert build().get_layer("hidden").compute_dtype == "float32"
     finally:
         keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_a_training_computes_with(asked):
+    """TensorFlow reads the environment when it starts."""
+    script = (
+        "from common.training.precision import computed_with, set_precision;"
+        "print('USED', computed_with(set_precision('mixed_bfloat16')))"
+    )
+    environment = {**os.environ, "TF_DETERMINISTIC_OPS": str(int(asked))}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    expected = {"precision": "mixed_bfloat16", "devices": 1, "deterministic_ops": asked}
+    assert ast.literal_eval(done.stdout.split("USED ")[1]) == expected
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,34 @@ def test_variables_that_change_numbers_are_recorded_and_their_change_is_said(
     assert capsys.readouterr().out == ""
 
 
+USED = {"precision": "onednn_bfloat16", "devices": 2, "deterministic_ops": False}
+
+
+def test_what_a_run_was_computed_with_is_what_counts_not_the_word_auto(tmp_path, prepared):
+    run = tmp_path / "new"
+    run.mkdir()
+    assert runs.begin_run(run, SETTINGS, prepared, computed_with=USED)
+    assert json.loads((run / "config.json").read_text())["computed_with"] == USED
+    (run / "history.csv").touch()
+    assert runs.begin_run(run, SETTINGS, prepared, computed_with=USED)
+    # The mend that is named works.
+    chosen = replace(SETTINGS, precision="onednn_bfloat16")
+    assert runs.begin_run(run, chosen, prepared, computed_with=USED)
+    for other, mend in (
+        ({"precision": "float32"}, r"would be float32; give --run .*/new --precision onednn_bf"),
+        ({"devices": 1}, r"with devices 2, and here it would be 1; .*CUDA_VISIBLE_DEVICES"),
+        ({"deterministic_ops": True}, "set TF_DETERMINISTIC_OPS to 0"),
+    ):
+        with pytest.raises(UserError, match=rf"{mend}.*, or choose another --run"):
+            runs.begin_run(run, SETTINGS, prepared, computed_with=USED | other)
+
+
+def test_a_run_that_does_not_say_what_computed_it_goes_on(run, prepared):
+    assert runs.begin_run(run, SETTINGS, prepared, computed_with=USED)
+    with pytest.raises(UserError, match=r"other settings \(--precision\)"):
+        runs.begin_run(run, replace(SETTINGS, precision="float32"), prepared, computed_with=USED)
+
+
 def test_before_its_first_epoch_a_run_takes_other_settings(run, prepared):
     (run / "history.csv").unlink()
     # What the broken off try was to learn from is another thing than what this one does.
