@@ -146,6 +146,9 @@ class SharedTrain(Shared):
     )
     """Number format of the arithmetic; weights stay float32. auto: on a GPU mixed_bfloat16, or
     mixed_float16 where it lacks that; on a CPU onednn_bfloat16, or float32 where it lacks that."""
+    xla: Literal["auto", "on", "off"] = "auto"
+    """Compile the steps of training and validation by XLA, on one device. auto: on one GPU, where
+    Keras can."""
 
     def __post_init__(self) -> None:
         """Refuse values that no training can use."""

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from common.base.errors import UserError
 from common.base.settings import SharedTrain
 from common.base.signals import held_signals
 from common.models.fused import fuse_batch_normalization
@@ -107,7 +108,8 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
         The state at the end.
 
     Raises:
-        UserError: A loss became NaN or infinite; the message names the cases of the batch.
+        UserError: A loss became NaN or infinite; the message names the cases of the batch. Or
+            ``xla`` is on for several devices.
         Stopped: Ctrl-C or SIGTERM; all is saved.
     """
     keras.utils.set_random_seed(settings.seed)
@@ -173,9 +175,20 @@ def _compiled(build: Callable[[], keras.Model], task: Task, settings: SharedTrai
             # Keras leaves weights out of account in those that are called metrics.
             weighted_metrics=task.metrics,
             loss_weights=task.loss_weights,
+            jit_compile=_jit_compile(settings.xla),
         )
         model.optimizer.build(model.trainable_variables)
     return model
+
+
+def _jit_compile(xla: str) -> bool | str:
+    """``jit_compile`` as Keras knows it, within the scope of the devices."""
+    if xla == "on" and keras.backend.backend() == "tensorflow" and tf.distribute.has_strategy():
+        raise UserError(
+            "--xla on: XLA does not train on several devices; give --xla auto, or show it one card "
+            "with CUDA_VISIBLE_DEVICES"
+        )
+    return {"auto": "auto", "on": True, "off": False}[xla]
 
 
 def _schedule(settings: SharedTrain, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:

@@ -187,9 +187,7 @@ def test_weights_of_another_standardisation_are_refused(run_folder, tmp_path):
     means = tmp_path / "means.keras"
     build_resnet50(SIZE, weights="none", standardise=False).save(means)
     for build in (build_resnet50, build_box_resnet50):
-        with pytest.raises(
-            UserError, match=r"trained with --standardise.*; give --standardise"
-        ):
+        with pytest.raises(UserError, match=r"trained with --standardise.*; give --standardise"):
             build(SIZE, weights=str(run_folder), standardise=False)
         with pytest.raises(UserError, match=r"means\.keras: was trained with --no-standardise"):
             build(SIZE, weights=str(means))

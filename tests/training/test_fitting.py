@@ -299,6 +299,30 @@ def test_without_head_epochs_there_is_one_stage(tmp_path):
     assert seen == ["none"] and not (tmp_path / "head").exists()
 
 
+def test_xla_trains_as_without_it(tmp_path):
+    def without_dropout():
+        model = build()  # XLA draws from another stream.
+        return keras.Model(model.input, model.layers[-1](model.get_layer("norm").output))
+
+    held_out = tf.data.Dataset.from_tensor_slices(points(1.0, 12, 1)).batch(4)
+    rows = []
+    for xla in ("on", "off"):
+        given = settings(xla=xla, epochs=2)
+        (tmp_path / xla).mkdir()
+        task = fitting.Task(training(given), held_out, "mse", ["mae"])
+        fitting.fit(tmp_path / xla, without_dropout, task, given)
+        rows += [[float(value) for value in row.values()] for row in history(tmp_path / xla)]
+    np.testing.assert_allclose(rows[:2], rows[2:], rtol=1e-3)
+
+
+def test_xla_on_several_devices_is_refused(tmp_path, monkeypatch):
+    strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
+    monkeypatch.setattr(fitting, "_on_all_gpus", strategy.scope)
+    with pytest.raises(UserError, match=r"^--xla on: .* several devices; give --xla auto, or"):
+        fit(tmp_path, settings(xla="on"))
+    assert names(tmp_path) == []
+
+
 def test_a_sample_that_weighs_nothing_is_not_learned(tmp_path):
     image = keras.Input((3,))
     model = keras.Model(image, keras.layers.Dense(1, "sigmoid", kernel_initializer="zeros")(image))
