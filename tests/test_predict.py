@@ -10,14 +10,18 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
+from importlib.util import find_spec
 
 import nibabel
 import numpy as np
 import pytest
 
-from tests.helpers.scripts import CHEST, PROJECTS, ROOT, everything, refused, run
+from common import export
+from tests.helpers.scripts import CHEST, PROJECTS, ROOT, TINY, everything, refused, run
 
 HEART, ATRIUM = "heart_detection", "atrium_segmentation"
+PRECISIONS = ("float32", "onednn_bfloat16", "mixed_bfloat16", "mixed_float16")
 
 
 def table(folder):
@@ -242,3 +246,34 @@ def test_in_processes_and_in_one_the_same_is_said(whole, samples, project, tmp_p
             tmp_path / str(workers), "--pictures", 0, "--workers", workers)  # fmt: skip
     one, two = ((tmp_path / name / "predictions.csv").read_bytes() for name in "12")
     assert one == two and len(table(tmp_path / "1")) >= 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("project", "precision"),
+    [
+        *(("pneumonia_classification", name) for name in PRECISIONS),
+        (HEART, "mixed_bfloat16"),
+        (ATRIUM, "mixed_float16"),
+    ],
+)
+def test_a_run_of_every_precision_is_scored_predicts_and_is_exported(
+    whole, asked, tmp_path, project, precision
+):
+    once, folder = whole(project), tmp_path / "run"
+    run(
+        project, "train", "--preset", "cpu", "--prepared", once.prepared, "--run", folder,
+        "--epochs", 1, "--precision", precision, *TINY[project],
+    )  # fmt: skip
+    for path in folder.rglob("model.keras"):
+        with zipfile.ZipFile(path) as archive:
+            assert not re.search(rb"bfloat16|float16|mixed", archive.read("config.json"))
+    run(project, "evaluate", "--run", folder, "--pictures", 1)
+    run(project, "predict", asked(project)[0], "--run", folder, "--output", tmp_path / "out",
+        "--pictures", 1)  # fmt: skip
+    assert len(table(tmp_path / "out")) == len(table(asked(project)[1]))
+    formats = [name for name in export.FORMATS if all(map(find_spec, export._NEEDED[name]))]
+    command = [sys.executable, "-m", "common.export", str(folder), "--format", *formats]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("differs from the model by") >= len(formats)
