@@ -188,7 +188,7 @@ def _jit_compile(xla: str) -> bool | str:
             "--xla on: XLA does not train on several devices; give --xla auto, or show it one card "
             "with CUDA_VISIBLE_DEVICES"
         )
-    return {"auto": "auto", "on": True, "off": False}[xla]
+    return xla if xla == "auto" else xla == "on"
 
 
 def _schedule(settings: SharedTrain, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
