@@ -195,7 +195,7 @@ def test_hparams_compares_runs_by_their_settings_and_best_epoch(plain, tmp_path)
         group = found[f"{name}/tensorboard"]
         assert group.hparams["learning_rate"].number_value == rate
         assert group.hparams["epochs"].number_value == epochs
-        assert group.hparams["precision"].string_value == "auto"
+        assert group.hparams["precision"].string_value == "float32"
         assert not set(group.hparams) & {"run", "prepared", "profile"}
         values = {(one.name.group, one.name.tag): one.value for one in group.metric_values}
         best = min(float(row["val_loss"]) for row in history(run))
