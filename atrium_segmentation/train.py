@@ -58,7 +58,7 @@ def main() -> None:
         labels = prepared.manifest["labels"]
         classes = 1 if len(labels) <= 2 else len(labels)  # a mask, or a share of each label
         count = samples(volumes, image_size, settings, random_places=True).count
-        batch_size = min(settings.batch_size, count)
+        batch_size = fitting.even_batch_size(count, settings)
         print(
             f"\n{runs.name_of_data(prepared.manifest)}: {len(volumes)} volumes train "
             f"({count} slices, {' and '.join(settings.planes)}), {len(held_out)} "

@@ -53,7 +53,7 @@ def main() -> None:
         seen.write_seen(run, prepared, train, validation, settings.weights)
         with_copies = [*train, *map(copies_of, train)]
         image_size = settings.image_size or prepared.manifest["settings"]["image_size"]
-        batch_size = min(settings.batch_size, prepared.count(with_copies))
+        batch_size = fitting.even_batch_size(prepared.count(with_copies), settings)
         print(
             f"\n{runs.name_of_data(prepared.manifest)}: {prepared.count(with_copies)} images "
             f"train, {prepared.count(validation)} validate, {image_size} x {image_size} pixels, "

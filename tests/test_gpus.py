@@ -1,12 +1,16 @@
-"""Several devices: the same training mirrored over two logical ones gives the same loss."""
+"""Several devices: a training that is mirrored over logical ones is that of one device."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from common.base.settings import SharedTrain
+from common.training import fitting
 
 TRAIN = """
 import contextlib, sys
@@ -54,6 +58,84 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 """
+FOUR_CPUS = TWO_CPUS.replace("* 2", "* 4")
+# A network with an output for each loss. The last batch has 6 cases, none for the fourth device.
+EVERY_LOSS = """
+import json
+import keras, numpy as np
+from keras import layers, ops
+from common.training import losses
+from common.training.loss_names import BOX_LOSSES, SEGMENTATION_LOSSES, box_loss, segmentation_loss
+
+rng = np.random.default_rng(0)
+images = rng.normal(size=(22, 8, 8, 1)).astype("float32")
+masks = {classes: rng.integers(0, max(classes, 2), (22, 8, 8, 1)) for classes in (1, 3)}
+masks[1][:6] = 0
+corners = np.sort(rng.uniform(size=(22, 2, 2)), axis=1).reshape(22, 4).astype("float32")
+kinds = {f"box_{name.replace('+', '_')}": (box_loss(name), corners) for name in BOX_LOSSES}
+for classes, mask in masks.items():
+    for name in SEGMENTATION_LOSSES:
+        loss = segmentation_loss(name, classes)
+        kinds[f"mask{classes}_{name.replace('+', '_')}"] = loss, mask.astype("float32")
+kinds["places"] = losses.InsideRegion(), masks[1].astype("float32")
+labels = rng.integers(0, 2, (22, 1)).astype("float32")
+kinds["label"] = keras.losses.BinaryCrossentropy(label_smoothing=0.1), labels
+
+def build():
+    image = keras.Input((8, 8, 1))
+    x = layers.Dense(4, "relu")(image)
+    outputs = {}
+    for name in kinds:
+        named = layers.Identity(name=name)
+        if name.startswith("box"):
+            box = layers.Dense(4, "sigmoid")(layers.Flatten()(x))
+            centre, size = box[:, :2], box[:, 2:]
+            outputs[name] = named(ops.concatenate([centre - size / 2, centre + size / 2], axis=-1))
+        elif name == "label":
+            outputs[name] = named(layers.Dense(1, "sigmoid")(layers.Flatten()(x)))
+        else:
+            last = {"mask1": "sigmoid", "mask3": "softmax"}.get(name.split("_")[0])
+            outputs[name] = named(layers.Dense(3 if "3" in name else 1, last)(x))
+    return keras.Model(image, outputs)
+
+def scores(devices):
+    keras.utils.set_random_seed(0)
+    strategy = tf.distribute.MirroredStrategy(
+        [f"/cpu:{n}" for n in range(devices)],
+        # Collective operations wait for each other: more of them than threads wait for ever.
+        tf.distribute.ReductionToOneDevice(),
+    )
+    with strategy.scope():
+        model = build()
+        means = {
+            name: [keras.metrics.MeanMetricWrapper(loss.call, name="mean")]
+            for name, (loss, _) in kinds.items()
+        }
+        for classes in (1, 3):
+            means[f"mask{classes}_dice"].append(losses.Dice(classes))
+        model.compile(
+            loss={name: loss for name, (loss, _) in kinds.items()},
+            loss_weights=dict.fromkeys(kinds, 1 / len(kinds)),
+            metrics=means,
+        )
+    targets = {name: target for name, (_, target) in kinds.items()}
+    data = tf.data.Dataset.from_tensor_slices((images, targets))
+    scores = model.evaluate(data.batch(8), verbose=0, return_dict=True)
+    # Of one output Keras weighs a device's mean by nothing, so its loss says little; of all it does.
+    return {name: score for name, score in scores.items() if not name.endswith("_loss")}
+
+print("SCORES", json.dumps([scores(devices) for devices in (1, 2, 4)]), flush=True)
+"""
+
+
+def printed(word, script, *arguments):
+    """What a script prints after a word."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        capture_output=True, text=True, timeout=300, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.split(word)[1].splitlines()[0]
 
 
 @pytest.mark.slow
@@ -62,11 +144,24 @@ def test_two_devices_train_as_one(tmp_path):
     for devices in (1, 2):
         run = tmp_path / str(devices)
         run.mkdir()
-        done = subprocess.run(
-            [sys.executable, "-c", TWO_CPUS + TRAIN, str(devices), str(run)],
-            capture_output=True, text=True, timeout=300, cwd=Path(__file__).parents[1],
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-3000:]
+        losses.append(float(printed("LOSS", TWO_CPUS + TRAIN, devices, run)))
         assert (run / "model.keras").is_file()
-        losses.append(float(done.stdout.split("LOSS")[1].split()[0]))
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+def test_every_loss_is_the_same_on_one_two_and_four_devices():
+    one, *others = json.loads(printed("SCORES", FOUR_CPUS + EVERY_LOSS))
+    assert len(one) == 1 + 16 + 2
+    means = [score for name, score in one.items() if name.endswith("mean")]
+    assert one["loss"] == pytest.approx(sum(means) / 16, abs=1e-5)
+    for several in others:
+        assert several == pytest.approx(one, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("samples", "devices", "size"), [(100, 3, 15), (100, 4, 16), (100, 1, 16), (3, 4, 4)]
+)
+def test_every_device_takes_an_equal_part_of_a_batch(samples, devices, size, capsys):
+    assert fitting.even_batch_size(samples, SharedTrain(batch_size=16), devices) == size
+    line = f"  {devices} devices: {size} images a step, not 16\n"
+    assert capsys.readouterr().out == ("" if size == 16 else line)

@@ -26,6 +26,7 @@ from common.training.averaging import ValidateAverage
 from common.training.callbacks import ResumedEarlyStopping, SaveProgress
 from common.training.checkpoints import State
 from common.training.pipeline import Training
+from common.training.precision import device_count
 from common.training.tensorboard import TensorBoard, TrainingPictures
 
 
@@ -48,6 +49,24 @@ class Task:
     metrics: Sequence[str | keras.Metric | Sequence[keras.Metric]] = ()
     loss_weights: Sequence[float] | None = None
     pictures: TrainingPictures | None = None
+
+
+def even_batch_size(samples: int, settings: SharedTrain, devices: int | None = None) -> int:
+    """The batch size, smaller where there are few samples: as many for each device.
+
+    The loss of a batch is the mean of the devices' losses, whatever their parts of it.
+
+    Args:
+        samples: That there are.
+        settings: With ``batch_size``.
+        devices: How many; default: `device_count`.
+    """
+    devices = devices or device_count()
+    size = min(settings.batch_size, samples)
+    if size % devices:
+        size = max(1, size // devices) * devices
+        print(f"  {devices} devices: {size} images a step, not {settings.batch_size}")
+    return size
 
 
 def fit_in_stages(
@@ -209,6 +228,6 @@ def _is_patience_over(state: State, settings: SharedTrain) -> bool:
 
 def _on_all_gpus() -> contextlib.AbstractContextManager[Any]:
     """A scope that mirrors a model over the visible GPUs; does nothing with one or none."""
-    if keras.backend.backend() == "tensorflow" and len(tf.config.list_physical_devices("GPU")) > 1:
+    if device_count() > 1:
         return tf.distribute.MirroredStrategy().scope()
     return contextlib.nullcontext()

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import keras
 
 SEGMENTATION_LOSSES: dict[str, Callable[[Any, int], keras.losses.Loss]] = {
-    "crossentropy": lambda losses, classes: losses.crossentropy(classes),
-    "focal": lambda losses, classes: losses.focal(classes),
+    "crossentropy": lambda losses, classes: losses.PixelLoss("crossentropy"),
+    "focal": lambda losses, classes: losses.PixelLoss("focal"),
     "dice": lambda losses, classes: losses.SoftDice(),
     "dice+crossentropy": lambda losses, classes: losses.SoftDice(crossentropy_weight=1.0),
 }

@@ -4,6 +4,9 @@ A mask is (batch, height, width, 1): 0 or 1 where there is one class, the number
 class in 0..classes-1 where there are several. A network's prediction of it is
 (batch, height, width, classes), probabilities. A box is its corners (x0, y0, x1, y1) in
 fractions of the image's side, x0 <= x1 and y0 <= y1.
+
+Every loss has a value per case, (batch,), before Keras takes their mean: a scalar would count once
+on every device.
 """
 
 from __future__ import annotations
@@ -18,45 +21,69 @@ from keras import ops
 _EPSILON = 1e-7
 
 
-def crossentropy(classes: int) -> keras.losses.Loss:
-    """Binary cross-entropy for a mask, categorical for several classes."""
-    if classes == 1:
-        return keras.losses.BinaryCrossentropy()
-    return keras.losses.SparseCategoricalCrossentropy()
+@keras.saving.register_keras_serializable("common")
+class PixelLoss(keras.losses.Loss):
+    """The mean of a loss over the pixels of each mask: one value per case, as a batch weighs them.
 
+    Args:
+        kind: "crossentropy", or "focal", in which easy pixels count little (Lin et al. 2017,
+            arXiv:1708.02002, gamma 2 and no balance of classes); binary for one class, categorical
+            for several.
+    """
 
-def focal(classes: int) -> keras.losses.Loss:
-    """The focal loss (Lin et al. 2017, arXiv:1708.02002); `ValueError` for several classes."""
-    if classes > 1:
-        raise ValueError(f"'focal' is for one class. Received: 'focal' with {classes} classes")
-    return keras.losses.BinaryFocalCrossentropy()
+    def __init__(self, kind: str = "crossentropy", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kind = kind
+
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        losses, classes = keras.losses, y_pred.shape[-1]
+        if classes == 1:
+            binary = {
+                "crossentropy": losses.binary_crossentropy,
+                "focal": losses.binary_focal_crossentropy,
+            }
+            return ops.mean(binary[self.kind](y_true, y_pred), axis=(1, 2))
+        truth = _one_hot(y_true, classes)
+        if self.kind == "focal":
+            # Alpha 1, so that two classes are worth what one mask is.
+            pixels = losses.categorical_focal_crossentropy(truth, y_pred, alpha=1.0)
+        else:
+            pixels = losses.categorical_crossentropy(truth, y_pred)
+        return ops.mean(pixels, axis=(1, 2))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "kind": self.kind}
 
 
 @keras.saving.register_keras_serializable("common")
 class SoftDice(keras.losses.Loss):
-    """One minus the Dice of probabilities, averaged over classes but the background.
+    """One minus the Dice of a slice's probabilities, averaged over classes but the background.
 
-    Milletari et al. 2016, "V-Net" (arXiv:1606.04797), with the sums over the whole batch:
-    a slice without any of the structure has no Dice by itself, and in a batch it still
-    counts against what is wrongly predicted on it.
+    Milletari et al. 2016, "V-Net" (arXiv:1606.04797). Each slice has a value of its own, so that
+    a batch can be cut anywhere, between devices too.
+
+    A slice without the structure has no Dice by itself; ``smooth`` gives it one: s / (p + s) of the
+    p pixels that are wrongly predicted there. With an s of one pixel, one false pixel would cost
+    half of what a structure costs that is missed, and many would have no gradient left. A hundredth
+    of the slice is of the order of a small structure, which weighs less than a large one with it.
 
     Args:
         crossentropy_weight: How much of the cross-entropy is added.
-        smooth: Added to both sides of the fraction, so that an empty batch has a value.
+        smooth: Added to both sides of the fraction, as a share of the slice's pixels.
     """
 
     def __init__(
-        self, crossentropy_weight: float = 0.0, smooth: float = 1.0, **kwargs: Any
+        self, crossentropy_weight: float = 0.0, smooth: float = 0.01, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.crossentropy_weight, self.smooth = crossentropy_weight, smooth
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         intersections, sizes = _intersections_and_sizes(y_true, y_pred)
-        loss = 1 - ops.mean((2 * intersections + self.smooth) / (sizes + self.smooth))
+        smooth = self.smooth * ops.cast(ops.prod(ops.shape(y_pred)[1:3]), "float32")
+        loss = 1 - ops.mean((2 * intersections + smooth) / (sizes + smooth), axis=-1)
         if self.crossentropy_weight:
-            pixels = crossentropy(y_pred.shape[-1]).call(y_true, y_pred)
-            loss = loss + self.crossentropy_weight * ops.mean(pixels, axis=(1, 2))
+            loss = loss + self.crossentropy_weight * PixelLoss().call(y_true, y_pred)
         return loss
 
     def get_config(self) -> dict[str, Any]:
@@ -166,9 +193,11 @@ class Dice(keras.metrics.Metric):
             y_pred = ops.cast(y_pred >= 0.5, "float32")
         else:
             y_pred = ops.one_hot(ops.argmax(y_pred, axis=-1), self.classes)
-        intersections, sizes = _intersections_and_sizes(y_true, y_pred)
-        self.intersections.assign_add(intersections)
-        self.sizes.assign_add(sizes)
+        sums = _intersections_and_sizes(y_true, y_pred)
+        for total, values in zip((self.intersections, self.sizes), sums, strict=True):
+            if sample_weight is not None:
+                values = values * ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1))
+            total.assign_add(ops.sum(values, axis=0))
 
     def result(self) -> keras.KerasTensor:
         empty = ops.cast(self.sizes == 0, "float32")
@@ -181,16 +210,20 @@ class Dice(keras.metrics.Metric):
 def _intersections_and_sizes(
     y_true: keras.KerasTensor, y_pred: keras.KerasTensor
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Sums over all pixels for each class but the background, (classes,) float32 each."""
+    """Sums over each case's pixels for each class but the background, (batch, classes) float32."""
     prediction = ops.cast(y_pred, "float32")
     classes = prediction.shape[-1]
     if classes == 1:
         truth = ops.cast(y_true, "float32")
     else:
-        truth = ops.one_hot(ops.cast(y_true[..., 0], "int32"), classes, dtype="float32")[..., 1:]
-        prediction = prediction[..., 1:]
-    sizes = ops.sum(truth, axis=(0, 1, 2)) + ops.sum(prediction, axis=(0, 1, 2))
-    return ops.sum(truth * prediction, axis=(0, 1, 2)), sizes
+        truth, prediction = _one_hot(y_true, classes)[..., 1:], prediction[..., 1:]
+    sizes = ops.sum(truth, axis=(1, 2)) + ops.sum(prediction, axis=(1, 2))
+    return ops.sum(truth * prediction, axis=(1, 2)), sizes
+
+
+def _one_hot(mask: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    """A mask (batch, height, width, 1) of classes as (batch, height, width, classes) float32."""
+    return ops.one_hot(ops.cast(mask[..., 0], "int32"), classes, dtype="float32")
 
 
 def _areas(

@@ -42,10 +42,19 @@ def computed_with(precision: str) -> dict[str, Any]:
         TensorFlow's operations are ``deterministic_ops``, which the environment variable
         TF_DETERMINISTIC_OPS asks for.
     """
-    on_tensorflow = keras.backend.backend() == "tensorflow"
-    gpus = len(tf.config.list_physical_devices("GPU")) if on_tensorflow else 0
     deterministic = bool(is_op_determinism_enabled())
-    return {"precision": precision, "devices": max(1, gpus), "deterministic_ops": deterministic}
+    return {
+        "precision": precision,
+        "devices": device_count(),
+        "deterministic_ops": deterministic,
+    }
+
+
+def device_count() -> int:
+    """The devices that a training is mirrored over: all visible GPUs, otherwise one."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    return max(1, len(tf.config.list_physical_devices("GPU")))
 
 
 def _best_precision() -> str:

@@ -12,7 +12,16 @@ from shapely.ops import unary_union
 
 from common.scores.boxes import iou as scored_iou
 from common.training.loss_names import BOX_LOSSES, SEGMENTATION_LOSSES, box_loss, segmentation_loss
-from common.training.losses import BoxOverlap, Dice, InsideRegion, SoftDice, ciou, giou, iou
+from common.training.losses import (
+    BoxOverlap,
+    Dice,
+    InsideRegion,
+    PixelLoss,
+    SoftDice,
+    ciou,
+    giou,
+    iou,
+)
 
 side = st.tuples(st.integers(0, 90), st.integers(5, 100)).map(
     lambda pair: (pair[0] / 100, min(pair[0] + pair[1], 100) / 100)
@@ -181,24 +190,65 @@ def test_soft_dice_of_three_classes_leaves_the_background_out():
     assert float(SoftDice(smooth=0)(truth, found)) == pytest.approx(1 / 3)
 
 
-def test_soft_dice_of_an_empty_batch_is_finite():
-    empty = np.zeros((2, 4, 4, 1), "float32")
+def test_a_slice_without_structure_has_a_loss_and_a_slope():
+    import tensorflow as tf
+
+    empty = np.zeros((1, 10, 10, 1), "float32")
     assert float(SoftDice()(empty, empty)) == 0
-    assert 0.9 < float(SoftDice()(empty, empty + 1)) < 1
+    # One pixel of a hundred is all of the smoothing: half.
+    assert float(SoftDice()(empty, empty + 0.01)) == pytest.approx(0.5)
+    for probability in (0.001, 0.5, 1.0):
+        found = tf.Variable(empty + probability)
+        with tf.GradientTape() as tape:
+            loss = SoftDice()(empty, found)
+        # Whatever is predicted, a hundredth less of everything is better by a share that counts.
+        slope = tape.gradient(loss, found).numpy().sum() * probability
+        assert 0.009 < slope < 0.26
 
 
 @pytest.mark.parametrize("classes", [1, 3])
 @pytest.mark.parametrize("name", SEGMENTATION_LOSSES)
 def test_a_segmentation_loss_is_least_at_the_truth(name, classes):
-    if name == "focal" and classes > 1:
-        with pytest.raises(ValueError, match="'focal' with 3 classes"):
-            segmentation_loss(name, classes)
-        return
     truth = np.random.default_rng(0).integers(0, max(2, classes), (2, 8, 8, 1))
     right = truth.astype("float32") if classes == 1 else np.eye(3, dtype="float32")[truth[..., 0]]
     right = np.clip(right, 1e-4, 1 - 1e-4)
     loss = segmentation_loss(name, classes)
     assert float(loss(truth, right)) < 0.01 < float(loss(truth, np.roll(right, 1, axis=1)))
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("name", SEGMENTATION_LOSSES)
+def test_every_slice_has_a_loss_of_its_own(name, classes):
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, max(2, classes), (5, 8, 8, 1))
+    truth[0] = 0
+    found = rng.uniform(0.1, 0.9, (5, 8, 8, classes)).astype("float32")
+    if classes > 1:
+        found /= found.sum(axis=-1, keepdims=True)
+    loss = segmentation_loss(name, classes)
+    each = np.asarray(loss.call(truth, found))
+    assert each.shape == (5,)
+    alone = [float(loss(truth[n : n + 1], found[n : n + 1])) for n in range(5)]
+    np.testing.assert_allclose(each, alone, rtol=1e-5)
+    # A slice that weighs nothing, such as one that fills up a batch, changes nothing.
+    weights = np.array([[1.0], [1.0], [1.0], [0.0], [0.0]])
+    assert float(loss(truth, found, weights)) == pytest.approx(sum(alone[:3]) / 5, abs=1e-6)
+
+
+def test_focal_losses_by_the_formula():
+    found = np.random.default_rng(2).uniform(0.1, 0.9, (2, 4, 4, 3))
+    found /= found.sum(axis=-1, keepdims=True)
+    truth = np.random.default_rng(3).integers(0, 3, (2, 4, 4, 1))
+    right = np.take_along_axis(found, truth, axis=-1)
+    expected = np.mean((1 - right) ** 2 * -np.log(right))
+    loss = float(segmentation_loss("focal", 3)(truth, found.astype("float32")))
+    assert loss == pytest.approx(expected, abs=1e-5)
+    # Two classes are worth what a mask is.
+    mask, share = truth > 0, found[..., :1].astype("float32")
+    both = np.concatenate([1 - share, share], axis=-1)
+    assert float(segmentation_loss("focal", 2)(mask, both)) == pytest.approx(
+        float(segmentation_loss("focal", 1)(mask, share)), abs=1e-5
+    )
 
 
 def test_dice_metric_is_of_all_pixels_and_not_a_mean_of_slices():
@@ -210,6 +260,14 @@ def test_dice_metric_is_of_all_pixels_and_not_a_mean_of_slices():
     assert float(metric.result()) == 1
 
 
+def test_dice_metric_leaves_out_slices_that_weigh_nothing():
+    metric = Dice()
+    truth, found = mask([1, 1], [0, 0]), mask([0.9, 0.4], [0.5, 0])
+    two = (np.concatenate([truth, 1 - truth]), np.concatenate([found, found]))
+    metric.update_state(*two, sample_weight=np.array([1.0, 0.0]))
+    assert float(metric.result()) == pytest.approx(2 * 1 / (2 + 2))
+
+
 def test_dice_metric_of_classes_takes_the_likeliest():
     metric = Dice(classes=3)
     found = np.array([[[[0.2, 0.5, 0.3], [0.6, 0.2, 0.2]], [[0.1, 0.3, 0.6], [0.3, 0.3, 0.4]]]])
@@ -218,7 +276,9 @@ def test_dice_metric_of_classes_takes_the_likeliest():
     assert float(metric.result()) == pytest.approx((2 / 3 + 1) / 2)
 
 
-@pytest.mark.parametrize("thing", [SoftDice(0.5, 2.0), BoxOverlap("giou"), Dice(3)])
+@pytest.mark.parametrize(
+    "thing", [SoftDice(0.5, 2.0), PixelLoss("focal"), BoxOverlap("giou"), Dice(3)]
+)
 def test_a_compiled_model_finds_them_again(thing):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(thing))
     assert again.get_config() == thing.get_config()
