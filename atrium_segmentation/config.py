@@ -45,6 +45,7 @@ class PrepareSettings(SharedPrepare):
 class TrainSettings(SharedTrain):
     """The settings of train.py."""
 
+    monitor: str = choice("val_loss", ("val_loss", "val_dice"))
     models: tuple[str, ...] = choice(tuple(reversed(NETWORKS)), NETWORKS)
     """The networks to train, one after the other, on the same batches."""
     unet_width: int = 16
@@ -146,7 +147,7 @@ DEMO = Preset(
         batch_size=16,
         image_size=64,
         learning_rate=2e-3,
-        patience=10,
+        patience=6,
         unet_width=8,
         unet_depth=3,
         fcn8_width=8,
@@ -163,7 +164,7 @@ CPU = Preset(
         batch_size=16,
         image_size=96,
         learning_rate=2e-3,
-        patience=24,
+        patience=12,
         ema_momentum=0.99,
         neighbours=2,
         loss="dice+crossentropy",

@@ -1,7 +1,7 @@
 """Train U-Net, FCN-8 or networks of your own to segment the left atrium, on the same batches.
 
 Reads the prepared folder (and prepares it first where there is none). Writes config.json, one
-folder per network with history.csv, tensorboard/ and model.keras (the best epoch by val_loss),
+folder per network with history.csv, tensorboard/ and model.keras (the best epoch by --monitor),
 mean_shape.npz (the baseline) and fitted.json (each network's time and memory). The same command
 resumes a stopped training.
 
@@ -87,13 +87,13 @@ def main() -> None:
             models[name] = {
                 "parameters": parameters,
                 "best_epoch": state.best_epoch,
-                "val_loss": state.best,
+                "val_loss": state.history[state.best_epoch - 1]["val_loss"],
                 "seconds": round(seconds, 1),
                 "peak_memory_mib": state.peak_memory_mib,
             }
             print(
-                f"  best epoch {state.best_epoch}, val_loss {state.best:.4f}; {seconds / 60:.1f} "
-                f"minutes, {state.peak_memory_mib or '?'} MiB at the peak"
+                f"  best epoch {state.best_epoch}, {settings.monitor} {state.best:.4f}; "
+                f"{seconds / 60:.1f} minutes, {state.peak_memory_mib or '?'} MiB at the peak"
             )
 
         # -- Constants: the mean shape of each label, cut where it fits the training masks best.

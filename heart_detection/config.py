@@ -35,6 +35,7 @@ class PrepareSettings(SharedPrepare):
 class TrainSettings(SharedTrain):
     """The settings of train.py."""
 
+    monitor: str = choice("val_loss", ("val_loss", "val_iou"))
     standardise: bool = True
     """Bring every film to mean 0 and the same standard deviation inside the model, so that
     exposure and contrast do not matter. Off: subtract ImageNet's means, as its weights require."""
@@ -86,7 +87,7 @@ class PredictSettings(AveragingSettings, SharedPredict):
 DEMO = Preset(
     about="the SYNTHETIC sample, about two minutes. python train.py --preset demo",
     prepare=PrepareSettings(image_size=192, copies=1),
-    train=TrainSettings(epochs=7, image_size=64, learning_rate=1e-3, patience=7),
+    train=TrainSettings(epochs=7, image_size=64, learning_rate=1e-3, patience=4),
     evaluate=EvaluateSettings(),
     predict=PredictSettings(),
 )

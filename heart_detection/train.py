@@ -1,7 +1,7 @@
 """Train a ResNet50 to box the heart on a chest radiograph.
 
 Reads the prepared folder (and prepares it first where there is none). Writes config.json,
-history.csv, tensorboard/, model.keras (the best epoch by val_loss) and fitted.json (the baselines,
+history.csv, tensorboard/, model.keras (the best epoch by --monitor) and fitted.json (the baselines,
 from the training split). The same command resumes a stopped training.
 
     python train.py --preset cpu --prepared data/prepared/heart --run runs/my-run
@@ -72,7 +72,7 @@ def main() -> None:
             task,
             settings,
         )
-        print(f"  best epoch {state.best_epoch}, val_loss {state.best:.4f}")
+        print(f"  best epoch {state.best_epoch}, {settings.monitor} {state.best:.4f}")
 
         # -- Constants: the baselines of the training split, in fractions of the square.
         films = images_and_boxes(prepared, train, image_size).as_numpy_iterator()

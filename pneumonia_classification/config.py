@@ -12,6 +12,7 @@ from common.base.settings import (
     SharedPredict,
     SharedPrepare,
     SharedTrain,
+    choice,
     require,
 )
 
@@ -34,6 +35,7 @@ class PrepareSettings(SharedPrepare):
 class TrainSettings(SharedTrain):
     """The settings of train.py."""
 
+    monitor: str = choice("val_loss", ("val_loss", "val_auroc"))
     standardise: bool = True
     """Bring every film to mean 0 and the same standard deviation inside the model, so that
     exposure and contrast do not matter. Off: subtract ImageNet's means, as its weights require."""
@@ -99,7 +101,7 @@ DEMO = Preset(
     about="the SYNTHETIC sample, about two minutes. python train.py --preset demo",
     prepare=PrepareSettings(image_size=192, copies=1),
     # Few films, so small batches: the weights need steps more than the steps need films.
-    train=TrainSettings(epochs=10, batch_size=8, image_size=64, learning_rate=5e-4, patience=10),
+    train=TrainSettings(epochs=10, batch_size=8, image_size=64, learning_rate=5e-4, patience=6),
     evaluate=EvaluateSettings(),
     predict=PredictSettings(),
 )

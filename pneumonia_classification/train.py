@@ -1,7 +1,7 @@
 """Train a ResNet50 to recognise pneumonia on a chest radiograph.
 
 Reads the prepared folder (and prepares it first where there is none). Writes config.json,
-history.csv, tensorboard/, model.keras (the best epoch by val_loss), validation.csv (the
+history.csv, tensorboard/, model.keras (the best epoch by --monitor), validation.csv (the
 predictions of the validation split, from which evaluate.py takes threshold and temperature) and
 fitted.json (the baselines, from the training split). The same command resumes a stopped training.
 
@@ -75,7 +75,7 @@ def main() -> None:
             task,
             settings,
         )
-        print(f"  best epoch {state.best_epoch}, val_loss {state.best:.4f}")
+        print(f"  best epoch {state.best_epoch}, {settings.monitor} {state.best:.4f}")
 
         # -- Constants: from the validation split what decides, from training the baselines.
         model = load_model(run / "model.keras")

@@ -121,7 +121,7 @@ def scores(devices):
     targets = {name: target for name, (_, target) in kinds.items()}
     data = tf.data.Dataset.from_tensor_slices((images, targets))
     scores = model.evaluate(data.batch(8), verbose=0, return_dict=True)
-    # Of one output Keras weighs a device's mean by nothing, so its loss says little; of all it does.
+    # Keras weighs a batch by its cases in the loss of all outputs, but in no output's own.
     return {name: score for name, score in scores.items() if not name.endswith("_loss")}
 
 print("SCORES", json.dumps([scores(devices) for devices in (1, 2, 4)]), flush=True)

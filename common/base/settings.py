@@ -117,8 +117,11 @@ class SharedTrain(Shared):
     """Adam's peak learning rate: the rate warms up to it, then falls to a hundredth by a cosine."""
     warmup_share: float = 0.1
     """Share of all steps in which the learning rate rises from 0."""
+    monitor: str = choice("val_loss", ("val_loss",))
+    """The score of the validation split that chooses the epoch to keep, and that early stopping
+    watches."""
     patience: int = 10
-    """Early stopping: epochs without a better val_loss before the training ends."""
+    """Early stopping: epochs without a better --monitor before the training ends."""
     image_size: int = 0
     """Height and width of the model's input in pixels. 0: as prepared."""
     weights: str = "none"

@@ -12,6 +12,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from common.reporting.figures import new_figure, save
 from common.reporting.palette import GREY, INK, PREDICTION, TRUTH
+from common.training.best_epoch import best_epoch
 
 
 def confusion_picture(
@@ -105,7 +106,10 @@ def histogram_picture(
 
 
 def history_picture(
-    path: Path, histories: Mapping[str, Sequence[Mapping[str, float]]], synthetic: bool | str
+    path: Path,
+    histories: Mapping[str, Sequence[Mapping[str, float]]],
+    synthetic: bool | str,
+    monitor: str = "val_loss",
 ) -> Path:
     """The loss, metrics and learning rate of a training, epoch by epoch.
 
@@ -114,6 +118,7 @@ def history_picture(
         histories: The rows of each ``history.csv`` by the name of its row of charts; a name with
             ``val_`` is of the validation split.
         synthetic: The mark, as of `common.reporting.figures.save`.
+        monitor: The score that chose the epoch that was kept, as of `SharedTrain.monitor`.
     """
     names = {}
     for title, rows in histories.items():
@@ -124,7 +129,7 @@ def history_picture(
         chart.set_axis_off()
     for (title, rows), charts in zip(histories.items(), axes, strict=True):
         epochs = [row["epoch"] for row in rows]
-        best = min(range(len(rows)), key=lambda i: rows[i]["val_loss"])
+        best = best_epoch(rows, monitor) - 1
         for name, chart in zip(names[title], charts, strict=False):
             chart.set_axis_on()
             words = name.replace("_", " ")

@@ -215,10 +215,12 @@ def training_picture(run: Run, folder: Path, networks: Mapping[str, Path]) -> Pi
         name: pd.read_csv(folder / "history.csv").to_dict("records")
         for name, folder in networks.items()
     }
-    path = history_picture(folder / "training.png", histories, run.config["synthetic"])
+    monitor = run.config["settings"].get("monitor", "val_loss")
+    path = history_picture(folder / "training.png", histories, run.config["synthetic"], monitor)
+    score = "lowest" if monitor == "val_loss" else "highest"
     return Picture(
         path,
-        "The training, epoch by epoch; the epoch with the lowest validation loss is kept.",
+        f"The training, epoch by epoch; the epoch with the {score} {monitor} is kept.",
         "Loss, metrics and learning rate over the epochs, of training and validation.",
     )
 

@@ -20,6 +20,7 @@ from common.base.signals import HeldSignals, Stopped
 from common.models.stored import in_float32
 from common.training import checkpoints
 from common.training.averaging import ValidateAverage
+from common.training.best_epoch import best_epoch, monitored
 from common.training.checkpoints import State
 from common.training.pipeline import Training
 
@@ -28,15 +29,16 @@ _MAX_SAVING_SHARE = 1 / 20
 
 
 class ResumedEarlyStopping(keras.callbacks.EarlyStopping):
-    """EarlyStopping on ``val_loss`` that counts the epochs before a restart too.
+    """EarlyStopping that counts the epochs before a restart too.
 
     Args:
-        patience: Epochs without a better one after which to stop.
+        settings: With ``monitor``, and ``patience``: epochs without a better one.
         state: Where the training stands.
     """
 
-    def __init__(self, patience: int, state: State) -> None:
-        super().__init__(monitor="val_loss", patience=patience)
+    def __init__(self, settings: SharedTrain, state: State) -> None:
+        mode = "min" if settings.monitor == "val_loss" else "max"
+        super().__init__(monitor=settings.monitor, mode=mode, patience=settings.patience)
         self.state = state
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
@@ -45,6 +47,10 @@ class ResumedEarlyStopping(keras.callbacks.EarlyStopping):
             self.best = self.state.best
             self.wait = self.state.epoch - self.state.best_epoch
 
+    def get_monitor_value(self, logs: Mapping[str, float]) -> float:
+        """The monitored score, of whatever output it is."""
+        return monitored(logs, self.monitor)
+
 
 class SaveProgress(keras.callbacks.Callback):
     """Prints and saves what is done; the last callback, so that the others have spoken.
@@ -52,7 +58,7 @@ class SaveProgress(keras.callbacks.Callback):
     Args:
         run: The folder to write to: ``model.keras``, ``history.csv`` and ``checkpoint.npz``.
         training: What is trained on.
-        settings: Epochs, and how often a checkpoint is due.
+        settings: Epochs, how often a checkpoint is due, and which score is ``monitor``.
         state: Where the training stands; kept up to date.
         signals: Those that ask to stop.
         average: What was validated, if not the last step's weights.
@@ -120,9 +126,10 @@ class SaveProgress(keras.callbacks.Callback):
         rate = float(self.model.optimizer.learning_rate)
         row = {"epoch": epoch + 1, "seconds": round(seconds, 2), "learning_rate": rate}
         state.history.append({**row, **scores})
-        is_best = scores["val_loss"] < state.best
+        monitor = self.settings.monitor
+        is_best = best_epoch(state.history, monitor) == epoch + 1
         if is_best:
-            state.best, state.best_epoch = scores["val_loss"], epoch + 1
+            state.best, state.best_epoch = monitored(scores, monitor), epoch + 1
             self._save_model()
         write_csv(self.run / "history.csv", list(state.history[0]), state.history)
         words = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())

@@ -31,8 +31,8 @@ class State:
         step: Steps done of the next epoch.
         seconds: Time that these took.
         history: One row per epoch: ``epoch``, ``seconds``, ``learning_rate``, losses, metrics.
-        best: The lowest ``val_loss``.
-        best_epoch: Its epoch, from 1.
+        best: The lowest ``val_loss``, or the best of another score where that is monitored.
+        best_epoch: Its epoch, from 1; 0 before the first, where ``best`` is infinite.
         ended: Whether the training is over.
         peak_memory_mib: The most memory that was in use at once, if the system says (`memory`).
     """

@@ -111,8 +111,8 @@ def fit_in_stages(
 def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: SharedTrain) -> State:
     """Train a model, or go on with a training that did not end.
 
-    Adam with warm-up and cosine decay; EarlyStopping on ``val_loss``; all visible GPUs of the
-    machine. Writes into ``run``: ``model.keras`` (the best epoch), ``history.csv``,
+    Adam with warm-up and cosine decay; EarlyStopping on the monitored score; all visible GPUs of
+    the machine. Writes into ``run``: ``model.keras`` (the best epoch), ``history.csv``,
     ``tensorboard/`` and ``checkpoint.npz``. Ctrl-C and SIGTERM save after the present step, in a
     validation after the epoch.
 
@@ -159,7 +159,7 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
                     # The first to hear that a validation ended, with its weights in place.
                     TensorBoard(run, task.training, task.metrics, settings, state, task.pictures),
                     average,
-                    ResumedEarlyStopping(settings.patience, state),
+                    ResumedEarlyStopping(settings, state),
                     SaveProgress(
                         run, task.training, settings, state, signals, average, metric_sums
                     ),

@@ -112,6 +112,10 @@ def begin_run(
 ) -> bool:
     """Begin a run, or go on with one.
 
+    A run of fewer epochs goes on too, after its last. From there on the learning rate is that of a
+    training of all epochs, so it rises again, and the run ends unlike one that had them all from
+    its first.
+
     Args:
         run: The run's folder.
         settings: Of the training.
@@ -161,11 +165,12 @@ def begin_run(
     if used and present:
         # What "auto" chose is what counts.
         differ = [name for name in differ if name != "precision"]
-    if differ:
+    has_more = differ == ["epochs"] and settings.epochs > config["settings"]["epochs"]
+    if differ and not has_more:
         flags = ", ".join("--" + name.replace("_", "-") for name in differ)
         raise UserError(
             f"{run}: was begun with other settings ({flags}); choose another --run, or give the "
-            "settings of its config.json"
+            "settings of its config.json, of which --epochs alone may grow"
         )
     for name, value in used.items():
         if value != present.get(name, value):
@@ -174,6 +179,12 @@ def begin_run(
                 f"{run}: was computed with {name} {value}, and here it would be {present[name]}; "
                 f"{mend}, or choose another --run"
             )
+    if has_more:
+        # In this order, so that a kill in between leaves a run to which the same can be done.
+        (run / "fitted.json").unlink(missing_ok=True)
+        print(f"\n{run}: goes on to {settings.epochs} epochs; then evaluate it again", flush=True)
+        config["settings"]["epochs"] = settings.epochs
+        write_json(run / "config.json", config)
     if (run / "fitted.json").exists():
         return False
     environment = recorded_environment()

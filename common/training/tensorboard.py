@@ -22,6 +22,7 @@ from tensorboard.plugins.pr_curve import summary as pr_curve
 
 from common.base.files import atomic_write
 from common.base.settings import WITHOUT_CONSEQUENCE, SharedTrain
+from common.training.best_epoch import best_epoch
 from common.training.checkpoints import State
 from common.training.pipeline import Training
 
@@ -86,7 +87,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         training: Gives the samples that are shown before the first step.
         metrics: Those that the model was compiled with. Of the first AUC among them precision and
             recall are shown: it has counted both while validating, at thresholds from 0 to 1.
-        settings: For HParams; with ``profile``.
+        settings: For HParams; with ``profile`` and ``monitor``.
         state: Where the training stands.
         pictures: What is drawn; None for nothing.
     """
@@ -140,7 +141,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
         """Show the curves and the scores of the best epoch."""
         super().on_epoch_end(epoch, logs)
-        best = min([*self.state.history, logs], key=lambda row: row["val_loss"])
+        rows = [*self.state.history, logs]
+        best = rows[best_epoch(rows, self.settings.monitor) - 1]
         with self.writer.as_default(epoch):
             # HParams compares runs by the last value of a curve.
             for name in logs:
