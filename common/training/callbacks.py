@@ -137,7 +137,9 @@ class SaveProgress(keras.callbacks.Callback):
         print(
             f"  epoch {epoch + 1:>3}/{self.settings.epochs}  {seconds:5.1f} s  {words}", flush=True
         )
-        self._save_if_due(now=self.is_rest_of_epoch)
+        # Here, since Keras puts the average in place of the weights where a training ends.
+        state.ended = state.is_over(self.settings)
+        self._save_if_due(now=self.is_rest_of_epoch or state.ended)
 
     def _save_model(self) -> None:
         # Without optimizer and loss the file is a third, and loads where no class of this

@@ -19,6 +19,7 @@ import numpy as np
 from common.base.errors import UserError
 from common.base.files import atomic_write
 from common.base.formats import check_version, stamp
+from common.base.settings import SharedTrain
 from common.training import memory
 
 
@@ -45,6 +46,10 @@ class State:
     best_epoch: int = 0
     ended: bool = False
     peak_memory_mib: int | None = None
+
+    def is_over(self, settings: SharedTrain) -> bool:
+        """Whether the epochs are done, or the best of them is too long ago."""
+        return self.epoch >= settings.epochs or self.epoch - self.best_epoch >= settings.patience
 
     @property
     def place(self) -> str:

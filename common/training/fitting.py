@@ -116,6 +116,9 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
     ``tensorboard/`` and ``checkpoint.npz``. Ctrl-C and SIGTERM save after the present step, in a
     validation after the epoch.
 
+    A training that ended after fewer epochs goes on from there: its next step is that of a training
+    of all epochs, with that one's learning rate, which may be higher than the last.
+
     Args:
         run: The folder to write to.
         build: Makes the model with its starting weights. Of several outputs the first is what
@@ -136,8 +139,9 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
     model = _compiled(build, task, settings)
     checkpoint = run / "checkpoint.npz"
     state, metric_sums = checkpoints.restore(checkpoint, model)
-    # The second is a training that was killed after its last epoch, before it could say so.
-    if state.ended or _is_patience_over(state, settings):
+    if state.is_over(settings):
+        if state.epoch < settings.epochs:
+            print(f"  ended by early stopping after epoch {state.epoch}", flush=True)
         state.ended = True
         return state
     if state.epoch or state.step:
@@ -176,10 +180,8 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
         if state.step:
             fit_on(metric_sums)
             state, _ = checkpoints.restore(checkpoint, model)
-        if not _is_patience_over(state, settings):
+        if not state.is_over(settings):
             fit_on()
-        state.ended = True
-        checkpoints.save(checkpoint, model, state)
     return state
 
 
@@ -220,10 +222,6 @@ def _schedule(settings: SharedTrain, steps: int) -> keras.optimizers.schedules.L
         warmup_target=settings.learning_rate,
         warmup_steps=warm_up,
     )
-
-
-def _is_patience_over(state: State, settings: SharedTrain) -> bool:
-    return state.epoch - state.best_epoch >= settings.patience
 
 
 def _on_all_gpus() -> contextlib.AbstractContextManager[Any]:

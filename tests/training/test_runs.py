@@ -65,6 +65,25 @@ def test_other_settings_are_refused_and_named(run, prepared):
         runs.begin_run(run, other, prepared)
 
 
+def test_more_epochs_go_on_with_a_run_that_ended(run, prepared, capsys):
+    end(run)
+    more = replace(SETTINGS, epochs=40)
+    with pytest.raises(UserError, match=r"\(--epochs\).*--epochs alone may grow"):
+        runs.begin_run(run, replace(SETTINGS, epochs=20), prepared)
+    with pytest.raises(UserError, match=r"\(--seed, --epochs\)"):
+        runs.begin_run(run, replace(more, seed=1), prepared)
+    assert (run / "fitted.json").exists()
+    created = json.loads((run / "config.json").read_text())["created"]
+    assert runs.begin_run(run, more, prepared)
+    assert f"{run}: goes on to 40 epochs" in capsys.readouterr().out
+    config = json.loads((run / "config.json").read_text())
+    assert (config["settings"]["epochs"], config["created"]) == (40, created)
+    # It did not end yet, and is the run that the same command goes on with.
+    assert not (run / "fitted.json").exists() and runs.begin_run(run, more, prepared)
+    with pytest.raises(UserError, match=r"\(--epochs\)"):
+        runs.begin_run(run, SETTINGS, prepared)
+
+
 def test_a_run_from_before_there_was_a_setting_had_its_default(run, prepared):
     config = json.loads((run / "config.json").read_text())
     default = SharedTrain().learning_rate
