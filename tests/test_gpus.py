@@ -64,7 +64,9 @@ EVERY_LOSS = """
 import json
 import keras, numpy as np
 from keras import layers, ops
+from common.base.settings import SharedTrain
 from common.training import losses
+from common.training.optimizers import optimizer
 from common.training.loss_names import BOX_LOSSES, SEGMENTATION_LOSSES, box_loss, segmentation_loss
 
 rng = np.random.default_rng(0)
@@ -122,7 +124,16 @@ def scores(devices):
     data = tf.data.Dataset.from_tensor_slices((images, targets))
     scores = model.evaluate(data.batch(8), verbose=0, return_dict=True)
     # Keras weighs a batch by its cases in the loss of all outputs, but in no output's own.
-    return {name: score for name, score in scores.items() if not name.endswith("_loss")}
+    scores = {name: score for name, score in scores.items() if not name.endswith("_loss")}
+    with strategy.scope():
+        short = keras.Sequential([layers.Flatten(), layers.Dense(1)])
+        short.build((None, 8, 8, 1))
+        adam = optimizer(SharedTrain(clip_norm=0.01), 1, short.trainable_variables)
+        short.compile(adam, "mse")
+    short.fit(tf.data.Dataset.from_tensors((images[:16], labels[:16])), shuffle=False, verbose=0)
+    # The name under which Keras has Adam's first moments, a tenth of the clipped gradient.
+    moments = [np.asarray(variable) for variable in adam.variables if "momentum" in variable.path]
+    return {**scores, "clipped": float(np.sqrt(sum((moment**2).sum() for moment in moments)))}
 
 print("SCORES", json.dumps([scores(devices) for devices in (1, 2, 4)]), flush=True)
 """
@@ -151,9 +162,10 @@ def test_two_devices_train_as_one(tmp_path):
 
 def test_every_loss_is_the_same_on_one_two_and_four_devices():
     one, *others = json.loads(printed("SCORES", FOUR_CPUS + EVERY_LOSS))
-    assert len(one) == 1 + 16 + 2
+    assert len(one) == 1 + 16 + 2 + 1
     means = [score for name, score in one.items() if name.endswith("mean")]
     assert one["loss"] == pytest.approx(sum(means) / 16, abs=1e-5)
+    assert one["clipped"] == pytest.approx(0.001, rel=1e-3)
     for several in others:
         assert several == pytest.approx(one, abs=1e-5)
 

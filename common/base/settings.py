@@ -134,6 +134,15 @@ class SharedTrain(Shared):
     ema_momentum: float = renamed("averaging", 0.0)
     """Momentum, 0 to below 1, of an exponential moving average of the weights over the steps; the
     average is validated and kept. 0: the weights of the last step."""
+    weight_decay: float = 0.0
+    """Weight decay as in AdamW: an update takes this share, times the learning rate, off every
+    weight but biases and those of batch normalisation. 0: none."""
+    clip_norm: float = 0.0
+    """Maximum norm of the gradient of all weights together, to which a longer one is scaled down.
+    0: none."""
+    accumulate: int = 1
+    """Number of steps whose gradients are averaged into one update, as if --batch-size were so many
+    times larger, but for batch normalisation. For one device."""
     checkpoint_seconds: float = 30.0
     """Maximum seconds of work that a kill may cost, or 20 times the duration of a save where that
     is longer. 0: save after every step."""
@@ -156,14 +165,17 @@ class SharedTrain(Shared):
 
     def __post_init__(self) -> None:
         """Refuse values that no training can use."""
-        for name in ("epochs", "batch_size", "patience"):
+        for name in ("epochs", "batch_size", "patience", "accumulate"):
             require(getattr(self, name) >= 1, name, "1 or more", self)
         require(self.learning_rate > 0, "learning_rate", "above 0", self)
         require(self.head_learning_rate > 0, "head_learning_rate", "above 0", self)
         require(0 <= self.head_epochs <= self.epochs, "head_epochs", "0 to --epochs", self)
         require(0 <= self.ema_momentum < 1, "ema_momentum", "0 or more and below 1", self)
         require(0 <= self.warmup_share < 1, "warmup_share", "0 or more and below 1", self)
-        for name in ("fold", "checkpoint_seconds", "tensorboard_images", "profile"):
+        for name in (
+            *("fold", "checkpoint_seconds", "tensorboard_images", "profile"),
+            *("weight_decay", "clip_norm"),
+        ):
             require(getattr(self, name) >= 0, name, "0 or more", self)
         require(
             self.image_size == 0 or self.image_size >= 32, "image_size", "0, or 32 and more", self

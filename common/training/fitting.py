@@ -25,6 +25,7 @@ from common.training import checkpoints, memory, tensorboard
 from common.training.averaging import ValidateAverage
 from common.training.callbacks import ResumedEarlyStopping, SaveProgress
 from common.training.checkpoints import State
+from common.training.optimizers import optimizer
 from common.training.pipeline import Training
 from common.training.precision import device_count
 from common.training.tensorboard import TensorBoard, TrainingPictures
@@ -124,7 +125,7 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
         build: Makes the model with its starting weights. Of several outputs the first is what
             the model is for and what is kept; others help it to learn.
         task: What it learns.
-        settings: Epochs, learning rate, patience, average of the weights.
+        settings: Epochs, patience, and those of `optimizers.optimizer`.
 
     Returns:
         The state at the end.
@@ -188,10 +189,8 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
 def _compiled(build: Callable[[], keras.Model], task: Task, settings: SharedTrain) -> keras.Model:
     with _on_all_gpus():
         model = fuse_batch_normalization(build())
-        rate, momentum = _schedule(settings, task.training.steps), settings.ema_momentum
-        optimizer = keras.optimizers.Adam(rate, use_ema=momentum > 0, ema_momentum=momentum)
         model.compile(
-            optimizer,
+            optimizer(settings, task.training.steps, model.trainable_variables),
             loss=task.loss,
             # Keras leaves weights out of account in those that are called metrics.
             weighted_metrics=task.metrics,
@@ -210,18 +209,6 @@ def _jit_compile(xla: str) -> bool | str:
             "with CUDA_VISIBLE_DEVICES"
         )
     return xla if xla == "auto" else xla == "on"
-
-
-def _schedule(settings: SharedTrain, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    total = steps * settings.epochs
-    warm_up = max(1, round(total * settings.warmup_share))
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=settings.learning_rate * 0.01,
-        decay_steps=max(1, total - warm_up),
-        alpha=0.01,
-        warmup_target=settings.learning_rate,
-        warmup_steps=warm_up,
-    )
 
 
 def _on_all_gpus() -> contextlib.AbstractContextManager[Any]:
