@@ -14,6 +14,7 @@ from common.base.settings import (
     SharedTrain,
     choice,
     renamed,
+    require,
 )
 from common.training.loss_names import BOX_LOSSES
 
@@ -45,6 +46,9 @@ class TrainSettings(SharedTrain):
     pooling: Literal["average", "flatten", "extremes"] = "extremes"
     """The head: average discards the position of a feature, flatten keeps it, extremes draws a map
     for each edge of the box and takes its mean position."""
+    stochastic_depth: float = 0.0
+    """Share of the images for which training leaves out the last residual block, and earlier ones
+    less often (Huang et al. 2016). 0: none."""
     rotation_degrees: float = 5.0
     """Online augmentation: rotation to either side, in degrees; the box becomes that of
     the rotated ellipse in it."""
@@ -60,6 +64,12 @@ class TrainSettings(SharedTrain):
     flip: bool = False
     """Online augmentation: mirror half of the films and their boxes left to right. Off,
     since the heart lies on the left, which helps to find it."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that no training can use."""
+        super().__post_init__()
+        below = "0 or more and below 1"
+        require(0 <= self.stochastic_depth < 1, "stochastic_depth", below, self)
 
 
 @dataclass(frozen=True)

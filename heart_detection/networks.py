@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from common.models.resnet50 import build_box_resnet50
+from common.models.stochastic_depth import drop_blocks
 from common.training.loss_names import box_loss
 from common.training.losses import iou
 from heart_detection.config import TrainSettings
@@ -18,11 +19,12 @@ def build(image_size: int, weights: str, settings: TrainSettings) -> keras.Model
     Args:
         image_size: Side of the input in pixels.
         weights: "imagenet", "none", or a weights file or run folder.
-        settings: With ``pooling`` and ``standardise``.
+        settings: With ``pooling``, ``standardise`` and ``stochastic_depth``.
     """
-    return build_box_resnet50(
+    model = build_box_resnet50(
         image_size, weights=weights, pooling=settings.pooling, standardise=settings.standardise
     )
+    return drop_blocks(model, settings.stochastic_depth)
 
 
 def losses(settings: TrainSettings) -> dict[str, Any]:

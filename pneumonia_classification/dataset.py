@@ -194,11 +194,12 @@ def training_data(
             if name in batch
         }
         images = augment.change_intensities(transformed["image"], draws)
-        targets = _targets({**batch, **transformed}, image_size)
-        if settings.balance != "weights":
-            return images, targets
-        weights = tf.gather(balanced, tf.cast(batch["label"], tf.int32))
-        return images, targets, (weights, tf.ones_like(weights)) if settings.box_weight else weights
+        inputs: tuple[Any, ...] = images, _targets({**batch, **transformed}, image_size)
+        if settings.balance == "weights":
+            weights = tf.gather(balanced, tf.cast(batch["label"], tf.int32))
+            both = (weights, tf.ones_like(weights)) if settings.box_weight else weights
+            inputs = *inputs, both
+        return augment.mix(inputs, settings.mixup, seed) if settings.mixup else inputs
 
     return pipeline.Training(films, batch_size, settings.seed, settings.epochs, to_inputs)
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from common.models.resnet50 import build_resnet50, with_places
+from common.models.stochastic_depth import drop_blocks
 from common.training.losses import InsideRegion
 from pneumonia_classification.config import TrainSettings
 
@@ -19,10 +20,11 @@ def build(image_size: int, weights: str, settings: TrainSettings) -> keras.Model
     Args:
         image_size: Side of the input in pixels.
         weights: "imagenet", "none", or a weights file or run folder.
-        settings: With ``standardise`` and ``box_weight``.
+        settings: With ``standardise``, ``box_weight`` and ``stochastic_depth``.
     """
     model = build_resnet50(image_size, weights=weights, standardise=settings.standardise)
-    return with_places(model) if settings.box_weight else model
+    model = with_places(model) if settings.box_weight else model
+    return drop_blocks(model, settings.stochastic_depth)
 
 
 def losses(settings: TrainSettings) -> dict[str, Any]:

@@ -66,7 +66,11 @@ def training_pictures(
         images: tf.Tensor, targets: tf.Tensor | list[tf.Tensor], weights: tf.Tensor | None = None
     ) -> np.ndarray:
         labels, *places = (target[:count].numpy() for target in keras.tree.flatten(targets))
-        names = [score_tables.TRUTHS[int(label)] for label in labels[:, 0]]
+        # A label between 0 and 1 is of a mixed film.
+        names = [
+            score_tables.TRUTHS[int(label)] if label in (0, 1) else f"{label:.0%} positive"
+            for label in labels[:, 0]
+        ]
         # With --box-weight boxes are given as their share of each place of the last features.
         lit = [_squares(share[..., 0] > 0.01, image_size) for shares in places for share in shares]
         figure = sheet(

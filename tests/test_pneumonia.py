@@ -195,6 +195,22 @@ def test_class_weights_are_scikit_learns(training, box_weight):
         np.testing.assert_allclose(weights, expected[targets.astype(int)], rtol=1e-6)
 
 
+def test_mixup_mixes_films_labels_regions_and_weights_by_the_same_shares(training):
+    import keras
+
+    _, batches = training
+    given = {"balance": "weights", "box_weight": 0.5}
+    for plain, mixed in zip(batches(**given), batches(mixup=0.4, **given), strict=True):
+        films = plain[0].reshape(8, -1).astype(float)
+        shares = np.linalg.lstsq(films.T, mixed[0].reshape(8, -1).T.astype(float))[0].T
+        shares[abs(shares) < 1e-3] = 0
+        assert ((shares > 0).sum(axis=1) <= 2).all()
+        np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-3)
+        for own, other in zip(*map(keras.tree.flatten, (plain[1:], mixed[1:])), strict=True):
+            expected = shares @ own.reshape(8, -1)
+            np.testing.assert_allclose(other.reshape(8, -1), expected, atol=5e-3)
+
+
 def test_augmentors_copies_count_as_positives(training):
     from pneumonia_classification.dataset import _labels
 

@@ -29,7 +29,8 @@ def fuse_batch_normalization(model: keras.Model) -> keras.Model:
     """
     if keras.backend.backend() == "tensorflow":
         for layer in model.layers:
-            if type(layer) is layers.BatchNormalization and _is_plain(layer):
+            is_changed = "call" in vars(layer)
+            if type(layer) is layers.BatchNormalization and not is_changed and _is_plain(layer):
                 layer.call = partial(_call, layer, layer.call)
     return model
 

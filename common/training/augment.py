@@ -12,6 +12,7 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -264,6 +265,33 @@ def change_intensities(images: tf.Tensor, draws: Draws) -> tf.Tensor:
         noise = _noise(images, draws["seed"])
         images = tf.clip_by_value(images + noise * per_image("noise"), 0.0, 1.0)
     return images * 255.0
+
+
+def mix(batch: Any, alpha: float, seed: tf.Tensor) -> Any:
+    """Every sample mixed with another of its batch (mixup, Zhang et al. 2018, arXiv:1710.09412).
+
+    Args:
+        batch: Tensors (batch, ...) float32, nested as they like: images, targets, weights.
+        alpha: Of the Beta distribution of a sample's own share, 0.01 or more; the smaller, the
+            more samples stay almost as they are, or become almost the other.
+        seed: (2,) int64; the same seed mixes alike.
+
+    Returns:
+        The same, mixed.
+    """
+    count = tf.shape(tf.nest.flatten(batch)[0])[0]
+    # A Beta from two gammas, which of a small alpha may both be too small for 32 bits.
+    own, other = tf.unstack(
+        tf.random.stateless_gamma((2, count), seed + [0, 1 << 44], alpha, dtype=tf.float64)
+    )
+    share = tf.cast(own / (own + other), tf.float32)
+    order = tf.random.experimental.stateless_shuffle(tf.range(count), seed + [0, 1 << 45])
+
+    def mixed(values: tf.Tensor) -> tf.Tensor:
+        shares = tf.reshape(share, (-1, *[1] * (values.shape.rank - 1)))
+        return shares * values + (1 - shares) * tf.gather(values, order)
+
+    return tf.nest.map_structure(mixed, batch)
 
 
 def _noise(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

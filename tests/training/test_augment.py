@@ -424,3 +424,33 @@ def test_fields_are_smooth_and_have_the_width_asked_for():
     centre = np.log(seen[:, SIDE // 2, SIDE // 2] / 100)
     assert np.std(centre) == pytest.approx(0.3, rel=0.15)
     assert draw(Ranges()).keys().isdisjoint({"elastic", "bias"})
+
+
+def test_mixing_is_of_images_targets_and_weights_alike():
+    count = 4000
+    own = tf.range(count, dtype=tf.float32)
+    batch = (tf.tile(own[:, None, None, None], (1, 2, 2, 1)), (own[:, None], 2 * own), own)
+    images, (labels, doubled), weights = augment.mix(batch, 0.4, tf.constant([3, 5], tf.int64))
+    for mixed in (images[:, 1, 0, 0], labels[:, 0], doubled / 2):
+        np.testing.assert_allclose(mixed, weights, rtol=1e-5)
+    # Every sample is a partner once, and the shares are of Beta(0.4, 0.4).
+    order = tf.random.experimental.stateless_shuffle(
+        tf.range(count), tf.constant([3, 5 + (1 << 45)], tf.int64)
+    ).numpy()
+    others = order != np.arange(count)
+    shares = ((weights - order) / (own - order)).numpy()[others]
+    assert sorted(order) == list(range(count)) and others.mean() > 0.99
+    assert scipy.stats.kstest(shares.clip(0, 1), scipy.stats.beta(0.4, 0.4).cdf).pvalue > 0.01
+    # The same seed mixes alike, another one otherwise.
+    again, other = (augment.mix(own, 0.4, tf.constant([3, n], tf.int64)) for n in (5, 6))
+    np.testing.assert_array_equal(again, weights)
+    assert not np.array_equal(other, weights)
+
+
+@pytest.mark.parametrize(("alpha", "half_way"), [(0.01, 0.008), (0.4, 0.225), (100.0, 1.0)])
+def test_any_alpha_mixes_by_shares_of_its_distribution(alpha, half_way):
+    labels = tf.cast(tf.range(1000) % 2, tf.float32)
+    mixed = augment.mix(labels, alpha, tf.constant([0, 0], tf.int64)).numpy()
+    assert ((mixed >= 0) & (mixed <= 1)).all()
+    # Half of the samples meet one of their own label.
+    assert (np.abs(mixed - 0.5) < 0.2).mean() == pytest.approx(half_way / 2, abs=0.05)
