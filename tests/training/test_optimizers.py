@@ -59,7 +59,7 @@ def test_updates_by_the_formulas(options):
     adam.build(weights)
     for step in gradients:
         adam.apply([keras.ops.convert_to_tensor(gradient) for gradient in step])
-    expected, average = by_hand(given, gradients, start)
+    expected, _ = by_hand(given, gradients, start)
     for weight, value in zip(weights, expected, strict=True):
         np.testing.assert_allclose(weight, value, atol=1e-5)
     if given.ema_momentum:
