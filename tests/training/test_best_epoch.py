@@ -46,7 +46,8 @@ def test_what_a_project_monitors_is_a_score_of_its_training(project):
         outputs, targets, arguments = [number, pixels], (mask[:, 0, 0], mask), ()
         given = dataclasses.replace(given, box_weight=0.3)
     model = keras.Model(image, outputs)
-    model.compile(**losses(given, *arguments))
+    compiled = losses(given, *arguments)
+    model.compile(weighted_metrics=compiled.pop("metrics"), **compiled)
     data = tf.data.Dataset.from_tensors((mask, targets))
     scores = model.evaluate(data, verbose=0, return_dict=True)
     for monitor in field.metadata["choices"]:
