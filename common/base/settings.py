@@ -110,8 +110,7 @@ class SharedTrain(Shared):
     run: Path | None = None
     """The run's folder. Default: a new runs/PROJECT/DATE-TIME. A run that did not end goes on."""
     epochs: int = 30
-    """Maximum number of epochs. A run that ended goes on where it is named with a larger number,
-    from there on with the learning rate of a training of so many."""
+    """Maximum number of epochs. A larger one goes on."""
     batch_size: int = 16
     """Images per step."""
     learning_rate: float = 1e-3
