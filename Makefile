@@ -19,7 +19,7 @@ INSTALLED_TORCH := $(VENV_TORCH)/.installed
 # A step of the demo keeps every core busy by itself, and its output should not mix with another's.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-all test-torch lint types bench bench-score clean-demo unread
+.PHONY: help install install-dev demo test test-all test-torch guard lint types bench bench-score clean-demo unread
 
 # What a step prints is seen at once, also where the output is not a terminal.
 export PYTHONUNBUFFERED := 1
@@ -129,6 +129,9 @@ test-all:  ## run every test, the slow ones and those against PyTorch too
 
 test-torch: $(INSTALLED_TORCH)
 	"$(VENV_TORCH)/bin/python" -m pytest -m torch -rs $$(grep -rlx "@pytest.mark.torch" tests)
+
+guard: $(INSTALLED)  ## train two steps in every pair of project, preset, precision, XLA and devices
+	"$(VENV_PYTHON)" tools/guard.py
 
 lint: $(INSTALLED_DEV)  ## check the code's style and format
 	"$(VENV_PYTHON)" -m ruff check .

@@ -24,7 +24,7 @@ from common.base.settings import SharedTrain
 devices = int(sys.argv[1])
 if devices == 2:
     strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
-    fitting._on_all_gpus = strategy.scope
+    fitting.on_all_devices = strategy.scope
 
 def build():
     image = keras.Input((8,))

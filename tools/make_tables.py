@@ -39,7 +39,7 @@ def with_tables(page: str, runs: Path) -> str:
             return block[0]
         evaluations = [read_json(file) for file in files]
         tables = _all_scores(evaluations[0]) if files[0].parent == path else _main(evaluations)
-        texts = [_markdown(table) for table in tables]
+        texts = [markdown(table) for table in tables]
         return f"{block[1]}\n{''.join(texts)}*{_origin(evaluations)}*\n\n{block[3]}"
 
     return _BLOCK.sub(replaced, page)
@@ -59,7 +59,8 @@ def _main(evaluations: list[dict[str, Any]]) -> Iterator[Table]:
     yield Table("", head, tuple(rows))
 
 
-def _markdown(table: Table) -> str:
+def markdown(table: Table) -> str:
+    """A table with its title as Markdown, with an empty line after it."""
     rows = ["| " + " | ".join(row) + " |" for row in (table.head, *table.rows)]
     rows.insert(1, "|" + "---|" * len(table.head))
     return "\n".join([*([f"{table.title}:", ""] if table.title else []), *rows, "", ""])

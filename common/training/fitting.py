@@ -187,7 +187,7 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
 
 
 def _compiled(build: Callable[[], keras.Model], task: Task, settings: SharedTrain) -> keras.Model:
-    with _on_all_gpus():
+    with on_all_devices():
         model = fuse_batch_normalization(build())
         model.compile(
             optimizer(settings, task.training.steps, model.trainable_variables),
@@ -211,7 +211,7 @@ def _jit_compile(xla: str) -> bool | str:
     return xla if xla == "auto" else xla == "on"
 
 
-def _on_all_gpus() -> contextlib.AbstractContextManager[Any]:
+def on_all_devices() -> contextlib.AbstractContextManager[Any]:
     """A scope that mirrors a model over the visible GPUs; does nothing with one or none."""
     if device_count() > 1:
         return tf.distribute.MirroredStrategy().scope()

@@ -318,7 +318,7 @@ def test_xla_trains_as_without_it(tmp_path):
 
 def test_xla_on_several_devices_is_refused(tmp_path, monkeypatch):
     strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
-    monkeypatch.setattr(fitting, "_on_all_gpus", strategy.scope)
+    monkeypatch.setattr(fitting, "on_all_devices", strategy.scope)
     with pytest.raises(UserError, match=r"^--xla on: .* several devices; give --xla auto, or"):
         fit(tmp_path, settings(xla="on"))
     assert names(tmp_path) == []

@@ -1,0 +1,66 @@
+"""The covering array of project, preset, precision, XLA and devices."""
+
+import dataclasses
+import itertools
+import json
+import subprocess
+import sys
+
+from common.base.files import ROOT
+from tools.guard import BEGIN, CELLS, END, PAGE, Cell
+
+VALUES = {
+    "project": {"pneumonia_classification", "heart_detection", "atrium_segmentation"},
+    "preset": {"demo", "cpu", "gpu"},
+    "precision": {"float32", "onednn_bfloat16", "mixed_bfloat16", "mixed_float16"},
+    "xla": {"on", "off"},
+    "devices": {1, 2},
+}
+
+FEW = (
+    Cell("pneumonia_classification", "demo"),
+    Cell("heart_detection", "demo"),
+    Cell("atrium_segmentation", "demo"),
+    Cell("atrium_segmentation", "cpu"),
+    Cell("atrium_segmentation", "demo", "mixed_bfloat16", devices=2),
+    Cell("atrium_segmentation", "cpu", "mixed_float16", xla="on"),
+)
+"""Cells that take two minutes together."""
+
+RUN = """
+import json, sys
+from pathlib import Path
+from tools import guard
+guard.two_logical_devices()
+from common.records.prepared import open_prepared
+prepared = {name: open_prepared(Path(path), name) for name, path in json.loads(sys.argv[1]).items()}
+cells = [guard.Cell(**cell) for cell in json.loads(sys.argv[2])]
+outcomes, wrong = guard.run_cells(cells, prepared)
+sys.exit(f"too far from their references: {wrong}" if wrong else 0)
+"""
+
+
+def test_any_two_values_meet():
+    # What TensorFlow refuses cannot: XLA on several devices (tests/training/test_fitting.py).
+    for first, second in itertools.combinations(VALUES, 2):
+        pairs = {(getattr(cell, first), getattr(cell, second)) for cell in CELLS}
+        wanted = set(itertools.product(VALUES[first], VALUES[second])) - {("on", 2)}
+        assert pairs == wanted, (first, second)
+    assert len(set(CELLS)) == len(CELLS) and set(FEW) <= set(CELLS)
+
+
+def test_every_cell_stands_in_the_table():
+    rows = PAGE.read_text().split(BEGIN)[1].split(END)[0].splitlines()
+    table = {tuple(row.strip("| ").split(" | "))[:5] for row in rows if row.startswith("| ")}
+    for cell in CELLS:
+        assert tuple(str(value) for value in dataclasses.astuple(cell)) in table
+
+
+def test_a_few_cells(whole):
+    prepared = {name: str(whole(name).prepared) for name in VALUES["project"]}
+    cells = [dataclasses.asdict(cell) for cell in FEW]
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, json.dumps(prepared), json.dumps(cells)],
+        capture_output=True, text=True, timeout=500, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]

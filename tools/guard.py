@@ -1,0 +1,278 @@
+"""Train two steps in every pair of project, preset, precision, XLA and number of devices.
+
+    python tools/guard.py [PREPARED]
+
+A covering array: any two values of any two columns meet in one of its rows. Each row trains two
+steps, validates, saves, loads and predicts on the SYNTHETIC sample, and is held against the row of
+its project and preset in float32 on one device without XLA. Writes the table of
+docs/reliability.md; PREPARED is a folder to keep the prepared sample in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import import_module
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.base.backend import start_tensorflow
+from common.base.files import ROOT, versions
+from common.base.tables import Table
+from common.datasets.splits import training_splits
+from common.records.prepared import Prepared, open_prepared
+from tools.make_tables import markdown
+
+PROJECTS = ("pneumonia_classification", "heart_detection", "atrium_segmentation")
+PRESETS = ("demo", "cpu", "gpu")
+PRECISIONS = ("float32", "onednn_bfloat16", "mixed_bfloat16", "mixed_float16")
+PAGE = ROOT / "docs/reliability.md"
+BEGIN, END = "<!-- guard -->\n", "<!-- end of guard -->"
+
+# Images in a batch, and their side in pixels.
+_BATCH, _SIDE = 4, 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A row of the table."""
+
+    project: str
+    preset: str
+    precision: str = "float32"
+    xla: str = "off"
+    devices: int = 1
+
+    @property
+    def reference(self) -> Cell:
+        """What it is held against."""
+        return Cell(self.project, self.preset)
+
+    @property
+    def tolerance(self) -> float:
+        """How far, as a share, its val_loss may be from that of its reference.
+
+        Two devices normalise half a batch each; bfloat16 has three digits, float16 four, and
+        there a step whose gradient is beyond them is left out.
+        """
+        by_precision = {"float32": 0.001, "onednn_bfloat16": 0.05}.get(self.precision, 0.1)
+        return max(by_precision, 0.2 if self.devices > 1 else 0.0)
+
+
+def _cells() -> tuple[Cell, ...]:
+    cells = [Cell(*pair) for pair in product(PROJECTS, PRESETS)]
+    # In a Latin square every precision meets every project and every preset.
+    for number, precision in enumerate(PRECISIONS[1:]):
+        for step, further in enumerate(({"xla": "on"}, {"devices": 2}, {})):
+            project, preset = PROJECTS[(number + step) % 3], PRESETS[(2 * number + step) % 3]
+            cells.append(Cell(project, preset, precision, **further))
+    cells.append(Cell("heart_detection", "gpu", xla="on"))
+    cells.append(Cell("atrium_segmentation", "demo", devices=2))
+    return tuple(cells)
+
+
+CELLS = _cells()
+"""The rows."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a cell gave.
+
+    Attributes:
+        val_loss: After two steps.
+        loaded: The same of what was saved, loaded and predicted, in float32.
+        seconds: How long it took.
+    """
+
+    val_loss: float
+    loaded: float
+    seconds: float
+
+
+def two_logical_devices() -> None:
+    """Divide the CPU into two devices, before TensorFlow uses it."""
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    halves = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(cpu, halves)
+    start_tensorflow()
+
+
+def run_cell(cell: Cell, prepared: Prepared, run: Path) -> Outcome:
+    """Train two steps, validate, save, load and predict.
+
+    Args:
+        cell: Which.
+        prepared: Data of its project.
+        run: An empty folder.
+
+    Raises:
+        FloatingPointError: What it gave is not finite.
+    """
+    import keras
+    import tensorflow as tf
+
+    from common.models.resnet50 import HEAD_LAYERS
+    from common.models.stored import load_model
+    from common.training import fitting
+    from common.training.precision import set_precision
+
+    began = time.monotonic()
+    keras.backend.clear_session()
+    preset = import_module(f"{cell.project}.config").PROJECT.presets[cell.preset].train
+    settings = dataclasses.replace(
+        preset, precision=cell.precision, xla=cell.xla, epochs=1, batch_size=_BATCH,
+        image_size=_SIDE, weights="none", head_epochs=min(preset.head_epochs, 1),
+        tensorboard_images=0, **_narrow(preset),
+    )  # fmt: skip
+    set_precision(cell.precision)
+    task, build = _task(cell.project, prepared, settings)
+    whole = fitting.on_all_devices
+    try:
+        if cell.devices > 1:
+            names = [device.name for device in tf.config.list_logical_devices("CPU")]
+            fitting.on_all_devices = tf.distribute.MirroredStrategy(names[: cell.devices]).scope
+        state = fitting.fit_in_stages(run, build, HEAD_LAYERS, task, settings)
+    finally:
+        fitting.on_all_devices = whole
+    model = load_model(run / "model.keras")
+    first = task.loss[0] if isinstance(task.loss, list | tuple) else task.loss
+    losses, weights = [], []
+    for images, targets, of_samples in task.validation.as_numpy_iterator():
+        target = targets[0] if isinstance(targets, tuple) else targets
+        weight = of_samples[0] if isinstance(of_samples, tuple) else of_samples
+        values = keras.ops.convert_to_numpy(first.call(target, model(images, training=False)))
+        losses.append(values.reshape(len(weight), -1).mean(1))
+        weights.append(weight)
+    loaded = float(np.average(np.concatenate(losses), weights=np.concatenate(weights)))
+    row = state.history[-1]
+    # Of several outputs the first is what is saved.
+    val_loss = row.get(f"val_{model.output_names[0]}_loss", row["val_loss"])
+    if not np.isfinite([val_loss, loaded]).all():
+        raise FloatingPointError(f"{cell}: val_loss {val_loss}, loaded {loaded}")
+    return Outcome(val_loss, loaded, time.monotonic() - began)
+
+
+def _narrow(preset: Any) -> dict[str, int]:
+    """The least width of the networks that have one."""
+    return {name: 4 for name in ("unet_width", "fcn8_width") if hasattr(preset, name)}
+
+
+def _task(name: str, prepared: Prepared, settings: Any) -> tuple[Any, Any]:
+    """What a project's train.py fits, of two steps, and what builds its network."""
+    from common.training.fitting import Task
+
+    train, validation = training_splits(prepared.splits, 0)
+    networks = import_module(f"{name}.networks")
+    if name == "atrium_segmentation":
+        from atrium_segmentation.dataset import Volumes
+        from atrium_segmentation.slices import training_data, validation_data
+
+        outputs = len(networks.build("unet", 1, settings).outputs)
+        given = (_SIDE, _BATCH, settings, outputs)
+        training = training_data(Volumes(prepared, train), *given)
+        held_out = validation_data(Volumes(prepared, validation), *given)
+        losses = networks.losses(settings, 1, outputs)
+
+        def build(weights: str) -> Any:
+            return networks.build("unet", 1, settings)
+    else:
+        dataset = import_module(f"{name}.dataset")
+        training = dataset.training_data(prepared, train, _SIDE, _BATCH, settings)
+        further = (settings,) if name == "pneumonia_classification" else ()
+        held_out = dataset.validation_data(prepared, validation, _SIDE, _BATCH, *further)
+        losses = networks.losses(settings)
+
+        def build(weights: str) -> Any:
+            return networks.build(_SIDE, weights, settings)
+
+    samples = dataclasses.replace(training.samples, count=2 * _BATCH, times=None)
+    training = dataclasses.replace(training, samples=samples, epochs=1)
+    return Task(training, held_out, **losses), build
+
+
+def table(outcomes: dict[Cell, Outcome]) -> Table:
+    """The table of docs/reliability.md."""
+    head = ("project", "preset", "precision", "XLA", "devices", "val_loss", "off by", "within", "s")
+    rows = []
+    for cell, outcome in outcomes.items():
+        away = difference(outcome, outcomes[cell.reference])
+        rows.append((
+            cell.project, cell.preset, cell.precision, cell.xla, str(cell.devices),
+            f"{outcome.val_loss:.4f}", f"{away:.2%}", f"{cell.tolerance:.1%}",
+            f"{outcome.seconds:.0f}",
+        ))  # fmt: skip
+    return Table("", head, tuple(rows))
+
+
+def difference(outcome: Outcome, reference: Outcome) -> float:
+    """How far a val_loss is from its reference's, or from that of what was loaded, as a share."""
+    others = (reference.val_loss, outcome.loaded)
+    return max(abs(outcome.val_loss - other) / abs(other) for other in others)
+
+
+def prepare(folder: Path) -> dict[str, Prepared]:
+    """A small SYNTHETIC sample, prepared for each project."""
+    from synthetic_sample.make_sample import make_sample
+
+    made = make_sample(folder / "synthetic", seed=7, chest_images=60, atrium_volumes=6)
+    prepared = {}
+    for name in PROJECTS:
+        settings = dataclasses.replace(
+            import_module(f"{name}.config").PROJECT.presets["demo"].prepare,
+            source=made["atrium" if name == "atrium_segmentation" else "chest"],
+            prepared=folder / name,
+        )
+        import_module(f"{name}.dataset").prepare(settings)
+        prepared[name] = open_prepared(folder / name, name)
+    return prepared
+
+
+def run_cells(
+    cells: Sequence[Cell], prepared: Mapping[str, Prepared]
+) -> tuple[dict[Cell, Outcome], list[Cell]]:
+    """Run cells, references before what is held against them, and print what each gave.
+
+    Returns:
+        What each gave, and those that are further from their reference than stated.
+    """
+    outcomes: dict[Cell, Outcome] = {}
+    wrong = []
+    for cell in cells:
+        with tempfile.TemporaryDirectory() as run:
+            outcomes[cell] = outcome = run_cell(cell, prepared[cell.project], Path(run))
+        away = difference(outcome, outcomes[cell.reference])
+        if away > cell.tolerance:
+            wrong.append(cell)
+        print(f"{cell}: {outcome}, off by {away:.2%}{' TOO MUCH' * (cell in wrong)}", flush=True)
+    return outcomes, wrong
+
+
+def main() -> None:
+    """Run all cells, and write the table."""
+    two_logical_devices()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(temporary)
+        outcomes, wrong = run_cells(CELLS, prepare(folder))
+    text = PAGE.read_text()
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    packages = ", ".join(f"{name} {versions()[name]}" for name in ("tensorflow", "keras"))
+    date = datetime.now(UTC).date()
+    rows = f"{markdown(table(outcomes))}*Printed by `make guard` on {date}, {packages}.*\n\n"
+    PAGE.write_text(f"{before}{BEGIN}\n{rows}{END}{after}")
+    if wrong:
+        sys.exit(f"{len(wrong)} of {len(CELLS)} cells are further from their reference than stated")
+
+
+if __name__ == "__main__":
+    main()
