@@ -55,11 +55,11 @@ def test_a_prepared_folder_opens(golden, folder):
     originals = [split for split in prepared.splits if split in ("train", "validation", "test")]
     assert len(originals) == 3
     if folder == "atrium":
-        records = dataset.volumes(prepared, originals)
+        stored = [volume["case"] for volume in dataset.Volumes(prepared, originals)]
     else:
         target, numbers = ("box", 4) if folder == "heart" else ("label", 1)
         records = radiographs(prepared, originals, 32, target, numbers)
-    stored = [record["case"].decode() for record in records.as_numpy_iterator()]
+        stored = [record["case"].decode() for record in records.as_numpy_iterator()]
     assert sorted(stored) == sorted(cases[cases["left_out"] == ""]["case"])
 
 
@@ -97,8 +97,9 @@ def test_a_training_goes_on_to_its_end(golden):
     printed = run(
         "atrium_segmentation", "train", "--preset", "cpu",
         "--prepared", golden / "atrium" / "prepared", "--run", folder, "--epochs", 6,
-        "--batch-size", 4, "--precision", "float32", "--image-size", 32, "--unet-width", 2,
-        "--unet-depth", 1, "--models", "unet",
+        # Of the preset at that time.
+        "--patience", 24, "--batch-size", 4, "--precision", "float32", "--image-size", 32,
+        "--unet-width", 2, "--unet-depth", 1, "--models", "unet",
     )  # fmt: skip
     assert "goes on after step 1 of epoch 3" in printed
     after = list(csv.DictReader((folder / "unet" / "history.csv").open()))
@@ -190,8 +191,9 @@ def test_a_newer_one_is_refused(golden, name):
     if name.startswith("interrupted"):
         said = refused(
             "atrium_segmentation", "train", "--preset", "cpu", "--prepared", atrium / "prepared",
-            "--run", atrium / "interrupted", "--epochs", 6, "--batch-size", 4, "--precision",
-            "float32", "--image-size", 32, "--unet-width", 2, "--unet-depth", 1, "--models", "unet",
+            "--run", atrium / "interrupted", "--epochs", 6, "--patience", 24, "--batch-size", 4,
+            "--precision", "float32", "--image-size", 32, "--unet-width", 2, "--unet-depth", 1,
+            "--models", "unet",
         )  # fmt: skip
     elif name.endswith("metrics.json"):
         said = refused("atrium_segmentation", "report", path.parent)

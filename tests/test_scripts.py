@@ -267,7 +267,7 @@ def test_the_same_cases_are_drawn_after_every_epoch(whole, project):
         free = ~(predictions[0] | predictions[1])
         assert (truths[0] & free).sum() > 100
         if project == "pneumonia_classification":
-            assert (truths[0] == truths[1]).mean() > 0.999
+            assert (truths[0] == truths[1]).mean() > 0.998
             continue
         assert (truths[0] ^ truths[1])[free].mean() < 0.001
         assert predictions[1].sum() > 20 and coloured(samples, TRUTH).sum() > 100
@@ -370,7 +370,7 @@ def test_other_settings_do_not_overwrite(whole, project):
         "--seed", 5, *TINY_DATA[project],
     )  # fmt: skip
     assert "--overwrite" in line and str(once.prepared) in line
-    assert "--epochs" in refused(project, "train", *once.training(3))
+    assert "--epochs" in refused(project, "train", *once.training(1))
     assert everything(once.prepared) | everything(once.run) == before
 
 

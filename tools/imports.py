@@ -56,7 +56,10 @@ def files_for(script: str) -> set[str]:
             if not known <= words.get(file, frozenset()):
                 words[file] = known | words.get(file, frozenset())
                 waiting.add(file)
-    return set(words).union(*map(_resources, words))
+    # The module in a project's folder that leads its scripts to common/.
+    own = ROOT / Path(script).parent / "common.py"
+    shim = {own.relative_to(ROOT).as_posix()} if own.is_file() else set()
+    return set(words).union(shim, *map(_resources, words))
 
 
 @cache

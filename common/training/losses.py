@@ -64,8 +64,9 @@ class SoftDice(keras.losses.Loss):
 
     A slice without the structure has no Dice by itself; ``smooth`` gives it one: s / (p + s) of the
     p pixels that are wrongly predicted there. With an s of one pixel, one false pixel would cost
-    half of what a structure costs that is missed, and many would have no gradient left. A hundredth
-    of the slice is of the order of a small structure, which weighs less than a large one with it.
+    half of what a structure costs that is missed, and many would have no gradient left. With a
+    tenth of the slice, the order of a structure, every wrong pixel costs about the same, whatever
+    slice it is on, as in the Dice of a whole batch (docs/experiments.md).
 
     Args:
         crossentropy_weight: How much of the cross-entropy is added.
@@ -73,7 +74,7 @@ class SoftDice(keras.losses.Loss):
     """
 
     def __init__(
-        self, crossentropy_weight: float = 0.0, smooth: float = 0.01, **kwargs: Any
+        self, crossentropy_weight: float = 0.0, smooth: float = 0.1, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.crossentropy_weight, self.smooth = crossentropy_weight, smooth

@@ -195,8 +195,8 @@ def test_a_slice_without_structure_has_a_loss_and_a_slope():
 
     empty = np.zeros((1, 10, 10, 1), "float32")
     assert float(SoftDice()(empty, empty)) == 0
-    # One pixel of a hundred is all of the smoothing: half.
-    assert float(SoftDice()(empty, empty + 0.01)) == pytest.approx(0.5)
+    # Ten pixels of a hundred are all of the smoothing: half.
+    assert float(SoftDice()(empty, empty + 0.1)) == pytest.approx(0.5)
     for probability in (0.001, 0.5, 1.0):
         found = tf.Variable(empty + probability)
         with tf.GradientTape() as tape:
