@@ -39,6 +39,7 @@ class ValidateAverage(keras.callbacks.Callback):
 
     def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Put the average in place."""
+        share_batch_statistics(self.model)
         if (optimizer := averaging_optimizer(self.model)) is None:
             return
         self.last_step = _values(self.model)
@@ -80,11 +81,7 @@ def set_batch_statistics(model: keras.Model, inputs: Iterable[Any]) -> None:
         model: Built. Its layers that do not learn keep theirs.
         inputs: What the model takes, batch by batch.
     """
-    layers = [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-    ]
+    layers = [layer for layer in _normalizations(model) if layer.trainable]
     if not layers:
         return
     moving = [
@@ -109,6 +106,24 @@ def set_batch_statistics(model: keras.Model, inputs: Iterable[Any]) -> None:
             layer.momentum = momentum
     for variable, total in zip(moving, sums, strict=True):
         variable.assign(total / count)
+
+
+def share_batch_statistics(model: keras.Model) -> None:
+    """Give all devices the mean of their moving means and variances.
+
+    Keras lets each of several devices keep those of its own part of the batches, and saves the
+    first's.
+    """
+    for layer in _normalizations(model):
+        for variable in (layer.moving_mean, layer.moving_variance):
+            copies = getattr(variable.value, "values", ())
+            if len(copies) > 1:
+                variable.assign(np.mean([copy.numpy() for copy in copies], axis=0))
+
+
+def _normalizations(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    layers = model._flatten_layers()
+    return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 def _values(model: keras.Model) -> list[np.ndarray]:

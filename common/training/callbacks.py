@@ -19,7 +19,7 @@ from common.base.settings import SharedTrain
 from common.base.signals import HeldSignals, Stopped
 from common.models.stored import in_float32
 from common.training import checkpoints
-from common.training.averaging import ValidateAverage
+from common.training.averaging import ValidateAverage, share_batch_statistics
 from common.training.best_epoch import best_epoch, monitored
 from common.training.checkpoints import State
 from common.training.pipeline import Training
@@ -154,6 +154,7 @@ class SaveProgress(keras.callbacks.Callback):
         begin = time.monotonic()
         if not (now or self.signals.received or begin >= self.due):
             return
+        share_batch_statistics(self.model)
         checkpoints.save(self.run / "checkpoint.npz", self.model, self.state)
         pause = (time.monotonic() - begin) / _MAX_SAVING_SHARE
         interval = self.settings.checkpoint_seconds
