@@ -22,7 +22,8 @@ def rows(options: Options) -> Iterator[Row]:
     start_tensorflow()
     import tensorflow as tf
 
-    from pneumonia_classification.dataset import images_and_labels, training_data
+    from common.training.pipeline import Training
+    from pneumonia_classification.dataset import images_and_labels, samples, training_data
 
     prepared = open_prepared(datasets.prepared(options, PROJECT), PROJECT)
     splits, _ = training_splits(prepared.splits, 0)
@@ -41,13 +42,14 @@ def rows(options: Options) -> Iterator[Row]:
         source = iter(batches)
         return timed(lambda: [next(source) for _ in range(steps)])
 
-    stored = images_and_labels(prepared, splits, image_size)
-    as_stored = stored.repeat().batch(BATCH).prefetch(2)
-    read, plain = in_turn(timed(bare), reading(as_stored))
+    films = samples(prepared, splits, image_size)
+    as_stored = Training(films, BATCH, 0, settings.epochs, lambda batch, seed: batch)
+    read, plain = in_turn(timed(bare), reading(as_stored.batches()))
     stage = f"tf.data, no augmentation, {image_size} x {image_size}"
     against = "bare TFRecordDataset of the same shards"
     yield compared(stage, against, images / plain, images / read, "images/s", 0.6)
     array = options.work / "films.npy"
+    stored = images_and_labels(prepared, splits, image_size)
     np.save(array, [record["image"][..., 0] for record in stored])
     augmented = training_data(prepared, splits, image_size, BATCH, settings)
     run = reading(augmented.batches())
