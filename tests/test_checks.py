@@ -74,7 +74,9 @@ def films(source: Path) -> Path:
     return source
 
 
-@pytest.mark.parametrize("project", ["pneumonia_classification", "heart_detection"])
+@pytest.mark.parametrize(
+    "project", ["pneumonia_classification", pytest.param("heart_detection", marks=pytest.mark.slow)]
+)
 def test_every_fault_of_films_is_found_counted_and_named(project, tmp_path):
     source, prepared = films(tmp_path / "source"), tmp_path / "prepared"
     common = ["--source", source, "--prepared", prepared, "--bad-files-limit", 0.5]
@@ -170,6 +172,7 @@ def volumes(source: Path) -> Path:
     return source
 
 
+@pytest.mark.slow
 def test_every_fault_of_volumes_is_found_counted_and_named(tmp_path):
     source, prepared = volumes(tmp_path / "source"), tmp_path / "prepared"
     common = ["--source", source, "--prepared", prepared, "--spacing-mm", 2, 2, 2]

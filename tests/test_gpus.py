@@ -160,6 +160,7 @@ def test_two_devices_train_as_one(tmp_path):
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_every_loss_is_the_same_on_one_two_and_four_devices():
     one, *others = json.loads(printed("SCORES", FOUR_CPUS + EVERY_LOSS))
     assert len(one) == 1 + 16 + 2 + 1

@@ -87,6 +87,7 @@ def test_the_mapping_of_the_challenge_says_who_is_on_a_film(samples, resized, tm
         assert len({case["split"] for case in group}) == 1, film
 
 
+@pytest.mark.slow
 def test_a_run_scored_on_copies_of_what_trained_it_leaves_them_out(whole, resized):
     once = whole(PROJECT)
     new = {row["case"] for row in once.predictions}

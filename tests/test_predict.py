@@ -66,6 +66,7 @@ def test_films_are_called_as_evaluate_calls_them(whole, asked):
         assert found["predicted"] == row["predicted"]
 
 
+@pytest.mark.slow
 def test_hearts_are_boxed_as_evaluate_boxes_them(whole, asked):
     once = whole(HEART)
     rows = {case_of(file): row for file, row in table(asked(HEART)[1]).items()}
@@ -75,6 +76,7 @@ def test_hearts_are_boxed_as_evaluate_boxes_them(whole, asked):
             assert float(rows[row["case"]][edge]) == pytest.approx(float(row[edge]), abs=0.011)
 
 
+@pytest.mark.slow
 def test_atria_are_those_that_evaluate_finds(whole, asked):
     once, out = whole(ATRIUM), asked(ATRIUM)[1]
     rows = {case_of(file): row for file, row in table(out).items()}
@@ -139,7 +141,8 @@ def test_bad_files_are_named_and_skipped_and_no_picture_is_lost(whole, asked, tm
     assert a != b
 
 
-@pytest.mark.parametrize("project", [pytest.param(HEART, marks=pytest.mark.slow), ATRIUM])
+@pytest.mark.slow
+@pytest.mark.parametrize("project", [HEART, ATRIUM])
 def test_where_no_file_can_be_read_it_is_refused(whole, project, tmp_path):
     suffix = "nii.gz" if project == ATRIUM else "dcm"
     bad = tmp_path / f"bad.{suffix}"

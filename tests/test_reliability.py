@@ -154,6 +154,7 @@ def test_without_room_a_script_names_the_file_and_goes_on_when_there_is_some(
 # ---- Asked to stop
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_with_130_and_says_how_to_go_on(whole, tmp_path):
     once, folder = whole(HEART), tmp_path / "prepared"
     arguments = command("prepare_data", once, folder)

@@ -374,6 +374,7 @@ def test_other_settings_do_not_overwrite(whole, project):
     assert everything(once.prepared) | everything(once.run) == before
 
 
+@pytest.mark.slow
 def test_evaluating_another_folder_takes_every_case(whole):
     once = whole("heart_detection")
     run(

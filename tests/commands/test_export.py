@@ -55,8 +55,9 @@ def test_what_says_something_else_is_not_kept(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "project",
-    ["atrium_segmentation", *(pytest.param(one, marks=pytest.mark.slow) for one in CHEST)],
+    ["atrium_segmentation", *CHEST],
 )
+@pytest.mark.slow
 def test_the_models_of_a_run_are_held_against_its_own_images(whole, project):
     run = whole(project).run
     needs.package(*(package for packages in export._NEEDED.values() for package in packages))

@@ -57,7 +57,8 @@ def features(model, batch):
     return output(until, batch)
 
 
-@pytest.mark.parametrize("pooling", [pytest.param("flatten", marks=pytest.mark.slow), "extremes"])
+@pytest.mark.slow
+@pytest.mark.parametrize("pooling", ["flatten", "extremes"])
 def test_box_resnet50_is_a_sound_model(tmp_path, batch, pooling):
     def build():
         return build_box_resnet50(SIZE, "none", pooling=pooling)

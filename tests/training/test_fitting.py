@@ -85,7 +85,7 @@ def test_a_run_that_was_broken_off_ends_as_an_unbroken_one(unbroken, tmp_path, e
     assert_same(tmp_path, unbroken[0])
 
 
-@pytest.mark.parametrize("averaging", [0.0, 0.8])
+@pytest.mark.parametrize("averaging", [pytest.param(0.0, marks=pytest.mark.slow), 0.8])
 def test_a_run_that_was_broken_off_within_an_epoch_goes_on_at_that_step(
     unbroken, averaged, tmp_path, averaging, capsys
 ):

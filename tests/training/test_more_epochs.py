@@ -31,6 +31,7 @@ def test_a_training_that_ended_goes_on(tmp_path, averaging, capsys):
     assert (few / "checkpoint.npz").read_bytes() == kept
 
 
+@pytest.mark.slow
 def test_it_goes_on_as_well_where_it_had_not_ended(tmp_path):
     import tensorflow as tf
 
