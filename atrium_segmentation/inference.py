@@ -10,6 +10,7 @@ import numpy as np
 
 from atrium_segmentation.config import PLANES, STRIDE, EvaluateSettings, PredictSettings
 from atrium_segmentation.dataset import Volumes
+from atrium_segmentation.slices import with_neighbours
 from common.base.errors import UserError
 from common.imaging.grids import to_grid
 from common.models.stored import load_model
@@ -155,6 +156,5 @@ def padded_slices(
     for size, least in zip(slices.shape[1:], sizes, strict=True):
         added = -(-least // STRIDE) * STRIDE - size
         padding.append((added // 2, added - added // 2))
-    offsets = np.arange(-neighbours, neighbours + 1)
-    numbers = np.clip(np.arange(count)[:, None] + offsets, 0, count - 1)
-    return np.moveaxis(np.pad(slices, padding)[numbers], 1, -1).astype(np.float32)
+    padded = np.pad(slices, padding)
+    return with_neighbours(padded, neighbours, np.arange(count)).astype(np.float32)

@@ -164,9 +164,13 @@ def slices_of(
     """
     image, mask = (volume[name].transpose(PLANES[plane]) for name in ("image", "mask"))
     places = np.arange(len(image)) if places is None else np.asarray(places, np.int64)
-    offsets = np.arange(-neighbours, neighbours + 1)
-    near = np.clip(places[:, None] + offsets, 0, len(image) - 1)
-    return {"image": np.moveaxis(image[near], 1, -1), "mask": mask[places][..., None]}
+    return {"image": with_neighbours(image, neighbours, places), "mask": mask[places][..., None]}
+
+
+def with_neighbours(slices: np.ndarray, neighbours: int, places: np.ndarray) -> np.ndarray:
+    """Some of a stack's slices (n, rows, columns) with their neighbours as channels, last."""
+    near = places[:, None] + np.arange(-neighbours, neighbours + 1)
+    return np.moveaxis(slices[np.clip(near, 0, len(slices) - 1)], 1, -1)
 
 
 def _square(slices: np.ndarray, side: int, random: np.random.Generator | None = None) -> np.ndarray:

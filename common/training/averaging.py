@@ -33,6 +33,10 @@ class ValidateAverage(keras.callbacks.Callback):
         self.training = training
         self.averaged: list[np.ndarray] = []
 
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        """Find what has batch statistics."""
+        self.statistics = BatchStatistics(self.model)
+
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Remember the epoch."""
         self.epoch = epoch
@@ -46,7 +50,7 @@ class ValidateAverage(keras.callbacks.Callback):
         optimizer.finalize_variable_values(self.model.trainable_variables)
         inputs = (inputs for inputs, *_ in self.training.batches(self.epoch))
         steps = min(STATISTICS_BATCHES, self.training.steps)
-        set_batch_statistics(self.model, islice(inputs, steps))
+        self.statistics.set(islice(inputs, steps))
         self.averaged = _values(self.model)
 
     def on_test_end(self, logs: Mapping[str, float] | None = None) -> None:
@@ -74,38 +78,45 @@ def averaging_optimizer(model: keras.Model) -> keras.optimizers.Optimizer | None
     return optimizer if optimizer.use_ema else None
 
 
-def set_batch_statistics(model: keras.Model, inputs: Iterable[Any]) -> None:
-    """Set the moving means and variances of a model to the means over some batches.
+class BatchStatistics:
+    """The moving means and variances of a model, to be set to the means over some batches.
 
     Args:
         model: Built. Its layers that do not learn keep theirs.
-        inputs: What the model takes, batch by batch.
     """
-    layers = [layer for layer in _normalizations(model) if layer.trainable]
-    if not layers:
-        return
-    moving = [
-        variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)
-    ]
-    momenta = [layer.momentum for layer in layers]
-    forward = tf.function(lambda batch: model(batch, training=True), reduce_retracing=True)
-    sums, count = [0.0] * len(moving), 0
-    try:
-        # Each batch then leaves its own statistics.
-        for layer in layers:
-            layer.momentum = 0.0
-        for batch in inputs:
-            forward(batch)
-            sums = [
-                total + keras.ops.convert_to_numpy(variable)
-                for total, variable in zip(sums, moving, strict=True)
-            ]
-            count += 1
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-    for variable, total in zip(moving, sums, strict=True):
-        variable.assign(total / count)
+
+    def __init__(self, model: keras.Model) -> None:
+        self.layers = [layer for layer in _normalizations(model) if layer.trainable]
+        self.moving = [
+            variable
+            for layer in self.layers
+            for variable in (layer.moving_mean, layer.moving_variance)
+        ]
+        # Traced once, whatever the number of epochs.
+        self.forward = tf.function(lambda batch: model(batch, training=True), reduce_retracing=True)
+
+    def set(self, inputs: Iterable[Any]) -> None:
+        """Set them to the means over batches of what the model takes, one or more."""
+        if not self.layers:
+            return
+        momenta = [layer.momentum for layer in self.layers]
+        sums, count = [0.0] * len(self.moving), 0
+        try:
+            # Each batch then leaves its own statistics.
+            for layer in self.layers:
+                layer.momentum = 0.0
+            for batch in inputs:
+                self.forward(batch)
+                sums = [
+                    total + keras.ops.convert_to_numpy(variable)
+                    for total, variable in zip(sums, self.moving, strict=True)
+                ]
+                count += 1
+        finally:
+            for layer, momentum in zip(self.layers, momenta, strict=True):
+                layer.momentum = momentum
+        for variable, total in zip(self.moving, sums, strict=True):
+            variable.assign(total / count)
 
 
 def share_batch_statistics(model: keras.Model) -> None:

@@ -47,10 +47,27 @@ def test_a_file_of_something_else(tmp_path, size):
         MappedRecords([file])
 
 
-def test_records_are_announced_over_the_ends_of_files(shards):
+@pytest.mark.parametrize(("first", "last"), [(0, 30), (12, 14), (29, 30), (0, 13)])
+def test_records_are_announced_over_the_ends_of_files(shards, first, last):
     found = MappedRecords(shards[0])
-    for first, last in ((0, 30), (12, 14), (29, 30), (0, 13)):
-        found.announce(first, last)
+    # A file that notes what it is asked for, and does it.
+    noted = {}
+
+    class Noting:
+        def __init__(self, view):
+            self.view = view
+
+        def madvise(self, option, start, size):
+            noted[self.view] = (start, start + size)
+            self.view.madvise(option, start, size)
+
+    maps = list(found._maps)
+    found._maps = [Noting(view) for view in maps]
+    found.announce(first, last)
+    for number in range(first, last):
+        view = maps[0 if number < 13 else 1]
+        start, end = noted[view]
+        assert view[start:end].count(shards[1][number])
 
 
 def test_records_that_fit_into_memory_are_quick_to_find(shards, monkeypatch):

@@ -39,9 +39,9 @@ def fit(run, precision="float32", model=None, **given):
     set_precision(precision)
     x, y = images(40, 0)
     samples = pipeline.in_memory({"x": x, "y": y})
-    given = settings(epochs=2, batch_size=8, **given)
+    given = settings(**{"epochs": 2, "batch_size": 8, **given})
     training = pipeline.Training(
-        samples, 8, given.seed, 2, lambda batch, _: (batch["x"], batch["y"])
+        samples, 8, given.seed, given.epochs, lambda batch, _: (batch["x"], batch["y"])
     )
     task = fitting.Task(training, validation(*images(20, 1), 8), "binary_crossentropy")
     run.mkdir(exist_ok=True)
@@ -97,7 +97,7 @@ def test_an_average_early_in_a_training_predicts_what_was_validated(tmp_path):
 def test_a_layer_that_does_not_learn_keeps_its_statistics(tmp_path):
     model = build()
     model.get_layer("norm_0").trainable = False
-    averaging.set_batch_statistics(fuse_batch_normalization(model), [images(8, 0)[0]])
+    averaging.BatchStatistics(fuse_batch_normalization(model)).set([images(8, 0)[0]])
     np.testing.assert_array_equal(model.get_layer("norm_0").moving_mean, np.zeros(6))
     assert np.abs(model.get_layer("norm_1").moving_mean).min() > 0
     assert model.get_layer("norm_1").momentum == 0.99
@@ -110,3 +110,24 @@ def test_in_half_floats_the_average_is_kept_too(tmp_path, float32):
     assert half.best == pytest.approx(full.best, abs=0.1)
     # The last step's statistics lag behind.
     assert plain.best > full.best + 1
+
+
+def test_no_epoch_traces_the_batch_statistics_anew(tmp_path):
+    counts = []
+    for epochs in (2, 4):
+        traced = []
+
+        class Traced(keras.Model):
+            def call(self, *args, traced=traced, **options):
+                traced.append(1)
+                return super().call(*args, **options)
+
+        model = build()
+        fit(
+            tmp_path / str(epochs),
+            model=Traced(model.input, model.output),
+            epochs=epochs,
+            ema_momentum=0.9,
+        )
+        counts.append(len(traced))
+    assert counts[0] == counts[1]

@@ -10,22 +10,7 @@ from common.base.errors import UserError
 from common.base.settings import SharedEvaluate
 from common.training import evaluations, runs
 from common.training.trained import picture_mark, trained_as
-from tests.helpers.run_folders import SETTINGS, end, prepared_in, project_in, run_at_work
-
-
-@pytest.fixture
-def project(tmp_path):
-    return project_in(tmp_path)
-
-
-@pytest.fixture
-def prepared(project):
-    return prepared_in(project.prepared(False))
-
-
-@pytest.fixture
-def run(tmp_path, prepared):
-    return run_at_work(tmp_path / "runs" / "one", prepared)
+from tests.helpers.run_folders import SETTINGS, end, prepared_in
 
 
 @pytest.fixture

@@ -11,22 +11,7 @@ from common.base.files import lock_folder
 from common.base.settings import SharedEvaluate, SharedTrain
 from common.training import runs
 from tests.helpers.fixtures import names
-from tests.helpers.run_folders import SETTINGS, end, prepared_in, project_in, run_at_work
-
-
-@pytest.fixture
-def project(tmp_path):
-    return project_in(tmp_path)
-
-
-@pytest.fixture
-def prepared(project):
-    return prepared_in(project.prepared(False))
-
-
-@pytest.fixture
-def run(tmp_path, prepared):
-    return run_at_work(tmp_path / "runs" / "one", prepared)
+from tests.helpers.run_folders import SETTINGS, end, prepared_in
 
 
 def test_a_run_says_what_it_was_begun_with(run, prepared):
