@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from common.imaging.dicom import read_radiograph
-    from common.imaging.nifti import read_volume
+    from common.imaging.volumes import read_volume
 
 __all__ = ["read_radiograph", "read_volume"]
 
-_HOMES = {"read_radiograph": "common.imaging.dicom", "read_volume": "common.imaging.nifti"}
+_HOMES = {"read_radiograph": "common.imaging.dicom", "read_volume": "common.imaging.volumes"}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,51 +13,47 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
 from pydicom import uid
 from pydicom.datadict import DicomDictionary
 from pydicom.dataset import Dataset
-from pydicom.encaps import get_frame
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.tag import Tag
 
 from common.base.errors import UserError
-from common.imaging.dicom_file import GREY, bare_jpeg, check, named, parse, quiet, text
-
-# Rec. 601, the Y of YBR_FULL (C.7.6.3.1.2).
-_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
-# The defined terms of C.8.1.1.4.
-_VIEWS = ("AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO")
+from common.imaging.decoders import stored_pixels
+from common.imaging.dicom_file import check, named, parse, quiet, text
+from common.imaging.film_kinds import KIND_TAGS, film_doubt
+from common.imaging.film_origin import ORIGIN_TAGS, film_origin, film_view
+from common.imaging.frames import bare_jpeg, frame_header
+from common.imaging.lookup_tables import LUMINANCE, display, palette
 
 _HEADER_TAGS = [
     *map(Tag, ("Rows", "Columns", "PixelSpacing", "ImagerPixelSpacing", "PatientID")),
     *map(Tag, ("PatientSex", "PatientAge", "ViewPosition", "SeriesDescription")),
 ]
-# Packages that read further transfer syntaxes. They are not requirements: libjpeg is under the GPL.
-# Not python-gdcm, which reads much of this too: it ends the process on some damaged files.
-_FURTHER_DECODERS = {
-    **dict.fromkeys(uid.JPEGLSTransferSyntaxes, "pyjpegls"),
-    **dict.fromkeys(uid.JPEG2000TransferSyntaxes, "pylibjpeg pylibjpeg-openjpeg"),
-    **dict.fromkeys(uid.JPEGTransferSyntaxes[1:], "pylibjpeg pylibjpeg-libjpeg"),
-}
 PIXEL_TAGS = [
     *(Tag(number) for number in DicomDictionary if number >> 16 == 0x0028),
-    *map(Tag, ("ImagerPixelSpacing", "ExtendedOffsetTable", "ExtendedOffsetTableLengths")),
-    Tag("PixelData"),
+    *map(Tag, ("ImagerPixelSpacing", "PresentationLUTShape", "PixelData")),
+    *KIND_TAGS,
 ]
-"""The elements that a picture needs: group 0028, which describes the pixels, and the pixels."""
+"""The elements that a picture needs: group 0028, its display and kind, and the pixels."""
 
 # Elements that change grey values between the file and the screen.
 _CHANGING = [
     *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence"),
-    *("WindowCenter", "WindowWidth", "PixelPaddingValue"),
+    *("WindowCenter", "WindowWidth", "PixelPaddingValue", "PresentationLUTShape"),
 ]
+
+# Transfer syntaxes with loss.
+_LOSSY = (
+    *(uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless),
+    *(uid.JPEG2000, uid.HTJ2K),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +66,15 @@ class Radiograph:
             a projection magnifies (PS3.3 10.7.1.3); None if absent.
         jpeg: The frame's own JPEG Baseline bytes if decoding them gives exactly ``pixels``,
             else None. Comments and application segments, which may hold text, are left out.
+        origin: Where it comes from (`film_origin.film_origin`).
+        doubt: Why it may be no frontal chest film, "" for no reason (`film_kinds.film_doubt`).
     """
 
     pixels: np.ndarray
     spacing_mm: tuple[float, float] | None
     jpeg: bytes | None
+    doubt: str = ""
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class Header:
         view: ViewPosition ("PA", "AP", "LL", ...), else that of a SeriesDescription "view: PA", as
             the challenge has it; "" if neither is a defined term.
         sex: "F", "M", or "" for anything else.
-        age_years: 0 to 120, NaN if absent or impossible. Known forms: "062Y", "18M", "3W", "5D"
-            and the challenge's "62".
+        age_years: 0 to 90, where 90 is 90 or more; NaN if absent or impossible. Known forms:
+            "062Y", "18M", "3W", "5D" and the challenge's "62".
         spacing_mm: As in `Radiograph`.
     """
 
@@ -111,14 +111,12 @@ def read_header(path: Path) -> Header:
     path = Path(path)
     with quiet(), named(path, "its header can't be read"):
         dataset = parse(path, _HEADER_TAGS, stop_before_pixels=True)
-        match = re.search(r"\bVIEW:\s*([A-Z]+)", text(dataset, "SeriesDescription").upper())
-        views = (text(dataset, "ViewPosition").upper(), match[1] if match else "")
         sex = text(dataset, "PatientSex").upper()
         return Header(
             rows=int(dataset.Rows),
             columns=int(dataset.Columns),
             patient=text(dataset, "PatientID"),
-            view=next((view for view in views if view in _VIEWS), ""),
+            view=film_view(dataset),
             sex=sex if sex in ("F", "M") else "",
             age_years=_age_years(text(dataset, "PatientAge")),
             spacing_mm=_spacing_mm(dataset),
@@ -129,63 +127,52 @@ def read_radiograph(path: Path) -> Radiograph:
     """Read a DICOM file of one frame to the picture for display.
 
     Grey: modality, VOI, scaling and inversion in the order of this module's docstring; the first of
-    several windows, a VOI LUT before a window. Without either the displayed range is that of
-    BitsStored for data of up to 8 bits (8-bit pixels pass unchanged), else from the least to the
-    greatest value that is not padding. Pixels from PixelPaddingValue to PixelPaddingRangeLimit
-    (C.7.5.1.1.2) are left out of the range and displayed as 0. An image of a single value, without
-    a window, is 0 throughout.
+    several windows that can be used, a VOI LUT before a window. Without either the displayed range
+    is that of BitsStored for data of up to 8 bits (8-bit pixels pass unchanged), else from the
+    least to the greatest value that is not padding. Pixels from PixelPaddingValue to
+    PixelPaddingRangeLimit (C.7.5.1.1.2) are left out of the range and displayed as 0. An image of a
+    single value, without a window, is 0 throughout. PresentationLUTShape decides on the inversion,
+    where it is there, and MONOCHROME1 where it is not.
 
-    Colour (RGB, YBR, palette) becomes its Rec. 601 luminance.
+    Colour (RGB, YBR, palette) becomes its Rec. 601 luminance. A JPEG's own markers count before the
+    label that the DICOM header gives its colours.
 
     Raises:
         UserError: The file is not there, is no DICOM image, has several frames, is cut short,
-            declares what it does not hold, or needs a decoder that is not installed.
+            declares what it does not hold, or is of a transfer syntax that nothing here decodes.
     """
     path = Path(path)
-    jpeg = None
     with quiet(), named(path, "its header can't be read"):
-        dataset = parse(path, PIXEL_TAGS)
-        check(path, dataset)
+        dataset = parse(path, [*PIXEL_TAGS, *ORIGIN_TAGS])
+        frame = check(path, dataset)
         syntax = dataset.file_meta.TransferSyntaxUID
+    with quiet(), named(path, f"its pixels ({syntax.name}) can't be decoded"):
+        jpeg = None
         if syntax == uid.JPEGBaseline8Bit and dataset.SamplesPerPixel == 1:
-            jpeg = bare_jpeg(get_frame(dataset.PixelData, 0, number_of_frames=1))
-        name, package = syntax.name, _FURTHER_DECODERS.get(syntax)
-        try:
-            available = get_decoder(syntax).is_available
-        except NotImplementedError:
-            raise UserError(f"{path}: pydicom has no decoder for {name}; convert it") from None
-    if not available:
-        raise UserError(f"{path}: no installed decoder reads {name}: pip install {package}")
-    problem = f"its pixels ({name}) can't be decoded"
-    if package:
-        problem += f", unless by: pip install {package}"
-    if jpeg is not None:
-        # By Pillow, whatever else is installed: pylibjpeg differs by one in 3 % of the pixels;
-        # TensorFlow's decoder (dct_method="INTEGER_ACCURATE") agrees with Pillow.
-        with named(path, problem):
-            stored = np.asarray(Image.open(BytesIO(jpeg), formats=("JPEG",)))
-    else:
-        with quiet(), named(path, problem):
-            stored = dataset.pixel_array
+            frame = bare_jpeg(frame)
+            header = frame_header(frame)
+            jpeg = frame if header and header.is_8_bit_dct else None
+        stored = stored_pixels(dataset, frame)
     if stored.ndim != (2 if dataset.SamplesPerPixel == 1 else 3):
         raise UserError(f"{path}: colour and grey contradict each other; fetch it again")
     with quiet(), named(path, "its pixels can't be brought to a picture"):
         if _is_displayed_as_stored(stored, dataset):
             pixels = stored
-        elif dataset.PhotometricInterpretation in GREY:
-            pixels = _grey(path, stored, dataset)
+        elif stored.ndim == 2:
+            pixels = _by_table(path, stored_bits(path, stored, dataset), dataset)
         else:
-            pixels = _luminance(stored, dataset)
-        spacing_mm = _spacing_mm(dataset)
+            pixels = _luminance(stored_bits(path, stored, dataset), dataset)
+        spacing_mm, origin = _spacing_mm(dataset), film_origin(dataset)
+        doubt = film_doubt(dataset, stored.ndim == 3)
     exact = jpeg is not None and (pixels is stored or np.array_equal(stored, pixels))
-    return Radiograph(pixels, spacing_mm, jpeg if exact else None)
+    return Radiograph(pixels, spacing_mm, jpeg if exact else None, doubt, origin)
 
 
 # ---- From stored values to displayed ones
 
 
 def _is_displayed_as_stored(stored: np.ndarray, dataset: Dataset) -> bool:
-    """Whether `_grey` would change nothing: so it is for every film of the challenge."""
+    """Whether `_by_table` would change nothing: so it is for every film of the challenge."""
     return (
         stored.dtype == np.uint8
         and (dataset.BitsStored, dataset.PixelRepresentation) == (8, 0)
@@ -194,7 +181,47 @@ def _is_displayed_as_stored(stored: np.ndarray, dataset: Dataset) -> bool:
     )
 
 
-def _grey(path: Path, stored: np.ndarray, dataset: Dataset) -> np.ndarray:
+def stored_bits(path: Path, words: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """The BitsStored bits of each word up to HighBit (PS3.5 8.1.1), their sign extended.
+
+    Bits above and below them are no pixels. A HighBit that the words disprove is not believed.
+    """
+    bits, width = int(dataset.BitsStored), 8 * words.itemsize
+    syntax = dataset.file_meta.TransferSyntaxUID
+    high = dataset.get("HighBit")
+    below = 0 if high is None else int(high) + 1 - bits
+    if not 0 <= below <= width - bits:
+        if below < 0 and not _fits(words, bits + below):
+            raise UserError(f"{path}: its HighBit is below its BitsStored; convert it")
+        below = 0
+    elif below and (words & ((1 << below) - 1)).any() and _fits(words, bits):
+        below = 0
+    if width <= bits:
+        return words
+    if syntax in _LOSSY and not (below or dataset.PixelRepresentation):
+        # A code with loss may go beyond the greatest value, and means no small one.
+        return np.asarray(np.minimum(words, (1 << bits) - 1))
+    above = width - bits - below
+    stored = (words << above) >> (above + below)
+    padding = dataset.get("PixelPaddingValue")
+    if padding is not None:
+        # Words of padding may use the bits above, which no pixel does.
+        padding = _same_bits(int(padding), dataset)
+        least = -(1 << (bits - 1)) if dataset.PixelRepresentation else 0
+        if not least <= padding < least + (1 << bits) and (words == padding).any():
+            stored = np.where(words == padding, padding, stored.astype(np.int32))
+    return np.asarray(stored)
+
+
+def _fits(words: np.ndarray, bits: int) -> bool:
+    """Whether no word needs more than these bits."""
+    if bits < 1:
+        return False
+    sign = 1 << (bits - 1) if words.dtype.kind == "i" else 0
+    return bool(-sign <= words.min() and words.max() < (sign or 1 << bits))
+
+
+def _by_table(path: Path, stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     """``(rows, columns)`` stored values to uint8, by a table from value to grey."""
     lowest, highest = int(stored.min()), int(stored.max())
     if highest - lowest < max(1 << 16, stored.size):
@@ -206,93 +233,63 @@ def _grey(path: Path, stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     padding = _padding(values, dataset)
     occurs = (np.bincount(index.ravel(), minlength=len(values)) > 0) & ~padding
     table = np.zeros(len(values), np.uint8)
-    if occurs.any():
+    if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        table = np.rint(palette(path, values, occurs, dataset) * 255).astype(np.uint8)
+    elif occurs.any():
         with np.errstate(over="ignore"):
-            grey, low, high = _display(path, values.astype(np.float64), occurs, dataset)
+            grey, low, high = display(path, values, occurs, dataset)
         if not np.isfinite([*grey[occurs], low, high]).all():
             raise UserError(f"{path}: its rescale or window is not a number; leave it out")
         if low != high:
             scaled = np.nan_to_num((grey - low) / (high - low) * 255)
             table = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
-            if dataset.PhotometricInterpretation == "MONOCHROME1":
+            if _is_inverse(dataset):
                 table = 255 - table
     table[padding] = 0
     return np.asarray(table[index])
 
 
-def _display(
-    path: Path, values: np.ndarray, occurs: np.ndarray, dataset: Dataset
-) -> tuple[np.ndarray, float, float]:
-    """Stored values ``(n,)`` float64 to (values for display, the darkest, the brightest).
+def _is_inverse(dataset: Dataset) -> bool:
+    """Whether the least value is white, by PresentationLUTShape first (C.8.11.3.1.2).
 
-    ``occurs``, ``(n,)`` booleans, marks the values that the image has, padding apart.
+    INVERSE goes with MONOCHROME1 and is the same inversion, not a second one. Where the two
+    disagree, viewers such as dcm4che and Weasis follow the shape.
     """
-    modality_lut, voi_lut = dataset.get("ModalityLUTSequence"), dataset.get("VOILUTSequence")
-    little_endian = dataset.file_meta.TransferSyntaxUID.is_little_endian
-
-    def rescale(values: np.ndarray) -> np.ndarray:
-        absent = dataset.get("RescaleSlope") is None or dataset.get("RescaleIntercept") is None
-        return values if absent else apply_modality_lut(values, dataset)
-
-    modality = _look_up(values, modality_lut[0], little_endian) if modality_lut else rescale(values)
-    if voi_lut:
-        # C.11.2.1.1: unsigned; the descriptor's third value is the number of bits.
-        brightest = 2.0 ** int(voi_lut[0].LUTDescriptor[2]) - 1
-        return _look_up(modality, voi_lut[0], little_endian), 0.0, brightest
-    if dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
-        dataset.VOILUTFunction = text(dataset, "VOILUTFunction").upper() or "LINEAR"
-        try:
-            # pydicom's result has its own range: the ends are the values beyond the window.
-            low, high = apply_voi_lut(np.array([-np.inf, np.inf]), dataset)
-            return apply_voi_lut(modality, dataset), float(low), float(high)
-        except ValueError:
-            # C.11.2.1.2.1, C.11.2.1.3: a width of 1 or more (LINEAR), or of more than 0.
-            raise UserError(
-                f"{path}: its window is not legal; correct (0028,1051), (0028,1056)"
-            ) from None
-    bits = int(dataset.BitsStored)
-    if bits <= 8 and not modality_lut:
-        first = -(2 ** (bits - 1)) if dataset.PixelRepresentation else 0
-        ends = rescale(np.array([first, first + 2**bits - 1], np.float64))
-        return modality, float(ends.min()), float(ends.max())
-    return modality, float(modality[occurs].min()), float(modality[occurs].max())
-
-
-def _look_up(values: np.ndarray, item: Dataset, little_endian: bool) -> np.ndarray:
-    """Apply a LUT (C.11.1.1, C.11.2.1.1); values beyond it get its first or its last entry.
-
-    Not by pydicom, which wraps values that an 8-bit LUT's own type can't hold, and knows no
-    modality LUT of 12 bits.
-    """
-    count, first, bits = (int(number) for number in item.LUTDescriptor)
-    count, data = count or 1 << 16, item.LUTData
-    if isinstance(data, bytes):
-        packed = bits <= 8 and len(data) < 2 * count
-        data = np.frombuffer(data, np.uint8 if packed else "<u2" if little_endian else ">u2")
-    table = np.atleast_1d(np.asarray(data, np.float64))[:count]
-    return np.asarray(table[np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)])
+    shape = text(dataset, "PresentationLUTShape").upper()
+    if shape in ("IDENTITY", "INVERSE"):
+        return shape == "INVERSE"
+    return bool(dataset.PhotometricInterpretation == "MONOCHROME1")
 
 
 def _padding(values: np.ndarray, dataset: Dataset) -> np.ndarray:
     """Which of the stored values ``(n,)`` are padding (C.7.5.1.1.2): ``(n,)`` booleans."""
     ends = [dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")]
-    if ends[0] is None:
+    if ends[0] is None or dataset.PhotometricInterpretation == "PALETTE COLOR":
         return np.zeros(len(values), bool)
-    ends = [int(end) for end in ends if end is not None]
-    if dataset.PixelRepresentation:
-        # Writers often give a signed image's padding as unsigned: 63536 for -2000.
-        bits = int(dataset.BitsAllocated)
-        ends = [end - 2**bits if end >= 2 ** (bits - 1) else end for end in ends]
+    ends = [_same_bits(int(end), dataset) for end in ends if end is not None]
     return np.asarray((values >= min(ends)) & (values <= max(ends)))
 
 
+def _same_bits(number: int, dataset: Dataset) -> int:
+    """A number with the sign that the pixels have: 63536 is -2000, and -1 is 65535."""
+    for bits in (int(dataset.BitsStored), int(dataset.BitsAllocated)):
+        if -(1 << (bits - 1)) <= number < 1 << bits:
+            least = -(1 << (bits - 1)) if dataset.PixelRepresentation else 0
+            return (number - least) % (1 << bits) + least
+    return number
+
+
 def _luminance(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """``(rows, columns, 3)`` RGB, or ``(rows, columns)`` palette indices, to uint8 luminance."""
+    """``(rows, columns, 3)`` RGB or YBR_FULL to uint8 luminance."""
     full = 2 ** int(dataset.BitsStored) - 1
-    if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        stored = apply_color_lut(stored, dataset)[..., :3]
-        full = np.iinfo(stored.dtype).max
-    scaled = stored.astype(np.float32) @ (_LUMINANCE * 255 / full)
+    if (
+        dataset.PhotometricInterpretation == "YBR_FULL"
+        or (stored[..., 1:] == (full + 1) // 2).all()
+    ):
+        # Also where a grey film as YCbCr is labelled RGB: its chroma is in the middle throughout.
+        scaled = stored[..., 0].astype(np.float32) * (255 / full)
+    else:
+        scaled = stored.astype(np.float32) @ (LUMINANCE * 255 / full)
     return np.asarray(np.rint(np.clip(scaled, 0, 255)), np.uint8)
 
 
@@ -315,5 +312,12 @@ def _age_years(age: str) -> float:
     match = re.fullmatch(r"(\d{1,3})([DWMY]?)", age.upper(), re.ASCII)
     if not match:
         return math.nan
-    years = int(match[1]) / {"D": 365.25, "W": 365.25 / 7, "M": 12}.get(match[2], 1)
-    return years if years <= 120 else math.nan
+    return plausible_age(int(match[1]) / {"D": 365.25, "W": 365.25 / 7, "M": 12}.get(match[2], 1))
+
+
+def plausible_age(years: float) -> float:
+    """An age in years as it may be written: NaN over 120, and 90 for all from 90 on.
+
+    A greater age may tell who somebody is (HIPAA's safe harbour, 45 CFR 164.514(b)(2)(i)(C)).
+    """
+    return min(years, 90) if years <= 120 else math.nan

@@ -1,4 +1,4 @@
-"""Which files are DICOM by their first bytes, without loading what reads them."""
+"""Which files are DICOM, by name or first bytes, without loading what reads them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,22 @@ SUFFIXES = (".dcm", ".dicom", ".ima")
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM does, whatever its name; True if it can't be read."""
+    """Whether a file is called DICOM or begins as DICOM does; True if it can't be read.
+
+    What is called so and is none, as after an interrupted copy, is read, and refused by name.
+    """
+    if path.name.lower().endswith(SUFFIXES) and not path.name.startswith("."):
+        return True
     try:
         with open(path, "rb") as file:
             return begins_as_dicom(file.read(132))
     except OSError:
         return True
+
+
+def is_index(path: Path) -> bool:
+    """Whether a file is the index of an export, by its name, or what a Mac adds to a file."""
+    return Path(path.name).stem.upper() == "DICOMDIR" or path.name.startswith("._")
 
 
 def begins_as_dicom(head: bytes) -> bool:

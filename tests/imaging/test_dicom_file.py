@@ -21,7 +21,7 @@ def damaged(case, path):
     image, jpeg = soft_image(), jpeg_bytes(soft_image())
     if case == "jpeg cut":
         write_dicom(path, image, jpeg=jpeg[: len(jpeg) // 2])
-        return "can't be read"
+        return "can't be decoded"
     if case == "jpeg of another size":
         write_dicom(path, image, jpeg=jpeg_bytes(soft_image(64, 64)))
         return "declares 40 x 56 pixels, the image in it has 64 x 64"
@@ -33,7 +33,7 @@ def damaged(case, path):
         return "more than .* bytes can hold"
     if case == "file cut in its frame":
         path.write_bytes(write_dicom(path, image, jpeg=jpeg).read_bytes()[:-200])
-        return "it is cut short"
+        return "cut short within its pixels"
     if case == "file cut in its pixels":
         path.write_bytes(write_dicom(path, image).read_bytes()[:-50])
         return "cut short, 2190 of 2240 bytes"
@@ -54,17 +54,37 @@ def damaged(case, path):
         write_dicom(path, image, BitsStored=12)
         return "BitsStored and BitsAllocated are not legal"
     if case == "high bit":
-        write_dicom(path, image.astype(np.uint16), bits=12, HighBit=15)
-        return "its HighBit is not legal"
+        write_dicom(path, image.astype(np.uint16), bits=12, HighBit=5)
+        return "its HighBit is below its BitsStored"
+    if case == "bits that no word has":
+        write_dicom(path, image, BitsAllocated=12)
+        return "BitsStored and BitsAllocated are not legal"
     if case == "photometric":
         write_dicom(path, image, photometric="HSV")
-        return "photometric interpretation is none of"
+        return "photometric interpretation of 1 samples per pixel is none of MONOCHROME1"
+    if case == "samples":
+        write_dicom(path, np.stack([image] * 3, -1), photometric="MONOCHROME2")
+        return "photometric interpretation of 3 samples per pixel is none of RGB"
+    if case == "chroma":
+        write_dicom(path, np.stack([image] * 3, -1), photometric="YBR_FULL_422")
+        return "declares chroma of half the columns and holds it whole"
+    if case == "compressed, not declared":
+        content = write_dicom(path, image, jpeg=jpeg_bytes(image, quality=100)).read_bytes()
+        native = uid.ExplicitVRLittleEndian.ljust(len(uid.JPEGBaseline8Bit), "\0").encode()
+        path.write_bytes(content.replace(uid.JPEGBaseline8Bit.encode(), native))
+        return "compressed, and declares that it is not"
+    if case == "two frames, one declared":
+        write_dicom(path, image, PixelData=image.tobytes() + image.tobytes())
+        return "4480 bytes of pixels where 2240 are declared"
+    if case == "two compressed frames, one declared":
+        write_dicom(path, image, jpeg=jpeg, PixelData=encapsulate([jpeg, jpeg]))
+        return "has 2 frames and declares one"
     if case == "syntax":
         write_dicom(path, image)
         dataset = pydicom.dcmread(path)
         dataset.file_meta.TransferSyntaxUID = "1.2.840.99999.1"
         pydicom.dcmwrite(path, dataset, implicit_vr=False, little_endian=True)
-        return "its transfer syntax is not one of the standard"
+        return "its transfer syntax is none that is known"
     if case == "no syntax, compressed":
         write_dicom(path, image, jpeg=jpeg)
         dataset = pydicom.dcmread(path)
@@ -76,14 +96,16 @@ def damaged(case, path):
         return "not a DICOM file"
     if case == "empty":
         path.write_bytes(b"")
-        return "not a DICOM file"
+        return "empty, no byte is in it; copy it again"
     return "there is no such file"
 
 
 CASES = [
     "jpeg cut", "jpeg of another size", "colour jpeg in a grey file", "jpeg bomb",
     "file cut in its frame", "file cut in its pixels", "no pixels", "huge", "zero rows",
-    "rle bomb", "bits", "high bit", "photometric", "syntax", "no syntax, compressed", "a picture",
+    "rle bomb", "bits", "bits that no word has", "high bit", "photometric", "samples", "chroma",
+    "compressed, not declared", "two frames, one declared", "two compressed frames, one declared",
+    "syntax", "no syntax, compressed", "a picture",
     "empty", "absent",
 ]  # fmt: skip
 

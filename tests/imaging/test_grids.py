@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.imaging.grids import resample, resample_labels, to_grid
-from common.imaging.nifti import read_volume, resample_mask, resample_volume
+from common.imaging.volumes import read_volume, resample_mask, resample_volume
 from tests.helpers.fixtures import write_nifti
 from tests.helpers.geometry import LAS, affine_of, counted, on_disk, oriented, tilts
 

@@ -11,7 +11,7 @@ from nibabel import orientations
 
 from common.base.errors import UserError
 from common.imaging.grids import to_grid
-from common.imaging.nifti import read_mask, read_volume, resample_mask, write_mask
+from common.imaging.volumes import read_mask, read_volume, resample_mask, write_mask
 from tests.helpers.fixtures import real_data, write_nifti
 from tests.helpers.geometry import (
     LAS,
@@ -165,9 +165,10 @@ def refused(case, path):
         return "colours or complex numbers"
     if case == "nan":
         values = np.zeros((3, 4, 5), np.float32)
-        values[0, 0, :2] = np.nan, np.inf
+        values[:] = np.nan
+        values[0, 0, :2] = np.inf, -np.inf
         write_nifti(path, values)
-        return "2 of 60 voxels are NaN or infinite"
+        return "all its voxels are NaN or infinite"
     if case == "degenerate":
         image = nib.Nifti1Image(counted(3, 4, 5), None)
         image.header["srow_x"], image.header["sform_code"] = [1, 0, 0, 0], 1
@@ -230,6 +231,28 @@ def test_what_is_no_volume_is_refused_by_name(tmp_path, case):
     with pytest.raises(UserError, match=refused(case, path)) as caught:
         read_volume(path)
     assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(np.nan, 5), (-np.inf, 5), (np.inf, 64), (-np.nan, 5)]
+)
+def test_a_voxel_that_is_no_number_takes_the_end_of_the_range(tmp_path, dtype, value, expected):
+    values = counted(3, 4, 5).astype(dtype) + 5
+    path = write_nifti(tmp_path / "v.nii.gz", values)
+    assert read_volume(path).doubt == ""
+    values[1, 2, 3:] = value
+    volume = read_volume(write_nifti(path, values))
+    assert volume.doubt.startswith("2 of 60 voxels are NaN or infinite; taken for")
+    values[1, 2, 3:] = expected
+    assert np.array_equal(volume.voxels, values)
+
+
+def test_float64_beyond_float32_is_told(tmp_path):
+    values = counted(3, 4, 5).astype(np.float64)
+    values[0, 0, 0] = 1e300
+    volume = read_volume(write_nifti(tmp_path / "v.nii", values))
+    assert volume.doubt.startswith("1 of 60") and volume.voxels[0, 0, 0] == 59
 
 
 def test_a_cut_uncompressed_file_is_refused(tmp_path):

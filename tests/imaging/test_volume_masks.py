@@ -6,7 +6,7 @@ import pytest
 from nibabel import orientations
 
 from common.base.errors import UserError
-from common.imaging.nifti import read_mask, read_volume, write_mask
+from common.imaging.volumes import read_mask, read_volume, write_mask
 from tests.helpers.fixtures import write_nifti
 from tests.helpers.geometry import LAS, affine_of, counted
 

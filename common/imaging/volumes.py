@@ -1,4 +1,4 @@
-"""One NIfTI file to a volume in canonical order, and a mask back to the input's own grid.
+"""One volume to canonical order, and a mask back to the input's own grid.
 
 Canonical is nibabel's "closest to RAS+": axis 0 runs to the patient's right, 1 to the front, 2 to
 the head, as nearly as flips and swaps of axes allow (no voxel is interpolated). The affine takes
@@ -22,7 +22,8 @@ from nibabel import orientations
 from common.base.errors import UnusableError, UserError
 from common.base.files import write_bytes
 from common.imaging.grids import resample, resample_labels
-from common.imaging.nifti_file import Grid, read_nifti
+from common.imaging.volume_files import read_file
+from common.imaging.volume_grid import Grid
 
 GRID_TOLERANCE = 0.01
 """Two grids are equal if no corner voxel's centre is further off than this share of a voxel."""
@@ -48,6 +49,7 @@ class Volume:
         orientation: ``(3, 2)``, nibabel's orientation of the input's axes.
         grid_header: A NIfTI header's bytes, with the input's grid and nothing else: for
             `write_mask`, also where the input is not available.
+        doubt: What is odd in a volume that can be used, in words; "" for nothing.
     """
 
     path: Path
@@ -57,32 +59,32 @@ class Volume:
     original: Grid
     orientation: np.ndarray
     grid_header: bytes
+    doubt: str = ""
 
 
 def read_volume(path: Path) -> Volume:
-    """Read an image: `.nii`, `.nii.gz` or `.hdr` with `.img`, NIfTI-1 or 2, either byte order.
+    """Read an image of any of the formats.
 
     Args:
-        path: The file. A fourth axis of length 1 is dropped.
+        path: `.nii`, `.nii.gz` or `.hdr` with `.img`, NIfTI-1 or 2, either byte order; `.nrrd`,
+            `.mha` or `.mhd`, where SimpleITK is installed (the extra ``volumes``); or a folder with
+            the DICOM slices of one series. A fourth axis of length 1 is dropped.
 
     Returns:
-        The volume; see `Volume`.
+        The volume; see `Volume`. A voxel that is NaN or beyond float32 has the value of the least
+        that is a number, or of the greatest in place of +infinity, and `Volume.doubt` says so.
 
     Raises:
-        UserError: The file is not there, is no NIfTI or is damaged; it has two axes, several
-            channels, or colours; its affine is degenerate; a value is NaN or infinite.
+        UserError: The file is not there, is no volume or is damaged; it has two axes, several
+            channels, or colours; its affine is degenerate; no voxel is a number. Of a series, a
+            slice is missing, or of another series.
     """
     path = Path(path)
-    values, grid, header = read_nifti(path)
+    values, grid, header = read_file(path)
     orientation = orientations.io_orientation(grid.affine)
-    voxels = orientations.apply_orientation(values, orientation).astype(np.float32, "K")
-    bad = int(voxels.size - np.isfinite(voxels).sum()) if values.dtype.kind == "f" else 0
-    if bad:
-        raise UnusableError(
-            f"{path}: {bad} of {voxels.size} voxels are NaN or infinite; set them to a number "
-            "or leave the file out",
-            "NaN or infinite",
-        )
+    with np.errstate(over="ignore", invalid="ignore"):  # float64 beyond float32, and loud NaN
+        voxels = orientations.apply_orientation(values, orientation).astype(np.float32, "K")
+    doubt = _made_finite(path, voxels) if values.dtype.kind == "f" else ""
     affine = grid.affine @ orientations.inv_ornt_aff(orientation, grid.shape)
     return Volume(
         path=path,
@@ -92,7 +94,24 @@ def read_volume(path: Path) -> Volume:
         original=grid,
         orientation=orientation,
         grid_header=_grid_header(header, grid.shape),
+        doubt=doubt,
     )
+
+
+def _made_finite(path: Path, voxels: np.ndarray) -> str:
+    """Give voxels that are no numbers a value, in place; what was done, "" for nothing."""
+    finite = np.isfinite(voxels)
+    if finite.all():
+        return ""
+    numbers = voxels[finite]
+    if not numbers.size:
+        raise UnusableError(
+            f"{path}: all its voxels are NaN or infinite; export it again", "NaN or infinite"
+        )
+    low, high = float(numbers.min()), float(numbers.max())
+    np.nan_to_num(voxels, copy=False, nan=low, posinf=high, neginf=low)
+    count = f"{voxels.size - numbers.size} of {voxels.size} voxels"
+    return f"{count} are NaN or infinite; taken for its least or greatest value"
 
 
 def read_mask(path: Path, like: Volume, labels: Mapping[int, str] | None = None) -> np.ndarray:
@@ -111,7 +130,7 @@ def read_mask(path: Path, like: Volume, labels: Mapping[int, str] | None = None)
             direction or origin), or holds a value that is no whole number, or is not in ``labels``.
     """
     path = Path(path)
-    values, grid, _ = read_nifti(path)
+    values, grid, _ = read_file(path)
     if grid.shape == like.original.shape and _offset(grid.affine, like.original) <= GRID_TOLERANCE:
         orientation = like.orientation
     else:

@@ -1,0 +1,163 @@
+"""Which files of a folder are films, and what their id is: the one answer for every script.
+
+A folder is walked with all that lies below it and behind its links, each file once. What the
+scripts of this repository wrote, hidden files and the ``__MACOSX`` of a Mac's archive are no part
+of a dataset.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from common.imaging.dicom_names import SUFFIXES as DICOM_SUFFIXES
+from common.imaging.dicom_names import is_dicom, is_index
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+FILM_SUFFIXES = (*DICOM_SUFFIXES, *PICTURE_SUFFIXES)
+"""Endings of the names of films, in any case; DICOM needs none."""
+
+FILMS = "DICOM, PNG or JPEG"
+"""The kinds of films, in words."""
+
+# How a PNG and a JPEG begin.
+_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+# By these files a folder is known that prepare_data.py, train.py or predict.py wrote.
+_WRITTEN = (
+    *(("manifest.json", "cases.csv"), ("unfinished.json",), ("findings.csv", ".lock")),
+    *(("config.json", "history.csv"), ("predictions.json",), ("unfinished.jsonl",)),
+)
+_STALE, _CLOSED = "a link that leads nowhere", "a folder that may not be opened"
+
+
+class Listing(NamedTuple):
+    """The files below a folder.
+
+    Attributes:
+        files: Sorted; the paths begin with the folder's own.
+        faults: What could not be followed or opened, and why.
+    """
+
+    files: list[Path]
+    faults: dict[Path, str]
+
+
+def list_files(
+    folder: Path, skip: Iterable[Path] = (), hidden: bool = False, written: bool = False
+) -> Listing:
+    """List the files in a folder and below it, each once.
+
+    Links to files and folders are followed; where one leads to what is there anyway, or back up,
+    the other name counts.
+
+    Args:
+        folder: The folder, which is listed whoever wrote it.
+        skip: Folders to leave out.
+        hidden: Whether hidden files and ``__MACOSX`` count.
+        written: Whether folders that these scripts wrote count.
+    """
+    root = os.path.realpath(folder)
+    skipped = {os.path.realpath(path) for path in skip}
+    # By the real path, which is one however a file is reached.
+    files: dict[str, Path] = {}
+    seen: set[str] = set()
+    faults: dict[Path, str] = {}
+    links: list[Path] = [Path(folder)]
+    # What lies here comes before what a link leads to.
+    while links:
+        link = links.pop(0)
+        real = os.path.realpath(link)
+        if link.is_file():
+            files.setdefault(real, link)
+            continue
+        if not link.is_dir():
+            # A device or a pipe is no file either, and leads nowhere.
+            faults[link] = _STALE
+            continue
+        folders = [(link, real)]
+        while folders:
+            place, real = folders.pop()
+            if real in seen or real in skipped:
+                continue
+            seen.add(real)
+            try:
+                entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+            except OSError:
+                faults[place] = _CLOSED
+                continue
+            names = {entry.name for entry in entries}
+            if place != folder and not written and is_written(names):
+                continue
+            for entry in entries:
+                if not hidden and (entry.name.startswith(".") or entry.name == "__MACOSX"):
+                    continue
+                below = f"{real}{os.sep}{entry.name}"
+                if entry.is_symlink():
+                    # What the folder itself is in would bring all that lies next to it.
+                    if not Path(root).is_relative_to(os.path.realpath(place / entry.name)):
+                        links.append(place / entry.name)
+                elif entry.is_dir():
+                    folders.append((place / entry.name, below))
+                elif entry.is_file():
+                    files.setdefault(below, place / entry.name)
+    return Listing(sorted(files.values()), faults)
+
+
+def is_written(names: Iterable[str]) -> bool:
+    """Whether these are the names in a folder that a script of this repository wrote."""
+    there = set(names)
+    return any(there.issuperset(marks) for marks in _WRITTEN)
+
+
+def is_film(path: Path) -> bool:
+    """Whether a file is a film by its name or first bytes; True if it can't be read.
+
+    What is called a film and is none, as after an interrupted copy, is read, and refused by name.
+    The index of an export, DICOMDIR, is none.
+    """
+    name = path.name.lower()
+    if name.startswith(".") or is_index(path):
+        return False
+    if name.endswith(PICTURE_SUFFIXES) or is_dicom(path):
+        return True
+    return is_picture(path)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file begins as a PNG or a JPEG does; False if it can't be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(8).startswith(_PICTURES)
+    except OSError:
+        return False
+
+
+def stem(name: str) -> str:
+    """A file's name, or an id of a table, without the suffix of a film."""
+    return re.sub(rf"({'|'.join(map(re.escape, FILM_SUFFIXES))})$", "", name, flags=re.I)
+
+
+def image_id(name: str) -> str:
+    """The id of a film by its file's name, or by a table's: `stem`, as `as_text` writes it.
+
+    Of a path to a film, with its suffix, that is the name at its end.
+    """
+    own = stem(name)
+    return as_text(own if own == name else re.split(r"[/\\]", own)[-1])
+
+
+def as_text(name: str) -> str:
+    """A file's name as text that can be written anywhere.
+
+    Letters with accents are one character each (NFC), as most systems write them and a Mac does
+    not. Bytes that are no UTF-8 are those of old archives, Windows-1252.
+    """
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        name = name.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+    return unicodedata.normalize("NFC", name)

@@ -1,0 +1,51 @@
+"""What speaks against a frontal chest film is told, and the film is read."""
+
+import numpy as np
+import pytest
+
+from common.imaging.dicom import read_radiograph
+from common.records.outcomes import outcome
+from common.records.stored_images import film_features, stored_film
+from tests.helpers.fixtures import soft_image, write_dicom
+
+
+@pytest.mark.parametrize(
+    ("elements", "doubt"),
+    [
+        ({}, ""),
+        ({"Modality": "CR", "BodyPartExamined": "CHEST", "ViewPosition": "PA"}, ""),
+        ({"Modality": "DX", "BodyPartExamined": "Thorax ", "ViewPosition": "AP"}, ""),
+        ({"Modality": "OT", "BodyPartExamined": ""}, ""),
+        ({"Modality": "CT"}, "modality CT"),
+        ({"Modality": "MR"}, "modality MR"),
+        ({"Modality": "JOHN"}, "modality of no plain film"),
+        ({"BodyPartExamined": "HAND"}, "body part HAND"),
+        ({"BodyPartExamined": "TSPINE"}, "body part TSPINE"),
+        ({"BodyPartExamined": "CHEST SPINE"}, "body part other than the chest"),
+        ({"BodyPartExamined": "JOHN SMITH"}, "body part other than the chest"),
+        ({"ViewPosition": "LL"}, "lateral view LL"),
+        ({"ViewPosition": "RLO"}, "oblique view RLO"),
+        ({"BurnedInAnnotation": "NO"}, ""),
+        (
+            {"BurnedInAnnotation": "YES"},
+            "BurnedInAnnotation: text is drawn into it, perhaps a name",
+        ),
+        ({"Modality": "MG", "ViewPosition": "RL"}, "modality MG; lateral view RL"),
+    ],
+)
+def test_what_a_header_says_against_a_chest_film(tmp_path, elements, doubt):
+    path = write_dicom(tmp_path / "a.dcm", soft_image(), **elements)
+    assert read_radiograph(path).doubt == stored_film(path, 32).doubt == doubt
+    remark = outcome(lambda case: film_features(path, 32), {}).remark
+    assert remark == (f"another kind: {doubt}" if doubt else "")
+
+
+def test_colour_and_proportions(tmp_path):
+    colour = np.stack([soft_image()] * 3, axis=-1)
+    path = write_dicom(tmp_path / "a.dcm", colour, photometric="RGB")
+    assert read_radiograph(path).doubt == "colour, as a screen has it"
+    long = np.resize(soft_image(), (1, 5000))
+    path = write_dicom(tmp_path / "b.dcm", long)
+    assert stored_film(path, 32).doubt == "1 x 5000 pixels are no film's proportions"
+    path = write_dicom(tmp_path / "c.dcm", np.resize(soft_image(), (40, 200)))
+    assert read_radiograph(path).doubt == ""

@@ -1,0 +1,109 @@
+"""Which files of a folder are films, and what their id is."""
+
+import os
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.imaging.image_files import as_text, image_id, is_film, list_files
+from tests.helpers.film_folders import film, pixels
+from tests.helpers.fixtures import write_dicom
+
+
+def put(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+
+
+def listed(folder, **options):
+    listing = list_files(folder, **options)
+    assert listing.files == sorted(listing.files)
+    faults = {path.relative_to(folder).as_posix(): why for path, why in listing.faults.items()}
+    return [file.relative_to(folder).as_posix() for file in listing.files], faults
+
+
+def test_hidden_files_and_those_of_a_macs_archive_are_no_part(tmp_path):
+    put(tmp_path, "a/b/1", "2", ".hidden", ".git/x", "__MACOSX/a/._1")
+    assert listed(tmp_path) == (["2", "a/b/1"], {})
+    assert len(listed(tmp_path, hidden=True)[0]) == 5
+
+
+def test_links_are_followed_and_each_file_is_listed_once(tmp_path):
+    put(tmp_path, "disk/one", "disk/below/two", "set/here/three", "set/z/four")
+    here = tmp_path / "set"
+    (here / "there").symlink_to(tmp_path / "disk")
+    (here / "again").symlink_to(tmp_path / "disk" / "below")  # first by name, of the same folder
+    (here / "a").symlink_to(here / "z")  # what lies here keeps its name
+    (here / "file").symlink_to(tmp_path / "disk" / "one")
+    (here / "up").symlink_to(here)
+    (here / "z" / "loop").symlink_to(here / "z" / "loop")
+    (here / "z" / "stale").symlink_to("nowhere")
+    files, faults = listed(here)
+    assert len({os.path.realpath(here / file) for file in files}) == len(files) == 4
+    assert {"here/three", "z/four", "again/two"} <= set(files)
+    assert set(faults) == {"z/loop", "z/stale"}
+    assert set(faults.values()) == {"a link that leads nowhere"}
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.dcm")
+    assert listed(tmp_path) == ([], {})
+
+
+@pytest.mark.damaged
+@pytest.mark.parametrize(
+    "marks",
+    [
+        "manifest.json cases.csv", "unfinished.json", "config.json history.csv",
+        "predictions.json", "unfinished.jsonl", "findings.csv .lock",
+    ],
+)  # fmt: skip
+def test_what_the_scripts_wrote_is_no_source_unless_it_is_named(tmp_path, marks):
+    put(tmp_path, "1.png", "out/augmented/2.png", *(f"out/{name}" for name in marks.split()))
+    assert listed(tmp_path)[0] == ["1.png"]
+    assert "out/augmented/2.png" in listed(tmp_path, written=True)[0]
+    assert "augmented/2.png" in listed(tmp_path / "out")[0]
+    rest = listed(tmp_path / "out", skip=[tmp_path / "out" / "augmented"])[0]
+    assert rest == sorted(name for name in marks.split() if not name.startswith("."))
+
+
+def test_a_film_is_told_by_its_name_or_its_content(tmp_path):
+    for name in ("a.dcm", "a.DCM", "a.dicom", "a.ima", "a.PNG", "a.jpg", "a.JPEG"):
+        put(tmp_path, name)
+    write_dicom(tmp_path / "1.2.840", pixels(1))
+    write_dicom(tmp_path / "whole.txt", pixels(1))
+    film(tmp_path / "b.png").rename(tmp_path / "picture")
+    for name in ("DICOMDIR", "dicomdir", "DICOMDIR.dcm", "._a.dcm", ".a.png"):
+        write_dicom(tmp_path / name, pixels(1))
+    put(tmp_path, "notes.txt", "table.csv", "a.gif")
+    told = {path.name for path in tmp_path.iterdir() if is_film(path)}
+    assert told == {
+        "a.dcm", "a.DCM", "a.dicom", "a.ima", "a.PNG", "a.jpg", "a.JPEG", "1.2.840", "whole.txt",
+        "picture",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("film.dcm", "film"),
+        ("film.DICOM", "film"),
+        ("1.2.840.7", "1.2.840.7"),
+        ("a b $$.jpeg", "a b $$"),
+        ("a.dcm.png", "a.dcm"),
+        (unicodedata.normalize("NFD", "röntgen.dcm"), "röntgen"),
+        (os.fsdecode(b"r\xf6ntgen.dcm"), "röntgen"),
+        (os.fsdecode(b"\x81.png"), "\ufffd"),
+    ],
+)
+def test_the_id_of_a_film(name, expected):
+    assert image_id(name) == expected
+
+
+@given(st.binary(min_size=1, max_size=20))
+def test_any_name_becomes_text_that_can_be_written(name):
+    text = as_text(name.decode("utf-8", "surrogateescape"))
+    assert text.encode("utf-8").decode("utf-8") == text == as_text(text)
