@@ -7,7 +7,6 @@ first two columns: an official split, a paper's, or one's own of last year.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -15,13 +14,14 @@ import pandas as pd
 from common.base.errors import UserError
 from common.datasets.csv_tables import read_csv
 from common.datasets.splits import TEST, TRAIN, VALIDATION, fold_name, folds_in
+from common.imaging.image_files import image_id
+from common.imaging.volume_names import stem
 
 FILE = "cohort.csv"
 COLUMNS = ("case", "split", "sha256")
 NO_SPLIT = "no split"
 """The check of a case that the file does not name."""
 
-_SUFFIX = re.compile(r"\.(dcm|dicom|png|jpe?g|nii(\.gz)?)$", re.IGNORECASE)
 _SPLITS = {
     **dict.fromkeys(("train", "training"), TRAIN),
     **dict.fromkeys(("validation", "val", "valid", "dev"), VALIDATION),
@@ -47,7 +47,7 @@ def read_cohort(file: Path) -> pd.DataFrame:
                 "or fold-0, fold-1 and so on"
             )
         entry = split, row.get("sha256", "")
-        known = entries.setdefault(_SUFFIX.sub("", row["case"]), entry)
+        known = entries.setdefault(_name(row["case"]), entry)
         if known != entry:
             what = "splits" if known[0] != split else "rows with another sha256"
             raise UserError(f"{file}: row {line}: {row['case']} is in two {what}; correct it")
@@ -68,8 +68,7 @@ def entries_of(cases: pd.DataFrame, cohort: pd.DataFrame, file: Path) -> pd.Data
     Raises:
         UserError: It names none of the cases.
     """
-    names = cases["case"].str.replace(_SUFFIX, "", regex=True)
-    entries = cohort.reindex(names).fillna("").set_index(cases.index)
+    entries = cohort.reindex(_names(cases)).fillna("").set_index(cases.index)
     if not entries["split"].any():
         raise UserError(
             f"{file}: names none of the {len(cases)} cases, such as {cases['case'].iloc[0]}; give "
@@ -78,6 +77,27 @@ def entries_of(cases: pd.DataFrame, cohort: pd.DataFrame, file: Path) -> pd.Data
     return entries
 
 
-def on_two_sides(cases: pd.DataFrame) -> int:
-    """How many patients have cases in more than one split."""
-    return int((cases.groupby("patient")["split"].nunique() > 1).sum())
+def missing_of(cases: pd.DataFrame, cohort: pd.DataFrame) -> dict[str, str]:
+    """The split of each case of `read_cohort` that is not among the cases."""
+    return dict(cohort.loc[~cohort.index.isin(_names(cases)), "split"])
+
+
+def on_two_sides(cases: pd.DataFrame) -> dict[str, str]:
+    """The cases of each patient who is in more than one split: "train a, b; test c"."""
+    is_torn = cases.groupby("patient")["split"].transform("nunique") > 1
+    return {
+        str(patient): "; ".join(
+            f"{split} {', '.join(part['case'])}"
+            for split, part in of_patient.groupby("split", sort=False)
+        )
+        for patient, of_patient in cases[is_torn].groupby("patient")
+    }
+
+
+def _names(cases: pd.DataFrame) -> pd.Series[str]:
+    return cases["case"].map(_name)
+
+
+def _name(case: str) -> str:
+    """A case without the suffix of a film or volume, which either table may have."""
+    return image_id(stem(case))

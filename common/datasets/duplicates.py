@@ -1,6 +1,6 @@
 """Films with exactly equal pixels, and volumes with exactly equal voxels.
 
-Pixels are compared as `common.imaging.dicom.read_radiograph` returns them. To decode a whole set
+Pixels are compared as `common.imaging.films.read_film` returns them. To decode a whole set
 for that would double the time to prepare it, so the stored bytes are compared first: equal bytes in
 equal coding are equal pixels. Films are decoded only where bytes cannot tell, which is where films
 of the same size are coded in several ways. Films of the same size and coding count as different
@@ -22,17 +22,18 @@ import numpy as np
 import pandas as pd
 from pydicom import uid
 from pydicom.dataset import Dataset
-from pydicom.encaps import get_frame
 
 from common.base.errors import UserError
+from common.base.files import sha256
 from common.base.processes import each
-from common.imaging.dicom import PIXEL_TAGS, read_radiograph
-from common.imaging.dicom_file import bare_jpeg, check, named, parse, quiet
-from common.imaging.nifti_file import read_nifti, read_start
+from common.imaging.dicom import PIXEL_TAGS
+from common.imaging.dicom_file import check, named, parse, quiet, text
+from common.imaging.films import is_plain, read_film, read_film_header
+from common.imaging.frames import bare_jpeg
+from common.imaging.volume_files import read_file, read_start
 
 # From these numbers on processes share the work: files (some 2 ms each), films (10), volumes (100).
 _READ_POOL_FROM = 3000
-_DECODE_POOL_FROM = 500
 _VOLUME_POOL_FROM = 50
 
 # Elements of group 0028 that differ from film to film and change no pixel.
@@ -71,7 +72,9 @@ def find_duplicates(cases: pd.DataFrame, source: Path, workers: int = 0) -> pd.S
     """
     ordered = cases.sort_values("case")
     files = [source / path for path in ordered["path"]]
-    stored = each(_stored, files, _READ_POOL_FROM, workers, desc="compare bytes", unit="file")
+    stored = each(
+        _stored, files, _READ_POOL_FROM, workers, _unread, desc="compare bytes", unit="file"
+    )
     alike, codings = defaultdict(list), defaultdict(set)
     for file, film in zip(files, stored, strict=True):
         if film is not None:
@@ -82,7 +85,7 @@ def find_duplicates(cases: pd.DataFrame, source: Path, workers: int = 0) -> pd.S
         film for film, same in alike.items() if len(same) > 1 or len(codings[film.size]) > 1
     ]
     firsts = [alike[film][0] for film in doubtful]
-    digests = each(_pixels, firsts, _DECODE_POOL_FROM, workers, desc="compare pixels", unit="film")
+    digests = each(_pixels, firsts, 1, workers, _unread, desc="compare pixels", unit="film")
     pixels = dict(zip(doubtful, digests, strict=True))
     originals = _originals(ordered["case"], [pixels.get(film) for film in stored])
     return pd.Series(originals, ordered.index, dtype=object).reindex(cases.index)
@@ -92,7 +95,7 @@ def find_duplicate_volumes(cases: pd.DataFrame, source: Path, workers: int = 0) 
     """Find volumes with exactly equal voxels.
 
     Args:
-        cases: As for `find_duplicates`, with the paths of NIfTI files.
+        cases: As for `find_duplicates`, with the paths of volumes.
         source: The dataset's folder.
         workers: As for `find_duplicates`.
 
@@ -102,12 +105,12 @@ def find_duplicate_volumes(cases: pd.DataFrame, source: Path, workers: int = 0) 
     """
     ordered = cases.sort_values("case")
     files = [source / path for path in ordered["path"]]
-    starts = each(_start, files, _VOLUME_POOL_FROM, workers, desc="compare starts", unit="volume")
+    starts = each(
+        _start, files, _VOLUME_POOL_FROM, workers, _unread, desc="compare starts", unit="volume"
+    )
     counts = Counter(starts)
     doubtful = [f for f, start in zip(files, starts, strict=True) if start and counts[start] > 1]
-    digests = each(
-        _voxels, doubtful, _VOLUME_POOL_FROM, workers, desc="compare volumes", unit="volume"
-    )
+    digests = each(_voxels, doubtful, 1, workers, _unread, desc="compare volumes", unit="volume")
     voxels = dict(zip(doubtful, digests, strict=True))
     columns = {
         "duplicate_of": _originals(ordered["case"], [voxels.get(file) for file in files]),
@@ -129,36 +132,41 @@ def _originals(cases: Iterable[str], digests: Iterable[str | None]) -> list[str]
 def _stored(path: Path) -> _Stored | None:
     """The content of a file, not decoded; None where it cannot be read."""
     try:
+        if is_plain(path):
+            header = read_film_header(path)
+            return _Stored((header.rows, header.columns), "picture", sha256(path))
         with quiet(), named(path, "its header can't be read"):
             dataset = parse(path, PIXEL_TAGS)
-            check(path, dataset)
+            frame = check(path, dataset)
             size = int(dataset.Rows), int(dataset.Columns)
-            return _Stored(size, _coding(dataset), _digest(_data(dataset)))
+            return _Stored(size, _coding(dataset), _digest(_data(dataset, frame)))
     except UserError:
         return None
+
+
+def _unread(_path: Path, _reason: str) -> None:
+    """A file that ends the process which reads it equals none; decoding it again tells why."""
 
 
 def _coding(dataset: Dataset) -> str:
     elements = dataset.group_dataset(0x0028)
     for name in _NOT_PIXELS:
         elements.pop(name, None)
-    return _digest(f"{dataset.file_meta.TransferSyntaxUID} {elements.to_json()}".encode())
+    shape = text(dataset, "PresentationLUTShape")
+    return _digest(f"{dataset.file_meta.TransferSyntaxUID} {shape} {elements.to_json()}".encode())
 
 
-def _data(dataset: Dataset) -> bytes:
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if not syntax.is_encapsulated:
-        return bytes(dataset.PixelData)
-    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+def _data(dataset: Dataset, frame: bytes) -> bytes:
     # As `read_radiograph` decodes it: an encoder's notes on itself or on the time are no pixels.
-    grey_jpeg = syntax == uid.JPEGBaseline8Bit and dataset.SamplesPerPixel == 1
-    return bare_jpeg(frame) if grey_jpeg else frame
+    if dataset.file_meta.TransferSyntaxUID == uid.JPEGBaseline8Bit and dataset.SamplesPerPixel == 1:
+        return bare_jpeg(frame)
+    return frame or bytes(dataset.PixelData)
 
 
 def _pixels(path: Path) -> str | None:
     """The digest of a film's pixels; None where it cannot be decoded."""
     try:
-        pixels = read_radiograph(path).pixels
+        pixels = read_film(path).pixels
     except UserError:
         return None
     return f"{pixels.shape} {_digest(pixels.tobytes())}"
@@ -178,7 +186,7 @@ def _start(path: Path) -> tuple[str, str] | None:
 def _voxels(path: Path) -> str | None:
     """The digest of a volume's values; None where it can't be read."""
     try:
-        values = read_nifti(path)[0]
+        values = read_file(path)[0]
     except UserError:
         return None
     return f"{values.shape} {_value_digest(values)}"

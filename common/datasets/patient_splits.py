@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from common.base.errors import UserError
-from common.datasets.splits import TEST, TRAIN, VALIDATION, fold_name
+from common.datasets.splits import RANDOM, SHIFTED, TEST, TRAIN, VALIDATION, fold_name
 
 
 def split_by_patient(
@@ -67,6 +67,72 @@ def split_by_patient(
     return patients.map(split)
 
 
+def split_in_parts(
+    patients: pd.Series,
+    strata: pd.Series,
+    shifted: pd.Series,
+    validation_share: float,
+    test_share: float,
+    seed: int,
+) -> pd.DataFrame:
+    """Deal patients into splits, those that are shifted into validation and test alone.
+
+    To half of either share patients at random are dealt, and to these the shifted ones, in the
+    ratio of the shares. Where so many are shifted that half is more than the share of the others,
+    that share is dealt, so that patients remain to train.
+
+    Args:
+        patients: As for `split_by_patient`, like ``strata``, the shares and ``seed``.
+        strata: Of the patients at random.
+        shifted: (cases,) the stratum of a case that is shifted, "" of another.
+        validation_share: 0 to 1.
+        test_share: 0 to 1; both together above 0.
+        seed: Of both dealings.
+
+    Returns:
+        (cases,) ``split`` and, in validation and test, ``part``: shifted or random; "" of a case
+        that is neither but is of a patient with a shifted one.
+    """
+    held_out = validation_share + test_share
+    table: pd.Series = shifted.groupby(patients, sort=True).max()
+    of_shifted = table[table != ""]
+    leave = int(validation_share > 0)
+    _, test = _two_sides(of_shifted, test_share / held_out, leave, seed)
+    others = ~patients.isin(of_shifted.index)
+    scale = min(1.0, len(table) / max(1, len(table) - len(of_shifted)) / 2)
+    shares = validation_share * scale, test_share * scale
+    split = split_by_patient(patients[others], strata[others], *shares, 0, seed)
+    split = split.reindex(patients.index, fill_value=VALIDATION)
+    split[patients.isin(test.index)] = TEST
+    part = shifted.where(shifted == "", SHIFTED)
+    part[others & (split != TRAIN)] = RANDOM
+    return pd.DataFrame({"split": split, "part": part})
+
+
+def rare_values(values: pd.Series, patients: pd.Series, share: float) -> pd.Series:
+    """The values, whole, that are taken so that their patients reach a share.
+
+    The rarest come first, and the commonest is never taken.
+
+    Args:
+        values: (cases,) texts; "" is no value and never taken.
+        patients: (cases,) the patient of every case.
+        share: Of the patients, 0 to 1.
+
+    Returns:
+        (cases,) whether a case has one of them.
+    """
+    by_value = patients[values != ""].groupby(values).agg(set)
+    order = sorted(by_value.index, key=lambda value: (len(by_value[value]), value))
+    taken, members = [], set[str]()
+    for value in order[:-1]:
+        if len(members) >= share * patients.nunique():
+            break
+        taken.append(value)
+        members |= by_value[value]
+    return values.isin(taken)
+
+
 def patient_groups(cases: pd.DataFrame) -> pd.Series:
     """Group the patients who share a film, directly or through others.
 
@@ -109,9 +175,10 @@ def _two_sides(
     At least ``leave`` patients stay in the rest. ``table`` holds the stratum of every patient.
     """
     count = max(1, round(len(table) * share)) if share > 0 else 0
-    count = min(count, len(table) - leave)
-    if count == 0:
-        return table, table.iloc[:0]
+    count = max(0, min(count, len(table) - leave))
+    if count in (0, len(table)):
+        rest = len(table) - count
+        return table.iloc[:rest], table.iloc[rest:]
     strata = _join_rare(table, 2)
     enough = min(count, len(table) - count) >= strata.nunique()
     rest, side = train_test_split(

@@ -11,13 +11,14 @@ publishes the NIH file name of every image of the challenge, which begins with t
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.base.errors import UserError
 from common.base.files import read_json
-from common.datasets.csv_tables import list_columns, read_csv
+from common.datasets.csv_tables import list_columns, read_csv, whole
 
 PATIENTS = "nih_patients.csv"
 MAPPING = "pneumonia-challenge-dataset-mappings_2018.json"
@@ -29,8 +30,21 @@ MEND = "name the patients with --patients FILE (data/README.md)"
 BY_IMAGE = "this is a split by image, and scores may be too good"
 """What it means for the splits."""
 
+PARTLY_BY_IMAGE = "these are split by image, the others by patient, and scores may be too good"
+"""The same where some patients are known."""
+
+OVER_IMAGES = "intervals are over images, and somebody may also be in training"
+"""What it means where every image is a test image."""
+
 FEW = 10
 """In a set of so few images nobody wonders that each is of another patient."""
+
+# What may say whose an image is: in a remark, and as `Patients.known_from`.
+_KNOWN_BY = {
+    "PatientID": ("PatientID", "PatientID"),
+    "name": ("patient in the file's name", "the files' names"),
+    "table": ("patient in the table", "the table"),
+}
 
 # What anonymisation writes in place of a patient.
 _NOBODY = {
@@ -60,7 +74,13 @@ class Patients:
     @property
     def attributes(self) -> dict[str, str]:
         """For ``attrs`` of the table of cases: what is known, and no patient."""
-        return {"patients_from": self.known_from, "patients_remark": self.remark}
+        is_known = list(map(bool, self.hashes.values()))
+        partly = any(is_known) and not all(is_known)
+        return {
+            "patients_from": self.known_from,
+            "patients_remark": self.remark,
+            "patients_meaning": PARTLY_BY_IMAGE if partly else BY_IMAGE,
+        }
 
 
 def find_patients(
@@ -69,15 +89,17 @@ def find_patients(
     patient_ids: Mapping[str, str],
     stem: Callable[[str], str],
     id_column: str = "patientId",
+    known_by: str = "PatientID",
 ) -> Patients:
     """Find who is on the images of a dataset.
 
     Args:
         source: The dataset's folder.
         file: A CSV of images and patients, or RSNA's mapping in JSON; None for that in ``source``.
-        patient_ids: The PatientID of each image, "" where its file has none.
+        patient_ids: What ``known_by`` gives for each image, "" for none.
         stem: From an image's name in the file to its name here.
         id_column: The CSV's column of images.
+        known_by: PatientID, name or table: what says whose an image is where no file does.
 
     Raises:
         UserError: The file cannot be read, names no image of this dataset, or two patients of one.
@@ -85,10 +107,16 @@ def find_patients(
     if file is None:
         file = next((source / n for n in (PATIENTS, MAPPING) if (source / n).is_file()), None)
     if file is None:
-        return _from_headers(patient_ids)
+        return _by_image(patient_ids, known_by)
     listed: dict[str, str] = {}
+    # An id may differ in upper and lower case alone, where that makes no two of one.
+    letters = Counter(name.casefold() for name in patient_ids)
+    by_letters = {n.casefold(): n for n in patient_ids if letters[n.casefold()] == 1}
     for name, patient in read_patients(file, id_column).items():
-        if listed.setdefault(stem(name), patient) != patient:
+        image = stem(name)
+        if image not in patient_ids:
+            image = by_letters.get(image.casefold(), image)
+        if listed.setdefault(image, patient) != patient:
             raise _two_patients(file, name)
     lacking = [name for name in patient_ids if name not in listed]
     if patient_ids and len(lacking) == len(patient_ids):
@@ -97,7 +125,7 @@ def find_patients(
             "give the --patients file of this dataset"
         )
     remark = f"{len(lacking)} of {len(patient_ids)} images are not in {file.name}"
-    others = _from_headers({name: patient_ids[name] for name in lacking}).keys
+    others = _by_image({name: patient_ids[name] for name in lacking}, known_by).keys
     keys = {name: listed.get(name) or others[name] for name in patient_ids}
     hashes = {name: _hash(listed.get(name, "")) for name in patient_ids}
     return Patients(keys, hashes, file.name, remark if lacking else "")
@@ -135,22 +163,22 @@ def _entries(file: Path, id_column: str) -> list[tuple[str, str]]:
                 f'{file}: expected a list of {{"subset_img_id": "...", "img_id": "00000001_000.png"'
                 "}, as RSNA publishes it; fetch it again, or give --patients a CSV"
             ) from None
-    columns, rows = read_csv(file, [id_column])
+    columns, rows = read_csv(file, [id_column], ["patient"])
     further = [column for column in columns if column != id_column]
-    known = [c for c in ("patient", "nih_patient", "PatientID", "patient_id") if c in further]
-    if not known and len(further) != 1:
+    if "patient" not in further and len(further) != 1:
         raise UserError(
             f"{file}: expected the columns {id_column} and patient; found {list_columns(columns)}"
         )
-    column = known[0] if known else further[0]
-    return [(row[id_column], row[column]) for _, row in rows]
+    column = "patient" if "patient" in further else further[0]
+    return [(row[id_column], whole(row[column])) for _, row in rows]
 
 
 def _two_patients(file: Path, image: str) -> UserError:
     return UserError(f"{file}: {ascii(image)[1:-1]} is of two patients; correct it")
 
 
-def _from_headers(patient_ids: Mapping[str, str]) -> Patients:
+def _by_image(patient_ids: Mapping[str, str], known_by: str) -> Patients:
+    what, known_from = _KNOWN_BY[known_by]
     count = len(patient_ids)
     named = {name: key for name, key in patient_ids.items() if not _nobody(key)}
     keys = {name: _own(patient_ids, name) for name in patient_ids}
@@ -158,18 +186,18 @@ def _from_headers(patient_ids: Mapping[str, str]) -> Patients:
     of_files = sum(name == key for name, key in named.items())
     remark = ""
     if not named:
-        remark = f"no file of {count} has a PatientID that names anybody" if count else ""
+        remark = f"no file of {count} has a {what} that names anybody" if count else ""
     elif len(distinct) == 1 and count > 1:
-        remark = f"PatientID is the same in {len(named)} of {count} files"
+        remark = f"{what} is the same in {len(named)} of {count} files"
         keys, named = {name: f" {name}" for name in patient_ids}, {}
     elif len(named) < count:
-        remark = f"{count - len(named)} of {count} files have no PatientID that names anybody"
+        remark = f"{count - len(named)} of {count} files have no {what} that names anybody"
     elif len(distinct) == count > FEW:
-        remark = f"each of {count} files has a PatientID of its own, as where it names the image"
+        remark = f"each of {count} files has a {what} of its own, as where it names the image"
     elif of_files > max(FEW, count / 2):
-        remark = f"in {of_files} of {count} files the PatientID is the file's name"
+        remark = f"in {of_files} of {count} files the {what} is the file's name"
     hashes = {name: _hash(named.get(name, "")) for name in patient_ids}
-    return Patients(keys, hashes, "PatientID" if named else "", remark)
+    return Patients(keys, hashes, known_from if named else "", remark)
 
 
 def _own(patient_ids: Mapping[str, str], name: str) -> str:

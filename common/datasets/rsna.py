@@ -1,66 +1,84 @@
 """A folder in the layout of the RSNA Pneumonia Detection Challenge to a table of cases.
 
-The images are in ``stage_2_train_images/`` (else ``images/``, else the folder itself), one DICOM
-file per image. Next to it the CSV files of the challenge are read:
+The images, one DICOM, PNG or JPEG file each, are in ``stage_2_train_images/`` (else
+``stage_1_train_images/``, ``images/``, ``train/``, else in the folder itself) or below. Next to it
+the CSV files of the challenge are read, those of its second stage or of its first:
 
 * ``stage_2_train_labels.csv``: patientId, Target, and x, y, width, height: one box per row;
 * ``stage_2_detailed_class_info.csv``, if it is there: patientId, class;
 * ``rsna_heart_detection.csv``: name, x0, y0, w, h, and img_shape_x, img_shape_y if the boxes are
-  in pixels of another grid than the image's own;
+  in pixels of another grid than the image's own (1 and 1: in fractions of the image);
 * the file that says who is on an image, if it is there (`common.datasets.patients`), since a
   challenge "patientId" names an image, and a patient may have several.
 
-A file is found by listing the folder: no id of a CSV ever becomes a path. A bad case is left out,
-with the reason; `UserError` is for a folder, a CSV or a column that is not there, and for a cell
-that is no number.
+Either table may have a column ``patient``, and the other corner of a box (xmax, ymax) in place of
+its size. A file is found by listing the folder: no id of a CSV ever becomes a path. A bad case is
+left out, with the reason; `UserError` is for a folder, a CSV or a column that is not there, and for
+a cell that is no number.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from common.base.errors import UserError
-from common.base.processes import each
-from common.datasets.csv_tables import Row, list_columns, list_names, number_in, read_csv, usable_id
-from common.datasets.patients import Patients, find_patients, numbered
-from common.imaging.dicom import Header, read_header
+from common.datasets.csv_tables import (
+    Row,
+    first_rows,
+    list_columns,
+    list_csv,
+    list_names,
+    named_file,
+    number_in,
+    read_csv,
+    usable_id,
+)
+from common.datasets.images import (
+    COMMON,
+    FROM_HEADER,
+    SPACING,
+    Films,
+    find_films,
+    frame_of,
+    rows_of,
+)
+from common.datasets.repairs import note_repair
+from common.imaging.image_files import FILMS, PICTURE_SUFFIXES, image_id
 
-LABELS = "stage_2_train_labels.csv"
-CLASSES = "stage_2_detailed_class_info.csv"
+LABELS = ("stage_2_train_labels.csv", "stage_1_train_labels.csv")
+CLASSES = ("stage_2_detailed_class_info.csv", "stage_1_detailed_class_info.csv")
 HEARTS = "rsna_heart_detection.csv"
 """The CSV files of a challenge folder, as the module's docstring describes them."""
 
-IMAGE_FOLDERS = ("stage_2_train_images", "images")
-"""Where the images are: in the first of these that is there, else in the folder itself."""
+IMAGE_FOLDERS = ("stage_2_train_images", "stage_1_train_images", "images", "train")
+"""Where the images are: in the first of these that has any, else in the folder itself."""
 
+TEST_FOLDERS = ("stage_2_test_images", "stage_1_test_images", "test")
+"""The images without labels."""
+
+_FAR = ("xmax", "ymax")
+# The Target that goes with a class, in lower case.
+_TARGETS = {"normal": 0, "no lung opacity / not normal": 0, "lung opacity": 1}
+
+Numbers = TypeVar("Numbers", bound=tuple[float, ...])
 Box = tuple[float, float, float, float]
 """``(x0, y0, x1, y1)`` in the image's own pixels, half-open."""
 
-# From this number of headers on, half a millisecond each, processes share the work.
-_POOL_FROM = 5000
-# What the table holds of an image without a readable header.
-_UNKNOWN = Header(0, 0, "", "", "", math.nan, None)
-# The columns that every table has: of the case, the attributes of a file's header, its spacing.
-_COMMON = ["case", "path", "patient"]
-_FROM_HEADER = ["view", "sex", "age_years", "rows", "columns"]
-_SPACING = ["row_mm", "column_mm"]
 
-
-def index_pneumonia(source: Path, patients: Path | None = None) -> pd.DataFrame:
+def index_pneumonia(source: Path, patients: Path | None = None, pattern: str = "") -> pd.DataFrame:
     """List the images of a challenge folder with their labels.
 
     Args:
         source: The folder.
         patients: As ``file`` of `common.datasets.patients.find_patients`. An image that it lacks
             is grouped by its PatientID.
+        pattern: As of `common.datasets.images.patient_in_name`; "" for PatientID.
 
     Returns:
         One row per image and labelled id, sorted by case:
@@ -78,35 +96,45 @@ def index_pneumonia(source: Path, patients: Path | None = None) -> pd.DataFrame:
         * ``finding``: the class of `CLASSES`, or "";
         * ``left_out``: "", or why the case can't be used.
 
-        ``.attrs`` holds `common.datasets.patients.Patients.attributes`.
+        ``.attrs`` holds `common.datasets.patients.Patients.attributes`, and ``classes``, the
+        names of the labels 0 and 1.
 
     Raises:
-        UserError: See the module's docstring.
+        UserError: See the module's docstring; or all boxes are fractions.
     """
-    source, images = _open(source)
-    file = source / LABELS
-    columns, rows = read_csv(file, ["patientId", "Target"])
-    has_boxes = {"x", "y", "width", "height"} <= set(columns)
+    films = _open(source)
+    file = find_labels(films.source) or films.source / LABELS[0]
+    cells = ("x", "y", "width", "height")
+    columns, rows = read_csv(file, ["patientId", "Target"], [*cells, *_FAR, "patient"])
+    edges = _edges(columns, cells, file, len(rows))
     labels: dict[str, set[int]] = defaultdict(set)
     boxes: dict[str, list[Box]] = defaultdict(list)
     reasons: dict[str, str] = {}
-    for line, case, row in _usable(rows, "patientId", LABELS, reasons):
+    listed: dict[str, str] = {}
+    for line, case, row in _usable(rows, "patientId", file, reasons, listed):
         target = number_in(row, "Target", file, line)
         if not math.isnan(target):
             if target not in (0, 1):
                 raise UserError(f"{file}: row {line}: Target is neither 0 nor 1; correct it")
             labels[case].add(int(target))
-        if has_boxes:
-            cells = ("x", "y", "width", "height")
-            x, y, w, h = (number_in(row, name, file, line) for name in cells)
-            if not all(map(math.isnan, (x, y, w, h))):
-                boxes[case].append((x, y, x + w, y + h))
+        numbers = [number_in(row, name, file, line) for name in edges]
+        # Some tables have 0 in each cell where there is no box.
+        if any(number and not math.isnan(number) for number in numbers):
+            boxes[case].append(_box(numbers, edges))
+    _keep_once(boxes, file)
+    _refuse_fractions(boxes, file, "write them in pixels, or take their columns away")
+    findings = _findings(films.source, reasons)
     for case, targets in labels.items():
+        of_class = _TARGETS.get(findings.get(case, "").lower(), -1)
         if len(targets) > 1 or (targets == {0} and boxes[case]):
             reasons[case] = "conflicting labels"
-    findings = _findings(source, reasons)
-    names = set(images) | set(labels) | set(reasons)
-    table, known = _rows_from_headers(source, images, names, reasons, patients)
+        elif targets == {1 - of_class}:
+            what = f"Target {1 - of_class}, and class {findings[case]}"
+            reasons.setdefault(case, f"conflicting labels: {what}")
+    _keep(films, file, labels)
+    in_table = set(labels) | set(reasons)
+    names = in_table | set(films.by_id)
+    table, known = rows_of(films, names, reasons, patients, pattern, listed)
     for entry in table:
         case = entry["case"]
         entry["label"] = next(iter(labels[case])) if len(labels[case]) == 1 else -1
@@ -115,8 +143,24 @@ def index_pneumonia(source: Path, patients: Path | None = None) -> pd.DataFrame:
         faults = [_box_fault(box, entry, 1.0, 1.0) for box in boxes[case]]
         checks = [entry["left_out"], "" if labels[case] else "no label", *faults]
         entry["left_out"] = next(filter(None, checks), "")
-    columns = [*_COMMON, "label", *_FROM_HEADER, *_SPACING, "boxes"]
-    return _frame(table, columns, known)
+    columns = [*COMMON, "label", *FROM_HEADER, *SPACING, "boxes"]
+    frame = frame_of(table, columns, films, known)
+    frame.attrs |= {"classes": ["negative", "positive"], "exclusive": True}
+    frame.attrs |= {"table": file.name, "listed": len(in_table)}
+    return frame
+
+
+def find_labels(source: Path) -> Path | None:
+    """The table of labels: one of `LABELS`, else the one CSV file with the columns of these."""
+    if file := named_file(source, LABELS):
+        return file
+    columns = ["patientId", "Target"]
+    files = [path for path in list_csv(source) if {*columns} <= {*_header(path, columns)}]
+    return files[0] if len(files) == 1 else None
+
+
+def _header(path: Path, columns: Sequence[str]) -> list[str]:
+    return next(iter(first_rows(path, columns, 1)), [])
 
 
 def index_heart(source: Path, patients: Path | None = None, label: str = "heart") -> pd.DataFrame:
@@ -138,29 +182,44 @@ def index_heart(source: Path, patients: Path | None = None, label: str = "heart"
     Raises:
         UserError: See the module's docstring; or no box has that label.
     """
-    source, images = _open(source)
-    file = source / HEARTS
-    needed = ["name", "x0", "y0", "w", "h"]
-    columns, rows = read_csv(file, needed)
-    if "img_shape_x" in columns or "img_shape_y" in columns:
-        needed += ["img_shape_x", "img_shape_y"]
-        columns, rows = read_csv(file, needed)
-    boxes: dict[str, list[list[float]]] = defaultdict(list)
+    films = _open(source)
+    file = _table_of(films.source, (HEARTS,))
+    cells = ("x0", "y0", "w", "h")
+    shape = ["img_shape_x", "img_shape_y"]
+    if not file.is_file():
+        read_csv(file, ["name", *cells])  # refuses, and says what is expected
+    columns, rows = read_csv(file, ["name"], [*cells, *_FAR, *shape, "label", "patient"])
+    edges = _edges(columns, cells, file, len(rows))
+    if not set(shape) & set(columns):
+        shape = []
+    if not edges or not set(shape) <= set(columns):
+        read_csv(file, ["name", *(edges or cells), *shape])  # refuses, and says what is missing
+    boxes: dict[str, list[tuple[float, ...]]] = defaultdict(list)
     reasons: dict[str, str] = {}
+    listed: dict[str, str] = {}
     other_labels: list[str] = []
-    for line, case, row in _usable(rows, "name", HEARTS, reasons):
+    for line, case, row in _usable(rows, "name", file, reasons, listed):
         if (row.get("label") or label).lower() == label.lower():
-            boxes[case].append([number_in(row, name, file, line) for name in needed[1:]])
+            numbers = [number_in(row, name, file, line) for name in (*edges, *shape)]
+            boxes[case].append((*_box(numbers[:4], edges), *numbers[4:]))
         else:
             other_labels.append(row["label"])
+    _keep_once(boxes, file)
+    _refuse_fractions(
+        boxes,
+        file,
+        "write them in pixels or, where x0 and y0 are the upper left corner, put 1 into the "
+        "columns img_shape_x and img_shape_y of each row",
+    )
     if other_labels and not boxes:
         labels = list_columns(sorted(set(other_labels)))
         raise UserError(
             f"{file}: no box is labelled {label!r}; choose with --label among its labels: {labels}"
         )
     names = set(boxes) | set(reasons)
-    table, known = _rows_from_headers(source, images, names, reasons, patients)
-    findings = _findings(source, {})
+    _keep(films, file, boxes)
+    table, known = rows_of(films, names, reasons, patients, listed=listed)
+    findings = _findings(films.source, {})
     for entry in table:
         case_boxes = boxes.get(entry["case"], [])
         entry.update(dict.fromkeys(("x0", "y0", "x1", "y1"), math.nan))
@@ -169,16 +228,20 @@ def index_heart(source: Path, patients: Path | None = None, label: str = "heart"
             entry["left_out"] = entry["left_out"] or "several boxes"
         if entry["left_out"]:
             continue
-        x0, y0, w, h, *grid = case_boxes[0]
+        x0, y0, x1, y1, *grid = case_boxes[0]
         grid_x, grid_y = grid or (entry["columns"], entry["rows"])
         across = entry["columns"] / grid_x if grid_x > 0 else math.nan
         down = entry["rows"] / grid_y if grid_y > 0 else math.nan
-        box = (x0 * across, y0 * down, (x0 + w) * across, (y0 + h) * down)
-        entry["left_out"] = _box_fault(box, entry, across, down)
+        box = (x0 * across, y0 * down, x1 * across, y1 * down)
+        # A grid of 1 is no grid of pixels: the box is in fractions.
+        pixel = (across, down) if (grid_x, grid_y) != (1, 1) else (1.0, 1.0)
+        entry["left_out"] = _box_fault(box, entry, *pixel)
         if not entry["left_out"]:
             entry.update(zip(("x0", "y0", "x1", "y1"), box, strict=True))
-    frame = _frame(table, [*_COMMON, *_FROM_HEADER, *_SPACING, "x0", "y0", "x1", "y1"], known)
-    frame.attrs["images_without_box"] = len(set(images) - set(boxes))
+    columns = [*COMMON, *FROM_HEADER, *SPACING, "x0", "y0", "x1", "y1"]
+    frame = frame_of(table, columns, films, known)
+    frame.attrs |= {"table": file.name, "listed": len(names)}
+    frame.attrs["images_without_box"] = len(set(films.by_id) - set(boxes))
     frame.attrs["boxes_of_other_labels"] = len(other_labels)
     return frame
 
@@ -186,86 +249,57 @@ def index_heart(source: Path, patients: Path | None = None, label: str = "heart"
 # ---- The folder and its files
 
 
-def _open(source: Path) -> tuple[Path, dict[str, list[Path]]]:
-    """The folder, and its images by name without suffix: several if only the suffix differs."""
+def _open(source: Path) -> Films:
+    """The films of a folder."""
     source = Path(source)
     if not source.is_dir():
         raise UserError(f"{source}: there is no such folder; give --source the dataset's folder")
-    folders = [source / name for name in IMAGE_FOLDERS if (source / name).is_dir()] or [source]
-    images: dict[str, list[Path]] = defaultdict(list)
-    with os.scandir(folders[0]) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            file = Path(entry.path)
-            # Not the entry's is_file, which raises for a link to itself.
-            if file.suffix.lower() == ".dcm" and not file.name.startswith(".") and file.is_file():
-                images[file.stem].append(file)
-    if not images:
-        looked = ", ".join(f"{name}/" for name in IMAGE_FOLDERS)
-        raise UserError(
-            f"{folders[0]}: no .dcm files are there; expected them in {looked} or {source} itself; "
-            f"found {list_names(folders[0])}"
-        )
-    return source, dict(images)
+    skip = [source / name for name in TEST_FOLDERS]
+    folders = [source / name for name in IMAGE_FOLDERS if (source / name).is_dir()]
+    for folder in (*folders, source):
+        films = find_films(source, folder, skip)
+        if films.by_id:
+            return films
+    looked = ", ".join(f"{name}/" for name in IMAGE_FOLDERS)
+    raise UserError(
+        f"{(folders or [source])[0]}: no {FILMS} files are there; expected them in {looked} or "
+        f"{source} itself; found {list_names((folders or [source])[0])}"
+    )
 
 
-def _rows_from_headers(
-    source: Path,
-    images: dict[str, list[Path]],
-    names: Iterable[str],
-    reasons: dict[str, str],
-    patients: Path | None,
-) -> tuple[list[dict[str, Any]], Patients]:
-    """One row per name, sorted: what every table has, and ``left_out``; and who is on them."""
-    names = sorted(names)
-    for number, name in enumerate(names):
-        # A file name that can't be an id is known by its number from here on.
-        if name in images and not usable_id(name):
-            names[number] = f"unusable name {number + 1}"
-            reasons[names[number]] = "unusable id"
-    files = [images[name][0] for name in names if len(images.get(name, ())) == 1]
-    headers = each(_header_or_reason, files, _POOL_FROM, desc="headers", unit="file")
-    by_path = dict(zip(files, headers, strict=True))
-    ids = {file.stem: h.patient for file, h in by_path.items() if isinstance(h, Header)}
-    known = find_patients(source, patients, ids, _stem)
-    table: list[dict[str, Any]] = []
-    for name in names:
-        paths = images.get(name, [])
-        header = by_path.get(paths[0]) if len(paths) == 1 else None
-        reason = reasons.get(name, "")
-        if not reason and len(paths) != 1:
-            reason = "several files" if paths else "no image"
-        if not reason and isinstance(header, str):
-            reason = f"unreadable: {header}"
-        header = header if isinstance(header, Header) else _UNKNOWN
-        row_mm, column_mm = header.spacing_mm or (math.nan, math.nan)
-        table.append(
-            {
-                "case": name,
-                "path": paths[0].relative_to(source).as_posix() if paths else "",
-                **{column: getattr(header, column) for column in _FROM_HEADER},
-                **{"row_mm": row_mm, "column_mm": column_mm, "left_out": reason},
-            }
-        )
-    keys = [known.keys.get(name, f" {name}") for name in names]
-    for entry, patient in zip(table, numbered(keys), strict=True):
-        entry |= {"patient": patient, "patient_hash": known.hashes.get(entry["case"], "")}
-    return table, known
+def _table_of(source: Path, names: Sequence[str]) -> Path:
+    """The first of these tables that is there, else the first."""
+    return named_file(source, names) or source / names[0]
 
 
-def _header_or_reason(path: Path) -> Header | str:
-    """A file's header, or why it can't be read."""
-    try:
-        return read_header(path)
-    except UserError as error:
-        return str(error).removeprefix(f"{path}: ")
+def _keep(films: Films, table: Path, named: Iterable[str]) -> None:
+    """Match films and a table's ids (`Films.match`).
+
+    Of pictures next to DICOM files those are kept that the table names and DICOM does not have.
+    """
+    named = set(named)
+    films.match(table, named)
+    plain = {
+        name: [file for file in files if file.name.lower().endswith(PICTURE_SUFFIXES)]
+        for name, files in films.by_id.items()
+    }
+    if all(len(plain[name]) == len(files) for name, files in films.by_id.items()):
+        return
+    for name, pictures in plain.items():
+        others = [file for file in films.by_id[name] if file not in pictures]
+        if others:
+            films.by_id[name] = others
+        elif name not in named:
+            del films.by_id[name]
 
 
 def _findings(source: Path, reasons: dict[str, str]) -> dict[str, str]:
-    if not (source / CLASSES).is_file():
+    file = _table_of(source, CLASSES)
+    if not file.is_file():
         return {}
     findings: dict[str, str] = {}
-    for _, row in read_csv(source / CLASSES, ["patientId", "class"])[1]:
-        name = _stem(row["patientId"])
+    for _, row in read_csv(file, ["patientId", "class"])[1]:
+        name = image_id(row["patientId"])
         if findings.setdefault(name, row["class"]) != row["class"] and usable_id(name):
             reasons.setdefault(name, "conflicting labels")
     return findings
@@ -275,19 +309,63 @@ def _findings(source: Path, reasons: dict[str, str]) -> dict[str, str]:
 
 
 def _usable(
-    rows: list[Row], column: str, file: str, reasons: dict[str, str]
+    rows: list[Row], column: str, file: Path, reasons: dict[str, str], listed: dict[str, str]
 ) -> Iterator[tuple[int, str, dict[str, str]]]:
-    """Yield (line, case, cells) of the rows with a usable id; note the reason for the rest."""
+    """Yield (line, case, cells) of the rows with a usable id; note the reason for the rest.
+
+    ``listed`` gets the patients of a column ``patient``. An id may begin with the images' folder.
+    """
+    with_folder = 0
     for line, row in rows:
-        case = _stem(row[column])
-        if usable_id(case):
-            yield line, case, row
-        else:
-            reasons[f"row {line} of {file}"] = "unusable id"
+        path = PurePosixPath(row[column].replace("\\", "/"))
+        is_path = path.parent.name in IMAGE_FOLDERS and ".." not in path.parts
+        with_folder += is_path
+        case = image_id(path.name if is_path else row[column])
+        if not usable_id(case):
+            reasons[f"row {line} of {file.name}"] = "unusable id"
+            continue
+        patient = row.get("patient")
+        if patient and listed.setdefault(case, patient) != patient:
+            reasons[case] = "conflicting labels: two patients"
+        yield line, case, row
+    note_repair(file, "ids with a folder before them", with_folder)
 
 
-def _stem(name: str) -> str:
-    return re.sub(r"\.(dcm|png|jpe?g)$", "", name, flags=re.IGNORECASE)
+def _edges(columns: Sequence[str], box: Sequence[str], file: Path, count: int) -> Sequence[str]:
+    """The columns of a box, those of both corners if they are there; none if too few are."""
+    if {*box[:2], *_FAR} <= set(columns):
+        note_repair(file, "boxes by two corners, not by a corner and a size", count)
+        return (*box[:2], *_FAR)
+    return box if set(box) <= set(columns) else ()
+
+
+def _box(numbers: Sequence[float], edges: Sequence[str]) -> Box:
+    """The numbers of `_edges` as a box."""
+    x, y, across, down = numbers
+    return (x, y, across, down) if edges[-1] in _FAR else (x, y, x + across, y + down)
+
+
+def _refuse_fractions(boxes: Mapping[str, Sequence[Sequence[float]]], file: Path, do: str) -> None:
+    """Raise a `UserError` where every box lies between 0 and 1, and no grid of 1 is given."""
+    whole = [
+        box
+        for of_case in boxes.values()
+        for box in of_case
+        if box[2] > box[0] and box[3] > box[1] and list(box[4:]) != [1, 1]
+    ]
+    if whole and all(min(box[:4]) >= -0.01 and max(box[:4]) <= 1.01 for box in whole):
+        raise UserError(
+            f"{file}: all {len(whole)} boxes lie between 0 and 1, as fractions of an image; {do}"
+        )
+
+
+def _keep_once(boxes: dict[str, list[Numbers]], file: Path) -> None:
+    """Keep of equal boxes of a case the first, as where two readers' tables were joined."""
+    before = sum(map(len, boxes.values()))
+    for case, listed in boxes.items():
+        boxes[case] = list(dict.fromkeys(listed))
+    repeated = before - sum(map(len, boxes.values()))
+    note_repair(file, "boxes that are there already, the same", repeated)
 
 
 def _box_fault(box: Box, case: Mapping[str, Any], across: float, down: float) -> str:
@@ -300,13 +378,9 @@ def _box_fault(box: Box, case: Mapping[str, Any], across: float, down: float) ->
         return "incomplete box"
     if x1 <= x0 or y1 <= y0:
         return "box without area"
+    if x1 - x0 < across and y1 - y0 < down:
+        return "box without area: smaller than a pixel"
     inside = x0 >= -across and x1 <= case["columns"] + across
     if not (inside and y0 >= -down and y1 <= case["rows"] + down):
         return "box leaves the image"
     return ""
-
-
-def _frame(table: list[dict[str, Any]], columns: list[str], known: Patients) -> pd.DataFrame:
-    frame = pd.DataFrame(table, columns=[*columns, "finding", "left_out", "patient_hash"])
-    frame.attrs |= known.attributes
-    return frame.sort_values("case", kind="stable", ignore_index=True)

@@ -11,6 +11,10 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 """The split column's values; a set prepared in folds has `fold_name` for the first two."""
 
 
+RANDOM, SHIFTED = "random", "shifted"
+"""The part column's values, of cases that validate or test; "" where they have no parts."""
+
+
 def fold_name(fold: int) -> str:
     """The split column's value of a fold, counted from 0."""
     return f"fold-{fold}"

@@ -14,12 +14,16 @@ def write(tmp_path, *rows, header="case,split,sha256"):
 
 
 def test_the_words_that_people_use(tmp_path):
-    path = write(tmp_path, "a.dcm,Training,1", "b,val,", "c.PNG,TEST,2", "la_003.nii.gz,dev,")
+    path = write(
+        tmp_path, "a.dcm,Training,1", "b,val,", "c.PNG,TEST,2", "la_003.nii.gz,dev,", "d.IMA,test,",
+        "e.nrrd,test,", "ile\u0301.mha,test,",
+    )  # fmt: skip
     table = read_cohort(path)
     assert table["split"].to_dict() == {
-        "a": "train", "b": "validation", "c": "test", "la_003": "validation",
+        "a": "train", "b": "validation", "c": "test", "la_003": "validation", "d": "test",
+        "e": "test", "il\u00e9": "test",
     }  # fmt: skip
-    assert table["sha256"].to_dict() == {"a": "1", "b": "", "c": "2", "la_003": ""}
+    assert table["sha256"][:4].to_dict() == {"a": "1", "b": "", "c": "2", "la_003": ""}
     folds = read_cohort(write(tmp_path, "a,fold-1,", "b,FOLD-0,", "c,test,"))
     assert folds["split"].tolist() == ["fold-1", "fold-0", "test"]
 
@@ -53,6 +57,7 @@ def test_cases_take_their_split(tmp_path):
         entries_of(pd.DataFrame({"case": ["x"]}), cohort, path)
 
 
-def test_patients_on_two_sides_are_counted():
-    cases = pd.DataFrame({"patient": list("aabbcd"), "split": ["train", "test", *["train"] * 4]})
-    assert on_two_sides(cases) == 1
+def test_patients_on_two_sides_are_named():
+    splits = ["train", "test", "train", *["train"] * 4]
+    cases = pd.DataFrame({"case": list("1234567"), "patient": list("aaabbcd"), "split": splits})
+    assert on_two_sides(cases) == {"a": "train 1, 3; test 2"}

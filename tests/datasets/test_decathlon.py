@@ -7,7 +7,11 @@ import pytest
 
 from common.base.errors import UserError
 from common.datasets.decathlon import index_volumes
+from common.datasets.repairs import noted_repairs
+from common.datasets.wrong_folder import VOLUMES, refuse_wrong_folder
+from tests.helpers.dicom_series import write_series
 from tests.helpers.fixtures import real_data, write_nifti
+from tests.helpers.geometry import LAS, counted
 
 LABELS = {"0": "background", "1": "left atrium"}
 
@@ -57,7 +61,23 @@ def test_a_file_may_say_whose_a_volume_is(tmp_path):
     assert "Ann" not in set(table["patient"])
 
 
-@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_a_series_says_itself_whose_it_is(tmp_path):
+    make(tmp_path, ["e"], list("abcde"))
+    for case, patient in (("a", "Zed"), ("b", "Ann"), ("c", "Zed"), ("d", "anonymous")):
+        write_series(tmp_path / "imagesTr" / case, counted(2, 3, 4), LAS, PatientID=patient)
+    table, _ = index_volumes(tmp_path)
+    patient = dict(zip(table["case"], table["patient"], strict=True))
+    assert patient["a"] == patient["c"] and len(set(patient.values())) == 4
+    assert table.attrs["patients_from"] == "PatientID"
+    assert table.attrs["patients_remark"].startswith("2 of 5 files have no PatientID")
+    assert [bool(key) for key in table["patient_hash"]] == [True, True, True, False, False]
+    assert "Zed" not in table.to_csv()
+    (tmp_path / "who.csv").write_text("case,patient\na,x\nb,x\n")
+    table, _ = index_volumes(tmp_path, tmp_path / "who.csv")
+    assert table["patient"][0] == table["patient"][1] != table["patient"][2]
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".NII.GZ", ".Nii"])
 def test_without_a_list_all_files_count(tmp_path, suffix):
     table, labels = index_volumes(make(tmp_path, suffix=suffix))
     assert len(table) == 2 and not table["left_out"].any()
@@ -74,6 +94,28 @@ def test_what_cant_be_used_is_left_out_with_the_reason(tmp_path):
     assert reasons(table) == {
         "a": "", "b": "no mask", "c": "no image", "d": "no image", "extra": "not in dataset.json",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_volume_may_be_a_pair_nrrd_metaimage_or_a_folder_of_slices(tmp_path, listed):
+    make(tmp_path, [], ["a", "b", "c", "d", "e"])
+    images = tmp_path / "imagesTr"
+    for name in ("a.hdr", "a.img", "b.nrrd", "c.mhd", "c.raw", "d.MHA"):
+        (images / name).touch()
+    write_series(images / "e" / "DICOM", counted(2, 3, 4), LAS)
+    (images / "notes").mkdir()  # without slices it is no volume
+    if listed:
+        pairs = {"a": "a.hdr", "b": "b.nrrd", "c": "c.mhd", "d": "d.MHA", "e": "e"}
+        training = [
+            {"image": f"imagesTr/{image}", "label": f"labelsTr/{case}.nii.gz"}
+            for case, image in pairs.items()
+        ]
+        describe(tmp_path, training=training)
+    table, _ = index_volumes(tmp_path)
+    assert list(table["case"]) == ["a", "b", "c", "d", "e"] and not table["left_out"].any()
+    assert [path.removeprefix("imagesTr/") for path in table["path"]] == [
+        "a.hdr", "b.nrrd", "c.mhd", "d.MHA", "e",
+    ]  # fmt: skip
 
 
 def test_files_that_a_mac_hid_are_no_volumes(tmp_path):
@@ -148,13 +190,113 @@ def test_a_broken_dataset_json(tmp_path, content):
         index_volumes(tmp_path)
 
 
+def test_a_case_with_two_masks_and_one_with_anothers_mask_are_left_out(tmp_path):
+    make(tmp_path, "abcd")
+    pairs = [("a", "a"), ("a", "b"), ("a", "a"), ("b", "c"), ("c", "c"), ("./c", "c"), ("d", "d")]
+    training = [{"image": f"imagesTr/{i}.nii.gz", "label": f"labelsTr/{m}"} for i, m in pairs]
+    table, _ = index_volumes(describe(tmp_path, training=training))
+    assert reasons(table) == {
+        "a": "several files: dataset.json lists it with several",
+        "b": "another case's mask: that of c", "c": "", "d": "",
+    }  # fmt: skip
+
+
+def rename(folder, change):
+    for path in sorted(folder.iterdir()):
+        path.rename(folder / change(path.name))
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("word", ["_seg", "-label", "_GT", "_groundtruth", ".mask"])
+def test_a_masks_name_may_say_what_it_is(tmp_path, word, listed):
+    make(tmp_path)
+    rename(tmp_path / "labelsTr", lambda name: name.replace(".nii", f"{word}.nii"))
+    if listed:
+        describe(tmp_path, ["la_001", "la_002"])
+    with noted_repairs() as repairs:
+        table, _ = index_volumes(tmp_path)
+    assert reasons(table) == {"la_001": "", "la_002": ""}
+    assert table["mask_path"][0] == f"labelsTr/la_001{word}.nii.gz"
+    assert [(r.where, r.detail) for r in repairs] == [
+        ("labelsTr", "masks named in other letters, or with a word more: 2")
+    ]
+    # With the plain mask there too, nobody knows which is meant.
+    make(tmp_path, ["la_001"])
+    assert reasons(index_volumes(tmp_path)[0])["la_001"] == "several files"
+
+
+def test_names_and_folders_may_differ_in_upper_and_lower_case(tmp_path):
+    describe(make(tmp_path), ["LA_001", "La_002"])
+    with noted_repairs() as repairs:
+        assert reasons(index_volumes(tmp_path)[0]) == {"la_001": "", "la_002": ""}
+    assert [(r.where, r.detail) for r in repairs] == [
+        ("dataset.json", "images named in other letters: 2")
+    ]
+    (tmp_path / "dataset.json").unlink()
+    rename(tmp_path / "labelsTr", str.upper)
+    rename(tmp_path, lambda name: {"imagesTr": "ImagesTr", "labelsTr": "LABELSTR"}[name])
+    refuse_wrong_folder(tmp_path, VOLUMES)
+    table, _ = index_volumes(tmp_path)
+    assert reasons(table) == {"la_001": "", "la_002": ""}
+    assert table["path"][0] == "ImagesTr/la_001.nii.gz"
+    # Letters that tell two cases apart are no slip.
+    make(tmp_path / "two", ["a", "A"], ["a"])
+    assert reasons(index_volumes(tmp_path / "two")[0]) == {"A": "no mask", "a": ""}
+
+
+def test_names_of_a_mac_and_of_dataset_json_are_the_same(tmp_path):
+    make(tmp_path, ["ile\u0301"], ["il\u00e9"])  # é in two characters, and in one
+    for source in (tmp_path, describe(tmp_path, ["il\u00e9"])):
+        assert reasons(index_volumes(source)[0]) == {"il\u00e9": ""}
+
+
+def test_links_are_followed_and_a_path_from_elsewhere_ends_here(tmp_path):
+    make(tmp_path / "far")
+    (tmp_path / "here").mkdir()
+    for name in ("imagesTr", "labelsTr"):
+        (tmp_path / "here" / name).symlink_to(f"../far/{name}")
+    training = [
+        {"image": f"../../Task02/imagesTr/{name}.nii.gz", "label": f"/data/labelsTr/{name}.nii.gz"}
+        for name in ("la_001", "la_002")
+    ]
+    table, _ = index_volumes(describe(tmp_path / "here", training=training))
+    assert reasons(table) == {"la_001": "", "la_002": ""}
+    assert table["path"][0] == "imagesTr/la_001.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("make_it", "message"),
+    [
+        (
+            lambda source: describe(make(source), []),
+            r"dataset\.json: its list of training volumes is empty; list them, or take the list "
+            "away to use every volume$",
+        ),
+        (lambda source: describe(make(source), training={"a": 1}), '"training" as a list of'),
+        (
+            lambda source: make(source, ["a"], ["b"]),
+            r"no image has a mask of its name; imagesTr/ has a, labelsTr/ has b; name both alike, "
+            r"or list each with its mask in dataset\.json$",
+        ),
+        (
+            lambda source: make(source / "imagesTr" / "a", ["x"]) and make(source, []),
+            r"imagesTr: no volumes are there; expected .* for each; found a$",
+        ),
+    ],
+)
+def test_what_is_listed_or_named_wrongly_is_said(tmp_path, make_it, message):
+    make_it(tmp_path)
+    with pytest.raises(UserError, match=message):
+        index_volumes(tmp_path)
+
+
 def test_what_the_user_can_mend(tmp_path):
     with pytest.raises(UserError, match="none: there is no such folder"):
         index_volumes(tmp_path / "none")
     with pytest.raises(UserError, match=r"imagesTr: there is no such folder; .* found nothing"):
         index_volumes(tmp_path)
     make(tmp_path, [])
-    with pytest.raises(UserError, match=r"imagesTr: no \.nii or \.nii\.gz files are there"):
+    with pytest.raises(UserError, match="imagesTr: no volumes are there"):
         index_volumes(tmp_path)
 
 

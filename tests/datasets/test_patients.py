@@ -87,6 +87,7 @@ def test_a_part_is_counted_and_nothing_is_an_error(tmp_path):
     part = mapping(tmp_path / "part.json", dict.fromkeys([*IMAGES[:9], "else"], "00000001"))
     patients = find(tmp_path, dict.fromkeys(IMAGES, "B"), part)
     assert patients.remark == "5 of 14 images are not in part.json"
+    assert patients.attributes["patients_meaning"].startswith("these are split by image, the othe")
     assert [patients.hashes[name] != "" for name in IMAGES] == [True] * 9 + [False] * 5
     other = mapping(tmp_path / "other.json", {"else": "00000001"})
     with pytest.raises(UserError, match=r"other.json: names the patients of none of the 14 images"):

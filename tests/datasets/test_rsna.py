@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import common.datasets.rsna
+import common.datasets.images
 from common.base.errors import UserError
 from common.datasets.csv_tables import usable_id
 from common.datasets.rsna import index_heart, index_pneumonia
@@ -43,6 +43,19 @@ GOOD = ("b,,,,,0", "a,1.0,2,10,20,1", "a,20,2,30.5,30,1", "c,,,,,1")
 
 def by_case(table):
     return table.set_index("case").to_dict("index")
+
+
+def test_an_image_may_have_any_suffix_of_dicom_or_none(tmp_path):
+    folder = make(tmp_path, ("a", "b", "c")) / "stage_2_train_images"
+    (folder / "a.dcm").rename(folder / "a.IMA")
+    (folder / "b.dcm").rename(folder / "b.dicom")
+    (folder / "c.dcm").rename(folder / "1.2.840.7")
+    (folder / "readme.txt").write_text("no film")
+    (folder / "scaled.png").write_bytes(b"\x89PNG")
+    table = index_pneumonia(labels(tmp_path, "a,,,,,0", "b.dicom,,,,,0", "1.2.840.7,,,,,0"))
+    paths = {case: row["path"].split("/")[1] for case, row in by_case(table).items()}
+    assert paths == {"1.2.840.7": "1.2.840.7", "a": "a.IMA", "b": "b.dicom"}
+    assert not any(table["left_out"])
 
 
 # ---- Pneumonia
@@ -183,8 +196,10 @@ def test_unicode_quotes_and_spaces_are_usable(tmp_path):
         (lambda s: labels(s, "a,1,wide,3,4,1"), "row 2: y is not a number"),
         (lambda s: labels(s, "a,1,inf,3,4,1"), "row 2: y is not a number"),
         (lambda s: labels(s, "a,1,2,3"), "row 2 has 4 cells, its header 6"),
-        (lambda s: (s / LABELS).write_bytes(b"patientId,Target\n\xff,1\n"), "no CSV in UTF-8"),
-        (lambda s: [f.unlink() for f in s.glob("*/*.dcm")], "no .dcm files are there; expected"),
+        (
+            lambda s: [f.unlink() for f in s.glob("*/*.dcm")],
+            "no DICOM, PNG or JPEG files are there; expected",
+        ),
     ],
 )
 def test_what_the_user_can_mend(tmp_path, break_it, message):
@@ -198,14 +213,14 @@ def test_what_the_user_can_mend(tmp_path, break_it, message):
 def test_a_missing_or_empty_folder(tmp_path, index):
     with pytest.raises(UserError, match="there is no such folder"):
         index(tmp_path / "none")
-    with pytest.raises(UserError, match=r"no \.dcm files are there; .* found nothing"):
+    with pytest.raises(UserError, match=r"no DICOM, PNG or JPEG files are there; .* found nothing"):
         index(tmp_path)
 
 
 def test_processes_give_what_one_gives(tmp_path, monkeypatch):
     labels(make(tmp_path, "abcdef"), *GOOD)
     alone = index_pneumonia(tmp_path)
-    monkeypatch.setattr(common.datasets.rsna, "_POOL_FROM", 0)
+    monkeypatch.setattr(common.datasets.images, "_POOL_FROM", 0)
     assert index_pneumonia(tmp_path).equals(alone)
 
 
@@ -229,7 +244,7 @@ def test_heart_boxes_in_the_images_own_pixels(tmp_path):
 def test_heart_boxes_that_cant_be_used(tmp_path):
     make(tmp_path, "abcdefg")
     hearts(
-        tmp_path, "heart,1,1,9,9,a,56,40", "heart,1,1,9,9,a,56,40", "heart,1,1,0,9,b,56,40",
+        tmp_path, "heart,1,1,9,9,a,56,40", "heart,1,1,9,8,a,56,40", "heart,1,1,0,9,b,56,40",
         "heart,-1,1,9,9,c,56,40", "heart,-1.1,1,9,9,d,56,40", "heart,1,1,9,,e,56,40",
         "heart,1,1,9,9,f,0,40", "lung,1,1,9,9,g,56,40", "heart,1,1,9,9,z,56,40",
     )  # fmt: skip

@@ -1,0 +1,284 @@
+"""Folders by class to a table of cases: ``NORMAL/*.jpeg`` and ``PNEUMONIA/*.jpeg``, or any others.
+
+The classes are the folders of the dataset, or those in ``train/``, ``val/`` and ``test/``, which
+are then its official split, as Kaggle publishes Kermany's chest X-rays of children. What lies
+deeper is of the class above it, segmentation masks excepted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from common.base.errors import UserError
+from common.datasets.class_names import (
+    is_class,
+    is_masks,
+    is_normal,
+    numbered_classes,
+    one_class,
+    same_letters,
+    split_named,
+)
+from common.datasets.csv_tables import list_names
+from common.datasets.images import COMMON, FROM_HEADER, SPACING, films_of, frame_of, rows_of
+from common.imaging.image_files import FILMS, as_text, is_film, is_written, list_files
+
+OFFICIAL = "official_split"
+"""The column of a dataset's own split: train, validation, test, or "" where it names none."""
+
+# Pictures that are not read: a folder of them is a class that would be missed.
+_OTHER_PICTURES = (".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".dcm.gz")
+
+
+def index_folders(
+    source: Path, patients: Path | None = None, pattern: str = "", positive: str = ""
+) -> pd.DataFrame:
+    """List the films of a dataset whose folders are its classes.
+
+    Args:
+        source: The dataset's folder.
+        patients: As in `common.datasets.rsna.index_pneumonia`.
+        pattern: As of `common.datasets.images.patient_in_name`.
+        positive: As of `common.datasets.class_names.numbered_classes`.
+
+    Returns:
+        As `common.datasets.rsna.index_pneumonia`, without boxes and findings: ``label`` is the
+        number of the class in ``.attrs["classes"]``, ``.attrs["exclusive"]`` is True. Where the
+        dataset has a split of its own, `OFFICIAL` is a column. The id of a film whose name is
+        another's too begins with its folders. A file that links put into two classes or splits is
+        left out.
+
+    Raises:
+        UserError: There are no folders of films, one class alone, a class whose files are none
+            that are read, or one next to the folders of the split.
+    """
+    source = Path(source)
+    kept = _sorted_in_folders(source)
+    if not kept.class_of:
+        raise UserError(
+            f"{source}: no folder holds {FILMS} files; expected one for each class; "
+            f"found {list_names(source)}"
+        )
+    names = same_letters(kept.class_of.values())
+    classes = numbered_classes(set(names.values()), positive)
+    if len(classes) < 2:
+        raise UserError(one_class(source, classes[0], len(kept.class_of)))
+    films = films_of(source, kept.class_of)
+    films.faults |= kept.faults
+    reasons = {
+        case: "conflicting labels" for case, files in films.by_id.items() if kept.torn & {*files}
+    }
+    table, known = rows_of(films, films.by_id, reasons, patients, pattern)
+    for entry in table:
+        # Of one id there is one file.
+        file = films.by_id.get(entry["case"], [source / entry["path"]])[0]
+        entry["label"] = classes.index(names[kept.class_of[file]]) if file in kept.class_of else -1
+        entry |= {"boxes": [], "finding": "", OFFICIAL: kept.split_of.get(file, "")}
+    own = [OFFICIAL] if any(kept.split_of.values()) else []
+    frame = frame_of(table, [*COMMON, "label", *FROM_HEADER, *SPACING, "boxes", *own], films, known)
+    frame.attrs |= {"classes": classes, "exclusive": True}
+    return frame
+
+
+# ---- Which folders are splits and classes
+
+
+class ClassFolder(NamedTuple):
+    """A folder of one class.
+
+    Attributes:
+        folder: Where it is.
+        name: The class.
+        split: The dataset's own split that it is in, "" for none.
+    """
+
+    folder: Path
+    name: str
+    split: str
+
+
+def class_folders(source: Path) -> list[ClassFolder]:
+    """The folders of a dataset that may be classes: those of its splits, else its own."""
+    splits = split_folders(source)
+    return [
+        ClassFolder(folder, as_text(folder.name).strip(), split)
+        for base, split in splits.items() or [(source, "")]
+        for folder in visible_folders(_undoubled(base, split))
+    ]
+
+
+def split_folders(source: Path) -> dict[Path, str]:
+    """The folders of a dataset's own split that hold folders, with their splits.
+
+    They are called train, val and test, or that with one word more, the same in all: seg_train and
+    seg_test, but not test_positive and test_negative.
+    """
+    named = {folder: split_named(folder.name) for folder in visible_folders(source)}
+    named = {path: own for path, own in named.items() if own[0] and visible_folders(path)}
+    words = {words for _, words in named.values()}
+    if words != {frozenset()} and (
+        len(words) > 1 or len({split for split, _ in named.values()}) < 2
+    ):
+        named = {path: own for path, own in named.items() if not own[1]}
+    return {path: split for path, (split, _) in named.items()}
+
+
+def _undoubled(base: Path, split: str) -> Path:
+    """A folder, or that of the same split which is all that it holds: train/train."""
+    inner = visible_folders(base)
+    return (
+        inner[0] if split and len(inner) == 1 and split_named(inner[0].name)[0] == split else base
+    )
+
+
+def refuse_doubtful_classes(source: Path) -> None:
+    """Raise a `UserError` where folders of films may be something other than classes.
+
+    Raises:
+        UserError: One is named as a split, as masks or as images, or all hold folders of the same
+            names, as hospitals do that each have their classes.
+    """
+    mend = "or give --layout folders if these are the classes"
+    folders = [own for own in class_folders(source) if holds_films(own.folder)]
+    if parts := sorted({own.name for own in folders if not is_class(own.name)}):
+        listed = ", ".join(ascii(name)[1:-1] for name in parts[:3])
+        raise UserError(
+            f"{source}: holds folders of films that are named like parts of a dataset, not like "
+            f"classes ({listed}); put a folder for each class into train, val and test, move "
+            f"others away, {mend}"
+        )
+    inner = [_names_below(own.folder) for own in folders]
+    common = set.intersection(*inner) if inner else set()
+    names = sorted({own.name for own in folders})
+    # NORMAL is a class, whatever is in it.
+    told = any(is_normal(name, names) for name in names) and not any(map(is_normal, common))
+    told = told or all(split_named(name)[0] for name in common)
+    if len(set.union(set(), *inner)) > 1 and not told:
+        listed = ", ".join(ascii(name)[1:-1] for name in names[:3])
+        raise UserError(
+            f"{source}: {listed} each hold a folder {ascii(min(common))[1:-1]}, so which folders "
+            "are the classes cannot be told; call the folders of a split train, val and test, give "
+            f"--source one of them, {mend}"
+        )
+
+
+def _names_below(folder: Path) -> set[str]:
+    names = {as_text(path.name).strip().casefold() for path in visible_folders(folder)}
+    return {name for name in names if is_class(name) or split_named(name)[0]}
+
+
+def holds_films(folder: Path) -> bool:
+    """Whether a film is in a folder or below it."""
+    return any(map(is_film, list_files(folder).files))
+
+
+def visible_folders(folder: Path) -> list[Path]:
+    """The folders in a folder that may be part of a dataset, sorted."""
+    return [
+        path
+        for path in sorted(_names_in(folder))
+        if path.is_dir()
+        and not path.name.startswith(".")
+        and path.name != "__MACOSX"
+        and not is_written(entry.name for entry in _names_in(path))
+    ]
+
+
+def _names_in(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:  # it may not be opened, or is none
+        return []
+
+
+# ---- Which films are in them
+
+
+@dataclass
+class _Sorted:
+    """Films by their files: the class and the split of each, those in two, and what is no part."""
+
+    class_of: dict[Path, str] = field(default_factory=dict)
+    split_of: dict[Path, str] = field(default_factory=dict)
+    torn: set[Path] = field(default_factory=set)
+    faults: dict[Path, str] = field(default_factory=dict)
+
+
+def _sorted_in_folders(source: Path) -> _Sorted:
+    kept = _Sorted()
+    folders = class_folders(source)
+    first: dict[str, Path] = {}
+    for folder, name, split in folders:
+        masks = list(_masks_in(folder))
+        listing = list_files(folder, masks)
+        kept.faults |= listing.faults | dict.fromkeys(masks, "segmentation masks are no films")
+        films = list(filter(is_film, listing.files))
+        if not films:
+            _refuse_other_pictures(folder, listing.files)
+        for film in films:
+            # A link may lead to a film that is in another folder too.
+            file = first.setdefault(os.path.realpath(film), film)
+            own = split or _split_below(folder, film)
+            if file not in kept.class_of:
+                kept.class_of[file], kept.split_of[file] = name, own
+            elif (kept.class_of[file].casefold(), kept.split_of[file]) != (name.casefold(), own):
+                kept.torn.add(file)
+    if not any(own.split for own in folders) and not all(kept.split_of.values()):
+        # A few folders of a class that are called test are no split.
+        kept.split_of = {}
+    kept.faults |= _outside(source, folders)
+    return kept
+
+
+def _split_below(folder: Path, film: Path) -> str:
+    """The split of a film by the folder of its class's folder that it is in: NORMAL/test/1.png."""
+    first, *below = film.relative_to(folder).parts
+    split, words = split_named(first) if below else ("", frozenset())
+    return "" if words else split
+
+
+def _masks_in(folder: Path) -> Iterator[Path]:
+    """The folders of segmentation masks next to the films of a class."""
+    inner = visible_folders(folder)
+    masks = [path for path in inner if is_masks(path.name)]
+    if len(masks) < len(inner) or any(map(_is_film_file, _names_in(folder))):
+        yield from masks
+
+
+def _outside(source: Path, folders: list[ClassFolder]) -> Iterator[tuple[Path, str]]:
+    """The folders with films that are in none of a class, and why."""
+    splits = split_folders(source)
+    classes = {own.name.casefold() for own in folders}
+    for folder in visible_folders(source) if splits else ():
+        if folder in splits or not holds_films(folder):
+            continue
+        name = ascii(as_text(folder.name).strip())[1:-1]
+        if name.casefold() in classes:
+            beside = ", ".join(f"{path.name}/" for path in splits)
+            raise UserError(
+                f"{source}: the class {name} has a folder here and in {beside}; move its films "
+                "into the one that is meant"
+            )
+        yield folder, "its films are in no folder of the split"
+    for folder in (source, *splits):
+        if any(map(_is_film_file, _names_in(folder))):
+            yield folder, "films that are in no folder of a class"
+
+
+def _is_film_file(path: Path) -> bool:
+    return path.is_file() and is_film(path)
+
+
+def _refuse_other_pictures(folder: Path, files: list[Path]) -> None:
+    others = [file for file in files if file.name.lower().endswith(_OTHER_PICTURES)]
+    if others:
+        raise UserError(
+            f"{folder}: none of its {len(files)} files is {FILMS}, such as "
+            f"{ascii(others[0].name)[1:-1]}; convert them, or move the folder away"
+        )

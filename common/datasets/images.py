@@ -1,0 +1,261 @@
+"""The films of a dataset by their ids, and what every table of films has, whatever its layout."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from common.base.errors import UserError
+from common.base.processes import each
+from common.datasets.csv_tables import usable_id, whole
+from common.datasets.patients import Patients, find_patients, numbered
+from common.datasets.repairs import Repair, note
+from common.imaging.dicom import Header
+from common.imaging.film_origin import read_element
+from common.imaging.films import is_plain, read_film_header
+from common.imaging.image_files import image_id, is_film, list_files
+
+OTHER_CASE = "other case of letters"
+"""The check that finds an id and its file apart in upper and lower case."""
+
+# From this number of headers on, half a millisecond each, processes share the work.
+_POOL_FROM = 5000
+# What the table holds of an image without a readable header.
+_UNKNOWN = Header(0, 0, "", "", "", math.nan, None)
+# The columns that every table has: of the case, the attributes of a file's header, its spacing.
+COMMON = ["case", "path", "patient"]
+FROM_HEADER = ["view", "sex", "age_years", "rows", "columns"]
+SPACING = ["row_mm", "column_mm"]
+
+# How public sets write whose a film is into its name: Kaggle's children, those of Kermany's own
+# archive, and NIH.
+_PATIENT_NAMES = (
+    r"(person\d+)_",
+    r"((?:normal\d*-)?im-\d+)-\d+",
+    r"(?:normal|bacteria|virus)-(\d+)-\d+",
+    r"(\d{8})_\d{3}$",
+)
+
+
+@dataclass
+class Films:
+    """The films of a dataset.
+
+    Attributes:
+        source: The dataset's folder.
+        by_id: The files of each id; several where one id has several.
+        faults: What could not be followed or opened below ``source``, and why.
+    """
+
+    source: Path
+    by_id: dict[str, list[Path]]
+    faults: dict[Path, str] = field(default_factory=dict)
+
+    def named_as(self, names: Iterable[str]) -> None:
+        """Give films the ids of a table that differ from theirs in upper and lower case alone."""
+        names = set(names)
+        by_letters: dict[str, list[str]] = defaultdict(list)
+        for own in self.by_id.keys() - names:
+            by_letters[own.casefold()].append(own)
+        for name in names - self.by_id.keys():
+            match by_letters.get(name.casefold(), []):
+                case [own] if own in self.by_id:
+                    self.by_id[name] = self.by_id.pop(own)
+                    file = ascii(self.by_id[name][0].name)[1:-1]
+                    note(Repair(name, OTHER_CASE, f"its file is {file}"))
+
+    def match(self, table: Path, names: Iterable[str]) -> None:
+        """Give films the ids of a table that differ from theirs in letters, or are their UIDs.
+
+        In the export of an archive files are called IM000001 in every folder; its table then has
+        the SOPInstanceUID of each.
+
+        Args:
+            table: The table.
+            names: Its ids.
+
+        Raises:
+            UserError: No id is of any film.
+        """
+        names = {name for name in names if usable_id(name)}
+        self.named_as(names)
+        if not names or not self.by_id or names & self.by_id.keys():
+            return
+        files = [file for same in self.by_id.values() for file in same]
+        uids = each(_uid, files, _POOL_FROM, 0, _no_header, desc="headers", unit="file")
+        by_uid: dict[str, list[Path]] = defaultdict(list)
+        for uid, file in zip(uids, files, strict=True):
+            by_uid[uid if uid in names else image_id(file.name)].append(file)
+        if not names & by_uid.keys():
+            own, other = (ascii(min(some))[1:-1] for some in (names, self.by_id))
+            raise UserError(
+                f"{table}: none of its {len(names)} ids, such as {own}, is that of a film, such as "
+                f"{other}; give --source the folder of these films and their own table"
+            )
+        self.by_id = dict(by_uid)
+
+
+def _uid(path: Path) -> str:
+    try:
+        return "" if is_plain(path) else read_element(path, "SOPInstanceUID")
+    except UserError:
+        return ""
+
+
+def find_films(source: Path, below: Path | None = None, skip: Iterable[Path] = ()) -> Films:
+    """The films in a folder and those below it, by their id (`image_id`).
+
+    Args:
+        source: The dataset's folder.
+        below: The folder to list; None for ``source``.
+        skip: Folders to leave out.
+    """
+    listing = list_files(below or source, skip)
+    by_id: dict[str, list[Path]] = defaultdict(list)
+    for file in filter(is_film, listing.files):
+        by_id[image_id(file.name)].append(file)
+    return Films(Path(source), dict(by_id), faults=listing.faults)
+
+
+def films_of(source: Path, files: Iterable[Path]) -> Films:
+    """The films of a list of files, which may have equal names: an id then has its folders too."""
+    files = list(files)
+    by_id: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        by_id[image_id(file.name)].append(file)
+    unique: dict[str, list[Path]] = {}
+    for name, same in by_id.items():
+        for file in same if len(same) > 1 else ():
+            parts = file.relative_to(source).parts if file.is_relative_to(source) else file.parts
+            long = image_id("_".join(part for part in parts if part not in ("/", "..")))
+            while long in by_id or long in unique:
+                long += "_"
+            unique[long] = [file]
+        if len(same) == 1:
+            unique[name] = same
+    return Films(Path(source), unique)
+
+
+def patient_in_name(pattern: str = "") -> Callable[[str], str]:
+    """From a film's id to its patient, "" where the name has none.
+
+    Args:
+        pattern: A regular expression; its first group is the patient, or what it matches. "" for
+            the ways in which public sets name their films.
+
+    Raises:
+        UserError: It is no regular expression.
+    """
+    try:
+        patterns = [re.compile(text, re.I) for text in ([pattern] if pattern else _PATIENT_NAMES)]
+    except re.error as error:
+        raise UserError(
+            f"--patient-pattern {pattern}: no regular expression ({error}); such as 'person(\\d+)'"
+        ) from None
+    look = [expression.search if pattern else expression.match for expression in patterns]
+
+    def patient(name: str) -> str:
+        match = next((match for search in look if (match := search(name))), None)
+        return "" if match is None else next(iter(match.groups()), match[0]) or ""
+
+    return patient
+
+
+def rows_of(
+    films: Films,
+    names: Iterable[str],
+    reasons: dict[str, str],
+    patients: Path | None,
+    pattern: str = "",
+    listed: Mapping[str, str] | None = None,
+) -> tuple[list[dict[str, Any]], Patients]:
+    """One row per name, sorted: what every table has, and ``left_out``; and who is on the films.
+
+    Args:
+        films: The films.
+        names: The ids of all cases.
+        reasons: By id, why a case can't be used; an id that none may have gets one here.
+        patients: As ``file`` of `common.datasets.patients.find_patients`.
+        pattern: As of `patient_in_name`.
+        listed: The patient of each id by the dataset's own table, if it has one.
+    """
+    names = sorted(names)
+    in_name = patient_in_name(pattern)
+    for number, name in enumerate(names):
+        # A file name that can't be an id is known by its number from here on.
+        if name in films.by_id and not usable_id(name):
+            names[number] = f"unusable name {number + 1}"
+            reasons[names[number]] = "unusable id"
+    single = {name: films.by_id[name][0] for name in names if len(films.by_id.get(name, ())) == 1}
+    files = list(single.values())
+    read = each(header_or_reason, files, _POOL_FROM, 0, _no_header, desc="headers", unit="file")
+    headers = dict(zip(single, read, strict=True))
+    ids, known_by = {}, "PatientID"
+    for name, header in headers.items():
+        if isinstance(header, Header):
+            ids[name] = whole((listed or {}).get(name, ""))
+            ids[name] = ids[name] or ("" if pattern else header.patient)
+            # The id of a film whose name is another's too begins with its folders.
+            own = in_name(image_id(single[name].name)) or in_name(name)
+            if not ids[name] and own:
+                ids[name], known_by = own, "name"
+    known_by = "table" if listed else known_by
+    known = find_patients(films.source, patients, ids, image_id, known_by=known_by)
+    table: list[dict[str, Any]] = []
+    for name in names:
+        paths = films.by_id.get(name, [])
+        header = headers.get(name)
+        reason = reasons.get(name, "")
+        if not reason and len(paths) != 1:
+            reason = "several files" if paths else "no image"
+        if not reason and isinstance(header, str):
+            reason = f"unreadable: {header}"
+        header = header if isinstance(header, Header) else _UNKNOWN
+        row_mm, column_mm = header.spacing_mm or (math.nan, math.nan)
+        table.append(
+            {
+                "case": name,
+                "path": path_from(films.source, paths[0]) if paths else "",
+                **{column: getattr(header, column) for column in FROM_HEADER},
+                **{"row_mm": row_mm, "column_mm": column_mm, "left_out": reason},
+            }
+        )
+    keys = [known.keys.get(name, f" {name}") for name in names]
+    for entry, patient in zip(table, numbered(keys), strict=True):
+        entry |= {"patient": patient, "patient_hash": known.hashes.get(entry["case"], "")}
+    return table, known
+
+
+def path_from(source: Path, file: Path) -> str:
+    """A file's path from the dataset's folder, with ``/``."""
+    return Path(os.path.relpath(file, source)).as_posix()
+
+
+def header_or_reason(path: Path) -> Header | str:
+    """A file's header, or why it can't be read."""
+    try:
+        return read_film_header(path)
+    except UserError as error:
+        return str(error).removeprefix(f"{path}: ")
+
+
+def _no_header(_path: Path, reason: str) -> str:
+    return reason
+
+
+def frame_of(
+    table: list[dict[str, Any]], columns: list[str], films: Films, known: Patients
+) -> pd.DataFrame:
+    """The table of cases, sorted; ``.attrs`` holds what is known of patients and of files."""
+    frame = pd.DataFrame(table, columns=[*columns, "finding", "left_out", "patient_hash"])
+    frame.attrs |= known.attributes
+    frame.attrs["faults"] = {path_from(films.source, p): why for p, why in films.faults.items()}
+    return frame.sort_values("case", kind="stable", ignore_index=True)
