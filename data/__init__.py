@@ -1,1 +1,1 @@
-"""Where datasets lie; the generator of the built-in sample is in synthetic_sample."""
+"""Where datasets lie, and the commands that fetch, convert and check them."""
