@@ -26,7 +26,7 @@ from common.base.errors import UserError, run_script
 from common.base.files import ROOT
 
 PARTS = ["start", "dicom", "nifti", "disk", "reading", "steps", "waiting"]
-PARTS += ["surface_scores", "bootstrap", "large"]
+PARTS += ["surface_scores", "large"]
 
 
 def main() -> None:

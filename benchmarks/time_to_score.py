@@ -36,7 +36,8 @@ from common.base.errors import UserError, run_script
 from common.base.files import ROOT, content_key, write_json
 from common.datasets.splits import training_splits
 from common.records.prepared import open_prepared
-from common.scores.intervals import ci95_of_mean
+from common.scores.estimates import mean as mean_of_cases
+from common.scores.intervals import interval
 
 
 def main() -> None:
@@ -105,9 +106,9 @@ def _row(minutes: float, ours: Sequence[float], other: Sequence[float] | None) -
     mean, alternative = float(np.mean(ours)), None if other is None else float(np.mean(other))
     if other is not None:
         differences = np.subtract(ours, other)
-        limits = ci95_of_mean(differences, range(len(ours)))
-        interval = "" if limits is None else " [{:+.3f}, {:+.3f}]".format(*limits)
-        against += f"; difference {differences.mean():+.3f}{interval} over {len(ours)} volumes"
+        limits = interval(mean_of_cases(differences, range(len(ours))), None).limits
+        ends = "" if limits is None else " [{:+.3f}, {:+.3f}]".format(*limits)
+        against += f"; difference {differences.mean():+.3f}{ends} over {len(ours)} volumes"
     stage, ratio = f"Dice after {minutes:g} minutes", alternative and mean / alternative
     higher = None if alternative is None else mean > alternative
     return Row(stage, mean, alternative, "Dice", ratio, "higher", higher, against)

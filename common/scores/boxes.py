@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from common.scores.intervals import ci95_of_mean, ci95_of_means, ci95_of_median, ci95_of_share
+from common.scores import estimates
+from common.scores.intervals import (
+    Interval,
+    by_name,
+    difference,
+    interval_of_mean,
+    interval_of_median,
+    interval_of_share,
+)
 
 THRESHOLDS = (0.5, 0.75, 0.9)
 # Not np.arange, whose 0.6 is a little more than 0.6.
@@ -20,6 +28,7 @@ AP_THRESHOLDS = tuple(hundredths / 100 for hundredths in range(50, 100, 5))
 EDGES = ("left", "top", "right", "bottom")
 
 _GROUP_SCORES = ("n", "iou", "iou_above", "iou_below", "ci95", "baselines")
+_SAID_OF_INTERVALS = ("ci95_method", "ci95_reason")
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -65,7 +74,6 @@ def box_scores(
     patients: ArrayLike,
     baselines: Mapping[str, np.ndarray],
     pixel_size_mm: np.ndarray | None = None,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """All scores of a set of boxes, under the names of ``metrics.json``.
 
@@ -77,7 +85,6 @@ def box_scores(
             the mean box of the training split.
         pixel_size_mm: (n, 2) height and width of a pixel in the order of DICOM's PixelSpacing,
             NaN where the header has none; None if no header has any.
-        seed: Of the bootstrap.
 
     Returns:
         ``iou_above`` counts the boxes over each threshold, ``iou_below`` the rest at 0.5, with an
@@ -86,25 +93,23 @@ def box_scores(
         The same in ``_mm``, for the ``n`` images with a pixel size, if any. ``ci95`` holds the
         intervals under the same names, of a count as a share. ``baselines`` holds the scores of
         each baseline under the same names, its ``iou_mean``, and as ``differences`` the model's
-        less its own on the same resamples, each ``{value, ci95}``: ``iou``, the mean, and
+        less its own, paired, each ``{value, ci95}``: ``iou``, the mean, and
         ``iou_above_0.5``, the share.
     """
     true = np.asarray(true, dtype=float)
-    model = _scores(true, np.asarray(predicted, dtype=float), patients, pixel_size_mm, seed)
+    model = _scores(true, np.asarray(predicted, dtype=float), patients, pixel_size_mm)
     ious = iou(true, predicted)
     scored = {}
     for name, boxes in baselines.items():
         boxes = np.broadcast_to(np.asarray(boxes, dtype=float), true.shape)
-        scores = _scores(true, boxes, patients, pixel_size_mm, seed)
+        scores = _scores(true, boxes, patients, pixel_size_mm)
         others = iou(true, boxes)
-        pairs = {"iou": ious - others, "iou_above_0.5": (ious > 0.5) * 1.0 - (others > 0.5)}
+        means = (estimates.mean(part, patients) for part in (ious, others))
+        shares = (estimates.share(part > 0.5, patients) for part in (ious, others))
         scored[name] = {
             **scores,
             "iou_mean": scores["iou"]["mean"],
-            "differences": {
-                score: {"value": float(gaps.mean()), "ci95": ci95_of_mean(gaps, patients, seed)}
-                for score, gaps in pairs.items()
-            },
+            "differences": {"iou": difference(*means), "iou_above_0.5": difference(*shares)},
         }
     return {**model, "baselines": scored}
 
@@ -115,7 +120,6 @@ def scores_by_group(
     predicted: np.ndarray,
     patients: ArrayLike,
     baselines: Mapping[str, np.ndarray],
-    seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
     """The scores of each group of images, such as a view or a sex.
 
@@ -130,8 +134,9 @@ def scores_by_group(
     for name in sorted(set(groups.tolist()) - {""}):
         rows = groups == name
         others = {baseline: boxes[rows] for baseline, boxes in baselines.items()}
-        scores = box_scores(true[rows], predicted[rows], patients[rows], others, seed=seed)
-        by_group[name] = {score: scores[score] for score in _GROUP_SCORES}
+        scores = box_scores(true[rows], predicted[rows], patients[rows], others)
+        kept = (*_GROUP_SCORES, *_SAID_OF_INTERVALS)
+        by_group[name] = {score: scores[score] for score in kept if score in scores}
     return by_group
 
 
@@ -140,39 +145,40 @@ def _scores(
     boxes: np.ndarray,
     patients: ArrayLike,
     pixel_size_mm: np.ndarray | None,
-    seed: int,
 ) -> dict[str, Any]:
     ious, errors = iou(true, boxes), boxes - true
     above = {str(threshold): ious > threshold for threshold in THRESHOLDS}
-    share_limits = partial(ci95_of_share, patients=patients, seed=seed)
+    of_share = partial(interval_of_share, patients=patients)
+    of_median = interval_of_median(ious, patients).entries
     scores: dict[str, Any] = {
         "n": len(ious),
         "iou": {
             "mean": float(ious.mean()),
             "median": float(np.median(ious)),
-            "ci95": ci95_of_mean(ious, patients, seed),
-            "median_ci95": ci95_of_median(ious, patients, seed),
+            **interval_of_mean(ious, patients).entries,
+            **{f"median_{key}": value for key, value in of_median.items()},
         },
         "iou_above": {name: int(hits.sum()) for name, hits in above.items()},
         "iou_below": {"0.5": int((ious <= 0.5).sum())},
         "average_precision": average_precision(ious),
-        "ci95": {
-            "iou_above": {name: share_limits(hits) for name, hits in above.items()},
-            "average_precision": {
-                "0.5:0.95": ci95_of_mean(_detected(ious).mean(axis=1), patients, seed),
-                **{str(t): share_limits(ious >= t) for t in (0.5, 0.75)},
-            },
+    }
+    intervals: dict[str, Any] = {
+        "iou_above": {name: of_share(hits) for name, hits in above.items()},
+        "average_precision": {
+            "0.5:0.95": interval_of_mean(_detected(ious).mean(axis=1), patients),
+            **{str(t): of_share(ious >= t) for t in (0.5, 0.75)},
         },
     }
-    _add_edges(scores, "px", errors, patients, seed)
+    _add_edges(scores, intervals, "px", errors, patients)
     if pixel_size_mm is not None:
         height, width = np.asarray(pixel_size_mm, dtype=float).T
         in_mm = errors * np.stack([width, height, width, height], axis=1)
         known = ~np.isnan(in_mm).any(axis=1)
         if known.any():
-            _add_edges(scores, "mm", in_mm[known], np.asarray(patients)[known], seed)
+            of_known = np.asarray(patients)[known]
+            _add_edges(scores, intervals, "mm", in_mm[known], of_known)
             scores["edge_error_mm"]["n"] = int(known.sum())
-    return scores
+    return {**scores, **by_name(intervals)}
 
 
 def _detected(ious: np.ndarray) -> np.ndarray:
@@ -186,14 +192,19 @@ def _area(boxes: np.ndarray) -> np.ndarray:
 
 
 def _add_edges(
-    scores: dict[str, Any], unit: str, errors: np.ndarray, patients: ArrayLike, seed: int
+    scores: dict[str, Any],
+    intervals: dict[str, Any],
+    unit: str,
+    errors: np.ndarray,
+    patients: ArrayLike,
 ) -> None:
-    """Add the errors of the edges to the scores, from (n, 4) distances with their sign."""
+    """Add the errors of the edges to scores and intervals, from (n, 4) signed distances."""
     absolute = np.abs(errors)
     with_mean = np.column_stack([absolute, absolute.mean(axis=1)])
-    for score, values in ((f"edge_error_{unit}", with_mean), (f"edge_bias_{unit}", errors)):
-        limits = ci95_of_means(values, patients, seed)
+    parts = ((f"edge_error_{unit}", with_mean, (0, np.inf)), (f"edge_bias_{unit}", errors, None))
+    for score, values, bounds in parts:
         # A bias has no mean over the edges.
         names = (*EDGES, "mean")[: values.shape[1]]
         scores[score] = dict(zip(names, values.mean(axis=0).tolist(), strict=True))
-        scores["ci95"][score] = dict(zip(names, limits, strict=True))
+        limits: list[Interval] = [interval_of_mean(edge, patients, bounds) for edge in values.T]
+        intervals[score] = dict(zip(names, limits, strict=True))

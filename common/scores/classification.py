@@ -7,8 +7,8 @@ a classifier that never says yes, is None and not a number that looks like a sco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,23 +16,21 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_curve
 
-from common.scores.intervals import RESAMPLES, estimates, limits_of_share
+from common.scores import estimates
+from common.scores.estimates import Estimate, auroc, average_precision, mean_of
+from common.scores.intervals import BIASED, Interval, by_name, difference, interval, scored
 
 CALIBRATION_BINS = 15
 
 _GROUP_SCORES = ("n", "positives", "auroc", "accuracy", "recall", "specificity", "ci95")
+_SAID_OF_INTERVALS = ("ci95_method", "ci95_reason")
 _RANKING = ("auroc", "average_precision")
 _SHARES = ("accuracy", "precision", "recall", "specificity", "f1")
-_CALIBRATION = ("brier", "expected_calibration_error")
-_NAMES = (*_RANKING, *_SHARES, "sensitivity_at_90_specificity", *_CALIBRATION)
+_CALIBRATION_ERROR = "expected_calibration_error"
 
 
 def classification_scores(
-    labels: ArrayLike,
-    probabilities: ArrayLike,
-    patients: ArrayLike,
-    threshold: float,
-    seed: int = 0,
+    labels: ArrayLike, probabilities: ArrayLike, patients: ArrayLike, threshold: float
 ) -> dict[str, Any]:
     """All scores of a set of cases, under the names of ``metrics.json``.
 
@@ -41,86 +39,71 @@ def classification_scores(
         probabilities: (n,) in 0..1.
         patients: (n,) the patient of each case, for the intervals.
         threshold: At or above it the answer is yes.
-        seed: Of the bootstrap.
 
     Returns:
         A number per score, None where it is undefined; ``auroc`` and ``average_precision`` are
-        ``{value, ci95}``, and ``ci95`` holds the other intervals by name, None for one patient
-        alone and for an undefined score.
+        ``{value, ci95}``, and ``ci95`` holds the other intervals by name, with ``ci95_method``, and
+        ``ci95_reason`` where there is none (`common.scores.intervals`).
     """
     labels = np.asarray(labels).astype(int)
     probabilities = np.asarray(probabilities, dtype=float)
-    patients = np.asarray(patients)
-    parts, wholes = _shares(labels, probabilities, threshold)
+    answers = probabilities >= threshold
+    of_class = class_estimates(labels, probabilities, answers, np.asarray(patients))
+    return class_scores(of_class, labels, probabilities, answers, float(threshold))
 
-    def scores(counts: np.ndarray) -> np.ndarray:
-        ranking = ranking_scores(labels, probabilities, counts)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            shares = (counts @ parts.T) / (counts @ wholes.T)
-        at_specificity = sensitivity_at_specificity(labels, probabilities, 0.9, counts)
-        errors = calibration_scores(labels, probabilities, counts)
-        return np.column_stack([ranking, shares, at_specificity, errors])
 
-    estimated, intervals = estimates(scores, patients, seed)
-    values = dict(zip(_NAMES, estimated, strict=True))
-    limits = dict(zip(_NAMES, intervals, strict=True))
-    for name, whole in zip(_SHARES, wholes, strict=True):
-        limits[name] = limits_of_share(values[name], limits[name], patients[whole > 0])
-    known = {name: None if np.isnan(value) else value for name, value in values.items()}
-    limits = {name: None if known[name] is None else ends for name, ends in limits.items()}
-    ranking = {name: {"value": known[name], "ci95": limits[name]} for name in _RANKING}
-    plain = {name: value for name, value in known.items() if name not in _RANKING}
+def class_estimates(
+    labels: np.ndarray, probabilities: np.ndarray, answers: np.ndarray, patients: np.ndarray
+) -> dict[str, Estimate]:
+    """The scores of one class by their names, all but the calibration error.
+
+    The arguments are those of `classification_scores`, with the (n,) answers, yes or no.
+    """
+    parts, wholes = _shares(labels, answers)
     return {
-        "n": len(labels),
-        "positives": int(labels.sum()),
-        "threshold": float(threshold),
-        **ranking,
-        **plain,
-        "confusion_matrix": confusion(labels, probabilities, threshold),
-        "ci95": {name: limits[name] for name in plain},
+        "auroc": auroc(labels, probabilities, patients),
+        "average_precision": average_precision(labels, probabilities, patients),
+        **{
+            name: estimates.ratio(part, whole, patients)
+            for name, part, whole in zip(_SHARES, parts, wholes, strict=True)
+        },
+        "sensitivity_at_90_specificity": sensitivity_at_specificity(
+            labels, probabilities, 0.9, patients
+        ),
+        "brier": estimates.mean((probabilities - labels) ** 2, patients),
     }
 
 
-def ranking_scores(
-    labels: ArrayLike, scores: ArrayLike, counts: np.ndarray | None = None
-) -> np.ndarray:
-    """AUROC and average precision for many weightings of the cases at once.
+def class_scores(
+    of_class: Mapping[str, Estimate],
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    answers: np.ndarray,
+    threshold: float | None,
+) -> dict[str, Any]:
+    """The scores and intervals of `class_estimates` as `classification_scores` gives them."""
+    counts = {"n": len(labels), "positives": int(labels.sum()), "threshold": threshold}
+    error = calibration_error(labels, probabilities)
+    return counts | known_scores(of_class, error, confusion_matrix=confusion(labels, answers, 1))
 
-    Each sums, over the positive cases, the cases ranked below or above, so one sort serves
-    every resample. They equal scikit-learn's ``roc_auc_score`` and ``average_precision_score``
-    with ``sample_weight``, ties included.
 
-    Args:
-        labels: (n,) 0 or 1.
-        scores: (n,) higher for a likelier yes.
-        counts: (r, n) the weight of each case in each resample; 1 for each if None.
+def known_scores(
+    of_class: Mapping[str, Estimate], calibration_error: float, **more: Any
+) -> dict[str, Any]:
+    """Scores by name as JSON has them; ``ci95`` has the intervals of plain numbers.
 
-    Returns:
-        (r, 2) AUROC and average precision; NaN where a class has no weight.
+    The calibration error has none: chance alone raises it, so that an interval around it would not
+    hold the true one.
     """
-    labels, scores = np.asarray(labels).astype(bool), np.asarray(scores, dtype=float)
-    counts = _once(labels) if counts is None else counts
-    # Cases along the first axis: the weights of one case are contiguous.
-    weights = counts.T
-    positives, negatives = (
-        of_class[np.argsort(scores[of_class], kind="stable")]
-        for of_class in (np.flatnonzero(labels), np.flatnonzero(~labels))
-    )
-    cases, below = weights[positives], _running_sum(weights[negatives])
-    first_tie = np.searchsorted(scores[positives], scores[positives])
-    lower = below[np.searchsorted(scores[negatives], scores[positives], "left")]
-    lower_or_tied = below[np.searchsorted(scores[negatives], scores[positives], "right")]
-    running = _running_sum(cases)
-    yes, no = running[-1].astype(float), below[-1].astype(float)
-
-    with np.errstate(invalid="ignore", divide="ignore"):
-        auroc = np.einsum("ij,ij->j", cases, lower + lower_or_tied, dtype=float) / (2 * yes * no)
-        true_yes = running[-1] - running[first_tie]
-        # A case that was drawn is among the yes at its own score: only others divide 0 by 0.
-        precision = true_yes / np.maximum(true_yes + (below[-1] - lower), 1e-300)
-        average_precision = np.einsum("ij,ij->j", cases, precision) / yes
-    average_precision[(yes == 0) | (no == 0)] = np.nan
-    return np.stack([auroc, average_precision], axis=1)
+    plain = {name: part for name, part in of_class.items() if name not in _RANKING}
+    limits = {name: interval(part) for name, part in plain.items()}
+    return {
+        **{name: scored(of_class[name]) for name in _RANKING},
+        **{name: scored(part)["value"] for name, part in plain.items()},
+        _CALIBRATION_ERROR: calibration_error,
+        **more,
+        **by_name({**limits, _CALIBRATION_ERROR: Interval(None, reason=BIASED)}),
+    }
 
 
 def youden_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
@@ -150,29 +133,44 @@ def threshold_for_sensitivity(labels: ArrayLike, scores: ArrayLike, sensitivity:
 
 
 def sensitivity_at_specificity(
-    labels: ArrayLike, scores: ArrayLike, specificity: float, counts: np.ndarray | None = None
-) -> np.ndarray:
+    labels: ArrayLike, scores: ArrayLike, specificity: float, patients: ArrayLike
+) -> Estimate:
     """The largest sensitivity of a threshold with at least that specificity.
+
+    The threshold is chosen on the same cases: negatives move it, by the slope of the ROC curve
+    across the specificity's own interval.
 
     Args:
         labels: (n,) 0 or 1.
         scores: (n,) higher for a likelier yes.
         specificity: In 0..1.
-        counts: As in `ranking_scores`.
+        patients: (n,) the patient of each case.
 
     Returns:
-        (r,) in 0..1; NaN where a class has no weight.
+        A share; NaN where a class has no case.
     """
-    labels, scores = np.asarray(labels).astype(bool), np.asarray(scores, dtype=float)
-    counts = _once(labels) if counts is None else counts
-    order = np.argsort(-scores, kind="stable")
-    # Cases of one score are all above a threshold or all below it.
-    last = np.append(scores[order][1:] != scores[order][:-1], True)
-    true, false = (np.cumsum((counts * group)[:, order], axis=1) for group in (labels, ~labels))
-    yes, no = (np.maximum(sums[:, -1:], 1e-300) for sums in (true, false))
-    allowed = last & (false / no <= 1 - specificity + 1e-12)
-    best = np.where(allowed, true / yes, 0).max(axis=1)
-    return np.where((true[:, -1] > 0) & (false[:, -1] > 0), best, np.nan)
+    yes, scores = np.asarray(labels) == 1, np.asarray(scores, dtype=float)
+    patients = np.asarray(patients)
+    whole = auroc(yes, scores, patients)
+    if np.isnan(whole.value):
+        return whole
+    false_rate, true_rate, thresholds = roc_curve(yes, scores, drop_intermediate=False)
+
+    def place(at: float) -> int:
+        return int(np.flatnonzero(false_rate <= 1 - at + 1e-12)[-1])
+
+    threshold = thresholds[place(specificity)]
+    right = estimates.ratio((scores < threshold) & ~yes, ~yes, patients)
+    hits = estimates.ratio((scores >= threshold) & yes, yes, patients)
+    reach = np.sqrt(specificity * (1 - specificity) / right.fewest)
+    ends = [float(np.clip(specificity + step, 0, 1)) for step in (-2 * reach, 2 * reach)]
+    rise = true_rate[place(ends[0])] - true_rate[place(ends[1])]
+    slope = rise / (ends[1] - ends[0]) if ends[1] > ends[0] else 0.0
+    influence = hits.influence - slope * right.influence
+    # Of all or none the number is that of the positives; else as few as the influences say.
+    fewest = hits.fewest if hits.value in (0, 1) else min(1.0, hits.fewest)
+    smallest = whole.smallest
+    return replace(hits, influence=influence, fewest=fewest, smallest=smallest)
 
 
 def confusion(labels: ArrayLike, probabilities: ArrayLike, threshold: float) -> list[list[int]]:
@@ -182,32 +180,20 @@ def confusion(labels: ArrayLike, probabilities: ArrayLike, threshold: float) -> 
     return [*np.bincount(cells, minlength=4).reshape(2, 2).tolist()]
 
 
-def calibration_scores(
-    labels: ArrayLike, probabilities: ArrayLike, counts: np.ndarray | None = None
-) -> np.ndarray:
-    """Brier score and expected calibration error.
+def calibration_error(labels: ArrayLike, probabilities: ArrayLike) -> float:
+    """The expected calibration error, 0 to 1, 0 at best.
 
-    The Brier score (Brier 1950) is the mean squared error of the probabilities. The calibration
-    error (Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning")
-    is the mean, over `CALIBRATION_BINS` of equal width weighted by their cases, of the difference
-    between the mean probability of yes and the share of yes.
+    Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning": the mean,
+    over `CALIBRATION_BINS` of equal width weighted by their cases, of the difference between the
+    mean probability of yes and the share of yes.
 
     Args:
         labels: (n,) 0 or 1.
         probabilities: (n,) in 0..1.
-        counts: As in `ranking_scores`.
-
-    Returns:
-        (r, 2) in 0..1, 0 at best.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=float)
-    counts = _once(labels) if counts is None else counts
-    gaps = probabilities - labels
-    bins = (probabilities * CALIBRATION_BINS).astype(int)
-    in_bins = np.zeros((len(labels), CALIBRATION_BINS))
-    in_bins[np.arange(len(labels)), np.minimum(bins, CALIBRATION_BINS - 1)] = gaps
-    sums = np.stack([counts @ gaps**2, np.abs(counts @ in_bins).sum(axis=1)], axis=1)
-    return np.asarray(sums / counts.sum(axis=1, keepdims=True))
+    bins = np.minimum((probabilities * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    return float(np.abs(np.bincount(bins, probabilities - labels)).sum() / len(labels))
 
 
 def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> float:
@@ -240,29 +226,38 @@ def with_temperature(probabilities: ArrayLike, temperature: float) -> np.ndarray
 
 
 def calibration(
-    labels: ArrayLike,
-    probabilities: ArrayLike,
-    patients: ArrayLike,
-    temperature: float,
-    seed: int = 0,
+    labels: ArrayLike, probabilities: ArrayLike, patients: ArrayLike, temperature: float
 ) -> dict[str, Any]:
     """Brier score and calibration error before and after a temperature from `fit_temperature`.
 
-    The other arguments are as in `classification_scores`, the probabilities before scaling.
+    The other arguments are as in `classification_scores`, the probabilities before scaling. The
+    Brier score (Brier 1950) is the mean squared error of the probabilities.
+
+    Returns:
+        As `calibration_of`.
+    """
+    labels = np.asarray(labels)
+    parts = [np.asarray(probabilities, float), with_temperature(probabilities, temperature)]
+    briers = [estimates.mean((part - labels) ** 2, patients) for part in parts]
+    return calibration_of(temperature, briers, [calibration_error(labels, part) for part in parts])
+
+
+def calibration_of(
+    temperature: float, briers: Sequence[Estimate], errors: Sequence[float]
+) -> dict[str, Any]:
+    """Two Brier scores and two calibration errors, before and after, as metrics.json has them.
 
     Returns:
         ``temperature``, ``brier_before``, ``brier_after``, the same of
         ``expected_calibration_error``, and ``ci95`` of these four by name.
     """
-    scores: dict[str, Any] = {"temperature": temperature, "ci95": {}}
-    scaled = with_temperature(probabilities, temperature)
-    for when, values in (("before", probabilities), ("after", scaled)):
-        statistic = partial(calibration_scores, labels, values)
-        estimated = estimates(statistic, patients, seed)
-        for name, value, ends in zip(_CALIBRATION, *estimated, strict=True):
-            scores[f"{name}_{when}"] = value
-            scores["ci95"][f"{name}_{when}"] = ends
-    return scores
+    values: dict[str, float] = {}
+    limits: dict[str, Interval] = {}
+    for when, brier, error in zip(("before", "after"), briers, errors, strict=True):
+        values |= {f"brier_{when}": float(brier.value), f"{_CALIBRATION_ERROR}_{when}": error}
+        limits[f"brier_{when}"] = interval(brier)
+        limits[f"{_CALIBRATION_ERROR}_{when}"] = Interval(None, reason=BIASED)
+    return {"temperature": temperature, **values, **by_name(limits)}
 
 
 def differences(
@@ -270,43 +265,41 @@ def differences(
     model: tuple[ArrayLike, ArrayLike],
     baselines: Mapping[str, tuple[ArrayLike, ArrayLike]],
     patients: ArrayLike,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """How much better a model is than each baseline on the same cases, both estimated.
 
     Args:
         labels: As in `classification_scores`, like ``patients``.
-        model: (n,) scores, higher for a likelier yes, and (n,) answers, 0 or 1.
+        model: (n,) scores, higher for a likelier yes, and (n,) answers, 0 or 1. Of several classes
+            all three are (n, classes): AUROC is the mean over classes, and a case is right where
+            every answer is.
         baselines: The same of every baseline, by its name.
-        patients: (n,); the same resamples serve all, so that hard and easy patients cancel out.
-        seed: Of the bootstrap.
-        resamples: Number of resamples.
+        patients: (n,); differences are paired, so that hard and easy patients cancel out.
 
     Returns:
         By the baseline's name ``auroc`` and ``accuracy``, each ``{value, ci95}`` of the model's
         less the baseline's; None where it is undefined.
     """
-    labels = np.asarray(labels).astype(int)
+    labels = np.asarray(labels).astype(int).reshape(len(np.asarray(labels)), -1)
 
-    def scores(counts: np.ndarray, ranks: ArrayLike, answers: ArrayLike) -> np.ndarray:
-        right = (np.asarray(answers) == labels).astype(float)
-        shares = counts @ right / counts.sum(axis=1)
-        return np.stack([ranking_scores(labels, ranks, counts)[:, 0], shares], axis=1)
+    def both(ranks: ArrayLike, answers: ArrayLike) -> tuple[Estimate, Estimate]:
+        ranks, answers = (np.asarray(part).reshape(labels.shape) for part in (ranks, answers))
+        right = (answers == labels).all(axis=1)
+        return mean_auroc(labels, ranks, patients), estimates.share(right, patients)
 
-    def gaps(counts: np.ndarray) -> np.ndarray:
-        of_model = scores(counts, *model)
-        return np.hstack([of_model - scores(counts, *each) for each in baselines.values()])
-
-    known = [
-        {"value": None, "ci95": None} if np.isnan(value) else {"value": value, "ci95": ends}
-        for value, ends in zip(*estimates(gaps, patients, seed, resamples), strict=True)
-    ]
-    pairs = zip(known[::2], known[1::2], strict=True)
+    of_model = both(*model)
     return {
-        name: {"auroc": auroc, "accuracy": accuracy}
-        for name, (auroc, accuracy) in zip(baselines, pairs, strict=True)
+        name: {
+            score: difference(*pair)
+            for score, *pair in zip(("auroc", "accuracy"), of_model, both(*baseline), strict=True)
+        }
+        for name, baseline in baselines.items()
     }
+
+
+def mean_auroc(labels: np.ndarray, scores: np.ndarray, patients: ArrayLike) -> Estimate:
+    """The mean over classes of the AUROCs of (n, classes) scores."""
+    return mean_of([auroc(*pair, patients) for pair in zip(labels.T, scores.T, strict=True)])
 
 
 def scores_by_group(
@@ -315,7 +308,6 @@ def scores_by_group(
     probabilities: ArrayLike,
     patients: ArrayLike,
     threshold: float,
-    seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
     """The main scores of each group of cases, such as each view, by the group's name.
 
@@ -328,18 +320,15 @@ def scores_by_group(
     by_group = {}
     for group in sorted(set(groups) - {""}):
         rows = groups == group
-        scores = classification_scores(
-            labels[rows], probabilities[rows], patients[rows], threshold, seed
-        )
-        by_group[str(group)] = {name: scores[name] for name in _GROUP_SCORES}
+        scores = classification_scores(labels[rows], probabilities[rows], patients[rows], threshold)
+        kept = (*_GROUP_SCORES, *_SAID_OF_INTERVALS)
+        by_group[str(group)] = {name: scores[name] for name in kept if name in scores}
     return by_group
 
 
-def _shares(
-    labels: np.ndarray, probabilities: np.ndarray, threshold: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _shares(labels: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each case's part (5, n) and whole (5, n) in the scores that are shares."""
-    yes, predicted = labels == 1, probabilities >= threshold
+    yes, predicted = labels == 1, answers.astype(bool)
     hit = yes & predicted
     parts = (yes == predicted, hit, hit, ~yes & ~predicted, 2 * hit)
     wholes = (np.ones_like(yes), predicted, yes, ~yes, yes.astype(int) + predicted)
@@ -350,17 +339,6 @@ def _logits(probabilities: ArrayLike) -> np.ndarray:
     # A float32 sigmoid gives 0 or 1 where the logit is beyond 17.
     clipped = np.clip(np.asarray(probabilities, dtype=float), 1e-7, 1 - 1e-7)
     return np.asarray(np.log(clipped / (1 - clipped)))
-
-
-def _once(labels: np.ndarray) -> np.ndarray:
-    return np.ones((1, len(labels)), dtype=np.int32)
-
-
-def _running_sum(weights: np.ndarray) -> np.ndarray:
-    """(n, r) to (n + 1, r): the sum of the rows before each row, then of all rows."""
-    total = np.zeros((len(weights) + 1, weights.shape[1]), dtype=weights.dtype)
-    np.cumsum(weights, axis=0, out=total[1:])
-    return total
 
 
 def _midway(scores: ArrayLike, threshold: float) -> float:

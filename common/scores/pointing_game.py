@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 from scipy.stats import spearmanr
 
-from common.scores.intervals import ci95_of_mean, ci95_of_share
+from common.explaining.heatmaps import at_image_size
+from common.scores.intervals import interval_of_mean, interval_of_share
+
+# Pixels a side, about, to measure shares of cells on.
+_FINE = 512
 
 
-def rank_correlation(maps: np.ndarray, references: np.ndarray) -> float | None:
-    """The mean rank correlation of two sets of maps.
-
-    Spearman's, over the pixels of each case; a case with a constant map does not count.
+def rank_correlations(maps: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation of two maps of each case, over its pixels.
 
     Args:
         maps: (cases, height, width), of any range.
         references: The same shape.
 
     Returns:
-        -1 to 1; None if no case counts.
+        (n,), -1 to 1, of the n cases none of whose maps is constant.
     """
-    correlations = [
-        float(spearmanr(heat, reference, axis=None).statistic)
-        for heat, reference in zip(maps, references, strict=True)
-        if np.ptp(heat) > 0 and np.ptp(reference) > 0
-    ]
-    return float(np.mean(correlations)) if correlations else None
+    return np.array(
+        [
+            float(spearmanr(heat, reference, axis=None).statistic)
+            for heat, reference in zip(maps, references, strict=True)
+            if np.ptp(heat) > 0 and np.ptp(reference) > 0
+        ]
+    )
 
 
 def centred_blob(image_size: int) -> np.ndarray:
@@ -42,40 +47,60 @@ def centred_blob(image_size: int) -> np.ndarray:
 
 
 def pointing_game(
-    maps: np.ndarray, boxes: Sequence[np.ndarray], patients: Sequence[str], seed: int = 0
+    maps: np.ndarray,
+    boxes: Sequence[np.ndarray],
+    patients: Sequence[str],
+    cells: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """Whether a map's peak lies in a radiologist's box (Zhang et al. 2016, arXiv:1608.00507).
+
+    The peak is the centre of the largest area that has the greatest value; of several as large
+    ones all must be inside.
 
     Args:
         maps: (cases, image_size, image_size), 0 or more, from `common.explaining.gradcam`.
         boxes: Each case's boxes (n, 4), (x0, y0, x1, y1) in fractions of the side; a case
             without a box does not count.
         patients: (cases,) the patient of each case, for the interval.
-        seed: Of the bootstrap.
+        cells: Rows and columns of the layer that the maps were enlarged from, for the ceiling.
 
     Returns:
         ``pointing_game``: the share of cases whose peak is inside a box, and its ``ci95``;
-        ``chance``: the mean share of the image that boxes cover, the score of a random peak and
-        the weight that a constant map has inside; ``weight_inside``: the mean share of a map's
+        ``ceiling``: that of maps that are right in every cell, the boxes themselves in so many
+        cells; ``chance``: the mean share of the image that boxes cover, the score of a random peak
+        and the weight that a constant map has inside; ``weight_inside``: the mean share of a map's
         weight inside, and its ``weight_inside_ci95``; ``centred_blob``: these two of
         `centred_blob`; ``n`` cases. All are None where n is 0.
     """
     counted = [number for number, case_boxes in enumerate(boxes) if len(case_boxes)]
     if not counted:
-        names = ("pointing_game", "ci95", "chance", "weight_inside", "weight_inside_ci95")
-        return {**dict.fromkeys(names), "centred_blob": None, "n": 0}
-    masks = [boxes_mask(boxes[number], maps.shape[1]) for number in counted]
-    counted_patients = [patients[number] for number in counted]
-    hits, weights = _hits_and_weights(maps[counted], masks)
-    blobs = _hits_and_weights([centred_blob(maps.shape[1])] * len(masks), masks)
-    blob_hits, blob_weights = (float(np.mean(values)) for values in blobs)
+        names = ("pointing_game", "ci95", "ceiling", "chance", "weight_inside")
+        return {
+            **dict.fromkeys((*names, "weight_inside_ci95")), "centred_blob": None, "n": 0
+        }  # fmt: skip
+    side = maps.shape[1]
+    counted_boxes = [boxes[number] for number in counted]
+    masks = [boxes_mask(case_boxes, side) for case_boxes in counted_boxes]
+    patients_of = [patients[number] for number in counted]
+    hits = _hits(maps[counted], counted_boxes)
+    weights = _weights_inside(maps[counted], masks)
+    blobs = [centred_blob(side)] * len(masks)
+    of_weights = interval_of_mean(weights, patients_of).entries
+    ceiling = None
+    if cells:
+        perfect = (at_image_size(share_of_cells(each, cells), side) for each in counted_boxes)
+        ceiling = float(np.mean(_hits(perfect, counted_boxes)))
     return {
         "pointing_game": float(np.mean(hits)),
-        "ci95": ci95_of_share(hits, counted_patients, seed),
+        **interval_of_share(hits, patients_of).entries,
+        "ceiling": ceiling,
         "chance": float(np.mean([mask.mean() for mask in masks])),
         "weight_inside": float(np.mean(weights)),
-        "weight_inside_ci95": ci95_of_mean(weights, counted_patients, seed),
-        "centred_blob": {"pointing_game": blob_hits, "weight_inside": blob_weights},
+        **{f"weight_inside_{key}": value for key, value in of_weights.items()},
+        "centred_blob": {
+            "pointing_game": float(np.mean(_hits(blobs, counted_boxes))),
+            "weight_inside": float(np.mean(_weights_inside(blobs, masks))),
+        },
         "n": len(counted),
     }
 
@@ -91,14 +116,43 @@ def boxes_mask(boxes: np.ndarray, image_size: int) -> np.ndarray:
     return mask
 
 
-def _hits_and_weights(
-    maps: Iterable[np.ndarray], masks: Sequence[np.ndarray]
-) -> tuple[list[bool], list[float]]:
-    """Whether each map's peak is inside its mask, and the share of its weight inside."""
-    hits, weights = [], []
-    for heat, mask in zip(maps, masks, strict=True):
-        peak = np.unravel_index(np.argmax(heat), heat.shape)
-        total = heat.sum()
-        hits.append(bool(mask[peak]) and bool(heat.max() > 0))
-        weights.append((heat * mask).sum() / total if total > 0 else 0.0)
-    return hits, weights
+def share_of_cells(boxes: np.ndarray, cells: tuple[int, int]) -> np.ndarray:
+    """The share of each cell of a grid (rows, columns) that boxes (n, 4), in fractions, cover."""
+    rows, columns = cells
+    # A side that both divide, fine enough for a pixel's edge to say little.
+    step = math.lcm(rows, columns)
+    side = step * -(-_FINE // step)
+    fine = boxes_mask(boxes, side)
+    return np.asarray(fine.reshape(rows, side // rows, columns, side // columns).mean((1, 3)))
+
+
+def peaks(heat: np.ndarray) -> np.ndarray:
+    """The centres (n, 2), (x, y) in fractions of the sides, of the largest areas at the peak.
+
+    Neighbours count, diagonal ones too. (0, 2) of a map that is nowhere above 0.
+    """
+    if heat.max() <= 0:
+        return np.zeros((0, 2))
+    # Where enlarging makes a plateau, its pixels differ by rounding.
+    areas, _ = ndimage.label(heat >= heat.max() * (1 - 1e-5), np.ones((3, 3)))
+    sizes = np.bincount(areas.ravel())[1:]
+    largest = 1 + np.flatnonzero(sizes == sizes.max())
+    centres = np.array(ndimage.center_of_mass(areas > 0, areas, largest)).reshape(-1, 2)
+    return (centres[:, ::-1] + 0.5) / heat.shape[::-1]
+
+
+def _hits(maps: Iterable[np.ndarray], boxes: Iterable[np.ndarray]) -> list[bool]:
+    """Whether each map's peak is in one of its boxes, their edges among them."""
+    hits = []
+    for heat, case_boxes in zip(maps, boxes, strict=True):
+        corners = np.asarray(case_boxes)[None]
+        points = peaks(heat)[:, None]
+        inside = np.all((points >= corners[..., :2]) & (points <= corners[..., 2:]), axis=-1)
+        hits.append(len(points) > 0 and bool(inside.any(axis=-1).all()))
+    return hits
+
+
+def _weights_inside(maps: Iterable[np.ndarray], masks: Sequence[np.ndarray]) -> list[float]:
+    """The share of each map's weight inside its mask."""
+    pairs = zip(maps, masks, strict=True)
+    return [float((m * mask).sum() / m.sum()) if m.sum() > 0 else 0.0 for m, mask in pairs]

@@ -1,27 +1,23 @@
 """Main scores computed again from ``predictions.csv``, by the recipes in ``metrics.json``.
 
-A recipe is what `common.scores.formatting.main_score` stores as ``from``. It gives a score on
-resamples of patients, of one evaluation or of several: the folds of a cross-validation, say.
+A recipe is what `common.scores.formatting.main_score` stores as ``from``. It gives a score with its
+variance by patient, of one evaluation or of several: the folds of a cross-validation, say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from common.base.errors import UserError
-from common.scores.classification import ranking_scores
-from common.scores.intervals import ci95
-
-Statistic = Callable[[np.ndarray], np.ndarray]
-"""From counts (r, n), how often each case was drawn, to values (r,)."""
-
-SEED = 2022
-"""Of the resamples of every interval that is computed from predictions.csv."""
+from common.datasets.classes import Classes
+from common.scores import estimates
+from common.scores.classification import mean_auroc
+from common.scores.estimates import Estimate
+from common.scores.intervals import scored
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
@@ -31,18 +27,19 @@ def read_predictions(path: Path) -> pd.DataFrame:
         UserError: It is not there or damaged.
     """
     text = {"case": str, "patient": str}
+    # A class may be called 01.
+    dtype = {**text, "label": str, "predicted": str}
     try:
-        table = pd.read_csv(path, dtype=text, keep_default_na=False).sort_values(
-            "case", kind="stable"
-        )
+        table = pd.read_csv(path, dtype=dtype, keep_default_na=False)
+        table = table.sort_values("case", kind="stable")
         return table.astype(text).reset_index(drop=True)
     except (OSError, ValueError, KeyError):
         problem = "is damaged" if path.is_file() else "is missing"
         raise UserError(f"{path}: {problem}; run evaluate.py again") from None
 
 
-def statistic(predictions: pd.DataFrame, recipe: Mapping[str, Any]) -> Statistic | None:
-    """A main score as a function of resamples; None where a case or the recipe lacks it.
+def estimate(predictions: pd.DataFrame, recipe: Mapping[str, Any]) -> Estimate | None:
+    """A main score of the cases; None where a case or the recipe lacks it.
 
     Args:
         predictions: Of `read_predictions`.
@@ -51,27 +48,32 @@ def statistic(predictions: pd.DataFrame, recipe: Mapping[str, Any]) -> Statistic
     cases = predictions["case"].nunique()
     where = recipe.get("where", {})
     columns = {recipe[key] for key in ("truth", "score", "prediction", "column") if key in recipe}
+    columns |= set(recipe.get("scores", {}).values())
     if not columns | set(where) <= set(predictions):
         return None
     for column, value in where.items():
         predictions = predictions[predictions[column] == value]
     if predictions["case"].nunique() != cases:
         return None
+    patients = predictions["patient"]
     match recipe.get("statistic"):
         case "auroc":
-            labels = predictions[recipe["truth"]].to_numpy(int)
-            scores = predictions[recipe["score"]].to_numpy(float)
-            return lambda counts: ranking_scores(labels, scores, np.asarray(counts))[:, 0]
+            return estimates.auroc(
+                predictions[recipe["truth"]].astype(int), predictions[recipe["score"]], patients
+            )
+        case "macro_auroc":
+            names = recipe["scores"]
+            truth = Classes(tuple(names), False).of_words(predictions[recipe["truth"]])
+            return mean_auroc(truth, predictions[[*names.values()]].to_numpy(float), patients)
         case "agreement":
             right = predictions[recipe["truth"]] == predictions[recipe["prediction"]]
-            values = right.to_numpy(float)
+            return estimates.share(right, patients)
         case "mean":
             # Of several rows a case's score is their mean.
-            by_case = predictions.groupby("case", sort=False)[recipe["column"]].mean()
-            values = by_case.to_numpy(float)
+            by_case = predictions.groupby("case", sort=False)
+            return estimates.mean(by_case[recipe["column"]].mean(), by_case["patient"].first())
         case _:
             return None
-    return lambda counts: counts @ values / counts.sum(axis=1)
 
 
 def same_cases(tables: Sequence[pd.DataFrame]) -> bool | None:
@@ -88,9 +90,9 @@ def score_of_runs(
 ) -> dict[str, Any] | None:
     """One score of several runs with its interval over patients; no case counts twice.
 
-    Where all runs scored the same cases, it is the mean of their scores, on the same resamples of
-    patients. Where no two scored a case, as the folds of a cross-validation on what each held
-    out, it is the score of all predictions pooled.
+    Where all runs scored the same cases, it is the mean of their scores, patient by patient. Where
+    no two scored a case, as the folds of a cross-validation on what each held out, it is the score
+    of all predictions pooled.
 
     Args:
         tables: Of `read_predictions`, one per run.
@@ -105,18 +107,5 @@ def score_of_runs(
         return None
     if not same:
         tables = [pd.concat(tables).sort_values("case", kind="stable", ignore_index=True)]
-    statistics = [part for table in tables if (part := statistic(table, recipe)) is not None]
-    if len(statistics) < len(tables):
-        return None
-
-    def mean(counts: np.ndarray) -> np.ndarray:
-        return np.asarray(np.mean([part(counts) for part in statistics], axis=0))
-
-    return value_and_interval(mean, tables[0])
-
-
-def value_and_interval(score: Statistic, predictions: pd.DataFrame) -> dict[str, Any]:
-    """A score on all cases of `read_predictions`, None where it is undefined, and its ``ci95``."""
-    patients = predictions.drop_duplicates("case")["patient"].to_numpy()
-    value = float(score(np.ones((1, len(patients)), dtype=int))[0])
-    return {"value": None if np.isnan(value) else value, "ci95": ci95(score, patients, SEED)}
+    scores = [part for table in tables if (part := estimate(table, recipe)) is not None]
+    return scored(estimates.mean_of(scores)) if len(scores) == len(tables) else None

@@ -2,7 +2,8 @@
 
 The surface of a mask is its voxels with a face on the outside (the mask without its
 erosion by a 6-connected cross, as MONAI and surface-distance have it); beyond the array is
-outside. Distances are between voxel centres.
+outside. Distances are between voxel centres. A grid is given by the spacing of its voxels, or by
+their affine, which counts where its axes are not at right angles (a tilted gantry).
 
 Empty masks: truth and prediction both empty agree (Dice and Jaccard 1, distances 0). One of them
 empty is a miss: Dice and Jaccard 0, and both distances are the diagonal of the volume, the worst
@@ -17,15 +18,13 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 
-def volume_scores(
-    truth: np.ndarray, predicted: np.ndarray, spacing_mm: ArrayLike
-) -> dict[str, float]:
+def volume_scores(truth: np.ndarray, predicted: np.ndarray, grid_mm: ArrayLike) -> dict[str, float]:
     """All scores of one volume.
 
     Args:
         truth: (i, j, k) mask; every value but 0 is inside.
         predicted: The same.
-        spacing_mm: (3,) distance of neighbouring voxels along i, j and k.
+        grid_mm: (3,) distance of neighbouring voxels along i, j and k, or (4, 4) their affine.
 
     Returns:
         dice and jaccard (the shared volume over that of either), hd95_mm, assd_mm, truth_ml,
@@ -35,15 +34,15 @@ def volume_scores(
         ValueError: The masks differ in shape.
     """
     truth, predicted = _pair(truth, predicted)
-    hd95_mm, assd_mm = surface_scores(truth, predicted, spacing_mm)
+    hd95_mm, assd_mm = surface_scores(truth, predicted, grid_mm)
     overlap = dice(truth, predicted)
     return {
         "dice": overlap,
         "jaccard": overlap / (2 - overlap),
         "hd95_mm": hd95_mm,
         "assd_mm": assd_mm,
-        "truth_ml": volume_ml(truth, spacing_mm),
-        "predicted_ml": volume_ml(predicted, spacing_mm),
+        "truth_ml": volume_ml(truth, grid_mm),
+        "predicted_ml": volume_ml(predicted, grid_mm),
     }
 
 
@@ -55,7 +54,7 @@ def dice(truth: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def surface_scores(
-    truth: np.ndarray, predicted: np.ndarray, spacing_mm: ArrayLike
+    truth: np.ndarray, predicted: np.ndarray, grid_mm: ArrayLike
 ) -> tuple[float, float]:
     """HD95 and average symmetric surface distance, both in mm.
 
@@ -67,18 +66,18 @@ def surface_scores(
     Args:
         truth: (i, j, k) mask; every value but 0 is inside.
         predicted: The same.
-        spacing_mm: (3,) distance of neighbouring voxels along i, j and k.
+        grid_mm: (3,) distance of neighbouring voxels along i, j and k, or (4, 4) their affine.
 
     Returns:
         (hd95_mm, assd_mm); see the module's docstring for empty masks.
     """
     truth, predicted = _pair(truth, predicted)
-    surfaces = [
-        surface_voxels(mask) * np.asarray(spacing_mm, dtype=float) for mask in (truth, predicted)
-    ]
+    axes = _axes_mm(grid_mm)
+    surfaces = [surface_voxels(mask) @ axes.T for mask in (truth, predicted)]
     is_empty = [not len(points) for points in surfaces]
     if any(is_empty):
-        worst = 0.0 if all(is_empty) else np.linalg.norm(np.multiply(truth.shape, spacing_mm))
+        spacing = np.linalg.norm(axes, axis=0)
+        worst = 0.0 if all(is_empty) else np.linalg.norm(truth.shape * spacing)
         return float(worst), float(worst)
     # A surface is one or two voxels in a hundred: a tree of its points beats a distance map
     # of the volume, and gives the same to the last digits.
@@ -105,9 +104,14 @@ def surface_voxels(mask: np.ndarray) -> np.ndarray:
     return np.asarray(np.argwhere(mask[box] ^ core) + [edge.start for edge in box])
 
 
-def volume_ml(mask: np.ndarray, spacing_mm: ArrayLike) -> float:
-    """The volume of a mask in millilitres (1 ml is 1000 cubic millimetres)."""
-    return float(np.count_nonzero(mask) * np.prod(np.asarray(spacing_mm)) / 1000)
+def volume_ml(mask: np.ndarray, grid_mm: ArrayLike) -> float:
+    """The volume of a mask in millilitres (1 ml is 1000 cubic millimetres).
+
+    Args:
+        mask: (i, j, k); every value but 0 is inside.
+        grid_mm: (3,) distance of neighbouring voxels along i, j and k, or (4, 4) their affine.
+    """
+    return float(np.count_nonzero(mask) * abs(np.linalg.det(_axes_mm(grid_mm))) / 1000)
 
 
 def largest_component(mask: np.ndarray) -> np.ndarray:
@@ -119,6 +123,12 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
     if not count:
         return np.zeros(np.shape(mask), dtype=bool)
     return np.asarray(parts == np.bincount(parts.ravel())[1:].argmax() + 1)
+
+
+def _axes_mm(grid_mm: ArrayLike) -> np.ndarray:
+    """(3, 3) a step along i, j and k, in its columns."""
+    grid = np.asarray(grid_mm, dtype=float)
+    return np.diag(grid) if grid.ndim == 1 else grid[:3, :3]
 
 
 def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:

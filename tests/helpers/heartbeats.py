@@ -17,8 +17,9 @@ from common.records import preparing, shards
 from common.records.prepared import Prepared, open_prepared
 from common.reporting import html_report
 from common.reporting.model_card import About
+from common.scores.estimates import mean, share
 from common.scores.formatting import main_score
-from common.scores.intervals import ci95_of_mean, ci95_of_share
+from common.scores.intervals import scored
 from common.training import evaluations, runs
 
 LENGTH = 64
@@ -92,9 +93,8 @@ def evaluate(run: runs.Run, prepared: Prepared) -> Path:
     cases["answer"], cases["called"] = answers, (answers >= 0.5).astype(int)
     cases["closeness"] = 1 - np.abs(answers - cases["fast"])
     right, patients = cases["called"] == cases["fast"], cases["patient"]
-    pulse = {"value": float(right.mean()), "ci95": ci95_of_share(right, patients, 1)}
-    close = cases["closeness"].to_numpy()
-    nearness = {"value": float(close.mean()), "ci95": ci95_of_mean(close, patients, 1)}
+    pulse = scored(share(right, patients))
+    nearness = scored(mean(cases["closeness"], patients))
     half, name = {"value": 0.5, "ci95": None}, "always slow"
     n = len(cases)
     metrics = {

@@ -13,10 +13,10 @@ import keras
 import numpy as np
 
 
-def check_model(
+def model_faults(
     build: Callable[[], keras.Model], batch: np.ndarray, target: np.ndarray, loss, folder: Path
-) -> None:
-    """Save and load, mixed precision, dynamic batch, one step of training.
+) -> list[str]:
+    """What is wrong with a network: names, saving, mixed precision, dynamic batch, training.
 
     Args:
         build: Makes the network.
@@ -26,64 +26,72 @@ def check_model(
         folder: Where the saved model goes.
     """
     model = build()
-    check_layer_names(model)
-    check_saves_and_loads(model, batch, folder)
-    check_dynamic_batch(model, batch)
-    check_mixed_precision(build, batch)
-    check_two_steps(model, batch, target, loss)
+    return [
+        *faults_of_names(model),
+        *faults_of_a_saved_model(model, batch, folder),
+        *faults_of_a_batch(model, batch),
+        *faults_of_mixed_precision(build, batch),
+        *faults_of_two_steps(model, batch, target, loss),
+    ]
 
 
-def check_layer_names(model: keras.Model) -> None:
+def faults_of_names(model: keras.Model) -> Iterator[str]:
     """Every layer with weights has a name of ours or of keras.applications."""
     automatic = ("conv2d", "dense", "batch_normalization", "activation", "add", "concatenate")
     for layer in model.layers:
-        if layer.weights:
-            assert not layer.name.startswith(automatic), layer.name
+        if layer.weights and layer.name.startswith(automatic):
+            yield f"{layer.name}: an automatic name"
 
 
-def check_saves_and_loads(model: keras.Model, batch: np.ndarray, folder: Path) -> Path:
+def faults_of_a_saved_model(model: keras.Model, batch: np.ndarray, folder: Path) -> Iterator[str]:
     """The ``.keras`` file holds nothing but Keras's own, and gives the same output."""
     path = folder / "saved.keras"
     model.save(path)
     for module, registered in _parts(path):
-        assert module is None or module.split(".")[0] == "keras", module
-        assert registered is None or ">" not in registered, registered
+        if (module or "keras").split(".")[0] != "keras" or ">" in (registered or ""):
+            yield f"{module} {registered}: not of Keras"
     loaded = keras.models.load_model(path, safe_mode=True)
-    np.testing.assert_array_equal(output(loaded, batch), output(model, batch))
-    return path
+    if not np.array_equal(output(loaded, batch), output(model, batch)):
+        yield "another output once it was saved and loaded"
 
 
-def check_dynamic_batch(model: keras.Model, batch: np.ndarray) -> None:
+def faults_of_a_batch(model: keras.Model, batch: np.ndarray) -> Iterator[str]:
     """The output for an image does not depend on what else is in the batch."""
-    assert model.input_shape[0] is None
-    together = output(model, batch)
-    np.testing.assert_allclose(output(model, batch[:1]), together[:1], atol=1e-5)
+    if model.input_shape[0] is not None:
+        yield f"batches of {model.input_shape[0]} alone"
+    if not np.allclose(output(model, batch[:1]), output(model, batch)[:1], atol=1e-5):
+        yield "the output for an image depends on its batch"
 
 
-def check_mixed_precision(build: Callable[[], keras.Model], batch: np.ndarray) -> None:
+def faults_of_mixed_precision(build: Callable[[], keras.Model], batch: np.ndarray) -> Iterator[str]:
     """Under mixed precision layers compute in half, and the output is float32 and finite."""
     with dtype_policy("mixed_bfloat16"):
         model = build()
         outputs = model(batch)
-    assert keras.backend.standardize_dtype(outputs.dtype) == "float32"
-    assert np.isfinite(keras.ops.convert_to_numpy(outputs)).all()
+    if keras.backend.standardize_dtype(outputs.dtype) != "float32":
+        yield f"mixed precision: the output is {outputs.dtype}"
+    if not np.isfinite(keras.ops.convert_to_numpy(outputs)).all():
+        yield "mixed precision: the output is not finite"
     half = [layer for layer in model.layers if layer.compute_dtype == "bfloat16"]
-    assert len(half) > len(model.layers) / 2
+    if len(half) <= len(model.layers) / 2:
+        yield f"mixed precision: {len(half)} of {len(model.layers)} layers compute in it"
 
 
-def check_two_steps(model: keras.Model, batch: np.ndarray, target: np.ndarray, loss) -> None:
+def faults_of_two_steps(
+    model: keras.Model, batch: np.ndarray, target: np.ndarray, loss
+) -> Iterator[str]:
     """Two steps of descent reach every trainable weight and leave all of them finite.
 
     The first step opens the residual branches, which start closed; the second reaches inside.
     """
     before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
     model.compile(keras.optimizers.Adam(1e-3), loss, run_eagerly=True)
-    for _ in range(2):
-        assert np.isfinite(model.train_on_batch(batch, target))
+    if not all(np.isfinite(model.train_on_batch(batch, target)) for _ in range(2)):
+        yield "the loss is not finite"
     for old, weight in zip(before, model.trainable_weights, strict=True):
         new = keras.ops.convert_to_numpy(weight)
-        assert np.isfinite(new).all(), weight.path
-        assert (new != old).any(), weight.path
+        if not np.isfinite(new).all() or not (new != old).any():
+            yield f"{weight.path}: not finite after two steps, or not trained"
 
 
 def output(model: keras.Model, batch: np.ndarray) -> np.ndarray:

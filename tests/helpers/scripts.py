@@ -9,10 +9,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.helpers.formats_checked import check_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECTS = ("pneumonia_classification", "heart_detection", "atrium_segmentation")
+
+FIRST_PROJECT_FAST = (
+    PROJECTS[0],
+    *(pytest.param(project, marks=pytest.mark.slow) for project in PROJECTS[1:]),
+)
+"""For what the projects share: one of them in the fast tests, the others in the slow ones."""
 CHEST = ("pneumonia_classification", "heart_detection")
 
 TINY = {

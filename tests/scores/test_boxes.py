@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from shapely.geometry import box as rectangle
 
 from common.scores.boxes import average_precision, box_scores, iou, scores_by_group
+from common.scores.intervals import interval_of_mean
 
 coordinate = st.integers(0, 60)
 boxes = st.tuples(coordinate, coordinate, coordinate, coordinate).map(
@@ -61,8 +62,12 @@ def test_box_scores_by_hand():
     assert found["n"] == 3
     assert found["iou"]["mean"] == pytest.approx((0.5 + 1 + 7 / 8) / 3)
     assert found["iou"]["median"] == pytest.approx(7 / 8)
-    assert found["iou"]["ci95"] == pytest.approx([0.5, 1])
-    assert found["iou"]["median_ci95"] == pytest.approx([0.5, 1])
+    assert found["iou"]["ci95"] == interval_of_mean([0.5, 1, 7 / 8], range(3)).limits
+    # Three films carry the interval of a mean, and none of a median or of a share.
+    assert found["iou"]["median_ci95"] is None and found["iou"]["median_ci95_reason"]
+    assert found["ci95"]["iou_above"] == {"0.5": None, "0.75": None, "0.9": None}
+    assert set(found["ci95_reason"]["iou_above"]) == {"0.5", "0.75", "0.9"}
+    assert set(found["ci95_method"]) == {"average_precision", "edge_error_px", "edge_bias_px"}
     # An IoU of just 0.5 is not over 0.5, but found at 0.5.
     assert found["iou_above"] == {"0.5": 2, "0.75": 2, "0.9": 1}
     assert found["iou_below"] == {"0.5": 1}
@@ -84,7 +89,7 @@ def test_box_scores_by_hand():
 def test_the_mean_box_is_scored_as_the_model_is():
     found = scores()["baselines"]["mean_box"]
     assert found["iou_mean"] == found["iou"]["mean"] == pytest.approx((1 + 0 + 0.32) / 3)
-    assert found["iou"]["ci95"] == pytest.approx([0, 1])
+    assert found["iou"]["ci95"] == interval_of_mean([1, 0, 0.32], range(3)).limits
     assert found["iou_above"] == {"0.5": 1, "0.75": 1, "0.9": 1}
     assert found["edge_bias_px"] == pytest.approx(
         {"left": -10 / 3, "top": -20 / 3, "right": (-20 + 2) / 3, "bottom": (-30 + 6) / 3}
@@ -96,9 +101,12 @@ def test_the_difference_to_a_baseline_is_taken_case_by_case():
     found = scores()["baselines"]["mean_box"]["differences"]
     gaps = [0.5 - 1, 1 - 0, 7 / 8 - 0.32]
     assert found["iou"]["value"] == pytest.approx(sum(gaps) / 3)
-    assert found["iou"]["ci95"] == pytest.approx([min(gaps), max(gaps)])
+    half = 4.303 * np.std(gaps, ddof=1) / 3**0.5
+    mean = sum(gaps) / 3
+    assert found["iou"]["ci95"] == pytest.approx([mean - half, mean + half], abs=1e-3)
     # The model's first box has an IoU of just 0.5, the mean box's is over it.
-    assert found["iou_above_0.5"] == {"value": pytest.approx(1 / 3), "ci95": [-1, 1]}
+    assert found["iou_above_0.5"]["value"] == pytest.approx(1 / 3)
+    assert found["iou_above_0.5"]["ci95"] is None and found["iou_above_0.5"]["ci95_reason"]
 
 
 def test_errors_in_millimetres_are_of_the_images_that_have_a_spacing():
@@ -133,7 +141,7 @@ def test_each_group_is_scored_by_itself():
     assert found["PA"]["n"] == found["AP"]["n"] == 2
     assert found["PA"]["iou"]["mean"] == pytest.approx(0.6)
     assert found["AP"]["iou"]["mean"] == pytest.approx(0.8)
-    assert found["AP"]["iou"]["ci95"] == pytest.approx([0.6, 1])
+    assert found["AP"]["iou"]["ci95"] == interval_of_mean([0.6, 1], range(2)).limits
     assert found["PA"]["iou_above"] == {"0.5": 1, "0.75": 1, "0.9": 0}
     assert found["PA"]["iou_below"] == {"0.5": 1}
     assert found["PA"]["baselines"]["mean_box"]["iou_mean"] == pytest.approx(0.5)

@@ -1,7 +1,6 @@
 """Scores of a classifier, against scikit-learn and values worked by hand."""
 
 import json
-import warnings
 
 import numpy as np
 import pytest
@@ -11,19 +10,19 @@ from sklearn import metrics
 
 from common.scores.classification import (
     calibration,
-    calibration_scores,
+    calibration_error,
     classification_scores,
     confusion,
     differences,
     fit_temperature,
-    ranking_scores,
     scores_by_group,
     sensitivity_at_specificity,
     threshold_for_sensitivity,
     with_temperature,
     youden_threshold,
 )
-from common.scores.intervals import patient_resamples
+from common.scores.estimates import auroc, average_precision
+from common.scores.intervals import ALONE, FEW
 
 
 def cases(n=300, decimals=2, seed=0):
@@ -33,43 +32,21 @@ def cases(n=300, decimals=2, seed=0):
     return labels, np.round(scores, decimals)
 
 
-@given(
-    st.lists(st.tuples(st.booleans(), st.integers(0, 6), st.integers(0, 3)), min_size=2),
-)
-@settings(max_examples=150, deadline=None)
-def test_ranking_scores_are_scikit_learns_with_ties_and_weights(drawn):
-    labels, scores, counts = (np.array(column) for column in zip(*drawn, strict=True))
-    labels = labels.astype(int)
-    ((auroc, average_precision),) = ranking_scores(labels, scores, counts[np.newaxis])
-    if not counts[labels == 1].sum() or not counts[labels == 0].sum():
-        assert np.isnan(auroc) and np.isnan(average_precision)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=2))
+@settings(max_examples=100, deadline=None)
+def test_rankings_are_scikit_learns_with_ties(drawn):
+    labels, scores = (np.array(column) for column in zip(*drawn, strict=True))
+    found = [of(labels, scores, range(len(labels))) for of in (auroc, average_precision)]
+    if labels.all() or not labels.any():
+        assert np.isnan([part.value for part in found]).all()
         return
-    weight = {"sample_weight": counts}
-    assert auroc == pytest.approx(metrics.roc_auc_score(labels, scores, **weight))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        expected = metrics.average_precision_score(labels, scores, **weight)
-    assert average_precision == pytest.approx(expected)
-
-
-def test_many_resamples_are_those_of_a_scikit_learn_loop():
-    labels, scores = cases()
-    rng = np.random.default_rng(1)
-    drawn = rng.integers(0, len(labels), (20, len(labels)))
-    counts = np.stack([np.bincount(row, minlength=len(labels)) for row in drawn])
-    expected = [
-        [
-            metrics.roc_auc_score(labels[row], scores[row]),
-            metrics.average_precision_score(labels[row], scores[row]),
-        ]
-        for row in drawn
-    ]
-    np.testing.assert_allclose(ranking_scores(labels, scores, counts), expected, rtol=1e-9)
+    assert found[0].value == pytest.approx(metrics.roc_auc_score(labels, scores))
+    assert found[1].value == pytest.approx(metrics.average_precision_score(labels, scores))
 
 
 def test_all_scores_are_those_of_scikit_learn():
     labels, scores = cases()
-    found = classification_scores(labels, scores, np.arange(300) // 2, 0.41, seed=3)
+    found = classification_scores(labels, scores, np.arange(300) // 2, 0.41)
     said = scores >= 0.41
     assert (found["n"], found["positives"], found["threshold"]) == (300, labels.sum(), 0.41)
     expected = {
@@ -88,56 +65,35 @@ def test_all_scores_are_those_of_scikit_learn():
         assert low < found[key]["value"] < high
     # Hanley and McNeil 1982 give about this width for such a set.
     assert 0.03 < np.ptp(found["auroc"]["ci95"]) < 0.15
-    again = classification_scores(labels, scores, np.arange(300) // 2, 0.41, seed=3)
+    again = classification_scores(labels, scores, np.arange(300) // 2, 0.41)
     assert json.dumps(found) == json.dumps(again)
 
 
-def test_the_interval_of_every_score_is_that_of_a_loop():
+def test_every_interval_says_how_it_was_made_or_why_there_is_none():
     labels, scores = cases(90, decimals=1)
-    patients = np.arange(90) // 3
-    found = classification_scores(labels, scores, patients, 0.41, seed=3)["ci95"]
-    resamples = np.concatenate(list(patient_resamples(patients, seed=3)))
-    loop = [_scores(labels, scores, counts) for counts in resamples]
-    assert set(found) == set(loop[0])
-    for name, limits in found.items():
-        values = [of[name] for of in loop]
-        assert limits == pytest.approx(np.percentile(values, [2.5, 97.5])), name
-
-
-def _scores(labels, scores, counts):
-    said = scores >= 0.41
-    tn, fp, fn, tp = (counts[(labels == a) & (said == b)].sum() for a in (0, 1) for b in (0, 1))
-    false_rate, true_rate, _ = metrics.roc_curve(
-        labels, scores, sample_weight=counts, drop_intermediate=False
-    )
-    bins = np.minimum((scores * 15).astype(int), 14)
-    gaps = [abs((counts * (scores - labels))[bins == one].sum()) for one in range(15)]
-    return {
-        "accuracy": (tn + tp) / counts.sum(),
-        "precision": tp / (tp + fp),
-        "recall": tp / (tp + fn),
-        "specificity": tn / (tn + fp),
-        "f1": 2 * tp / (2 * tp + fp + fn),
-        "sensitivity_at_90_specificity": true_rate[false_rate <= 0.1 + 1e-12].max(),
-        "brier": np.average((scores - labels) ** 2, weights=counts),
-        "expected_calibration_error": sum(gaps) / counts.sum(),
-    }
+    found = classification_scores(labels, scores, np.arange(90) // 3, 0.41)
+    assert list(found["ci95_reason"]) == ["expected_calibration_error"]
+    assert found["ci95"]["expected_calibration_error"] is None
+    assert set(found["ci95_method"]) | set(found["ci95_reason"]) == set(found["ci95"])
+    for name, (low, high) in ((name, found["ci95"][name]) for name in found["ci95_method"]):
+        assert 0 <= low < found[name] < high <= 1, name
+    assert found["auroc"]["ci95_method"] and found["average_precision"]["ci95_method"]
 
 
 def test_a_share_of_all_or_none_is_no_surer_than_its_patients_allow():
-    labels, scores = [1, 1, 1, 0, 0, 0], [0.9, 0.8, 0.7, 0.1, 0.2, 0.6]
-    found = classification_scores(labels, scores, list("aabcde"), 0.5)
-    # Both patients with a positive were found: Clopper and Pearson's lower end is the root of
-    # 0.025. The third negative is a false alarm, so the specificity is the bootstrap's.
-    assert found["recall"] == 1 and found["ci95"]["recall"] == pytest.approx([0.025**0.5, 1])
-    assert found["specificity"] == pytest.approx(2 / 3)
-    assert found["ci95"]["specificity"] == [0, 1]
+    labels, scores = np.repeat([1, 0], [10, 6]), np.r_[np.full(10, 0.9), np.full(6, 0.1)]
+    patients = [*"aabbccddee", *"fghijk"]
+    found = classification_scores(labels, scores, patients, 0.5)
+    # Of five patients with positives all were found: half of the probability counts (mid-P).
+    assert found["recall"] == 1 and found["ci95"]["recall"] == pytest.approx([0.05**0.2, 1])
+    assert found["ci95"]["specificity"] == pytest.approx([0.05 ** (1 / 6), 1])
 
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_alone_has_no_auroc(label):
     found = classification_scores([label] * 4, [0.1, 0.2, 0.3, 0.4], range(4), 0.25)
-    assert found["auroc"] == found["average_precision"] == {"value": None, "ci95": None}
+    undefined = {"value": None, "ci95": None, "ci95_reason": FEW}
+    assert found["auroc"] == found["average_precision"] == undefined
     assert found["sensitivity_at_90_specificity"] is None
     assert (found["specificity"], found["recall"]) == ((0.5, None), (None, 0.5))[label]
     assert found["accuracy"] == 0.5
@@ -150,8 +106,9 @@ def test_a_classifier_that_never_says_yes_has_no_precision():
 
 def test_one_patient_has_a_value_without_an_interval():
     found = classification_scores([0, 1], [0.1, 0.2], ["a", "a"], 0.5)
-    assert found["auroc"] == {"value": 1.0, "ci95": None}
-    assert set(found["ci95"].values()) == {None}
+    assert found["auroc"] == {"value": 1.0, "ci95": None, "ci95_reason": FEW}
+    assert set(found["ci95"].values()) == {None} and "ci95_method" not in found
+    assert found["ci95_reason"]["brier"] == ALONE
 
 
 def test_confusion_counts_the_threshold_itself_as_yes():
@@ -189,17 +146,17 @@ def test_sensitivity_at_a_specificity_by_hand():
     labels = [0] * 10 + [1] * 4
     scores = [*np.arange(10) / 10, 0.95, 0.85, 0.5, 0.05]
     # One of ten negatives, 0.9, may be above: the threshold may go down to just over 0.8.
-    assert sensitivity_at_specificity(labels, scores, 0.9) == [0.5]
-    assert sensitivity_at_specificity(labels, scores, 1.0) == [0.25]
+    for specificity, expected in ((0.9, 0.5), (1.0, 0.25)):
+        found = sensitivity_at_specificity(labels, scores, specificity, range(14))
+        assert found.value == expected
 
 
 def test_calibration_by_hand():
     # Bins of a fifteenth: 0.01 and 0.05 share one, 1.0 falls into the last.
     probabilities, labels = [0.01, 0.05, 0.5, 1.0], [0, 1, 1, 1]
     expected = (2 * abs(0.03 - 0.5) + 0.5 + 0) / 4
-    assert calibration_scores(labels, probabilities)[0, 1] == pytest.approx(expected)
-    assert calibration_scores([0, 1], [0.0, 1.0]).tolist() == [[0, 0]]
-    assert calibration_scores([0, 1], [0.2, 0.6])[0, 0] == pytest.approx((0.04 + 0.16) / 2)
+    assert calibration_error(labels, probabilities) == pytest.approx(expected)
+    assert calibration_error([0, 1], [0.0, 1.0]) == 0
 
 
 # ---- Temperature
@@ -241,13 +198,13 @@ def test_a_temperature_changes_no_ranking_and_keeps_extremes_finite():
 def test_calibration_before_and_after():
     labels, scores = cases()
     patients = np.arange(300) // 2
-    found = calibration(labels, scores, patients, 2.0, seed=3)
+    found = calibration(labels, scores, patients, 2.0)
     after = with_temperature(scores, 2.0)
     for when, of in (("before", scores), ("after", after)):
-        alone = classification_scores(labels, of, patients, 0.5, seed=3)
+        alone = classification_scores(labels, of, patients, 0.5)
         for name in ("brier", "expected_calibration_error"):
             assert found[f"{name}_{when}"] == pytest.approx(alone[name])
-            assert found["ci95"][f"{name}_{when}"] == pytest.approx(alone["ci95"][name])
+            assert found["ci95"][f"{name}_{when}"] == alone["ci95"][name]
     assert found["brier_after"] == pytest.approx(metrics.brier_score_loss(labels, after))
     assert found["temperature"] == 2.0
 
@@ -256,7 +213,7 @@ def test_scores_of_groups_are_those_of_their_cases():
     labels, scores = cases()
     groups = np.array(["PA", "AP", ""])[np.arange(len(labels)) % 3]
     patients = np.arange(len(labels)) // 2
-    found = scores_by_group(groups, labels, scores, patients, 0.5, seed=1)
+    found = scores_by_group(groups, labels, scores, patients, 0.5)
     assert list(found) == ["AP", "PA"]
     for group, of in found.items():
         mine = groups == group
@@ -272,41 +229,38 @@ def test_scores_of_groups_are_those_of_their_cases():
 # ---- A model and its baseline on the same cases
 
 
-def test_differences_are_those_of_a_scikit_learn_loop_over_patients():
-    labels, model = cases(60)
-    baseline = cases(60, seed=1)[1] - 0.3 * labels
-    patients = np.arange(60) // 2
-    others = {"none": (np.zeros(60), np.zeros(60)), "it": (baseline, baseline >= 0.4)}
-    by_baseline = differences(labels, (model, model >= 0.5), others, patients, 3, 200)
+def test_differences_are_scikit_learns_and_vary_as_when_patients_are_left_out():
+    labels, model = cases(120)
+    baseline = cases(120, seed=1)[1] - 0.3 * labels
+    patients = np.arange(120) // 2
+    others = {"none": (np.zeros(120), np.zeros(120)), "it": (baseline, baseline >= 0.4)}
+    by_baseline = differences(labels, (model, model >= 0.5), others, patients)
     assert list(by_baseline) == ["none", "it"]
     assert by_baseline["none"]["auroc"]["value"] == pytest.approx(
         metrics.roc_auc_score(labels, model) - 0.5
     )
-    found = by_baseline["it"]
 
-    def gaps(weights):
-        with_weights = {"sample_weight": weights}
-        auroc, accuracy = (
-            score(labels, a, **with_weights) - score(labels, b, **with_weights)
-            for score, a, b in (
-                (metrics.roc_auc_score, model, baseline),
-                (metrics.accuracy_score, model >= 0.5, baseline >= 0.4),
-            )
+    def gaps(rows):
+        pairs = (
+            (metrics.roc_auc_score, model, baseline),
+            (metrics.accuracy_score, model >= 0.5, baseline >= 0.4),
         )
-        return [auroc, accuracy]
+        return [of(labels[rows], a[rows]) - of(labels[rows], b[rows]) for of, a, b in pairs]
 
-    resamples = np.concatenate(list(patient_resamples(patients, 200, 3)))
-    limits = np.percentile([gaps(counts) for counts in resamples], [2.5, 97.5], axis=0).T
-    for name, value, ends in zip(("auroc", "accuracy"), gaps(None), limits, strict=True):
-        assert found[name]["value"] == pytest.approx(value)
-        assert found[name]["ci95"] == pytest.approx(ends)
-    json.dumps(found)
+    left_out = np.array([gaps(patients != patient) for patient in range(60)])
+    errors = np.sqrt(59 / 60 * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
+    for name, value, error in zip(("auroc", "accuracy"), gaps(patients >= 0), errors, strict=True):
+        found = by_baseline["it"][name]
+        assert found["value"] == pytest.approx(value)
+        assert np.ptp(found["ci95"]) == pytest.approx(2 * 1.96 * error, rel=0.2)
+    json.dumps(by_baseline)
 
 
 def test_differences_that_are_undefined_are_none():
     scores = np.array([0.1, 0.9, 0.6])
     pair = (scores, scores >= 0.5)
     found = differences([1, 1, 1], pair, {"same": pair}, list("abc"))["same"]
-    assert found["auroc"] == {"value": None, "ci95": None}
+    assert found["auroc"] == {"value": None, "ci95": None, "ci95_reason": "undefined"}
     found = differences([0, 1, 1], pair, {"same": pair}, ["a"] * 3)["same"]
-    assert found["auroc"] == found["accuracy"] == {"value": 0, "ci95": None}
+    assert found["auroc"]["value"] == found["accuracy"]["value"] == 0
+    assert found["auroc"]["ci95_reason"] == FEW and found["accuracy"]["ci95"] is None

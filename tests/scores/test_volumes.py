@@ -128,6 +128,21 @@ def test_the_truth_itself_is_perfect_whatever_its_type():
     assert found["truth_ml"] == volume_ml(mask, SPACING_MM)
 
 
+def test_a_sheared_grid_counts_by_its_affine():
+    rng = np.random.default_rng(1)
+    truth, predicted = rng.random((2, 9, 8, 7)) > 0.6
+    # Slices 3 mm apart, each moved 1.2 mm: the third axis is longer than that.
+    affine = np.array([[0, 1.5, 0, 4], [-2, 0, 1.2, 5], [0, 0, 3, 6], [0, 0, 0, 1.0]])
+    points = [np.argwhere(surface_by_scipy(mask)) @ affine[:3, :3].T for mask in (truth, predicted)]
+    distances = cdist(*points)
+    there, back = distances.min(1), distances.min(0)
+    scores = volume_scores(truth, predicted, affine)
+    assert scores["hd95_mm"] == pytest.approx(max(np.percentile(d, 95) for d in (there, back)))
+    assert scores["assd_mm"] == pytest.approx(np.concatenate([there, back]).mean())
+    assert scores["truth_ml"] == volume_ml(truth, affine) == pytest.approx(truth.sum() * 9 / 1000)
+    assert volume_ml(truth, (2, 1.5, 3)) == pytest.approx(truth.sum() * 9 / 1000)
+
+
 def test_empty_masks_score_what_is_stated():
     mask, empty = np.ones((3, 4, 12), bool), np.zeros((3, 4, 12), bool)
     both = volume_scores(empty, empty, (1, 1, 1))

@@ -7,15 +7,21 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pydicom
 from pydicom import uid
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, get_frame
 
+from tests.helpers.dicom_frames import WRITTEN, write_film
+from tests.helpers.dicom_series import write_series
 from tests.helpers.fixtures import jpeg_bytes, soft_image, write_dicom, write_nifti
 from tests.helpers.geometry import LAS
+from tests.helpers.itk_files import write_itk
 
 
 class Target(NamedTuple):
@@ -65,7 +71,6 @@ def dicom(folder: Path) -> list[Target]:
             folder / "j2k.dcm", image, uid.JPEG2000, PixelData=encapsulate([j2k.getvalue()])
         ),
     ]
-    # No JPEG-LS: docs/reliability.md says what damage does to its decoder, not a requirement.
     made.append(_compressed(folder / "rle.dcm", deep, uid.RLELossless))
 
     def reader(path: Path) -> Callable[[], object]:
@@ -75,6 +80,41 @@ def dicom(folder: Path) -> list[Target]:
         )  # fmt: skip
 
     return [Target(path, path.read_bytes(), reader(path)) for path in made]
+
+
+def frames(folder: Path) -> list[Target]:
+    """Films of every compressed transfer syntax, of which the compressed frame itself is changed.
+
+    A third of the changed frames end as a JPEG does, so that decoders begin with them.
+    """
+    from common.imaging.dicom import read_radiograph
+
+    folder.mkdir(parents=True)
+    image = soft_image()
+    films = {
+        8: image,
+        12: image.astype(np.uint16) * 16,
+        24: np.stack([image, image[::-1], 255 - image], -1),
+    }
+    targets = []
+    for syntax in (syntax for syntax in WRITTEN if syntax.is_encapsulated):
+        for bits, pixels in films.items():
+            film = folder / f"{syntax.keyword}-{bits}.dcm"
+            if write_film(film, syntax, pixels, min(bits, 8 if bits == 24 else 12)) is None:
+                continue
+            dataset = pydicom.dcmread(film)
+            inner = get_frame(dataset.PixelData, 0, number_of_frames=1)
+
+            def pack(inner: bytes, dataset: pydicom.Dataset = dataset) -> bytes:
+                end = b"\xff\xd9" if len(inner) % 3 == 0 else b""
+                dataset.PixelData = encapsulate([(inner or b"\0") + end])
+                file = io.BytesIO()
+                dataset.save_as(file)
+                return file.getvalue()
+
+            read = partial(read_radiograph, film)
+            targets.append(Target(film, film.read_bytes(), read, pack, inner))
+    return targets
 
 
 def _picture(image: np.ndarray):
@@ -98,7 +138,7 @@ def nifti(folder: Path) -> list[Target]:
     import pandas as pd
 
     from common.datasets.duplicates import find_duplicate_volumes
-    from common.imaging.nifti import read_mask, read_volume
+    from common.imaging.volumes import read_mask, read_volume
 
     folder.mkdir(parents=True)
     values = np.arange(9 * 8 * 7, dtype=np.int16).reshape(9, 8, 7)
@@ -116,7 +156,15 @@ def nifti(folder: Path) -> list[Target]:
         case = pd.DataFrame({"case": ["a"], "path": [path.name]})
         return lambda: (find_duplicate_volumes(case, folder, workers=1), read_volume(path))
 
+    def slice_reader(path: Path) -> Callable[[], object]:
+        return lambda: read_volume(path.parent)
+
     targets = [Target(path, path.read_bytes(), reader(path), *_inside(path)) for path in paths]
+    slices = write_series(folder / "series", values, LAS)
+    targets += [Target(path, path.read_bytes(), slice_reader(path)) for path in slices[2:4]]
+    if find_spec("SimpleITK"):
+        written = [write_itk(folder / name, values, LAS) for name in ("v.nrrd", "v.mha", "v.mhd")]
+        targets += [Target(path, path.read_bytes(), reader(path)) for path in written]
     volume = read_volume(paths[0])
     mask = write_nifti(folder / "mask.nii.gz", (values > 99).astype(np.uint8), LAS)
     read = lambda: read_mask(mask, volume, {0: "background", 1: "atrium"})  # noqa: E731
@@ -265,6 +313,7 @@ def keras(folder: Path) -> list[Target]:
 
 TARGETS: dict[str, Callable[[Path], list[Target]]] = {
     "dicom": dicom,
+    "frames": frames,
     "nifti": nifti,
     "tables": tables,
     "dataset": dataset,

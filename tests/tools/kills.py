@@ -128,10 +128,10 @@ def kill_and_compare(
             if gone:
                 counts.kills += 1
                 continue
-            counts.faults += _differences(expected, output)
+            counts.faults += differences(expected, contents(output))
             shutil.rmtree(output)
         _run(broken, script, counts)
-        counts.faults += _differences(expected, output)
+        counts.faults += differences(expected, contents(output))
         print(f"  {project:<26}{script:<14}{_summary(counts)}", flush=True)
     return outcomes
 
@@ -199,10 +199,10 @@ def _arrays_of_keras(path: Path) -> dict[str, bytes]:
     return arrays
 
 
-def _differences(expected: dict[str, Any], output: Path) -> list[str]:
-    actual = contents(output)
+def differences(expected: dict[str, Any], actual: dict[str, Any]) -> list[str]:
+    """Which files differ between two folders' `contents`, a line each, with the first place."""
     return [
-        f"{output / name} differs: {_first_difference(expected.get(name), actual.get(name))}"
+        f"{name} differs: {_first_difference(expected.get(name), actual.get(name))}"
         for name in sorted(expected.keys() | actual.keys())
         if name not in actual or name not in expected or actual[name] != expected[name]
     ]
