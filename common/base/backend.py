@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
+
+CPU = "cpu"
+"""The device that no graphics card is."""
 
 
-def start_tensorflow() -> None:
+def start_tensorflow(device: str = "auto") -> None:
     """Import TensorFlow and let it look for devices, without its start-up lines.
 
     TensorFlow writes them below Python, before any logger is set up, and they bury a script's own
     lines. A failing import still raises its error. A second call does nothing.
 
     Keras reads no keras.json, in which another project's channels_first or float16 may stand.
+
+    Args:
+        device: "cpu" hides every graphics card; else all that are visible are used.
     """
+    if device == CPU:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     if "tensorflow" in sys.modules:
         return
     with _silent_standard_error():
@@ -25,14 +35,42 @@ def start_tensorflow() -> None:
             import keras  # noqa: F401
             import tensorflow as tf
 
+        if device == CPU:
+            # The driver, if it was asked before, no longer reads the environment.
+            tf.config.set_visible_devices([], "GPU")
         tf.config.list_physical_devices()
         tf.constant(0)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def has_gpu() -> bool:
-    """Whether this machine has an NVIDIA card, without starting TensorFlow."""
-    return any(Path(place).exists() for place in ("/dev/nvidia0", "/proc/driver/nvidia/gpus"))
+    """Whether this machine has an NVIDIA card that is not hidden, without starting TensorFlow."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1"):
+        return False
+    return _card_count() > 0
+
+
+@functools.cache
+def _card_count() -> int:
+    """The cards that NVIDIA's driver shows; 0 where there is no driver."""
+    try:
+        # What the driver installs, on Windows's Linux too, where no device file is.
+        return cards_of(ctypes.CDLL("libcuda.so.1"))
+    except OSError:
+        return 0
+
+
+def cards_of(driver: Any) -> int:
+    """The cards that a driver shows, by its own interface (cuInit, cuDeviceGetCount).
+
+    https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__DEVICE.html
+    """
+    count = ctypes.c_int(0)
+    try:
+        failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
+    except AttributeError:  # no such driver
+        return 0
+    return 0 if failed else count.value
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The command line as settings: the preset's values, and those that are given.
 
-tyro turns a dataclass of settings into the command line, its docstrings into ``--help``.
+tyro turns a dataclass of settings into the command line; `common.base.help_text` has the help.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import docstring_parser
 import tyro
 
-from common.base.backend import has_gpu
+from common.base.backend import CPU, has_gpu
 from common.base.errors import UserError
 from common.base.files import read_json
+from common.base.help_text import HELP_ALL, VERBOSE, help_text
 from common.base.project import Project
 from common.base.settings import Shared, new_names
 
@@ -50,31 +50,49 @@ def parse(
     name, given = _preset_name(project, kind, arguments)
     settings = dataclasses.replace(getattr(project.presets[name], kind), preset=name)
     arguments = _with_current_flags(arguments, type(settings))
-    presets = "\n".join(f"--preset {key}: {value.about}" for key, value in project.presets.items())
-    if "-h" not in arguments and "--help" not in arguments:
-        settings = _parsed(settings, arguments)
-        return settings if given else dataclasses.replace(settings, preset=name)
-    about = (description or "").strip()
-    defaults = f"Defaults shown are those of --preset {name}."
-    return _parsed(settings, arguments, f"{about}\n\n{presets}\n\n{defaults}")
+    if not {"-h", "--help", HELP_ALL}.isdisjoint(arguments):
+        presets = {key: preset.about for key, preset in project.presets.items()}
+        print(help_text(settings, description or "", presets, HELP_ALL in arguments))
+        raise SystemExit(0)
+    settings = _parsed(settings, [argument for argument in arguments if argument != VERBOSE])
+    on_card = kind == "train" and settings.device != CPU
+    if name == "gpu" and on_card and not has_gpu():
+        raise UserError(
+            "--preset gpu: NVIDIA's driver shows no graphics card; give --preset cpu, or "
+            "--device cpu too to train so on the CPU, which takes days"
+        )
+    return settings if given else dataclasses.replace(settings, preset=name)
 
 
-def _parsed(settings: Settings, arguments: list[str], description: str = "") -> Settings:
+def given_settings(settings: type[Shared], arguments: list[str] | None = None) -> set[str]:
+    """The names of the settings that the command line gives, whatever their values.
+
+    Args:
+        settings: The class of the settings.
+        arguments: The command line without the program's name; default `sys.argv`.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    flags = {a.partition("=")[0].replace("_", "-") for a in arguments if a.startswith("--")}
+    names = {field.name: field.name for field in dataclasses.fields(settings)}
+    return {
+        name
+        for word, name in (names | new_names(settings)).items()
+        if not flags.isdisjoint({f"{no}{word.replace('_', '-')}" for no in ("--", "--no-")})
+    }
+
+
+def _parsed(settings: Settings, arguments: list[str]) -> Settings:
     output = io.StringIO()
     try:
         with contextlib.redirect_stderr(output):
-            parsed: Any = tyro.cli(
-                _with_help_in_one_line(settings), args=arguments, description=description
-            )
-    except SystemExit as exit_:
-        if exit_.code in (0, None):
-            raise
+            parsed: Any = tyro.cli(_for_tyro(settings), args=arguments)
+    except SystemExit:
         # tyro draws its message in a box with the setting's help; the contract is one line. The
         # box has a title; in a terminal without Unicode it is drawn in other characters.
         lines = [line.strip(" │|") for line in output.getvalue().splitlines()[1:]]
         words = " ".join(line for line in lines if line.strip("─-+╰╯"))
         words = re.split(r"Argument helptext:|For full helptext", words)[0].rstrip(" .")
-        raise UserError(f"{' '.join(words.split())}; --help shows every setting") from None
+        raise UserError(f"{' '.join(words.split())}; --help-all shows every setting") from None
     return type(settings)(**vars(parsed))
 
 
@@ -96,21 +114,13 @@ def _with_current_flags(arguments: list[str], settings: type[Shared]) -> list[st
     return current
 
 
-def _with_help_in_one_line(settings: Shared) -> type[Any]:
-    """The same fields and defaults as a dataclass whose help tyro can wrap.
-
-    tyro keeps the line breaks of a docstring of several lines, whatever the terminal's width.
-    """
-    helps = {
-        parameter.arg_name: " ".join((parameter.description or "").split())
-        for ancestor in reversed(type(settings).__mro__[:-1])
-        for parameter in docstring_parser.parse_from_object(ancestor).params
-    }
+def _for_tyro(settings: Shared) -> type[Any]:
+    """The same fields and defaults as a dataclass with what tyro reads from annotations."""
     kinds: dict[str, Any] = typing.get_type_hints(type(settings))
     fields = []
     for field in dataclasses.fields(settings):
         metavar = field.metadata.get("positional")
-        details = [tyro.conf.arg(help=helps.get(field.name, ""), metavar=metavar)]
+        details: list[Any] = [tyro.conf.arg(metavar=metavar)]
         if metavar:
             details.append(tyro.conf.Positional)
         kind = kinds[field.name]
@@ -143,9 +153,11 @@ def _preset_name(project: Project, kind: str, arguments: list[str]) -> tuple[str
 
 
 def _value_of(flag: str, arguments: list[str]) -> str | None:
+    """The value that is given last, which is what counts."""
+    value = None
     for position, argument in enumerate(arguments):
         if argument == flag and position + 1 < len(arguments):
-            return arguments[position + 1]
-        if argument.startswith(f"{flag}="):
-            return argument.split("=", 1)[1]
-    return None
+            value = arguments[position + 1]
+        elif argument.startswith(f"{flag}="):
+            value = argument.split("=", 1)[1]
+    return value

@@ -49,6 +49,12 @@ _REMEDIES = {
 }
 
 
+_NO_MEMORY = (
+    "out of memory: this needs more than the machine or its card has free; give a smaller "
+    "--batch-size or --image-size (prepare_data.py: fewer --workers), or end what else runs there"
+)
+
+
 def disk_fault(error: BaseException) -> int | None:
     """The errno of a disk fault that the user can fix, None for any other error.
 
@@ -57,6 +63,21 @@ def disk_fault(error: BaseException) -> int | None:
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno if error.errno in _REMEDIES else None
     return next((code for code in _REMEDIES if os.strerror(code) in str(error)), None)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, that of a graphics card or of the machine.
+
+    TensorFlow and XLA raise types of their own, and TensorFlow is not imported for their sake.
+    """
+    name = type(error).__name__
+    named = name in ("ResourceExhaustedError", "OutOfMemoryError")
+    text = str(error) if name in ("InternalError", "XlaRuntimeError", "JaxRuntimeError") else ""
+    return (
+        isinstance(error, MemoryError)
+        or named
+        or any(words in text for words in ("RESOURCE_EXHAUSTED", "ut of memory", "OOM"))
+    )
 
 
 def run_script(main: Callable[[], None]) -> None:
@@ -82,6 +103,8 @@ def run_script(main: Callable[[], None]) -> None:
         raise SystemExit(141) from None
     except Exception as error:
         code = disk_fault(error)
+        if code is None and is_out_of_memory(error):
+            _leave(_NO_MEMORY)
         if code is None:
             raise
         _leave(f"{getattr(error, 'filename', None) or 'a file'}: {_REMEDIES[code]}")

@@ -7,6 +7,7 @@ atomic within one file system).
 
 from __future__ import annotations
 
+import codecs
 import csv
 import errno
 import fcntl
@@ -103,8 +104,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a text file as UTF-8, atomically."""
-    write_bytes(path, content.encode("utf-8"))
+    """Write a text file as UTF-8, atomically; bytes of a name that are none are escaped."""
+    write_bytes(path, content.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -112,28 +113,63 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(_plain(content), indent=1, allow_nan=False) + "\n")
 
 
+def decoded(content: bytes) -> tuple[str, str]:
+    """The text of a file, and its encoding, "" for UTF-8 with or without a byte order mark.
+
+    Windows writes UTF-16 and, in western countries, cp1252: what is no UTF-8 is taken for that.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace"), "UTF-16"
+    for encoding, zeros in (("utf-16-le", content[1:40:2]), ("utf-16-be", content[:40:2])):
+        if len(zeros) > 2 and not any(zeros):
+            return content.decode(encoding, "replace"), "UTF-16"
+    try:
+        return content.decode("utf-8-sig"), ""
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace"), "cp1252"
+
+
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file, as `decoded` reads text.
 
     Raises:
         UserError: The file is missing, is not JSON or is of a newer version of its format.
     """
     path = Path(path)
+    text = ""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        text = decoded(path.read_bytes())[0]
+        content = json.loads(text)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not readable as JSON ({_json_fault(text, error)})") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as JSON ({error}); make it again") from None
     check_version(path, content)
     return content
 
 
+def _json_fault(text: str, error: json.JSONDecodeError) -> str:
+    """Where a text is no JSON and, for what editors and people add to one, what to take away."""
+
+    def line(place: int) -> int:
+        return text.count("\n", 0, place) + 1
+
+    if comment := re.compile(r"\s*(//|/\*|#)").match(text, error.pos):
+        return f"line {line(comment.start(1))}: a comment, and JSON has none; take it away"
+    # Python 3.13 points at the comma, others at what follows it.
+    comma = text.rfind(",", 0, error.pos + 1)
+    if comma >= 0 and re.compile(r",\s*[\]}]").match(text, comma):
+        return f"line {line(comma)}: a comma before a closing bracket; take it away"
+    return f"line {error.lineno}, column {error.colno}: {error.msg}; correct it, or make it again"
+
+
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[Any, Any]]) -> None:
-    """Write a CSV file with a header line atomically; a missing value is an empty cell."""
+    """Write a CSV file as `write_text`, with a header line; a missing value is an empty cell."""
     with (
         atomic_write(path) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
+        open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
         writer = csv.DictWriter(file, fieldnames=list(columns), lineterminator="\n")
         writer.writeheader()

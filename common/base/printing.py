@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from common.base.help_text import VERBOSE, flag_of, in_words
+from common.base.project import Project
 from common.base.settings import Shared
 
 # Values of a setting, and files of a folder, that are printed one by one.
@@ -15,16 +19,41 @@ _MAX_VALUES = 4
 _MAX_FILES = 8
 
 
-def print_settings(title: str, settings: Shared) -> None:
-    """Print a script's title and every setting before it begins."""
+def print_settings(title: str, settings: Shared, project: Project) -> None:
+    """Print a script's title and in what its settings differ from the preset's.
+
+    With ``--verbose`` every setting, a line each.
+
+    Args:
+        title: What the script does.
+        settings: Its own.
+        project: With the presets.
+    """
     print(f"\n{title}")
-    fields = dataclasses.asdict(settings)
-    width = max(len(name) for name in fields)
-    for name, value in fields.items():
-        if isinstance(value, tuple):
-            more = f" and {len(value) - _MAX_VALUES} more" if len(value) > _MAX_VALUES else ""
-            value = " ".join(map(str, value[:_MAX_VALUES])) + more
-        print(f"  {name:<{width}}  {'' if value is None else value}")
+    fields = {name: _shortened(value) for name, value in dataclasses.asdict(settings).items()}
+    if VERBOSE in sys.argv:
+        width = max(map(len, fields))
+        for name, value in fields.items():
+            print(f"  {name:<{width}}  {in_words(value)}")
+        return
+    usual = project.usual(settings)
+    given = [
+        flag_of(name, value)
+        for name, value in fields.items()
+        if name != "preset" and value != _shortened(getattr(usual, name))
+    ]
+    print("  " + ", ".join([f"--preset {settings.preset}", *given]), flush=True)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: "1 file", "2 files"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _shortened(value: Any) -> Any:
+    if not isinstance(value, tuple) or len(value) <= _MAX_VALUES:
+        return value
+    return (*value[:_MAX_VALUES], f"and {len(value) - _MAX_VALUES} more")
 
 
 def print_paths(paths: Sequence[Path]) -> None:
@@ -35,4 +64,4 @@ def print_paths(paths: Sequence[Path]) -> None:
     for path in few:
         print(f"  {path}")
     for folder in folders - Counter(path.parent for path in few):
-        print(f"  {folder}{os.sep} ({folders[folder]} files)")
+        print(f"  {folder}{os.sep} ({counted(folders[folder], 'file')})")

@@ -1,4 +1,9 @@
-"""A function over many items, in as many processes as there are cores."""
+"""A function over many items, in as many processes as there are cores.
+
+No item can end the caller. A process may end within one: a decoder crashes, the system takes the
+memory, somebody kills it. Another process then tries that item again, and where this ends too, the
+item is lost, with the reason; all others go on.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +14,30 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from tqdm import tqdm
 
 from common.base.errors import UserError
 
+Lost = Callable[[Any, str], Any]
+"""The result of an item that is lost, from the item and the reason in words."""
+
 # Items that a process takes at once.
 _CHUNK = 16
 # Items per process that `stream` computes ahead.
 _AHEAD = 4
+# Tries to start a process, which may be killed meanwhile.
+_STARTS = 3
+# Seconds after which an item without a result is lost.
+_LIMIT_S = 300.0
+# Not forked: the caller may have threads of TensorFlow.
+_SPAWN = multiprocessing.get_context("spawn")
 # The environment of the processes, where it is not set.
 _WORKER_ENVIRONMENT = {
     # The threads of several workers would only wait for each other.
@@ -31,6 +47,12 @@ _WORKER_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
 }
+# A process starts with the caller's environment and main module, which are changed meanwhile.
+_STARTING = threading.Lock()
+
+
+def _refuse(item: Any, reason: str) -> Any:
+    raise UserError(f"{item}: {reason}")
 
 
 def each(
@@ -38,6 +60,7 @@ def each(
     items: Sequence[Any],
     pool_from: int,
     workers: int = 0,
+    lost: Lost = _refuse,
     **bar: Any,
 ) -> list[Any]:
     """Call a function on every item.
@@ -45,101 +68,286 @@ def each(
     Args:
         function: An importable function whose results are small, since all are held.
         items: Its arguments.
-        pool_from: The least number of items that is worth starting processes, a second or two each.
+        pool_from: The least number of items that is worth starting processes, a second or two each;
+            1 for a function that may end its process.
         workers: Number of processes; 0: one per core.
+        lost: Gives an item's result where its process ended twice.
         **bar: Options of tqdm's progress bar, which appears after two seconds: ``desc``, ``unit``.
 
     Returns:
         The results, in the order of ``items``.
+
+    Raises:
+        UserError: An item is lost, unless ``lost`` says otherwise.
     """
     bar = {"total": len(items), "delay": 2, "file": sys.stdout, **bar}
-    workers = min(workers or _cores(), len(items))
-    if len(items) < pool_from or workers <= 1:
+    if not items or len(items) < pool_from:
         return list(tqdm(map(function, items), **bar))
+    workers = min(workers or _cores(), len(items))
     chunk = max(1, min(_CHUNK, len(items) // (4 * workers)))
-    with pool(workers) as processes:
-        try:
-            return list(tqdm(processes.map(function, items, chunksize=chunk), **bar))
-        except BrokenProcessPool:  # the caller's main module cannot be imported, as in a notebook
-            pass
-    return list(tqdm(map(function, items), **bar))
+    with pool(function, workers, lost) as processes:
+        parts = [
+            processes.submit(items[start : start + chunk]) for start in range(0, len(items), chunk)
+        ]
+        return list(tqdm((result for part in parts for result in part.result()), **bar))
 
 
 def stream(
-    function: Callable[[Any], Any], items: Sequence[Any], pool_from: int, workers: int = 0
+    function: Callable[[Any], Any], items: Sequence[Any], workers: int = 0, lost: Lost = _refuse
 ) -> Iterator[Any]:
     """Call a function on every item and yield its results in order, holding only a few at once.
 
     Args:
         function: As for `each`.
         items: As for `each`.
-        pool_from: As for `each`.
         workers: As for `each`.
+        lost: As for `each`.
     """
     workers = min(workers or _cores(), len(items))
-    done = 0
-    if len(items) >= pool_from and workers > 1:
-        waiting: deque[Future[Any]] = deque()
-        with pool(workers) as processes:
-            try:
-                for item in items:
-                    waiting.append(processes.submit(function, item))
-                    if len(waiting) > _AHEAD * workers:
-                        yield waiting.popleft().result()
-                        done += 1
-                while waiting:
-                    yield waiting.popleft().result()
-                    done += 1
-            except BrokenProcessPool:  # as above
-                pass
-    yield from map(function, items[done:])
+    waiting: deque[Future[list[Any]]] = deque()
+    with pool(function, workers, lost) as processes:
+        for item in items:
+            waiting.append(processes.submit([item]))
+            if len(waiting) > _AHEAD * workers:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
 
 
 @contextmanager
-def pool(workers: int = 0) -> Iterator[ProcessPoolExecutor]:
+def pool(function: Callable[[Any], Any], workers: int = 0, lost: Lost = _refuse) -> Iterator[Pool]:
     """Processes that end with this one, also if it is killed or the block raises.
 
     Args:
-        workers: Number of processes; 0: one per core.
-
-    Raises:
-        UserError: One of them was killed.
+        function: As for `each`.
+        workers: As for `each`.
+        lost: As for `each`.
     """
-    # Not forked: the caller may have threads of TensorFlow.
-    spawn = multiprocessing.get_context("spawn")
-    executor = _Pool(workers or _cores(), spawn, initializer=_end_with_parent)
+    processes = Pool(function, workers or _cores(), lost)
     try:
-        yield executor
-    except BaseException as error:
-        executor.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
-            process.kill()
-        if isinstance(error, BrokenProcessPool):
-            raise UserError(
-                "a process that worked for this one was killed, perhaps for its memory: start the "
-                "same command again, it goes on from here; fewer --workers take less memory"
-            ) from None
+        yield processes
+    except BaseException:
+        processes.kill()
         raise
-    executor.shutdown()
+    processes.close()
 
 
-class _Pool(ProcessPoolExecutor):
-    """A pool whose processes ignore Ctrl-C, which a terminal sends to all of them."""
+class Pool:
+    """Processes for `pool`, each held by a thread: it hands over items, and takes the results."""
 
-    def submit(self, *arguments: Any, **options: Any) -> Future[Any]:
-        # A process starts in here, and inherits the blocked signals and the environment.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        missing = {
-            name: _WORKER_ENVIRONMENT[name]
-            for name in _WORKER_ENVIRONMENT.keys() - os.environ.keys()
-        }
-        os.environ.update(missing)
+    def __init__(self, function: Callable[[Any], Any], workers: int, lost: Lost) -> None:
+        self._function, self._lost = function, lost
+        # Ctrl-C goes to every process of a terminal. A process inherits what its thread blocks.
+        self._threads = ThreadPoolExecutor(max(workers, 1), initializer=_block_ctrl_c)
+        self._own = threading.local()
+        self._workers: set[_Worker] = set()
+        self._is_killed = False
+
+    def submit(self, items: Sequence[Any]) -> Future[list[Any]]:
+        """Call the function on items, in turn, in one process; gives their results in order."""
+        return self._threads.submit(self._results, items)
+
+    def close(self) -> None:
+        """Wait for all results and end the processes."""
+        self._threads.shutdown()
+        for worker in self._workers:
+            worker.end()
+
+    def kill(self) -> None:
+        """End the processes at once, with what they do."""
+        self._is_killed = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for worker in list(self._workers):
+            worker.kill()
+
+    def _results(self, items: Sequence[Any]) -> list[Any]:
+        results: list[Any] = []
+        tries = 2
+        while len(results) < len(items):
+            worker = self._worker()
+            try:
+                worker.send(items[len(results) :])
+                while len(results) < len(items):
+                    result, error = worker.receive()
+                    if error is not None:
+                        break
+                    results.append(result)
+                    tries = 2
+            except (EOFError, OSError) as fault:
+                self._own.worker = None
+                self._workers.discard(worker)
+                reason = worker.reason_of_end(isinstance(fault, TimeoutError))
+                tries -= 2 if isinstance(fault, TimeoutError) else 1
+                if tries <= 0 and not self._is_killed:
+                    results.append(self._lost(items[len(results)], reason))
+                    tries = 2
+                continue
+            if error is not None:
+                raise error
+        return results
+
+    def _worker(self) -> _Worker:
+        """The process of this thread, a new one where the last has ended."""
+        if self._is_killed:
+            raise CancelledError
+        worker: _Worker | None = getattr(self._own, "worker", None)
+        if worker is None:
+            worker = self._own.worker = self._started()
+        return worker
+
+    def _started(self) -> _Worker:
+        reason = ""
+        for _ in range(_STARTS):
+            worker = _Worker(self._function)
+            self._workers.add(worker)
+            if self._is_killed:  # meanwhile
+                worker.kill()
+            reason = worker.reason_of_no_start()
+            if not reason:
+                return worker
+            self._workers.discard(worker)
+        raise UserError(f"the processes that read files end as they start: {reason}")
+
+
+class _Worker:
+    """A process that calls a function on items."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._out_of_memory = _ended_for_memory()
+        self._connection, theirs = _SPAWN.Pipe()
+        self._process = _SPAWN.Process(target=_work, args=(function, theirs), daemon=True)
+        with _STARTING, _start_of_process():
+            self._process.start()
+        theirs.close()
+
+    def reason_of_no_start(self) -> str:
+        """Why it has not started, in words; "" where it has."""
         try:
-            return super().submit(*arguments, **options)
-        finally:
-            for name in missing:
-                del os.environ[name]
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            self.receive()
+        except (EOFError, OSError) as fault:
+            return self.reason_of_end(isinstance(fault, TimeoutError))
+        return ""
+
+    def send(self, items: Sequence[Any]) -> None:
+        self._connection.send(items)
+
+    def receive(self) -> Any:
+        """The next result and error.
+
+        Raises:
+            TimeoutError: There is none in time.
+            EOFError: The process has ended.
+        """
+        if not self._connection.poll(_LIMIT_S):
+            raise TimeoutError
+        return self._connection.recv()
+
+    def end(self) -> None:
+        self._connection.close()
+        self._process.join(5)
+        self.kill()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def reason_of_end(self, is_late: bool) -> str:
+        """End the process where it has not; gives the reason in words."""
+        if is_late:
+            self.kill()
+        self.end()
+        if is_late:
+            return f"took longer than {_LIMIT_S:.0f} s; the process that read it was ended"
+        status = self._process.exitcode or 0
+        if status == -signal.SIGKILL and _ended_for_memory() > self._out_of_memory:
+            return "takes more memory than there is: the system ended the process that read it"
+        if status == -signal.SIGKILL:
+            return "the process that read it was killed, perhaps for its memory"
+        if status == -_LIMIT_SIGNAL:
+            return "its decoder took too long, and was ended; fetch the file again, or convert it"
+        name = signal.Signals(-status).name if status < 0 else f"status {status}"
+        return f"the process that read it crashed ({name}); fetch the file again, or convert it"
+
+
+# Which `limited` lets the system send.
+_LIMIT_SIGNAL = getattr(signal, "SIGPROF", signal.SIGTERM)
+_is_worker = False
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """End this process where the block takes longer, in processor time; but never the caller's own.
+
+    For code that cannot be interrupted otherwise, such as a decoder in C.
+
+    Args:
+        seconds: Processor time, which a busy machine or a slow disk does not use up.
+    """
+    if not _is_worker or not hasattr(signal, "setitimer"):
+        yield
+        return
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _work(function: Callable[[Any], Any], connection: Connection) -> None:
+    """Be a worker: call a function on items until there are no more."""
+    global _is_worker
+    _is_worker = True
+    _end_with_parent()
+    connection.send((None, None))
+    while True:
+        try:
+            items = connection.recv()
+        except EOFError:
+            return
+        answer: tuple[Any, Exception | None]
+        for item in items:
+            try:
+                answer = function(item), None
+            except Exception as error:
+                answer = None, error
+            try:
+                connection.send(answer)
+            except Exception as error:  # what can't be pickled
+                answer = None, RuntimeError(repr(answer[1] or error))
+                connection.send(answer)
+            if answer[1] is not None:
+                break
+
+
+@contextmanager
+def _start_of_process() -> Iterator[None]:
+    """The environment and the main module with which a process starts."""
+    missing = {
+        name: _WORKER_ENVIRONMENT[name] for name in _WORKER_ENVIRONMENT.keys() - os.environ.keys()
+    }
+    os.environ.update(missing)
+    main = sys.modules["__main__"]
+    if not Path(getattr(main, "__file__", None) or __file__).is_file():
+        # Of a script that came through standard input, which no other process can import.
+        sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+        for name in missing:
+            del os.environ[name]
+
+
+def _block_ctrl_c() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+def _ended_for_memory() -> int:
+    """The number of processes that the system has ended since its start for want of memory."""
+    try:
+        counts = Path("/proc/vmstat").read_text(encoding="ascii").split()
+        return int(counts[counts.index("oom_kill") + 1])
+    except (OSError, ValueError):
+        return 0
 
 
 def _cores() -> int:
@@ -149,7 +357,7 @@ def _cores() -> int:
 
 
 def _end_with_parent() -> None:
-    """Initialise a worker to exit with its parent: else it would wait for work for ever."""
+    """Let this process exit with its parent: else it would wait for work for ever."""
     parent = multiprocessing.parent_process()
 
     def wait() -> None:

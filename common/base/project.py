@@ -7,17 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, TypeVar
 
 from common.base.errors import UserError
 from common.base.files import ROOT
 from common.base.settings import (
     SPLIT_SETTINGS,
+    Shared,
     SharedEvaluate,
     SharedPredict,
     SharedPrepare,
     SharedTrain,
 )
+
+Kind = TypeVar("Kind", bound=Shared)
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class Project:
         sample: The folder of its built-in sample under data/synthetic.
         presets: Its presets by name: demo, cpu and gpu.
         prepare_function: Prepares its data, from the settings and whether all of it is to test to
-            the prepared folder. As "module:function", since to import it takes a while.
+            the prepared folder. As "module:function", since to import it takes a while. Where data
+            has classes it also takes ``accept``, which is called with them before any is prepared.
         inputs_function: Gives some inputs of a run's models, from the run, its prepared data and a
             count to (count, height, width, channels). As "module:function" too.
     """
@@ -65,6 +69,12 @@ class Project:
     def train_settings(self) -> type[SharedTrain]:
         """The class of its train.py settings."""
         return next((type(preset.train) for preset in self.presets.values()), SharedTrain)
+
+    def usual(self, settings: Kind) -> Kind:
+        """What the preset has in place of a script's settings; the defaults without a preset."""
+        parts = vars(self.presets[settings.preset]) if settings.preset in self.presets else {}
+        kinds = (part for part in parts.values() if type(part) is type(settings))
+        return next(kinds, type(settings)())
 
     @property
     def raw(self) -> Path:
@@ -82,13 +92,16 @@ class Project:
         folder: Path = resolve_name(self.prepare_function)(settings)
         return folder
 
-    def prepare_to_test(self, stored: Mapping[str, Any], source: Path, folder: Path) -> Path:
+    def prepare_to_test(
+        self, stored: Mapping[str, Any], given: SharedEvaluate, folder: Path, **more: Any
+    ) -> Path:
         """Prepare another dataset under the settings in a manifest, all of it to test.
 
         Args:
             stored: The settings of prepare_data.py by name.
-            source: The dataset's folder.
+            given: With the dataset's ``source``, and what is known of it (`SPLIT_SETTINGS`).
             folder: Where to; what was prepared there is replaced. It is returned.
+            more: For `prepare_function`.
         """
         kind = type(next(iter(self.presets.values())).prepare)
         values: dict[str, Any] = {
@@ -96,8 +109,9 @@ class Project:
             for field in dataclasses.fields(kind)
             if field.name not in SPLIT_SETTINGS and (value := stored.get(field.name)) is not None
         }
-        settings = kind(**values, source=source, prepared=folder, overwrite=True)
-        return Path(resolve_name(self.prepare_function)(settings, all_test=True))
+        values |= {name: value for name, value in vars(given).items() if name in SPLIT_SETTINGS}
+        settings = kind(**values, source=given.source, prepared=folder, overwrite=True)
+        return Path(resolve_name(self.prepare_function)(settings, all_test=True, **more))
 
     @property
     def runs(self) -> Path:

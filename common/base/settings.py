@@ -20,11 +20,17 @@ Value = TypeVar("Value")
 
 WITHOUT_CONSEQUENCE = (
     *("preset", "run", "prepared"),
-    *("checkpoint_seconds", "tensorboard_images", "profile"),
+    *("checkpoint_seconds", "tensorboard_images", "profile", "device"),
 )
 """Settings of train.py that do not change the result of a training."""
 
-SPLIT_SETTINGS = ("validation_share", "test_share", "folds", "copies", "patients", "split_from")
+BY_PATIENT, BY_SHORTCUT = "patient", "shortcut"
+"""Values of --split-by that are no column."""
+
+SPLIT_SETTINGS = (
+    *("validation_share", "test_share", "folds", "copies"),
+    *("patients", "split_from", "split_by", "layout", "patient_pattern", "own_split"),
+)
 """Settings of prepare_data.py that decide which cases there are, not how a case looks."""
 
 
@@ -41,6 +47,11 @@ def choice(default: Any, names: Iterable[str]) -> Any:
     return dataclasses.field(default=default, metadata={"choices": tuple(names)})
 
 
+MAX_IMAGE_SIZE = 4096
+"""Side of a model's input in pixels, at most: that of the finest films, and more than memory holds
+of any larger."""
+
+
 @dataclass(frozen=True)
 class Shared:
     """The settings of every script."""
@@ -50,7 +61,8 @@ class Shared:
     data on two cores, gpu for a graphics card. auto is gpu where a card is found, otherwise cpu;
     and demo where there is no dataset. Settings that are given override those of the preset."""
     seed: int = 2022
-    """Seed of everything random: splits, weights, order, augmentation, resampling."""
+    """Seed of everything random: splits, weights, order, augmentation, resampling. Of runs that
+    differ in it alone, python -m common.results shows the spread of retraining."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,11 @@ class SharedPrepare(Shared):
     split_from: Path | None = None
     """A CSV of case and split (train, validation, test, or fold-0 and so on): an official split, or
     the cohort.csv of an earlier preparation. Cases that it does not name are left out."""
+    split_by: str = BY_PATIENT
+    """Which patients validate and test: patient, any; else half of them, marked shifted in
+    cases.csv, are shortcut, those whose films look most like the other label in how they were
+    taken (films are decoded once more for it); or those of values that do not train of a column of
+    cases.csv, such as view, or of a DICOM keyword, such as Manufacturer. Not with --folds."""
     folds: int = 0
     """Number of folds for cross-validation with train.py --fold, over the patients outside the
     test split. 0: one training and one validation split."""
@@ -97,7 +114,20 @@ class SharedPrepare(Shared):
             self,
         )
         require(self.folds == 0 or self.folds >= 2, "folds", "0, or 2 and more", self)
+        require(
+            self.split_by == BY_PATIENT
+            or (
+                not self.folds
+                and not self.split_from
+                and self.validation_share + self.test_share > 0
+            ),
+            "split_by",
+            "patient with --folds, with --split-from and without a share to validate or test",
+            self,
+        )
         require(self.bad_files_limit >= 0, "bad_files_limit", "0 or more", self)
+        is_size = 1 <= getattr(self, "image_size", 1) <= MAX_IMAGE_SIZE
+        require(is_size, "image_size", f"1 to {MAX_IMAGE_SIZE}", self)
 
 
 @dataclass(frozen=True)
@@ -153,6 +183,9 @@ class SharedTrain(Shared):
     after pip install tensorboard-plugin-profile. 0: none."""
     fold: int = 0
     """The fold that validates, counted from 0, of data that was prepared in folds."""
+    device: Literal["auto", "cpu"] = "auto"
+    """auto: all graphics cards that the machine shows (CUDA_VISIBLE_DEVICES chooses some), else the
+    CPU; cpu: the CPU, though there is a card."""
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16", "onednn_bfloat16"] = (
         "auto"
     )
@@ -176,9 +209,37 @@ class SharedTrain(Shared):
             *("weight_decay", "clip_norm"),
         ):
             require(getattr(self, name) >= 0, name, "0 or more", self)
-        require(
-            self.image_size == 0 or self.image_size >= 32, "image_size", "0, or 32 and more", self
-        )
+        is_size = self.image_size == 0 or 32 <= self.image_size <= MAX_IMAGE_SIZE
+        require(is_size, "image_size", f"0, or 32 to {MAX_IMAGE_SIZE}", self)
+
+
+@dataclass(frozen=True)
+class SharedFilmTrain(SharedTrain):
+    """The settings of every train.py for radiographs."""
+
+    standardise: bool = True
+    """Bring every film to mean 0 and the same standard deviation inside the model, so that
+    exposure and contrast do not matter. Off: subtract ImageNet's means, as its weights require."""
+    stochastic_depth: float = 0.0
+    """Share of the images for which training leaves out the last residual block, and earlier ones
+    less often (Huang et al. 2016). 0: none."""
+    blur: float = 0.0
+    """Online augmentation: standard deviation of the widest Gaussian blur, as a share of the side;
+    0.01 is a pixel of 100."""
+    noise: float = 0.0
+    """Online augmentation: standard deviation of noise, as a share of the value range."""
+    jpeg_quality: int = 0
+    """Online augmentation: lowest quality, 1 to 100, at which the model's input is stored as a JPEG
+    and read again. 0: it is not."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that no training can use."""
+        super().__post_init__()
+        below = "0 or more and below 1"
+        require(0 <= self.stochastic_depth < 1, "stochastic_depth", below, self)
+        require(0 <= self.blur <= 0.1, "blur", "0 to 0.1", self)
+        require(0 <= self.noise <= 1, "noise", "0 to 1", self)
+        require(0 <= self.jpeg_quality <= 100, "jpeg_quality", "0 to 100", self)
 
 
 @dataclass(frozen=True)
@@ -187,9 +248,15 @@ class SharedEvaluate(Shared):
 
     run: Path | None = None
     """The run to evaluate. Default: the newest of runs/PROJECT."""
+    prepared: Path | None = None
+    """The folder of the data that the run was trained on, where it was moved. Default: where it
+    was, or where it lies as the run sees it if both were moved together."""
     source: Path | None = None
-    """Another dataset in the same layout; each of its cases is a test case. Default: the test
+    """Another dataset, in any layout; each of its cases is a test case. Default: the test
     split of the data that the run was trained on."""
+    patients: Path | None = None
+    """Whose each image of --source is, as of prepare_data.py. Default: a file in that folder, or
+    the PatientID of the files."""
     name: str = ""
     """Name of the evaluation's folder. Default: test, or the source folder's name."""
     split: Literal["test", "validation"] = "test"

@@ -47,6 +47,7 @@ def build_resnet50(
     dropout: float = 0.0,
     pooling: str = "average",
     standardise: bool = True,
+    new_head: bool = False,
 ) -> keras.Model:
     """A ResNet50 that takes a grey image as it is stored and gives ``outputs`` numbers.
 
@@ -64,6 +65,7 @@ def build_resnet50(
         standardise: Whether every image is brought to mean 0 and one spread, so that exposure
             and contrast do not count; else ImageNet's means are subtracted, as its weights
             were trained.
+        new_head: Whether the head starts anew though ``weights`` has one, of other classes.
 
     Returns:
         A model from "image", (batch, image_size, image_size, 1), uint8 or float in 0..255,
@@ -86,7 +88,7 @@ def build_resnet50(
     if activation is not None:
         last = layers.Activation(activation, dtype="float32", name="probability")
         predictions = last(predictions)
-    return _finish(keras.Model(image, predictions, name="resnet50"), weights)
+    return _finish(keras.Model(image, predictions, name="resnet50"), weights, new_head)
 
 
 def with_places(model: keras.Model) -> keras.Model:
@@ -252,7 +254,7 @@ def _backbone(
     return image, backbone
 
 
-def _finish(model: keras.Model, weights: str) -> keras.Model:
+def _finish(model: keras.Model, weights: str, new_head: bool = False) -> keras.Model:
     if weights == "none":
         # Every block starts as its shortcut alone (Goyal et al. 2017, arXiv:1706.02677, 5.1). A
         # network that starts shallow learns from its first steps, where one from scratch on a few
@@ -270,7 +272,7 @@ def _finish(model: keras.Model, weights: str) -> keras.Model:
             f"{source}: was trained with {flag}, and its weights fit no other grey values; give "
             f"{flag} too, or other --weights"
         )
-    taken = take_weights(model, source, head=HEAD_LAYERS)
+    taken = take_weights(model, source, HEAD_LAYERS, HEAD_LAYERS if new_head else ())
     anew = [layer.name for layer in model.layers if layer.weights and layer.name not in taken]
     print(
         f"starting weights: {len(taken)} layers from {weights}; "

@@ -58,7 +58,9 @@ def imagenet_file() -> Path:
         ) from error
 
 
-def take_weights(model: keras.Model, source: str | Path, head: Collection[str] = ()) -> list[str]:
+def take_weights(
+    model: keras.Model, source: str | Path, head: Collection[str] = (), anew: Collection[str] = ()
+) -> list[str]:
     """Copy into ``model`` every layer of ``source`` that has the same name and shapes.
 
     Args:
@@ -67,6 +69,7 @@ def take_weights(model: keras.Model, source: str | Path, head: Collection[str] =
             of keras.applications), or the folder of a run, which holds ``model.keras``.
         head: Names of the layers that may keep their own values, where ``source`` lacks
             them or has them in another shape.
+        anew: Of these, names of the layers that keep their own values whatever ``source`` holds.
 
     Returns:
         The names of the layers taken, in the model's order.
@@ -83,7 +86,7 @@ def take_weights(model: keras.Model, source: str | Path, head: Collection[str] =
         )
     layers = [layer for layer in model.layers if layer.weights]
     with _open_arrays(path) as arrays:
-        taken = [layer for layer in layers if _fits(layer, arrays)]
+        taken = [layer for layer in layers if layer.name not in anew and _fits(layer, arrays)]
         missing = [layer for layer in layers if layer not in taken and layer.name not in head]
         if missing:
             first = missing[0]

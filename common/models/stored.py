@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import zipfile
 from pathlib import Path
 
@@ -27,10 +28,26 @@ def load_model(path: Path) -> keras.Model:
         check_declared(path)
         return in_float32(keras.saving.load_model(path, compile=False, safe_mode=True))
     except Exception as error:  # Keras raises many types for a damaged file.
+        if (version := keras_version(path)) not in ("", keras.__version__):
+            raise UserError(
+                f"{path}: was saved by Keras {version}, and Keras {keras.__version__} cannot load "
+                f"it ({type(error).__name__}); pip install keras=={version}, or update this "
+                "repository"
+            ) from error
         raise UserError(
             f"{path}: cannot be loaded ({type(error).__name__}); it is damaged or no model of "
             "this repository: train again"
         ) from error
+
+
+def keras_version(path: Path) -> str:
+    """The version of Keras that saved a ``.keras`` file; "" where the file does not say it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            version = json.loads(archive.read("metadata.json"))["keras_version"]
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
+        return ""
+    return version if re.fullmatch(r"\d[\w.+-]{0,30}", str(version)) else ""
 
 
 def in_float32(model: keras.Model) -> keras.Model:

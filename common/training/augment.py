@@ -1,4 +1,4 @@
-"""Augmentation while training: what is drawn, apart from how it is applied.
+"""Augmentation while training: what is drawn, and the geometry; `intensities` has the rest.
 
 A draw belongs to (seed, epoch, step) alone and is applied to an image, its box and its mask
 alike, so they stay together, and a run that is resumed sees what an unbroken one would have.
@@ -8,7 +8,6 @@ where a range is given for it.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,9 +20,6 @@ from common.base.settings import SharedTrain
 
 Draws = Mapping[str, tf.Tensor]
 """What `draw` gives, by name."""
-
-# An image takes its noise from a row of numbers, from one of so many places on.
-_STARTS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -45,6 +41,9 @@ class Ranges:
             a box cannot follow it.
         bias: Standard deviation of the logarithm of a smooth field of 3 x 3 points by which images
             are multiplied, as by the coil's sensitivity in MRI.
+        blur: Standard deviation of the widest Gaussian blur, as a share of the side; drawn from 0.
+        jpeg_quality: The lowest quality at which images are stored as JPEG and read again, 1 to
+            100; drawn up to 100.
     """
 
     rotation_degrees: float = 0.0
@@ -58,6 +57,8 @@ class Ranges:
     flip: bool = False
     elastic: float = 0.0
     bias: float = 0.0
+    blur: float = 0.0
+    jpeg_quality: int = 0
 
     @classmethod
     def of_settings(cls, settings: SharedTrain, **others: float) -> Ranges:
@@ -79,7 +80,8 @@ def draw(ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor) -> Draws:
         from the centre, (x, y), goes to ``linear @ p + shift``; and ``brightness``,
         ``contrast`` and ``gamma`` (batch,), and the noise's ``seed``; where their range is not 0,
         ``noise`` (batch,), ``elastic`` (batch, 6, 6, 2), from where a point is taken, (x, y) in
-        fractions of the side, and ``bias`` (batch, 3, 3, 1).
+        fractions of the side, ``bias`` (batch, 3, 3, 1), ``blur`` (batch,) and ``jpeg_quality``
+        (batch,) int32.
     """
     uniform = tf.random.stateless_uniform((batch, 8), seed, -1.0, 1.0)
     angle = uniform[:, 0] * (ranges.rotation_degrees * math.pi / 180)
@@ -104,6 +106,13 @@ def draw(ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor) -> Draws:
         fields["bias"] = normal * ranges.bias
     if ranges.noise:
         fields["noise"] = tf.fill((batch,), float(ranges.noise))
+    if ranges.blur:
+        share = tf.random.stateless_uniform((batch,), seed + [0, 1 << 46])
+        fields["blur"] = share * ranges.blur
+    if ranges.jpeg_quality:
+        fields["jpeg_quality"] = tf.random.stateless_uniform(
+            (batch,), seed + [0, 1 << 47], ranges.jpeg_quality, 101, tf.int32
+        )
     return {
         **fields,
         "linear": linear,
@@ -145,6 +154,28 @@ def test_time_transforms(
         parameters += [(1, 0, 0, angle), (1, 0, 0, -angle)]
     # Each changes one parameter alone, so that this undoes it.
     return [(transform(z, x, y, a), transform(1 / z, -x, -y, -a)) for z, x, y, a in parameters]
+
+
+def closer_looks(middles: np.ndarray, zoom: float, shift: float) -> list[tuple[Draws, Draws]]:
+    """Enlarge images around points of theirs, from five places: on the point, and at its sides.
+
+    Args:
+        middles: (batch, 2), (x, y) in fractions of the side.
+        zoom: Over 1.
+        shift: Along each axis to either side, as a share of the side of the image.
+
+    Returns:
+        Pairs as `test_time_transforms` has them. What is shown lies within the image.
+    """
+    linear = tf.fill((len(middles), 1, 1), float(zoom)) * tf.eye(2)
+    margin = 0.5 / zoom
+    transforms: list[tuple[Draws, Draws]] = []
+    for x, y in ((0, 0), (shift, 0), (-shift, 0), (0, shift), (0, -shift)):
+        offset = np.clip(np.asarray(middles) + (x, y), margin, 1 - margin) - 0.5
+        there = {"linear": linear, "shift": tf.constant(-zoom * offset, tf.float32)}
+        back = {"linear": linear / zoom**2, "shift": tf.constant(offset, tf.float32)}
+        transforms.append((there, back))
+    return transforms
 
 
 def keep_inside(draws: Draws, boxes: tf.Tensor) -> Draws:
@@ -239,34 +270,6 @@ def transform_boxes(boxes: tf.Tensor, draws: Draws) -> tf.Tensor:
     return tf.concat([centre - half, centre + half], -1)
 
 
-def change_intensities(images: tf.Tensor, draws: Draws) -> tf.Tensor:
-    """Apply the bias field, contrast, brightness, gamma and noise.
-
-    Args:
-        images: (batch, image_size, image_size, channels) float32, 0 to 255.
-        draws: From `draw`.
-
-    Returns:
-        The same shape, 0 to 255.
-    """
-
-    def per_image(name: str) -> tf.Tensor:
-        return draws[name][:, None, None, None]
-
-    images = images / 255.0
-    if "bias" in draws:
-        size = tf.shape(images)[1:3]
-        images *= tf.exp(tf.image.resize(draws["bias"], size, "bicubic"))
-    mean = tf.reduce_mean(images, (1, 2, 3), keepdims=True)
-    images = (images - mean) * per_image("contrast") + mean + per_image("brightness")
-    # x ** gamma; TensorFlow's own power takes four times as long.
-    images = tf.exp(per_image("gamma") * tf.math.log(tf.clip_by_value(images, 0.0, 1.0)))
-    if "noise" in draws:
-        noise = _noise(images, draws["seed"])
-        images = tf.clip_by_value(images + noise * per_image("noise"), 0.0, 1.0)
-    return images * 255.0
-
-
 def mix(batch: Any, alpha: float, seed: tf.Tensor) -> Any:
     """Every sample mixed with another of its batch (mixup, Zhang et al. 2018, arXiv:1710.09412).
 
@@ -292,24 +295,3 @@ def mix(batch: Any, alpha: float, seed: tf.Tensor) -> Any:
         return shares * values + (1 - shares) * tf.gather(values, order)
 
     return tf.nest.map_structure(mixed, batch)
-
-
-def _noise(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Gaussian noise in the shape of some images: each takes a window of a row.
-
-    The row is drawn once, and the window's start for each image. To draw every number anew takes
-    longer than all geometry.
-    """
-    values = math.prod(images.shape[1:])
-    row = tf.constant(_normal_row(_STARTS + values))
-    starts = tf.random.stateless_uniform(tf.shape(images)[:1], seed, 0, _STARTS, tf.int32)
-    window = tf.TensorSpec((values,), tf.float32)
-    windows = tf.map_fn(
-        lambda start: row[start : start + values], starts, fn_output_signature=window
-    )
-    return tf.reshape(windows, tf.shape(images))
-
-
-@functools.cache
-def _normal_row(length: int) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal(length, np.float32)

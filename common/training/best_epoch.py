@@ -1,9 +1,11 @@
-"""The best epoch of a training, by the score that ``--monitor`` names."""
+"""The best epoch of a training, by the score that ``--monitor`` names, and an epoch in a line."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 
 def monitored(scores: Mapping[str, Any], monitor: str) -> float:
@@ -30,3 +32,35 @@ def best_epoch(history: Sequence[Mapping[str, Any]], monitor: str) -> int:
     """
     sign = 1 if monitor == "val_loss" else -1
     return 1 + min(range(len(history)), key=lambda row: sign * monitored(history[row], monitor))
+
+
+def epoch_line(history: Sequence[Mapping[str, Any]], epochs: int, monitor: str) -> str:
+    """The last epoch in a line of at most 100 characters.
+
+    Its seconds, the loss, and the score that is monitored, or where that is the loss the first
+    other one, each in training and in validation; the best epoch, and the time that is left if all
+    epochs run.
+
+    Args:
+        history: Of every epoch from the first: ``seconds``, and scores by the names of Keras.
+        epochs: How many there are to be.
+        monitor: As of `monitored`.
+    """
+    last = history[-1]
+    validated = [name for name in last if name.startswith("val_")]
+    others = [name for name in validated if not name.endswith("loss")]
+    if monitor != "val_loss":
+        others.sort(key=lambda name: not name.endswith(monitor.removeprefix("val")))
+    scores = [
+        # Of several outputs the name of each stands before its metrics.
+        f"{name.rsplit('_', 1)[-1]} {last[name.removeprefix('val_')]:.4g}, val {last[name]:.4g}"
+        for name in ["val_loss", *others[:1]]
+        if name in last
+    ]
+    best = best_epoch(history, monitor)
+    scores.append("the best so far" if best == len(history) else f"best is epoch {best}")
+    left_s = (epochs - len(history)) * float(np.median([row["seconds"] for row in history]))
+    if left_s:
+        scores.append(f"{left_s / 60:.0f} min left" if left_s >= 90 else f"{left_s:.0f} s left")
+    head = f"epoch {len(history):>{len(str(epochs))}}/{epochs}  {last['seconds']:5.1f} s"
+    return f"{head}  {'; '.join(scores)}"

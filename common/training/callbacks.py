@@ -20,7 +20,7 @@ from common.base.signals import HeldSignals, Stopped
 from common.models.stored import in_float32
 from common.training import checkpoints
 from common.training.averaging import ValidateAverage, share_batch_statistics
-from common.training.best_epoch import best_epoch, monitored
+from common.training.best_epoch import best_epoch, epoch_line, monitored
 from common.training.checkpoints import State
 from common.training.pipeline import Training
 
@@ -132,11 +132,7 @@ class SaveProgress(keras.callbacks.Callback):
             state.best, state.best_epoch = monitored(scores, monitor), epoch + 1
             self._save_model()
         write_csv(self.run / "history.csv", list(state.history[0]), state.history)
-        words = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
-        words += "  *" if is_best else ""
-        print(
-            f"  epoch {epoch + 1:>3}/{self.settings.epochs}  {seconds:5.1f} s  {words}", flush=True
-        )
+        print(f"  {epoch_line(state.history, self.settings.epochs, monitor)}", flush=True)
         # Here, since Keras puts the average in place of the weights where a training ends.
         state.ended = state.is_over(self.settings)
         self._save_if_due(now=self.is_rest_of_epoch or state.ended)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,6 +35,13 @@ _NOT_OF_A_CASE = (*SPLIT_SETTINGS, "seed", "all_test", "duplicates")
 def evaluation_folder(run: Run, settings: SharedEvaluate) -> tuple[str, Path]:
     """The name of an evaluation, and its folder in the run."""
     name = settings.name or settings.split
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if settings.source is None and field.name in SPLIT_SETTINGS and value != field.default:
+            raise UserError(
+                f"{value}: --{field.name.replace('_', '-')} is for another dataset; give --source "
+                "too, or give it to prepare_data.py"
+            )
     if settings.source is not None:
         if not settings.source.is_dir():
             raise UserError(f"{settings.source}: there is no such folder; --source is a dataset")
@@ -79,7 +87,7 @@ def evaluation_data(
     run: Run,
     settings: SharedEvaluate,
     folder: Path,
-    prepare: Callable[[Mapping[str, Any], Path, Path], Path],
+    prepare: Callable[[Mapping[str, Any], SharedEvaluate, Path], Path],
 ) -> tuple[Prepared, list[str]]:
     """The prepared data to score, and its splits.
 
@@ -96,10 +104,17 @@ def evaluation_data(
     project = run.config["project"]
     if settings.source is not None:
         stored = run.config["data"]["settings"]
-        prepared = open_prepared(prepare(stored, settings.source, folder / "prepared"), project)
+        made = prepare(stored, settings, folder / "prepared")
+        prepared = open_prepared(made, project)
         _refuse_other_preparing(run, prepared)
         return prepared, [TEST]
-    prepared = open_prepared(Path(run.config["prepared"]), project)
+    where = Path(run.config["prepared"])
+    if not where.is_dir():
+        raise UserError(
+            f"{where}: there is no such folder; give --prepared the one where the data that "
+            f"{run.folder} was trained on lies now, or another dataset's --source"
+        )
+    prepared = open_prepared(where, project)
     data = run.config["data"]
     if (data["key"], data.get("sha256", prepared.sha256)) != (
         prepared.manifest["key"],
@@ -135,7 +150,8 @@ def metrics_of(
         "dataset": prepared.manifest["dataset"],
         "synthetic": prepared.manifest["synthetic"],
         "split": name,
-        "n_patients": int(cases["patient"].nunique()),
+        "other_source": prepared.folder.resolve() != Path(run.config["prepared"]).resolve(),
+        "n_patients": int(cases["patient"].nunique()) if prepared.patients_known else None,
         "patients_known": prepared.patients_known,
         "split_warning": prepared.split_warning,
         "seed": settings.seed,

@@ -217,6 +217,20 @@ def radiographs(
     return decoded(prepared, splits, decode)
 
 
+def film_size(prepared: Prepared, image_size: int) -> int:
+    """Side of the films that a network is trained on, in pixels: as chosen, or 0: as prepared.
+
+    Prints a line where that is more than was prepared, so that films are enlarged.
+    """
+    stored_size = int(prepared.manifest["settings"]["image_size"])
+    if image_size > stored_size:
+        print(
+            f"  --image-size {image_size} is above the {stored_size} pixels that were prepared: "
+            "films are enlarged, and show no more; prepare them again at that size"
+        )
+    return image_size or stored_size
+
+
 def film_decoder(
     prepared: Prepared, image_size: int, target: str, numbers: int, with_region: bool = False
 ) -> Callable[[tf.Tensor], Batch]:

@@ -21,6 +21,12 @@ def set_precision(precision: str) -> str:
     Returns:
         The format chosen.
     """
+    if has_gpu() and not tf.config.list_physical_devices("GPU"):
+        print(
+            "\nTensorFlow does not find the graphics card, so this runs on the CPU; for the card: "
+            f'pip install "tensorflow[and-cuda]=={tf.__version__}"',
+            flush=True,
+        )
     if precision == "auto":
         precision = _best_precision()
     # A rewrite of TensorFlow's graph: 1.5 times as fast on a CPU with AVX512-BF16 where Keras's own
@@ -58,9 +64,8 @@ def device_count() -> int:
 
 
 def _best_precision() -> str:
-    if has_gpu():
-        gpus = tf.config.list_physical_devices("GPU")
-        details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
+    if gpus := tf.config.list_physical_devices("GPU"):
+        details = tf.config.experimental.get_device_details(gpus[0])
         newer = details.get("compute_capability", (8, 0)) >= (8, 0)
         return "mixed_bfloat16" if newer else "mixed_float16"
     flags = Path("/proc/cpuinfo")

@@ -8,6 +8,7 @@ It holds ``config.json`` (settings, data, versions), what `common.training.fitti
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 SEEN = "seen.csv"
 """In a run: what it has learned from (`common.training.seen`)."""
 
+# What a run keeps of its data's manifest.
+_OF_DATA = ("key", "settings", "classes", "exclusive")
 _KEYS = {"project", "synthetic", "prepared", "data", "settings"}
 
 # How a run goes on with what it was computed with.
@@ -109,6 +112,7 @@ def begin_run(
     prepared: Prepared,
     inputs_function: str | None = None,
     computed_with: Mapping[str, Any] | None = None,
+    adapted: Mapping[str, str] | None = None,
 ) -> bool:
     """Begin a run, or go on with one.
 
@@ -122,6 +126,7 @@ def begin_run(
         prepared: What it trains on.
         inputs_function: That of the project, for what asks the models without their project.
         computed_with: `common.training.precision.computed_with`; a run that goes on needs the same.
+        adapted: By the name of a setting that the preset changed for this data, the reason.
 
     Returns:
         False where it ended already: there is nothing to do.
@@ -135,23 +140,24 @@ def begin_run(
         raise UserError(f"{run}: is not empty and is no run; choose another --run")
     remove_partial_files(run)
     # A try that failed before its first epoch holds nothing that other settings could spoil.
+    manifest = prepared.manifest
     if not begun and not (run / "fitted.json").exists():
         (run / SEEN).unlink(missing_ok=True)
         write_json(
             run / "config.json",
             {
                 **stamp("config.json"),
-                "project": prepared.manifest["project"],
-                "dataset": prepared.manifest["dataset"],
-                "synthetic": prepared.manifest["synthetic"],
+                **{name: manifest[name] for name in ("project", "dataset", "synthetic")},
                 "model_inputs": inputs_function,
                 "split_warning": prepared.split_warning,
                 "prepared": str(prepared.folder.resolve()),
+                "prepared_from_run": os.path.relpath(prepared.folder.resolve(), run.resolve()),
                 "data": {
-                    **{name: prepared.manifest[name] for name in ("key", "settings")},
+                    **{name: manifest[name] for name in _OF_DATA if name in manifest},
                     "sha256": prepared.sha256,
                 },
                 "settings": _as_json(dataclasses.asdict(settings)),
+                "adapted": dict(adapted or {}),
                 "computed_with": dict(computed_with or {}),
                 "versions": versions(),
                 "environment": recorded_environment(),
@@ -223,6 +229,8 @@ def open_run(project: Project, settings: SharedEvaluate | SharedPredict) -> Run:
     run = read_run(settings.run or newest_run(project), project.train_settings)
     if run.config["project"] != project.name:
         raise UserError(f"{run.folder}: is a run of {run.config['project']}, not of {project.name}")
+    if isinstance(settings, SharedEvaluate) and settings.prepared is not None:
+        run.config["prepared"] = str(settings.prepared.resolve())
     return run
 
 
@@ -253,6 +261,10 @@ def read_run(folder: Path, settings: type[SharedTrain] = SharedTrain) -> Run:
                 f"{folder / name}: was altered since its training; train again into another folder"
             )
     config["settings"] = current_names(settings, config["settings"])
+    # Where both were moved together, the data lies where it did as the run sees it.
+    moved = folder.resolve() / str(config.get("prepared_from_run", "."))
+    if not Path(config["prepared"]).is_dir() and (moved / "manifest.json").is_file():
+        config["prepared"] = str(moved.resolve())
     return Run(folder, config, fitted)
 
 

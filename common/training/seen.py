@@ -8,7 +8,7 @@ person. A score on such a case says nothing about new ones.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from common.base.errors import UserError
-from common.base.files import write_csv
+from common.base.files import content_key, write_csv
+from common.base.printing import counted
 from common.datasets.splits import TEST
 from common.imaging.fingerprints import NEAR, differences
 from common.records.prepared import Prepared
@@ -26,7 +27,7 @@ from common.training.runs import SEEN, Run, now
 FILE = SEEN
 COLUMNS = ("run", "role", "case", "patient_hash", "sha256", "perceptual")
 SCORINGS = "scorings.jsonl"
-"""In a prepared folder: a line each time that splits of it were scored."""
+"""In the prepared folder that a run was trained on: a line each time that such a run was scored."""
 
 NO_RUN = ("none", "imagenet")
 """Starting weights that saw no case."""
@@ -82,13 +83,16 @@ def find_overlap(
 
     Args:
         seen: What the runs whose models predict have seen, from ``seen.csv``.
-        cases: With ``case``, ``patient_hash``, ``sha256`` and ``perceptual``.
+        cases: With ``case``, ``patient``, ``patient_hash``, ``sha256`` and ``perceptual``.
         splits: What is scored; of a validation split it counts alone what trained.
 
     Returns:
         One row per case that was seen: ``case``, ``how`` (`SAME`, `NEAR_DUPLICATE`, `PATIENT`) and
-        of what it equals ``run`` ("" for these), ``role`` and ``seen_as``. None where that is not
-        known: the data of either is of an earlier version, which kept no fingerprints.
+        of what it equals ``run`` ("" for these), ``role`` and ``seen_as``; a film whose patient has
+        another one that was seen counts as of the same patient. Its ``attrs`` have
+        ``other_numbers``: whether films that were seen have other patients here, so that patients
+        cannot be compared. None where that is not known: the data of either is of an earlier
+        version, which kept no fingerprints.
     """
     if TEST not in splits:
         seen = seen[(seen["role"] == "train") | (seen["run"] != "")]
@@ -100,6 +104,8 @@ def find_overlap(
         for name in ("sha256", "patient_hash")
     )
     near = _nearest(cases, seen)
+    other_numbers = []
+    of_patient: dict[str, Any] = {}
     for place, case in enumerate(cases.to_dict("records")):
         if case["sha256"] in by_pixels.index:
             how, match = SAME, by_pixels.loc[case["sha256"]]
@@ -109,11 +115,27 @@ def find_overlap(
             how, match = PATIENT, by_patient.loc[case["patient_hash"]]
         else:
             continue
-        rows.append(
-            {"case": case["case"], "how": how, "run": match["run"], "role": match["role"]}
-            | {"seen_as": match["case"]}
-        )
-    return pd.DataFrame(rows, columns=["case", "how", "run", "role", "seen_as"])
+        if how != PATIENT and case["patient_hash"] and match["patient_hash"]:
+            other_numbers.append(case["patient_hash"] != match["patient_hash"])
+        of_patient.setdefault(case["patient"], match)
+        rows.append(_overlap(case, how, match))
+    noted = {row["case"] for row in rows}
+    rows += [
+        _overlap(case, PATIENT, of_patient[case["patient"]])
+        for case in cases.to_dict("records")
+        if case["case"] not in noted and case["patient"] in of_patient
+    ]
+    overlap = pd.DataFrame(rows, columns=["case", "how", "run", "role", "seen_as"])
+    # Some equal films are of two patients in one numbering too.
+    overlap.attrs["other_numbers"] = sum(other_numbers) > len(other_numbers) / 2
+    return overlap
+
+
+def _overlap(case: Mapping[Hashable, Any], how: str, match: pd.Series[str]) -> dict[str, str]:
+    return {
+        **{"case": case["case"], "how": how, "run": match["run"], "role": match["role"]},
+        "seen_as": match["case"],
+    }
 
 
 def cases_to_score(
@@ -165,6 +187,9 @@ def cases_to_score(
         print(f"  what {what} has seen is not known")
     checked = not len(unknown) and not (cases["sha256"] == "").any()
     by_patient = checked and prepared.patients_known and not (seen["role"] == NOBODY).any()
+    if by_patient and overlap.attrs["other_numbers"]:
+        by_patient = False
+        print("  patients cannot be compared: films that were seen are of other patients here")
     count = {str(how): int(number) for how, number in overlap["how"].value_counts().items()}
     if not overlap.empty:
         rows: list[Any] = overlap.to_dict("records")
@@ -179,6 +204,7 @@ def cases_to_score(
             f" the first: {', '.join(overlap['case'][:3])}; {OVERLAP} names all",
             flush=True,
         )
+    total = len(cases)
     if not score_seen:
         cases = cases[~cases["case"].isin(overlap["case"])].reset_index(drop=True)
     if cases.empty:
@@ -186,6 +212,8 @@ def cases_to_score(
             f"{runs[0].folder}: has seen every case in training or validation; score other data, "
             "or give --score-seen to score them all the same"
         )
+    kinds = "by pixels and by patient" if by_patient else "by pixels alone"
+    print(f"  seen in training, {kinds}: {len(overlap)} of {total}; {len(cases)} cases are scored")
     return cases, {
         "checked": bool(checked),
         "by_patient": bool(by_patient),
@@ -195,26 +223,31 @@ def cases_to_score(
     }
 
 
-def note_scoring(run: Run, prepared: Prepared, splits: Sequence[str]) -> int:
-    """Note in the prepared folder that its splits were scored; gives how often they were before.
+def scored_before(run: Run, prepared: Prepared, splits: Sequence[str]) -> int:
+    """How often runs on the same training data were scored on these images before.
 
     Who tries often and keeps the best has tuned on the test split.
     """
-    file = prepared.folder / SCORINGS
-    entry = {"key": prepared.manifest["key"], "splits": list(splits)}
-    text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
-    before = [past for past in _scorings(text) if entry.items() <= past.items()]
+    return len(_scored_before(_log(run), _scored(prepared, splits)))
+
+
+def note_scoring(run: Run, prepared: Prepared, splits: Sequence[str]) -> int:
+    """Note that splits were scored, and print how often they were before; gives `scored_before`."""
+    file, entry = _log(run), _scored(prepared, splits)
+    before = _scored_before(file, entry)
+    text = _text(file)
     entry |= {"run": run.folder.resolve().name, "time": now()}
     try:
         with open(file, "a", encoding="utf-8") as log:
             log.write(("" if text.endswith("\n") or not text else "\n") + json.dumps(entry) + "\n")
     except OSError:
         print(f"  {file}: cannot be written, so that this scoring is not counted")
-    runs = {past.get("run") for past in before}
     if before:
+        times = "once" if len(before) == 1 else f"{len(before)} times"
+        runs = len({past.get("run") for past in before})
         print(
-            f"\n  scored before: {len(before)} times, of {len(runs)} runs; choose settings by the "
-            "validation split, since the best of many scores is too good"
+            f"\n  scored before: {times}, {counted(runs, 'run')}; choose settings by "
+            "the validation split, since the best of many scores is too good"
         )
     return len(before)
 
@@ -240,6 +273,39 @@ def _read(folder: Path) -> pd.DataFrame:
             f"{folder / FILE}: is damaged, so that what this run has seen is not known; train it "
             "again into another folder"
         ) from None
+
+
+def _log(run: Run) -> Path:
+    """Where the scorings of a run and of others on the same data are noted."""
+    prepared = Path(run.config["prepared"])
+    return (prepared if prepared.is_dir() else run.folder) / SCORINGS
+
+
+def _scored(prepared: Prepared, splits: Sequence[str]) -> dict[str, Any]:
+    """What tells scored images from others: their pixels, and not where they were prepared."""
+    cases = prepared.cases()
+    cases = cases[cases["split"].isin(splits)]
+    pixels = sorted(set(cases["sha256"])) if "sha256" in cases else []
+    return {
+        "key": prepared.manifest["key"],
+        "splits": list(splits),
+        "pixels": content_key(pixels) if pixels and all(pixels) else "",
+    }
+
+
+def _scored_before(file: Path, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    # An earlier version noted no pixels.
+    names = ("key", "splits")
+    return [
+        past
+        for past in _scorings(_text(file))
+        if (entry["pixels"] and past.get("pixels") == entry["pixels"])
+        or all(past.get(name) == entry[name] for name in names)
+    ]
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
 
 
 def _scorings(text: str) -> Iterator[dict[str, Any]]:

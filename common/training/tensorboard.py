@@ -156,6 +156,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
 def _show_precision_and_recall(auc: keras.metrics.AUC) -> None:
     variables = (auc.true_positives, auc.false_positives, auc.true_negatives, auc.false_negatives)
     tp, fp, tn, fn = map(keras.ops.convert_to_numpy, variables)
+    if tp.ndim == 2:  # of several classes: all answers together
+        tp, fp, tn, fn = (counts.sum(axis=1) for counts in (tp, fp, tn, fn))
     precision, recall = tp / np.maximum(tp + fp, 1), tp / np.maximum(tp + fn, 1)
     curves = pr_curve.raw_data_pb(
         "validation", tp, fp, tn, fn, precision, recall, num_thresholds=len(tp)

@@ -3,24 +3,33 @@
 from dataclasses import fields
 from pathlib import Path
 
-from common.base.printing import print_paths, print_settings
-from common.base.settings import SharedPredict, SharedTrain
+from common.base.printing import counted, print_paths, print_settings
+from common.base.project import Preset, Project
+from common.base.settings import SharedEvaluate, SharedPredict, SharedPrepare, SharedTrain
+
+PRESETS = {
+    "cpu": Preset("", SharedPrepare(), SharedTrain(epochs=3), SharedEvaluate(), SharedPredict())
+}
+PROJECT = Project("heart_detection", "rsna", "sample", PRESETS)
 
 
-def test_what_is_about_to_be_done_is_shown(capsys):
-    print_settings("Train a network", SharedTrain(epochs=9))
-    said = capsys.readouterr().out.splitlines()
-    assert said[1] == "Train a network"
-    values = dict(line.split(maxsplit=1) for line in said[2:] if len(line.split()) > 1)
+def test_what_differs_from_the_preset_is_shown_and_on_demand_all(capsys, monkeypatch):
+    settings = SharedTrain(preset="cpu", epochs=9, run=Path("a b"))
+    print_settings("Train a network", settings, PROJECT)
+    assert capsys.readouterr().out == ("\nTrain a network\n  --preset cpu, --run a b, --epochs 9\n")
+    monkeypatch.setattr("sys.argv", ["train.py", "--verbose"])
+    print_settings("Train a network", settings, PROJECT)
+    lines = capsys.readouterr().out.splitlines()
+    values = dict(line.split(maxsplit=1) for line in lines[2:] if len(line.split()) > 1)
     assert values["epochs"] == "9" and values["weights"] == "none"
-    assert len(said) == 2 + len(fields(SharedTrain))
+    assert len(lines) == 2 + len(fields(SharedTrain))
 
 
 def test_of_thousands_of_inputs_the_first_are_shown(capsys):
     settings = SharedPredict(inputs=tuple(Path(f"{number}.dcm") for number in range(3000)))
-    print_settings("Predict", settings)
-    said = capsys.readouterr().out
-    assert "0.dcm 1.dcm 2.dcm 3.dcm and 2996 more" in said and "4.dcm" not in said
+    print_settings("Predict", settings, PROJECT)
+    printed = capsys.readouterr().out
+    assert "0.dcm 1.dcm 2.dcm 3.dcm and 2996 more" in printed and "4.dcm" not in printed
 
 
 def test_what_was_written_is_shown_shortly(tmp_path, capsys):
@@ -29,3 +38,4 @@ def test_what_was_written_is_shown_shortly(tmp_path, capsys):
     print_paths([*few, *many])
     lines = capsys.readouterr().out.splitlines()
     assert lines[2:] == [f"  {few[0]}", f"  {few[1]}", f"  {tmp_path}/png/ (9 files)"]
+    assert (counted(0, "file"), counted(1, "file")) == ("0 files", "1 file")

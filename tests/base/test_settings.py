@@ -1,7 +1,9 @@
 """The command line as settings."""
 
+import importlib
 import json
 import os
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -11,6 +13,7 @@ import pytest
 from common.base import command_line
 from common.base.command_line import parse
 from common.base.errors import UserError
+from common.base.help_text import GROUPS
 from common.base.project import Preset, Project, newest_run
 from common.base.settings import (
     SharedEvaluate,
@@ -21,6 +24,7 @@ from common.base.settings import (
     first_names,
     renamed,
 )
+from tests.helpers.scripts import PROJECTS
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,8 @@ def test_what_is_given_wins_over_the_preset_before_and_after_it(project):
         ["--preset", "gpu", "--epochs", "7"],
         ["--preset=gpu", "--epochs=7"],
     ):
-        assert train(project, *arguments) == TrainSettings(preset="gpu", epochs=7)
+        expected = TrainSettings(preset="gpu", epochs=7, device="cpu")
+        assert train(project, *arguments, "--device", "cpu") == expected
 
 
 def test_every_kind_of_value(project):
@@ -111,7 +116,9 @@ def test_every_script_has_its_own(project):
 
 
 def test_the_command_line_is_that_of_the_process(project, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["train.py", "--preset", "gpu", "--seed", "3"])
+    monkeypatch.setattr(
+        "sys.argv", ["train.py", "--preset", "gpu", "--device", "cpu", "--seed", "3"]
+    )
     assert parse(project, "train", "").seed == 3
 
 
@@ -162,7 +169,7 @@ def test_what_cannot_be_taken_is_one_line(project, arguments, said, capsys):
     with pytest.raises(UserError) as caught:
         train(project, *arguments)
     message = str(caught.value)
-    assert said in message and message.endswith("; --help shows every setting")
+    assert said in message and message.endswith("; --help-all shows every setting")
     assert "\n" not in message and not set("╭╮╰╯│─") & set(message)
     assert len(message) < 250
     assert capsys.readouterr() == ("", "")
@@ -173,7 +180,8 @@ def test_what_cannot_be_taken_is_one_line(project, arguments, said, capsys):
     [
         ("train", ["--epochs", "0"], "--epochs must be 1 or more. Received: 0"),
         ("train", ["--learning-rate", "0"], "--learning-rate must be above 0. Received: 0.0"),
-        ("train", ["--image-size", "31"], "--image-size must be 0, or 32 and more. Received: 31"),
+        ("train", ["--image-size", "31"], "--image-size must be 0, or 32 to 4096. Received: 31"),
+        ("train", ["--image-size", "4097"], "--image-size must be 0, or 32 to 4096."),
         (
             "train",
             ["--tensorboard-images", "-1"],
@@ -197,6 +205,14 @@ def test_what_makes_no_sense_is_refused(project, kind, arguments, said):
     with pytest.raises(UserError) as caught:
         parse(project, kind, "", arguments)
     assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize("name", ["pneumonia_classification", "heart_detection"])
+def test_a_side_that_no_memory_holds_is_refused(name):
+    project = importlib.import_module(f"{name}.config").PROJECT
+    for side in ("0", "99999"):
+        with pytest.raises(UserError, match="--image-size must be 1 to 4096"):
+            parse(project, "prepare", "", ["--image-size", side])
 
 
 @pytest.mark.parametrize(
@@ -238,19 +254,33 @@ def test_ends_of_ranges_are_taken(project):
 
 
 @pytest.mark.parametrize("kind", ["prepare", "train", "evaluate"])
-@pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_names_every_setting_and_preset(project, kind, flag, capsys):
+@pytest.mark.parametrize("flag", ["--help", "-h", "--help-all"])
+def test_help_names_the_usual_settings_and_on_demand_every_one(project, kind, flag, capsys):
     with pytest.raises(SystemExit) as leaving:
         parse(project, kind, "What it does.", [flag])
     assert leaving.value.code in (0, None)
-    said = capsys.readouterr().out
-    assert "What it does." in said
+    printed = capsys.readouterr().out
+    assert printed.startswith("What it does.")
+    usual = {name for names in GROUPS.values() for name in names}
     for field in fields(getattr(project.presets["cpu"], kind)):
-        assert "--" + field.name.replace("_", "-") in said, field.name
-    for name, one in project.presets.items():
-        assert f"--preset {name}: {one.about}" in said
-    if kind == "train":
-        assert "What is made small, told in" in said.replace("│", "").replace("  ", " ")
+        is_there = re.search(f"^  --{field.name.replace('_', '-')}\\b", printed, re.MULTILINE)
+        assert bool(is_there) == (flag == "--help-all" or field.name in usual), field.name
+    for name, preset in project.presets.items():
+        assert f"--preset {name}: {preset.about}" in " ".join(printed.split())
+    assert max(map(len, printed.splitlines())) <= 100
+    if flag == "--help-all" and kind == "train":
+        words = " ".join(printed.split())
+        assert "What is made small, told in" in words and "(default: 2022)" in words
+        assert "--shuffle, --no-shuffle" in words
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_the_help_of_every_script_fits_a_screen_or_two(project, capsys):
+    theirs = importlib.import_module(f"{project}.config").PROJECT
+    for kind in ("prepare", "train", "evaluate", "predict"):
+        with pytest.raises(SystemExit):
+            parse(theirs, kind, "What it does.", ["--help"])
+        assert len(capsys.readouterr().out.splitlines()) <= 66, kind
 
 
 @pytest.mark.damaged

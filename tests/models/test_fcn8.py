@@ -6,7 +6,7 @@ import pytest
 
 from common.models.fcn8 import bilinear_kernel, build_fcn8
 from common.training.loss_names import segmentation_loss
-from tests.helpers.model_checks import check_model
+from tests.helpers.model_checks import model_faults
 
 
 @pytest.mark.parametrize("classes", [1, 3])
@@ -14,13 +14,14 @@ def test_fcn8_is_a_sound_model(tmp_path, classes):
     rng = np.random.default_rng(0)
     batch = rng.normal(size=(3, 64, 32, 2)).astype("float32")
     target = rng.integers(0, max(2, classes), (3, 64, 32, 1))
-    check_model(
+    faults = model_faults(
         lambda: build_fcn8(channels=2, classes=classes, width=2, dropout=0.1),
         batch,
         target,
         segmentation_loss("crossentropy", classes),
         tmp_path,
     )
+    assert faults == []
 
 
 def vgg16_parameters(width, fully_connected_width, channels):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from common import export
+from common.base.errors import UserError
 from common.explaining.gradcam import gradcam, gradient_maps
 from common.models.resnet50 import build_box_resnet50
 from common.models.stored import in_float32, load_model
@@ -93,3 +94,24 @@ def test_every_network_is_copied_with_its_operations():
         found = keras.tree.flatten(copy(images, training=False))
         for mine, its in zip(found, keras.tree.flatten(plain(images, training=False)), strict=True):
             np.testing.assert_allclose(mine, its, atol=1e-6)
+
+
+def test_a_model_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match=r"model\.keras: there is no such model"):
+        load_model(tmp_path / "model.keras")
+
+
+def test_a_model_that_is_damaged(tmp_path):
+    path = tmp_path / "model.keras"
+    small().save(path)
+    for content in (b"", b"no model", path.read_bytes()[:-50]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"model\.keras: cannot be loaded"):
+            load_model(path)
+
+
+def test_a_model_that_would_run_code_is_not_loaded(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: x)])
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        load_model(tmp_path / "model.keras")

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from common.models.stored import load_model
-from common.training.best_epoch import best_epoch, monitored
+from common.training.best_epoch import best_epoch, epoch_line, monitored
 from tests.helpers import events
 from tests.helpers.fit_run import assert_same, fit, history, points, settings
 from tests.helpers.scripts import PROJECTS
@@ -27,6 +27,24 @@ def test_of_several_outputs_the_one_with_the_metric_is_meant():
     scores = {"auroc": 1, "val_places_loss": 2, "val_probability_auroc": 3, "val_loss": 4}
     assert monitored(scores, "val_auroc") == 3
     assert monitored(scores, "val_loss") == 4
+
+
+def test_an_epoch_in_a_line_by_hand():
+    first = {
+        "epoch": 1, "seconds": 90.0, "learning_rate": 1e-3, "loss": 0.86371, "predictions_loss": 0,
+        "probability_accuracy": 0.9, "probability_auroc": 0.97, "val_loss": 0.96451,
+        "val_probability_accuracy": 0.8, "val_probability_auroc": 0.91,
+    }  # fmt: skip
+    assert epoch_line([first], 20, "val_loss") == (
+        "epoch  1/20   90.0 s  loss 0.8637, val 0.9645; accuracy 0.9, val 0.8; the best so far; "
+        "28 min left"
+    )
+    worse = first | {"seconds": 10.0, "val_probability_auroc": 0.5, "val_loss": 2}
+    line = epoch_line([first, worse], 2, "val_auroc")
+    assert line == "epoch 2/2   10.0 s  loss 0.8637, val 2; auroc 0.97, val 0.5; best is epoch 1"
+    assert epoch_line([first, worse, worse], 5, "val_loss").endswith("; best is epoch 1; 20 s left")
+    longest = {name: value * 1.23456 for name, value in worse.items()} | {"seconds": 1234.5}
+    assert len("  " + epoch_line([longest, longest], 100, "val_accuracy")) <= 110
 
 
 @pytest.mark.parametrize("project", PROJECTS)

@@ -34,6 +34,22 @@ def test_the_name_of_an_evaluation(opened, tmp_path):
     assert name(source=source, name="mine") == "mine"
 
 
+def test_whose_each_image_of_another_dataset_is_goes_to_its_preparation(opened, tmp_path):
+    given = SharedEvaluate(source=tmp_path, patients=tmp_path / "patients.csv")
+    handed = []
+
+    def prepare(stored, given, folder):
+        handed.append(given.patients)
+        return prepared_in(folder, splits=["test"]).folder
+
+    evaluations.evaluation_data(opened, given, tmp_path / "e", prepare)
+    assert handed == [given.patients]
+    with pytest.raises(
+        UserError, match=r"patients\.csv: --patients is for another dataset; give --s"
+    ):
+        evaluations.evaluation_folder(opened, replace(given, source=None))
+
+
 def test_no_evaluation_can_pass_for_another_split(opened, tmp_path):
     (tmp_path / "test").mkdir()
     for given in (
@@ -67,7 +83,7 @@ def test_another_dataset_is_all_test(opened, tmp_path):
         opened,
         source,
         tmp_path / "e",
-        lambda *given: prepared_in(given[-1], splits=["test"]).folder,
+        lambda *given: prepared_in(given[2], splits=["test"]).folder,
     )
     assert found.folder == tmp_path / "e" / "prepared" and splits == ["test"]
 
@@ -90,7 +106,7 @@ def test_data_that_was_prepared_anew_is_not_scored(opened, prepared, tmp_path, n
 def test_data_that_was_prepared_in_another_way_is_not_scored(opened, tmp_path, settings, said):
     source = SharedEvaluate(source=tmp_path)
 
-    def prepare(stored, source, folder):
+    def prepare(stored, given, folder):
         return prepared_in(folder, splits=["test"], **settings).folder
 
     if not said:
@@ -144,7 +160,7 @@ def test_metrics_begin_alike_in_all_projects(opened, prepared):
         opened, prepared, cases, "test", SharedEvaluate(seed=3), {"n": 3}
     )
     assert list(found) == [
-        "schema_version", "project", "dataset", "synthetic", "split", "n_patients",
+        "schema_version", "project", "dataset", "synthetic", "split", "other_source", "n_patients",
         "patients_known", "split_warning", "seed", "folds", "trained", "n", "versions", "created",
     ]  # fmt: skip
     assert (found["n_patients"], found["seed"], found["synthetic"]) == (2, 3, False)

@@ -208,3 +208,15 @@ def test_films_of_some_cases(prepared):
     found = pipeline.stored_films(prepared, ["train", "test"], "box", 4, ["c3", "c1", "none"])
     assert sorted(found) == ["c1", "c3"]
     np.testing.assert_array_equal(found["c3"], FILMS[3])
+
+
+def test_a_side_above_the_stored_one_is_told(prepared, capsys):
+    assert pipeline.film_size(prepared, 0) == pipeline.film_size(prepared, SIDE) == SIDE
+    assert capsys.readouterr().out == ""
+    assert pipeline.film_size(prepared, 2 * SIDE) == 2 * SIDE
+    told = (
+        f"--image-size {2 * SIDE} is above the {SIDE} pixels that were prepared: films are enlarged"
+    )
+    assert told in capsys.readouterr().out
+    film = next(pipeline.radiographs(prepared, ["test"], 2 * SIDE, "box", 4).as_numpy_iterator())
+    assert film["image"].shape == (2 * SIDE, 2 * SIDE, 1)

@@ -46,7 +46,6 @@ def test_what_a_training_computes_with(asked):
     ("flags", "expected"), [("avx2 avx512_bf16", "onednn_bfloat16"), ("avx2", "float32")]
 )
 def test_precision_by_the_processor(monkeypatch, flags, expected):
-    monkeypatch.setattr(precision, "has_gpu", lambda: False)
     monkeypatch.setattr(Path, "exists", lambda path: True)
     monkeypatch.setattr(Path, "read_text", lambda path: flags)
     monkeypatch.setattr(tf.config.optimizer, "set_experimental_options", lambda options: None)

@@ -43,7 +43,9 @@ def prepared_in(folder, films, splits, patients=None, **manifest):
 def run_on(folder, prepared, weights="none"):
     folder.mkdir(parents=True)
     seen.write_seen(folder, prepared, ["train"], ["validation"], str(weights))
-    return Run(folder, {"settings": {"weights": str(weights)}}, {})
+    return Run(
+        folder, {"settings": {"weights": str(weights)}, "prepared": str(prepared.folder)}, {}
+    )
 
 
 @pytest.fixture
@@ -66,7 +68,9 @@ def test_its_own_test_split_is_new(trained, capsys):
             "checked": True, "by_patient": True, "count": {}, "scored": False, "validated": False
         },
     )  # fmt: skip
-    assert "SEEN" not in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "SEEN" not in printed
+    assert "seen in training, by pixels and by patient: 0 of 3; 3 cases are scored" in printed
     assert not (trained[1].folder / seen.OVERLAP).exists()
 
 
@@ -81,6 +85,7 @@ def test_what_trained_it_is_left_out_and_named(trained, tmp_path, capsys):
     assert table["role"].tolist() == ["train"] * 6 + ["validation"] * 3
     said = capsys.readouterr().out
     assert "of 12 cases 9 have the same pixels (train of the run, validation of the run)" in said
+    assert "by pixels alone: 9 of 12; 3 cases are scored" in said
     kept, found = score(run, same, score_seen=True)
     assert len(kept) == 12 and found["scored"]
 
@@ -98,6 +103,20 @@ def test_other_films_of_its_patients(trained, tmp_path):
     assert kept == ["b"] and found["count"] == {"same patient": 1}
     unknown = prepared_in(tmp_path / "unknown", new, ["test"] * 2, ["", ""])
     assert score(trained[0], unknown)[1]["count"] == {}, "nobody is everybody's patient"
+
+
+def test_other_films_of_a_patient_who_was_seen_under_another_number(trained, tmp_path, capsys):
+    films = {"copy 1": FILMS["c1"], "copy 2": FILMS["c2"], "copy 10": FILMS["c10"]}
+    films |= {name: draw() for name in ("of 1", "of 2", "of 10", "free")}
+    numbers = ["anon 1", "anon 2", "anon 10", "anon 1", "anon 2", "anon 10", "anon 9"]
+    anonymised = prepared_in(tmp_path / "anonymised", films, ["test"] * 7, numbers)
+    kept, found = score(trained[0], anonymised)
+    assert kept == ["copy 10", "of 10", "free"]
+    assert found["count"] == {"same pixels": 2, "same patient": 2}
+    assert found["checked"] and not found["by_patient"]
+    assert "patients cannot be compared" in capsys.readouterr().out
+    table = pd.read_csv(anonymised.folder / seen.OVERLAP).set_index("case")
+    assert table.loc["of 2", "seen_as"] == "c2"
 
 
 @pytest.mark.parametrize("place", ["", "model.keras", "unet/model.keras"])
@@ -200,12 +219,27 @@ def test_scorings_are_counted_for_the_same_data(trained, capsys):
     counts = [seen.note_scoring(run, prepared, ["test"]) for _ in range(3)]
     counts.append(seen.note_scoring(run, prepared, ["validation"]))
     anew = replace(prepared, manifest={**prepared.manifest, "key": "new"})
-    assert [*counts, seen.note_scoring(run, anew, ["test"])] == [0, 1, 2, 0, 0]
-    assert "scored before: 2 times, of 1 runs; choose settings by the" in capsys.readouterr().out
+    assert [*counts, seen.note_scoring(run, anew, ["test"])] == [0, 1, 2, 0, 3]
+    printed = capsys.readouterr().out
+    assert "scored before: once, 1 run; choose settings by the" in printed
+    assert "scored before: 2 times, 1 run; choose" in printed
     # A line that a kill has cut hides no other one.
     with open(prepared.folder / seen.SCORINGS, "a") as log:
         log.write('{"key": "k", "spl')
-    assert [seen.note_scoring(run, prepared, ["test"]) for _ in range(2)] == [3, 4]
+    assert [seen.note_scoring(run, prepared, ["test"]) for _ in range(2)] == [4, 5]
     lines = (prepared.folder / seen.SCORINGS).read_text().splitlines()
     lines.remove('{"key": "k", "spl')
     assert {json.loads(line)["run"] for line in lines} == {"run"}
+
+
+def test_another_dataset_is_counted_by_its_pixels_for_all_runs_on_the_same_data(trained, tmp_path):
+    run, prepared = trained
+    other = run_on(tmp_path / "other", prepared)
+    films = {name: draw() for name in "abc"}
+    for n, each in enumerate((run, other, run)):
+        clinic = prepared_in(tmp_path / f"clinic {n}", films, ["test"] * 3)
+        assert seen.scored_before(each, clinic, ["test"]) == n
+        assert seen.note_scoring(each, clinic, ["test"]) == n
+    # What an earlier version noted has no pixels.
+    (prepared.folder / seen.SCORINGS).write_text('{"key": "k", "splits": ["test"], "run": "x"}\n')
+    assert seen.scored_before(run, prepared, ["test"]) == 1
