@@ -1,8 +1,7 @@
 """Compare the runs of a project: the settings that differ, and the difference of their scores.
 
 The other runs are compared with the first. A difference is taken case by case, and its 95 %
-interval by bootstrap over patients, with the same resamples for both runs, so that hard and easy
-patients cancel out.
+interval is over patients and paired, so that hard and easy patients cancel out (docs/intervals.md).
 
     python -m common.compare runs/a runs/b --split validation --output compare.html
 """
@@ -13,18 +12,20 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from common.base.arguments import Parser
 from common.base.errors import UserError, run_script
 from common.base.files import read_json, write_text
 from common.base.settings import SharedTrain, current_names
 from common.base.tables import MISSING, Table, print_table
 from common.reporting.html_report import render
-from common.scores.formatting import score_rows, with_interval
-from common.scores.recipes import read_predictions, statistic, value_and_interval
+from common.scores.formatting import score_rows, too_good, with_interval
+from common.scores.intervals import difference
+from common.scores.recipes import estimate, read_predictions
 from common.training.runs import name_of_data
 
 # Settings that say where files are, and do not change a score.
@@ -152,16 +153,20 @@ def settings_table(runs: Sequence[Evaluated]) -> Table:
 
 
 def scores_table(runs: Sequence[Evaluated]) -> Table:
-    """The main scores of every run with their intervals, and the baseline's."""
+    """The main scores of every run, the baseline's, and why they are too good, if they are."""
     rows = [score_rows(run.metrics) for run in runs]
     by_run = [{name: value for name, value, _ in run_rows} for run_rows in rows]
     baselines = {name: baseline for run_rows in rows for name, _, baseline in run_rows}
+    cautions = [too_good(run.metrics) for run in runs]
     return Table(
         "",
         ("score [95 % interval]", *_numbers(runs), "baseline"),
-        tuple(
-            (name, *(values.get(name, MISSING) for values in by_run), baseline)
-            for name, baseline in baselines.items()
+        (
+            *([("TOO GOOD, since", *cautions, "")] if any(cautions) else []),
+            *(
+                (name, *(values.get(name, MISSING) for values in by_run), baseline)
+                for name, baseline in baselines.items()
+            ),
         ),
     )
 
@@ -172,10 +177,10 @@ def differences_table(runs: Sequence[Evaluated]) -> Table:
     first = runs[0]
     for number, run in zip(_numbers(runs)[1:], runs[1:], strict=True):
         pairs = differences(first.predictions, run.predictions, first.metrics["main_scores"])
-        for name, difference in pairs.items():
-            low, high = difference["ci95"] or (0.0, 0.0)
+        for name, gap in pairs.items():
+            low, high = gap["ci95"] or (0.0, 0.0)
             verdict = "better" if low > 0 else "worse" if high < 0 else "not shown to differ"
-            value = with_interval(difference, sign="+")
+            value = with_interval(gap, sign="+")
             rows.append((f"{number} less run 1", name, value, verdict))
     return Table("", ("difference", "score", "value [95 % interval]", "is"), tuple(rows))
 
@@ -195,19 +200,15 @@ def differences(
         main_scores: Of the first run's metrics.json.
 
     Returns:
-        By score ``value``, the other's less the first's, and its ``ci95``, or None where there is
-        one patient alone. A score that one of them has not (a network, say) is left out.
+        By score ``value``, the other's less the first's, and its ``ci95``, or None with
+        ``ci95_reason`` where there are too few patients. A score that one of them has not (a
+        network, say) is left out.
     """
     pairs = {}
     for entry in main_scores:
-        statistics = [statistic(table, entry.get("from", {})) for table in (first, other)]
-        if None in statistics:
-            continue
-
-        def difference(counts: np.ndarray, statistics: Sequence[Any] = statistics) -> np.ndarray:
-            return statistics[1](counts) - statistics[0](counts)
-
-        pairs[entry["name"]] = value_and_interval(difference, first)
+        scores = [estimate(table, entry.get("from", {})) for table in (other, first)]
+        if scores[0] is not None and scores[1] is not None:
+            pairs[entry["name"]] = difference(scores[0], scores[1])
     return pairs
 
 
@@ -223,17 +224,8 @@ def _equal(a: np.ndarray, b: np.ndarray) -> bool:
     return np.allclose(a.astype(float), b.astype(float), atol=_TRUTH_TOLERANCE)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; --help shows how")
-
-
 def _arguments() -> argparse.Namespace:
-    parser = _Parser(
-        prog="python -m common.compare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("common.compare", __doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of train.py")
     parser.add_argument(
         "--split", default="test", help="the evaluation: test, validation or another (test)"

@@ -13,7 +13,6 @@ ONNX and LiteRT need further packages: pip install -e ".[export]" in this reposi
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.base.arguments import Parser
 from common.base.backend import start_tensorflow
 from common.base.errors import UserError, run_script
 from common.base.files import atomic_write
@@ -50,11 +50,12 @@ _NAMES = {"saved_model": "model", "onnx": "model.onnx", "litert": "model.tflite"
 
 def main() -> None:
     """Export the models of a run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("run", type=Path, help="a finished run")
-    parser.add_argument("--format", nargs="+", choices=FORMATS, default=["saved_model"])
+    parser = Parser("common.export", __doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="a finished run")
+    parser.add_argument(
+        "--format", nargs="+", choices=FORMATS, default=["saved_model"],
+        help="what to write (saved_model)",
+    )  # fmt: skip
     arguments = parser.parse_args()
     run = read_run(arguments.run)
     for name in arguments.format:

@@ -1,14 +1,14 @@
-"""Show the results of finished runs as one table, with the paths of their pictures.
+"""Show the results of finished runs as one table, with the folders of their pictures.
 
 It also sums up the finished folds of every cross-validation, and trainings that differ in the seed
 alone: the spread of retraining next to the interval of testing.
 
     python -m common.results runs
+    python -m common.results runs --output runs/index.html
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 from collections import defaultdict
@@ -20,19 +20,29 @@ from typing import Any
 
 import pandas as pd
 
+from common.base.arguments import Parser
 from common.base.errors import UserError, run_script
 from common.base.files import content_key, read_json
 from common.base.tables import MISSING, Table, print_table
 from common.datasets.splits import TEST, VALIDATION
+from common.reporting.index_page import write_index
 from common.scores.formatting import (
     below_chance,
     data_name,
-    of_validation,
+    marked_name,
     score_rows,
+    too_good,
     with_interval,
 )
 from common.scores.recipes import read_predictions, same_cases, score_of_runs
 from common.training.trained import trained_as
+
+# What comes after the sample.
+_NEXT = (
+    "  python {0}/prepare_data.py --source FOLDER --prepared data/prepared/mine",
+    "  python {0}/train.py --prepared data/prepared/mine --run runs/mine",
+    "  python {0}/evaluate.py --run runs/mine",
+)
 
 
 @dataclass(frozen=True)
@@ -62,16 +72,16 @@ class Evaluation:
 
 def main() -> None:
     """Print the table of all evaluations under a folder, and those of runs put together."""
-    parser = argparse.ArgumentParser(
-        prog="python -m common.results",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("common.results", __doc__)
     parser.add_argument(
         "folder", nargs="?", type=Path, default=Path("runs"), metavar="FOLDER",
         help="a folder with runs in it, at any depth (runs)",
     )  # fmt: skip
-    folder = parser.parse_args().folder
+    parser.add_argument(
+        "--output", type=Path, metavar="HTML", help="also write a page that links all reports"
+    )
+    arguments = parser.parse_args()
+    folder = arguments.folder
     paths = sorted(folder.glob("**/evaluation/*/metrics.json"))
     if not paths:
         raise UserError(f"{folder}: holds no metrics.json; run evaluate.py first")
@@ -80,7 +90,8 @@ def main() -> None:
         print(f"{folder}: holds no metrics.json that can be shown; run evaluate.py again")
         return
     head = ("project", "run", "data", "cases", "score", "model [95 % interval]", "baseline")
-    print_table(Table("", head, tuple(row for part in evaluations for row in part.rows)))
+    table = Table("", head, tuple(row for part in evaluations for row in part.rows))
+    print_table(table)
     known = [evaluation for evaluation in evaluations if evaluation.group]
     in_folds = [evaluation for evaluation in known if evaluation.metrics["folds"]["of"]]
     for alike in _grouped(in_folds, attrgetter("group", "seed")).values():
@@ -90,9 +101,18 @@ def main() -> None:
             print_seeds(alike)
     print("\npictures:")
     for evaluation in evaluations:
-        for picture in sorted(evaluation.folder.rglob("*")):
-            if picture.suffix in (".png", ".gif"):
-                print(f"  {os.path.relpath(picture)}")
+        count = sum(path.suffix in (".png", ".gif") for path in evaluation.folder.rglob("*"))
+        print(f"  {count} in {os.path.relpath(evaluation.folder)}")
+    commands = ""
+    if all(evaluation.metrics["synthetic"] for evaluation in evaluations):
+        project = evaluations[0].metrics["project"]
+        commands = "\n".join(line.format(project) for line in _NEXT)
+        print(f"\nyour own data:\n{commands}")
+    if arguments.output:
+        about = [(f"{e.metrics['project']}: {e.run}", e.folder, e.metrics) for e in evaluations]
+        name = folder.resolve().name
+        page = write_index(arguments.output, name, about, table, commands)
+        print(f"\nopen first: {page}")
 
 
 def open_evaluation(path: Path, folder: Path) -> Evaluation | None:
@@ -112,7 +132,7 @@ def open_evaluation(path: Path, folder: Path) -> Evaluation | None:
         trained = _trained(metrics, path)
         of_fiction = bool(trained and trained["synthetic"] and not metrics["synthetic"])
         name = f"{run} (trained on SYNTHETIC data)" if of_fiction else run
-        about = (metrics["project"], name, data_name(metrics), str(metrics["n"]))
+        about = (metrics["project"], name, marked_name(metrics), str(metrics["n"]))
         return Evaluation(
             path.parent,
             run,
@@ -274,8 +294,10 @@ def _print_title(title: str, members: Sequence[Evaluation], notes: Sequence[str]
     metrics = members[0].metrics
     print(f"\n{metrics['project']}, {data_name(metrics)}: {title}")
     notes = [f"runs: {', '.join(member.run for member in members)}", *notes]
-    if of_validation(metrics):
-        notes.append("validation cases chose each run's best epoch: a little too good")
+    for reasons, alike in _grouped(members, lambda member: too_good(member.metrics)).items():
+        if reasons:
+            runs = "" if len(alike) == len(members) else f": {', '.join(row.run for row in alike)}"
+            notes.append(f"CAUTION, scores are too good: {reasons}{runs}")
     print("\n".join(f"  {note}" for note in notes))
 
 

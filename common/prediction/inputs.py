@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.base.errors import UserError
+from common.imaging.image_files import as_text, list_files
 
 WRITTEN = ("pictures", "masks")
 """Folders of an output, whose files are never inputs."""
@@ -18,13 +19,14 @@ MAX_NAME = 100
 
 @dataclass(frozen=True)
 class Input:
-    """A file to predict.
+    """A file to predict, or a folder that is one volume.
 
     Attributes:
         number: Its number, from 0.
         path: Its place.
-        file: Its name in the table: its path below the folder that all files share.
-        name: The unique name of its picture and mask, without the suffix.
+        file: Its name in the table: its path below the folder that all files share, as text that
+            can be written anywhere.
+        name: The unique name of its picture and mask, without the suffix, of such text too.
     """
 
     number: int
@@ -39,22 +41,25 @@ def find_inputs(
     is_kind: Callable[[Path], bool],
     suffixes: Sequence[str],
     output: Path,
+    whole: Callable[[Path], Path] = lambda path: path,
 ) -> list[Input]:
     """List the files to predict, each once.
 
     Args:
-        paths: Files, which are all taken, and folders, which are searched.
+        paths: Files, which are all taken, and folders, which are searched, links followed
+            (`common.imaging.image_files.list_files`); what leads nowhere is printed.
         kind: The kind of the files, such as DICOM.
         is_kind: Whether a file in a folder is of that kind.
         suffixes: Ends of file names, such as ``.nii.gz``, that a name in the output leaves out.
         output: The folder of the predictions; its masks and pictures are never inputs.
+        whole: From a file to what is predicted as one with it: a folder, or the file itself.
 
     Raises:
         UserError: No path is given, one does not exist, or the folders hold no file of the kind.
     """
     if not paths:
         raise UserError("no INPUT: name files or folders, such as: predict.py films/ --run RUN")
-    written = {output.resolve() / name for name in WRITTEN}
+    written = [output / name for name in WRITTEN]
     # By the resolved path, which counts a file once; its name is the one that was given, since
     # the target of a link may have a meaningless name.
     files: dict[Path, Path] = {}
@@ -63,22 +68,30 @@ def find_inputs(
             raise UserError(f"{path}: there is no such file or folder")
         chosen = [path]
         if path.is_dir():
-            below = (file for file in sorted(path.rglob("*")) if file.is_file())
-            chosen = [f for f in below if written.isdisjoint(f.resolve().parents) and is_kind(f)]
-        for file in chosen:
+            listing = list_files(path, written)
+            chosen = [file for file in listing.files if is_kind(file)]
+            for fault, why in listing.faults.items():
+                print(f"  not followed: {as_text(str(fault))}: {why}", flush=True)
+        for file in map(whole, chosen):
             files.setdefault(file.resolve(), file.absolute())
     if not files:
         raise UserError(f"{paths[0]}: holds no {kind} file")
     shared = os.path.commonpath([path.parent for path in files.values()])
     inputs: list[Input] = []
     taken: set[str] = set()
+    places: set[str] = set()
     for path in files.values():
-        stem = next((path.name[: -len(s)] for s in suffixes if path.name.lower().endswith(s)), "")
-        name = stem = (stem or path.name)[:MAX_NAME]
+        own = as_text(path.name)
+        stem = next((own[: -len(s)] for s in suffixes if own.lower().endswith(s)), "")
+        name = stem = (stem or own)[:MAX_NAME]
         # Names that differ in case alone are equal on some file systems.
         while name.lower() in taken:
             number = int(name[len(stem) + 1 :] or 1) + 1
             name = f"{stem}-{number}"
         taken.add(name.lower())
-        inputs.append(Input(len(inputs), path, os.path.relpath(path, shared), name))
+        place = as_text(os.path.relpath(path, shared))
+        if place in places:  # the same name in another encoding or form
+            place = f"{place} ({len(inputs) + 1})"
+        places.add(place)
+        inputs.append(Input(len(inputs), path, place, name))
     return inputs

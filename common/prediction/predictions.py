@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from common.base.files import (
 from common.base.processes import stream
 from common.base.settings import SharedPredict, first_names
 from common.base.tables import Table, print_table
+from common.imaging.library_warnings import library_warnings
 from common.prediction.inputs import WRITTEN, Input
 from common.reporting.model_card import (
     FILE,
@@ -46,6 +48,8 @@ from common.training.runs import Run, now
 
 TABLE = "predictions.csv"
 PICTURES, MASKS = WRITTEN
+OF_CLASS = "probability_"
+"""What the columns of single classes begin with, which only the table has."""
 
 # Rows, and skipped files, that are printed.
 _MAX_ROWS = 10
@@ -55,8 +59,6 @@ _NOT_IN_KEY = {
     *("preset", "seed", "inputs", "run", "output", "ensemble"),
     *("batch_size", "workers", "overwrite"),
 }
-# From this number of files on, processes share the work.
-_POOL_FROM = 32
 
 
 @dataclasses.dataclass
@@ -68,7 +70,8 @@ class Predictions:
         inputs: All files.
         decides: What the predictions depend on besides the files.
         key: The hash of both; other predictions have another.
-        rows: By the file's name in the table; with ``error`` where it could not be read.
+        rows: By the file's name in the table; with ``error`` where it could not be read, and with
+            ``warnings`` of libraries (`common.imaging.library_warnings`) where there are.
     """
 
     folder: Path
@@ -76,6 +79,7 @@ class Predictions:
     decides: Mapping[str, Any]
     key: str
     rows: dict[str, dict[str, Any]]
+    _kinds: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
     def read(
         self, read: Callable[[Path], Any], batch_size: int, workers: int
@@ -90,14 +94,16 @@ class Predictions:
             workers: Number of processes; 0: one per core.
         """
         files = [file for file in self.inputs if file.file not in self.rows]
+        paths = [file.path for file in files]
         contents = stream(
-            partial(_read_or_error, read), [file.path for file in files], _POOL_FROM, workers
+            partial(_read_or_error, read), paths, workers, lambda _, reason: (None, reason, [])
         )
         batch, skipped = [], 0
         with tqdm(
             total=len(self.inputs), initial=len(self.rows), unit="file", file=sys.stdout
         ) as bar:
-            for file, (content, error) in zip(files, contents, strict=True):
+            for file, (content, error, kinds) in zip(files, contents, strict=True):
+                self._kinds[file.file] = kinds
                 if not error:
                     batch.append((file, content))
                 else:
@@ -118,10 +124,12 @@ class Predictions:
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write rows, each with its ``file``; they outlive a kill."""
         with open(self.folder / _UNFINISHED, "a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+            kinds = ({"warnings": k} if (k := self._kinds.get(row["file"])) else {} for row in rows)
+            whole = [{**row, **more} for row, more in zip(rows, kinds, strict=True)]
+            file.writelines(json.dumps(row) + "\n" for row in whole)
             file.flush()
             os.fsync(file.fileno())
-        self.rows |= {row["file"]: dict(row) for row in rows}
+        self.rows |= {row["file"]: row for row in whole}
 
     def finish(self, run: Run, about: About, columns: Sequence[str]) -> list[Path]:
         """Write the table, the model's card and ``predictions.json``; print a summary.
@@ -137,9 +145,10 @@ class Predictions:
         Raises:
             UserError: No file could be read.
         """
-        rows = [self.rows[file.file] for file in self.inputs]
+        rows = [dict(self.rows[file.file]) for file in self.inputs]
         good = [row for row in rows if not row.get("error")]
         bad = [row for row in rows if row.get("error")]
+        kinds = Counter(kind for row in rows for kind in row.pop("warnings", ()))
         write_csv(self.folder / TABLE, ["file", *columns, "error"], rows)
         if not good:
             raise UserError(
@@ -158,18 +167,22 @@ class Predictions:
                 **self.decides,
                 "files": len(rows),
                 "skipped": len(bad),
+                "warnings": dict(sorted(kinds.items())),
                 "versions": versions(),
                 "created": now(),
             },
         )
         (self.folder / _UNFINISHED).unlink()
 
-        head = ("file", *(name for name in columns if name not in ("picture", "mask")))
-        first = tuple(tuple(str(row[name]) for name in head) for row in good[:_MAX_ROWS])
+        printed = (name for name in columns if not name.startswith(("picture", "mask", OF_CLASS)))
+        head = ("file", *printed)
+        first = tuple(tuple(str(row.get(name, "")) for name in head) for row in good[:_MAX_ROWS])
         print_table(Table("", head, first))
         if len(good) > _MAX_ROWS:
             print(f"  and {len(good) - _MAX_ROWS} more")
         print(f"\n  {len(good)} of {len(rows)} files predicted, {len(bad)} skipped")
+        for kind, count in sorted(kinds.items()):
+            print(f"  a library warned, in {count} files: {kind}")
         warning = run.config.get("split_warning", "")
         for caution in (
             *((SYNTHETIC,) if run.config["synthetic"] else ()),
@@ -234,13 +247,17 @@ def begin_predictions(
     return Predictions(folder, inputs, decides, key, {row["file"]: row for row in lines[1:]})
 
 
-def _identity(file: Input) -> tuple[str, int, int]:
+def _identity(file: Input) -> tuple[str | int, ...]:
     try:
-        status = file.path.stat()
+        parts = sorted(file.path.rglob("*")) if file.path.is_dir() else [file.path]
+        stats = [(part.name, part.stat()) for part in parts]
     except OSError:
         # Reading it will fail too, and skip it.
         return file.file, 0, 0
-    return file.file, status.st_size, status.st_mtime_ns
+    if len(stats) == 1:
+        return file.file, stats[0][1].st_size, stats[0][1].st_mtime_ns
+    named = [(name, status.st_size, status.st_mtime_ns) for name, status in stats]
+    return file.file, len(named), content_key({"parts": named})
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
@@ -254,9 +271,10 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _read_or_error(read: Callable[[Path], Any], path: Path) -> tuple[Any, str]:
-    """The content of a file, or the error without its path."""
-    try:
-        return read(path), ""
-    except UserError as error:
-        return None, str(error).removeprefix(f"{path}: ")
+def _read_or_error(read: Callable[[Path], Any], path: Path) -> tuple[Any, str, list[str]]:
+    """The content of a file, or the error without its path; and the kinds of warnings."""
+    with library_warnings() as kinds:
+        try:
+            return read(path), "", sorted(kinds)
+        except UserError as error:
+            return None, str(error).removeprefix(f"{path}: "), sorted(kinds)

@@ -10,11 +10,10 @@ and not a second time.
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from pathlib import Path
 
 import pandas as pd
 
@@ -22,53 +21,59 @@ from common.base.errors import UserError
 from common.base.files import write_csv
 from common.base.settings import SharedPrepare
 from common.base.tables import Table, print_table
-from common.datasets.cohort import NO_SPLIT, entries_of, on_two_sides
-from common.datasets.patients import BY_IMAGE, MEND
-from common.records.outcomes import Case, Features, try_cases
+from common.datasets.class_folders import OFFICIAL
+from common.datasets.cohort import NO_SPLIT, entries_of, missing_of, on_two_sides
+from common.datasets.images import OTHER_CASE
+from common.datasets.patients import BY_IMAGE, MEND, OVER_IMAGES
+from common.datasets.repairs import TABLE, Repair
+from common.records.file_findings import (
+    KEPT,
+    LEFT_OUT,
+    REPAIRED,
+    Finding,
+    also_test,
+    disk,
+    missing_images,
+    unused,
+)
+from common.records.outcomes import WARNING, Case, Features, try_cases
 from common.records.shards import FINDINGS, Shards, write_shards
-
-LEFT_OUT, KEPT, REPAIRED = "left out", "kept", "repaired"
 
 # A share of a small dataset allows this number of bad cases at least.
 _MIN_ALLOWED = 3
 # The sizes that a finding lists.
 _MAX_SIZES = 5
-# The images without labels, as Kaggle's RSNA and the Decathlon name their folder.
-_TEST_FOLDERS = ("stage_2_test_images", "imagesTs")
-
 # Reasons to leave a case out that call no file bad: the dataset lacks or does not want something.
 _ABSENT = ("no image", "no mask", "no label", "not in dataset.json", NO_SPLIT)
 
 _UNKNOWN, _TWO_SIDES, _OTHER = "patients unknown", "patient on two sides", "other pixels"
 _MISSING = "cases of the split missing"
 # The names of the checks: of all datasets, of films, of volumes.
-_FILES = ("no image", "several files", "image not used", "extra file", "unusable id", "unreadable")
+_FILES = (
+    "no image",
+    "several files",
+    "image not used",
+    "extra file",
+    "not followed",
+    "unusable id",
+    OTHER_CASE,
+    "unreadable",
+)
 _PIXELS = ("constant image", "exact duplicate", "several sizes")
-_SETS = ("also a test image", _UNKNOWN, _TWO_SIDES, NO_SPLIT, _MISSING, _OTHER, "free disk")
+_ONE_CLASS = "one class"
+_SETS = (
+    *(TABLE, WARNING, _ONE_CLASS, "also a test image", _UNKNOWN, _TWO_SIDES, NO_SPLIT),
+    *(_MISSING, _OTHER, "free disk"),
+)
 _FILMS = (
     *_FILES, "no label", "conflicting labels", "several boxes", "incomplete box",
-    "box without area", "box leaves the image", *_PIXELS, *_SETS,
+    "box without area", "box leaves the image", "another kind", *_PIXELS, *_SETS,
 )  # fmt: skip
 _VOLUMES = (
     *_FILES, "no mask", "not in dataset.json", "outside the dataset", "several channels",
+    "another case's mask",
     "NaN or infinite", "mask on another grid", "mask values", "empty mask", *_PIXELS, *_SETS,
 )  # fmt: skip
-
-
-class Finding(NamedTuple):
-    """A row of findings.csv.
-
-    Attributes:
-        where: A case, a file as its path from the dataset, or "" for the dataset.
-        check: The name of the check.
-        detail: The finding in words.
-        action: `LEFT_OUT`, `KEPT` or `REPAIRED`.
-    """
-
-    where: str
-    check: str
-    detail: str
-    action: str
 
 
 # The columns of findings.csv.
@@ -82,11 +87,23 @@ class DatasetCheck:
         source: The dataset's folder.
         folder: The prepared folder, where findings.csv is written.
         settings: The settings of prepare_data.py.
+        all_test: Whether nothing is split, since every case is a test case.
+        repairs: What was repaired (`common.datasets.repairs`); read when the table of cases is
+            checked.
     """
 
-    def __init__(self, source: Path, folder: Path, settings: SharedPrepare) -> None:
+    def __init__(
+        self,
+        source: Path,
+        folder: Path,
+        settings: SharedPrepare,
+        all_test: bool = False,
+        repairs: Iterable[Repair] = (),
+    ) -> None:
         self.source, self.folder, self.settings = source, folder, settings
+        self._all_test, self._repairs = all_test, repairs
         self._kept: list[Finding] = []
+        self._warnings: list[str] = []
 
     def check_table(self, cases: pd.DataFrame, sizes: pd.Series, truth: Sequence[str] = ()) -> None:
         """Check the files and the table of cases, without decoding.
@@ -97,13 +114,22 @@ class DatasetCheck:
             sizes: (cases,) the size of each image, in words; "" where it is unknown.
             truth: The columns that hold a case's label.
         """
-        self._kept += _unused(self.source, cases)
+        self._kept += [Finding(*repair, REPAIRED) for repair in self._repairs]
+        self._kept += unused(self.source, cases, self.folder)
         self._kept += _sizes(sizes)
-        self._kept += _duplicates(cases, list(truth), self.settings.split_from is None)
-        self._kept += _also_test(self.source, cases)
-        if cases.attrs.get("patients_remark"):
-            self._kept.append(Finding("", _UNKNOWN, cases.attrs["patients_remark"], KEPT))
-        self._kept += _disk(self.source, self.folder, cases)
+        are_dealt = self.settings.split_from is None and OFFICIAL not in cases
+        self._kept += _duplicates(cases, list(truth), are_dealt)
+        self._kept += also_test(self.source, cases)
+        self._warnings += missing_images(cases)
+        if one_class := _one_class(cases, truth):
+            self._kept.append(Finding("", _ONE_CLASS, one_class, KEPT))
+            self._warnings.append(f"{_ONE_CLASS.upper()}: {one_class}; add cases of the other")
+        if remark := cases.attrs.get("patients_remark"):
+            self._kept += _unknown_patients(cases, remark)
+            meaning = cases.attrs.get("patients_meaning", BY_IMAGE)
+            meaning = OVER_IMAGES if self._all_test else meaning
+            self._warnings.append(f"{_UNKNOWN.upper()}: {remark}: {meaning}; {MEND}")
+        self._kept += disk(self.source, self.folder, cases)
 
     def check_split(self, cases: pd.DataFrame, cohort: pd.DataFrame, file: Path) -> None:
         """Check a split that was given: that nobody is on two sides, and all its images are here.
@@ -114,18 +140,42 @@ class DatasetCheck:
             file: What it was read from.
         """
         entries = entries_of(cases, cohort, file)
-        present = entries["split"].value_counts()
-        missing = cohort["split"].value_counts().sub(present, fill_value=0).clip(0).astype(int)
-        if count := missing.sum():
-            by_split = ", ".join(f"{n} of {split}" for split, n in missing[missing > 0].items())
-            detail = f"{count} of {len(cohort)} in {file.name} are not here, or left out"
-            self._kept.append(Finding("", _MISSING, f"{detail} ({by_split})", KEPT))
-        if count := on_two_sides(cases):
-            detail = f"{count} patients are on two sides of the split in {file.name}"
-            self._kept.append(Finding("", _TWO_SIDES, detail, KEPT))
+        if missing := missing_of(cases, cohort):
+            counts = sorted(Counter(missing.values()).items())
+            by_split = ", ".join(f"{count} of {split}" for split, count in counts)
+            self._warnings.append(
+                f"{_MISSING.upper()}: {len(missing)} of {len(cohort)} in {file.name} are not here, "
+                f"or left out ({by_split}), so scores are not those of the same cases"
+            )
+        for case, split in missing.items():
+            detail = f"{split} in {file.name}, but not here, or left out"
+            self._kept.append(Finding(case, _MISSING, detail, KEPT))
+        self._check_sides(cases, f"the split in {file.name}", file.name)
         expected = entries["sha256"]
-        for case in cases["case"][(expected != "") & (expected != cases["sha256"])]:
+        others = cases["case"][(expected != "") & (expected != cases["sha256"])]
+        if len(others):
+            self._warnings.append(
+                f"{_OTHER.upper()}: {len(others)} of {len(cases)} cases have other pixels than in "
+                f"{file.name}: the same cases in another resolution or coding, or other ones of "
+                "the same name; expect another number"
+            )
+        for case in others:
             self._kept.append(Finding(case, _OTHER, f"than in {file.name}", KEPT))
+
+    def check_official(self, cases: pd.DataFrame) -> None:
+        """Check the dataset's own split, in the column ``split``: that nobody is on two sides."""
+        own = "the dataset's own split"
+        self._check_sides(cases[cases["split"] != ""], own, own)
+
+    def _check_sides(self, cases: pd.DataFrame, split: str, where: str) -> None:
+        torn = on_two_sides(cases)
+        if torn:
+            self._warnings.append(
+                f"{_TWO_SIDES.upper()}: {len(torn)} patients are on two sides of {split}, so "
+                "scores on them are too good"
+            )
+        for patient, sides in torn.items():
+            self._kept.append(Finding(patient, _TWO_SIDES, f"{sides} in {where}", KEPT))
 
     def usable(self, cases: pd.DataFrame) -> pd.DataFrame:
         """The cases that are not left out.
@@ -142,22 +192,39 @@ class DatasetCheck:
             raise
 
     def decode(
-        self, jobs: Sequence[Case], decode: Callable[[Case], Features], cases_per_shard: int
-    ) -> tuple[Shards, dict[str, str]]:
-        """`common.records.shards.write_shards`; with ``--check`` the same, which writes nothing."""
+        self,
+        jobs: Sequence[Case],
+        decode: Callable[[Case], Features],
+        cases_per_shard: int,
+        kept: Sequence[str] = (),
+    ) -> tuple[Shards, dict[str, str], dict[str, Features]]:
+        """`common.records.shards.write_shards`; with ``--check`` the same, which writes nothing.
+
+        With ``--check`` the third are the ``kept`` features of each case, which else are in the
+        records.
+        """
         shards: Shards = {}
         remarks: dict[str, str] = {}
+        features: dict[str, Features] = {}
         if self.settings.check:
-            left_out, remarks = try_cases(decode, jobs, self.settings.workers)
+            workers = self.settings.workers
+            left_out, remarks, features = try_cases(decode, jobs, workers, kept)
         else:
             shards, left_out = write_shards(
                 self.folder, jobs, decode, cases_per_shard, self.settings.workers
             )
             for shard in chain.from_iterable(shards.values()):
                 remarks |= shard.get("remarks", {})
-        for case, remark in remarks.items():
-            self._kept.append(Finding(case, *_check_and_detail(remark), KEPT))
-        return shards, left_out
+        counts: Counter[str] = Counter()
+        for case, lines in remarks.items():
+            for check, detail in map(_check_and_detail, lines.split("\n")):
+                if check == WARNING:
+                    counts[detail] += 1
+                else:
+                    self._kept.append(Finding(case, check, detail, KEPT))
+        for kind, count in counts.items():
+            self._kept.append(Finding("", WARNING, f"{kind}, in {count} cases", KEPT))
+        return shards, left_out, features
 
     def report(self, cases: pd.DataFrame) -> None:
         """Write findings.csv and print the table of all checks."""
@@ -174,14 +241,10 @@ class DatasetCheck:
         title = f"check of {len(cases)} cases"
         print_table(Table(title, ("check", "found", "done", "first"), tuple(counts)))
         print(f"  {len(findings)} findings: {self.folder / FINDINGS}")
-        meanings = {
-            _UNKNOWN: f": {BY_IMAGE}; {MEND}",
-            _TWO_SIDES: ", so scores on them are too good",
-            _MISSING: ", so scores are not those of the same cases",
-        }
-        for finding in findings:
-            if finding.check in meanings:
-                print(f"  {finding.check.upper()}: {finding.detail}{meanings[finding.check]}")
+        if "patients_from" in cases.attrs:
+            print(f"  patients: {_patients(cases)}")
+        for warning in self._warnings:
+            print(f"  {warning}")
 
     def _of_cases(self, cases: pd.DataFrame) -> Iterator[Finding]:
         for case, left_out in zip(cases["case"], cases["left_out"], strict=True):
@@ -210,29 +273,37 @@ def _check_and_detail(reason: str) -> tuple[str, str]:
     return (check, detail) if check in (*_FILMS, *_VOLUMES) else ("unreadable", reason)
 
 
-def _stem_and_suffix(path: str) -> tuple[str, str]:
-    """Split a file's name; that of an image may be a UID, which is full of dots."""
-    name = PurePosixPath(path).name
-    suffix = ".nii.gz" if name.lower().endswith(".nii.gz") else PurePosixPath(name).suffix
-    return name[: len(name) - len(suffix)], suffix.lower()
+def _unknown_patients(cases: pd.DataFrame, remark: str) -> Iterator[Finding]:
+    """Each usable case of an unknown patient; where nobody is known, the dataset."""
+    cases = cases[cases["left_out"] == ""]
+    unknown = cases["case"][cases["patient_hash"] == ""] if "patient_hash" in cases else ()
+    if 0 < len(unknown) < len(cases):
+        yield from (Finding(case, _UNKNOWN, "nothing names its patient", KEPT) for case in unknown)
+    else:
+        yield Finding("", _UNKNOWN, remark, KEPT)
 
 
-def _unused(source: Path, cases: pd.DataFrame) -> Iterator[Finding]:
-    """The files that lie among the images and masks and belong to no case."""
-    used = {path for column in ("path", "mask_path") for path in cases.get(column, ()) if path}
-    suffixes = {_stem_and_suffix(path)[1] for path in used}
-    for folder in sorted({str(PurePosixPath(path).parent) for path in used}):
-        for file in sorted((source / folder).iterdir()):
-            path = file.relative_to(source).as_posix()
-            # The dataset's folder itself holds its tables too.
-            if path in used or (folder == "." and file.suffix.lower() != ".dcm"):
-                continue
-            name = ascii(path)[1:-1]
-            is_image = _stem_and_suffix(path)[1] in suffixes and file.is_file()
-            if is_image and not file.name.startswith("."):
-                yield Finding(name, "image not used", "no case has this file", LEFT_OUT)
-            else:
-                yield Finding(name, "extra file", "no image", LEFT_OUT)
+def _patients(cases: pd.DataFrame) -> str:
+    """How many patients the usable cases have, and what names them."""
+    usable = cases[cases["left_out"] == ""]
+    named = usable[usable["patient_hash"] != ""] if "patient_hash" in usable else usable
+    if cases.attrs["patients_remark"] and len(named) in (0, len(usable)):
+        return "unknown"
+    return (
+        f"{named['patient'].nunique()}, on {len(named)} of {len(usable)} images, by "
+        f"{cases.attrs['patients_from']}"
+    )
+
+
+def _one_class(cases: pd.DataFrame, truth: Sequence[str]) -> str:
+    """What it means where all usable cases have one label; "" where they have several."""
+    labels = list(cases.loc[cases["left_out"] == "", "label"]) if "label" in truth else []
+    if len(labels) < 2 or len(set(labels)) > 1:
+        return ""
+    return (
+        f"all {len(labels)} labels are {labels[0]}: a network learns nothing from one class, "
+        "and scores of it mean nothing"
+    )
 
 
 def _sizes(sizes: pd.Series) -> Iterator[Finding]:
@@ -253,26 +324,6 @@ def _duplicates(cases: pd.DataFrame, truth: list[str], are_dealt: bool) -> Itera
         if truth and list(row[truth]) != list(first[truth]):
             detail += ", with another label"
         yield Finding(str(case), "exact duplicate", detail, KEPT)
-
-
-def _also_test(source: Path, cases: pd.DataFrame) -> Iterator[Finding]:
-    """Cases with the name of an image in the dataset's own test folder."""
-    for folder in _TEST_FOLDERS:
-        if not (source / folder).is_dir():
-            continue
-        names = {_stem_and_suffix(path.name)[0] for path in (source / folder).iterdir()}
-        for case, path in zip(cases["case"], cases["path"], strict=True):
-            if path and _stem_and_suffix(path)[0] in names:
-                yield Finding(case, "also a test image", f"the same name is in {folder}/", KEPT)
-
-
-def _disk(source: Path, folder: Path, cases: pd.DataFrame) -> Iterator[Finding]:
-    files = [path for column in ("path", "mask_path") for path in cases.get(column, ()) if path]
-    needed = sum((source / path).stat().st_size for path in files)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        detail = f"{free / 1e6:.0f} MB are free, the source files have {needed / 1e6:.0f} MB"
-        yield Finding("", "free disk", f"{detail}; what is written is kept if it ends", KEPT)
 
 
 def sizes_of(cases: pd.DataFrame) -> pd.Series:

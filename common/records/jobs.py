@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,15 @@ from common.datasets.splits import TEST, VALIDATION, copies_of, split_order
 
 
 def jobs(
-    cases: pd.DataFrame, columns: Sequence[str], copies: int, seed: int, query: str = "case != ''"
+    cases: pd.DataFrame, columns: Sequence[str], copies: int | Mapping[str, int], seed: int
 ) -> list[dict[str, Any]]:
     """List the cases to decode, split by split, then the copies of training cases.
 
     Args:
         cases: The usable cases, with ``split``.
         columns: The columns that decoding needs besides ``case``, ``path`` and ``split``.
-        copies: Number of augmented copies per case.
+        copies: Number of augmented copies per case; or by case, 0 for one that is not there.
         seed: With the case and the copy, decides how a copy looks.
-        query: A pandas query for the cases to copy.
 
     Returns:
         Rows with ``copy``, 0 for the case itself and then from 1, and the copy's ``seed``.
@@ -29,14 +28,14 @@ def jobs(
         validation nor test ever holds one.
     """
     rows: list[Any] = cases[["case", "path", "split", *columns]].to_dict("records")
-    copied = set(cases.query(query)["case"])
     # Shuffled once, so that a shard holds every kind of case.
     np.random.default_rng(seed).shuffle(rows)
     order = split_order(list(cases["split"]))
     rows.sort(key=lambda row: order.index(row["split"]))
     decoding = [{**row, "copy": 0, "seed": 0} for row in rows]
     for number, row in enumerate(rows):
-        if row["case"] in copied and row["split"] not in (TEST, VALIDATION):
+        count = copies if isinstance(copies, int) else copies.get(row["case"], 0)
+        if row["split"] not in (TEST, VALIDATION):
             decoding += [
                 {
                     **row,
@@ -44,6 +43,6 @@ def jobs(
                     "copy": copy,
                     "seed": (seed * 1_000_003 + number * 101 + copy * 7) % 2**31,
                 }
-                for copy in range(1, copies + 1)
+                for copy in range(1, count + 1)
             ]
     return decoding

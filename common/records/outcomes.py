@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from common.base.errors import UnusableError, UserError
 from common.base.processes import each
+from common.imaging.library_warnings import library_warnings
 
 Features = Mapping[str, Any]
 """Name to bytes, str, int, float, or an array of floats or ints."""
@@ -15,11 +16,15 @@ Features = Mapping[str, Any]
 Case = Mapping[str, Any]
 """A row of the table of cases, with ``split``."""
 
-REMARK = "remark"
-"""A feature that is reported and not written: the finding of a check in a case that is kept."""
+ACQUISITION = "acquisition"
+"""The feature of a record that holds `common.imaging.acquisition.as_text`."""
 
-# From this number of cases on, some ten milliseconds each, processes share the work.
-_POOL_FROM = 50
+REMARK = "remark"
+"""A feature that is reported and not written: the findings in a case that is kept, a line each."""
+
+WARNING = "library warning"
+"""The check of what a library warned of while it read a case (`common.imaging.library_warnings`).
+"""
 
 
 class Outcome(NamedTuple):
@@ -28,7 +33,7 @@ class Outcome(NamedTuple):
     Attributes:
         features: The content of its record; None where it is left out.
         left_out: Why it is left out, "CHECK: detail"; "" where it is not.
-        remark: A finding in a case that is kept, in the same form; "" for none.
+        remark: The findings in a case that is kept, a line each in the same form; "" for none.
     """
 
     features: Features | None
@@ -36,39 +41,50 @@ class Outcome(NamedTuple):
     remark: str
 
 
-def outcomes(decode: Callable[[Case], Features], cases: Sequence[Case]) -> list[Outcome]:
-    """Decode cases; a `UserError` leaves its case out and never stops the others."""
-    return [_outcome(decode, case) for case in cases]
+def outcome(decode: Callable[[Case], Features], case: Case) -> Outcome:
+    """Decode a case; a `UserError` leaves it out."""
+    try:
+        with library_warnings() as kinds:
+            features = dict(decode(case))
+    except UnusableError as error:
+        return Outcome(None, f"{error.check}: {error}", "")
+    except UserError as error:
+        return Outcome(None, str(error), "")
+    remarks = [features.pop(REMARK, ""), *(f"{WARNING}: {kind}" for kind in sorted(kinds))]
+    return Outcome(features, "", "\n".join(filter(None, remarks)))
+
+
+def lost(case: Case, reason: str) -> Outcome:
+    """The outcome of a case whose decoding ended its process."""
+    return Outcome(None, f"{case['path']}: {reason}", "")
 
 
 def try_cases(
-    decode: Callable[[Case], Features], cases: Sequence[Case], workers: int
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Decode cases to find those that can't be used, and keep nothing else.
+    decode: Callable[[Case], Features], cases: Sequence[Case], workers: int, kept: Sequence[str]
+) -> tuple[dict[str, str], dict[str, str], dict[str, Features]]:
+    """Decode cases to find those that can't be used, and keep little else.
 
     Args:
         decode: As for `common.records.shards.write_shards`.
         cases: Rows with ``case``.
         workers: Number of processes; 0: one per core.
+        kept: Names of features.
 
     Returns:
-        By case, `Outcome.left_out` where there is one, and `Outcome.remark` where there is one.
+        By case `Outcome.left_out` and `Outcome.remark`, where there are, and the kept features.
     """
-    checked = each(partial(_check, decode), cases, _POOL_FROM, workers, desc="check", unit="case")
-    left_out = {name: reason for name, reason, _ in checked if reason}
-    return left_out, {name: remark for name, _, remark in checked if remark}
+    check = partial(_with_few_features, decode, kept)
+    checked = each(check, cases, 1, workers, lost, desc="check", unit="case")
+    by_name = {case["case"]: result for case, result in zip(cases, checked, strict=True)}
+    left_out = {name: o.left_out for name, o in by_name.items() if o.left_out}
+    remarks = {name: o.remark for name, o in by_name.items() if o.remark}
+    features = {name: o.features for name, o in by_name.items() if o.features}
+    return left_out, remarks, features
 
 
-def _outcome(decode: Callable[[Case], Features], case: Case) -> Outcome:
-    try:
-        features = dict(decode(case))
-    except UnusableError as error:
-        return Outcome(None, f"{error.check}: {error}", "")
-    except UserError as error:
-        return Outcome(None, str(error), "")
-    return Outcome(features, "", features.pop(REMARK, ""))
-
-
-def _check(decode: Callable[[Case], Features], case: Case) -> tuple[str, str, str]:
-    outcome = _outcome(decode, case)
-    return case["case"], outcome.left_out, outcome.remark
+def _with_few_features(
+    decode: Callable[[Case], Features], kept: Sequence[str], case: Case
+) -> Outcome:
+    result = outcome(decode, case)
+    features = result.features or {}
+    return result._replace(features={name: features[name] for name in kept if name in features})

@@ -91,13 +91,19 @@ class Prepared:
                 _checked(path, table)
         try:
             text = ["case", "patient", "split", "left_out", "view", "sex", "duplicate_of"]
-            text += ["patient_hash", "sha256", "perceptual"]
+            text += ["part", "patient_hash", "sha256", "perceptual"]
+            # A column may be empty throughout.
+            text += ["boxes", "finding", "official_split"]
+            # Labels that come side by side are text, and "" for none.
+            text += [] if self.manifest.get("exclusive", True) else ["label"]
             # A case may be called NA.
-            return pd.read_csv(
+            cases = pd.read_csv(
                 path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=["", "nan"]
             ).fillna(dict.fromkeys(text[2:], ""))
         except (OSError, ValueError):
             raise UserError(f"{path}: cannot be read; {_REMEDY}") from None
+        # Cases of before splits had parts.
+        return cases if "part" in cases else cases.assign(part="")
 
 
 def open_prepared(folder: Path, project: str) -> Prepared:

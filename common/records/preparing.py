@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -11,19 +11,24 @@ from typing import Any
 
 import pandas as pd
 
-from common.base.errors import UserError
-from common.base.files import ROOT, lock_folder, sha256, write_csv
+from common.base.files import lock_folder, sha256, write_csv
 from common.base.project import Project
-from common.base.settings import SharedPrepare
+from common.base.settings import BY_PATIENT, SharedPrepare
+from common.datasets.class_folders import OFFICIAL
 from common.datasets.cohort import COLUMNS, NO_SPLIT, entries_of, on_two_sides, read_cohort
 from common.datasets.cohort import FILE as COHORT
 from common.datasets.duplicates import find_duplicate_volumes, find_duplicates
-from common.datasets.patients import BY_IMAGE
+from common.datasets.patients import BY_IMAGE, OVER_IMAGES
+from common.datasets.repairs import Repair, noted_repairs
 from common.datasets.splits import TEST, folds_in
+from common.imaging.acquisition import as_table
+from common.imaging.image_files import as_text
 from common.records import shards as records
 from common.records.findings import DatasetCheck
 from common.records.jobs import jobs
-from common.records.outcomes import Case, Features
+from common.records.official import official_split
+from common.records.outcomes import ACQUISITION, Case, Features
+from common.records.sources import Source, find_source
 from common.records.summary import print_disk, print_duplicates, print_splits
 
 # Settings that do not decide the prepared data.
@@ -32,56 +37,17 @@ _NOT_IN_KEY = (
     *("check", "bad_files_limit"),
 )
 
+# Settings that came later, with their defaults: folders of before keep their key.
+_LATER = {
+    "split_by": BY_PATIENT,
+    **{"layout": "auto", "patient_pattern": "", "positive_class": "", "own_split": False},
+}
+
+STATISTICS = "acquisition.csv"
+"""The table of how films were taken (`common.imaging.acquisition`), where there is one."""
+
 FINGERPRINTS = ("sha256", "perceptual")
 """Features of a record, `common.imaging.fingerprints`, which ``cases.csv`` has too."""
-
-SYNTHETIC_BANNER = """
-  ##############################################################################
-  #  SYNTHETIC DATA: {why:<58}#
-  #  Made by synthetic_sample/; it stands for no patient, and a score on it    #
-  #  says nothing about medicine.                                              #
-  ##############################################################################
-"""
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """A dataset's folder, and whether this repository made it up."""
-
-    folder: Path
-    synthetic: bool
-
-
-def find_source(
-    project: Project, settings: SharedPrepare, make_sample: Callable[[Path], object]
-) -> Source:
-    """Find the dataset; where there is none, make the built-in sample.
-
-    Args:
-        project: The dataset's project.
-        settings: Their ``source``, if given, is the dataset.
-        make_sample: Makes the built-in sample in a folder.
-
-    Raises:
-        UserError: The given folder does not exist.
-    """
-    if settings.source is not None:
-        if not settings.source.is_dir():
-            raise UserError(
-                f"{settings.source}: there is no such folder; give --source the folder that the "
-                "dataset was unpacked into (data/README.md)"
-            )
-        folder = settings.source
-    elif settings.preset != "demo" and project.raw.is_dir():
-        folder = project.raw
-    else:
-        why = "--preset demo asks for the built-in sample."
-        if settings.preset != "demo":
-            why = f"there is no data/raw/{project.dataset}."
-        print(SYNTHETIC_BANNER.format(why=why), flush=True)
-        make_sample(ROOT / "data" / "synthetic")
-        folder = ROOT / "data" / "synthetic" / project.sample
-    return Source(folder, (folder / "SYNTHETIC.json").exists())
 
 
 @contextmanager
@@ -107,8 +73,8 @@ def preparation(
     """
     source = find_source(project, settings, make_sample)
     folder = settings.prepared or project.prepared(source.synthetic)
-    with lock_folder(folder):
-        yield Preparation(project, settings, source, folder, all_test or settings.check, made_by)
+    with lock_folder(folder), noted_repairs() as repairs:
+        yield Preparation(project, settings, source, folder, all_test, made_by, repairs)
 
 
 class Preparation:
@@ -120,6 +86,8 @@ class Preparation:
     Attributes:
         source: The dataset.
         folder: The prepared folder.
+        statistics: After `write`, those of how films were taken, by case: a row of
+            `common.imaging.acquisition` for each film whose decoding gives one.
         is_finished: Whether the folder already holds this data, which was then printed.
     """
 
@@ -131,13 +99,18 @@ class Preparation:
         folder: Path,
         all_test: bool,
         made_by: Mapping[str, str | int],
+        repairs: Iterable[Repair],
     ) -> None:
         self.source, self.folder = source, folder
-        self._project, self._settings, self._all_test = project, settings, all_test
+        self.statistics = as_table({})
+        self._truth: Sequence[str] = ()
+        self._project, self._settings = project, settings
+        # A check needs no split of its own, and looks at one that was given.
+        self._all_test = all_test or (settings.check and settings.split_from is None)
         self._decides = {**settings_of_data(settings), "all_test": all_test, **made_by}
         self._cohort = read_cohort(settings.split_from) if settings.split_from else None
-        self._key = records.source_key(source.folder, self._decides)
-        self._findings = DatasetCheck(source.folder, folder, settings)
+        self._key = records.source_key(source.folder, self._decides, [folder])
+        self._findings = DatasetCheck(source.folder, folder, settings, all_test, repairs)
         if settings.check:
             records.refuse_foreign(folder)
         self.is_finished = not settings.check and not records.begin(
@@ -165,7 +138,8 @@ class Preparation:
         Raises:
             UserError: No case is usable, or more are bad than the settings allow.
         """
-        cases["split"] = ""
+        cases["split"] = cases["part"] = ""
+        self._truth = truth
         readable = cases[cases["left_out"] == ""]
         if sizes is None:
             volumes = find_duplicate_volumes(readable, self.source.folder, self._settings.workers)
@@ -177,8 +151,25 @@ class Preparation:
         self._findings.check_table(cases, sizes, truth)
         return self._findings.usable(cases)
 
-    def split(self, cases: pd.DataFrame, strata: pd.Series[str]) -> pd.DataFrame:
-        """Split the usable cases by patient, each usable case's strata in proportion."""
+    def split(
+        self,
+        cases: pd.DataFrame,
+        strata: pd.Series[str],
+        tails: Callable[..., pd.Series[str]] | None = None,
+    ) -> pd.DataFrame:
+        """Split the usable cases by patient, each usable case's strata in proportion.
+
+        Args:
+            cases: All cases.
+            strata: Of the usable ones.
+            tails: For ``--split-by shortcut``, as for `common.records.shifted.split_by`.
+
+        Returns:
+            The usable cases.
+
+        Raises:
+            UserError: Nothing can be split by what the settings name.
+        """
         usable = cases.loc[strata.index]
         file = self._settings.split_from
         if file and self._cohort is not None and not self._all_test:
@@ -186,15 +177,32 @@ class Preparation:
             cases.loc[splits.index[splits == ""], "left_out"] = NO_SPLIT
             cases.loc[usable.index, "split"] = splits
             return cases[cases["left_out"] == ""]
-        cases.loc[usable.index, "split"] = split(usable, strata, self._settings, self._all_test)
+        is_official = OFFICIAL in cases and self._settings.split_by == BY_PATIENT
+        if is_official and self._settings.check and file is None:
+            self._findings.check_official(usable.assign(split=usable[OFFICIAL]))
+        if is_official and not self._all_test:
+            splits = official_split(usable, strata, self._settings)
+            cases.loc[splits.index[splits == ""], "left_out"] = NO_SPLIT
+            cases.loc[usable.index, "split"] = splits
+            usable = cases[cases["left_out"] == ""]
+            self._findings.check_official(usable)
+            return usable
+        if self._settings.split_by == BY_PATIENT or self._all_test:
+            cases.loc[usable.index, "split"] = split(usable, strata, self._settings, self._all_test)
+        else:
+            # scikit-learn takes a second to import, and decoding processes import this module.
+            from common.records.shifted import split_by
+
+            dealt = split_by(usable, strata, self._settings, self.source.folder, self._truth, tails)
+            cases.loc[usable.index, ["split", "part"]] = dealt
         return cases.loc[usable.index]
 
     def jobs(
-        self, usable: pd.DataFrame, columns: Sequence[str], copies: int = 0, **query: str
+        self, usable: pd.DataFrame, columns: Sequence[str], copies: int | Mapping[str, int] = 0
     ) -> list[dict[str, Any]]:
         """`jobs` of the usable cases; no copies where every case is a test case."""
         copies = 0 if self._all_test else copies
-        return jobs(usable, columns, copies, self._settings.seed, **query)
+        return jobs(usable, columns, copies, self._settings.seed)
 
     def write(
         self,
@@ -211,15 +219,23 @@ class Preparation:
             decode: As for `common.records.shards.write_shards`.
             cases_per_shard: Cases in one file.
         """
-        shards, unreadable = self._findings.decode(decoding, decode, cases_per_shard)
+        kept = (*FINGERPRINTS, ACQUISITION)
+        shards, unreadable, features = self._findings.decode(
+            decoding, decode, cases_per_shard, kept
+        )
         leave_out(cases, unreadable)
         self._findings.usable(cases)
         if shards:
-            names = ("case", *FINGERPRINTS)
-            texts = pd.DataFrame(records.read_texts(self.folder, shards, names)).set_index("case")
-            for name in FINGERPRINTS:
-                cases[name] = cases["case"].map(texts[name]).fillna("")
+            texts = records.read_texts(self.folder, shards, ("case", *kept))
+            features = {text["case"]: text for text in texts}
+        for name in FINGERPRINTS:
+            values = {case: text.get(name, "") for case, text in features.items()}
+            cases[name] = cases["case"].map(values).fillna("")
+        self.statistics = as_table(
+            {case: text.get(ACQUISITION, "") for case, text in features.items()}
+        )
         if self._settings.check:
+            self._check_split(cases[cases["left_out"] == ""])
             self._findings.report(cases)
         return shards
 
@@ -244,14 +260,23 @@ class Preparation:
         usable = cases[cases["left_out"] == ""]
         files = [file for name in ("path", "mask_path") for file in usable.get(name, ())]
         settings = self._decides
-        if (file := self._settings.split_from) and self._cohort is not None and not self._all_test:
-            self._findings.check_split(usable, self._cohort, file)
+        if self._check_split(usable):
             settings = {**settings, "folds": len(folds_in(sorted(set(usable["split"]))))}
         write_csv(self.folder / COHORT, COLUMNS, usable[list(COLUMNS)].to_dict("records"))
+        if len(self.statistics):
+            table = self.statistics.rename_axis("case").reset_index()
+            write_csv(self.folder / STATISTICS, table.columns, table.to_dict("records"))
         self._findings.report(cases)
         disk = print_disk(self.source.folder, files, shards)
         content = manifest(self._project, self.source, self._key, settings, cases, shards, disk)
         records.finish(self.folder, {**content, **described})
+
+    def _check_split(self, usable: pd.DataFrame) -> bool:
+        """Check a split that was given; gives whether one was."""
+        if self._all_test or self._cohort is None or self._settings.split_from is None:
+            return False
+        self._findings.check_split(usable, self._cohort, self._settings.split_from)
+        return True
 
 
 def settings_of_data(settings: SharedPrepare) -> dict[str, Any]:
@@ -259,7 +284,7 @@ def settings_of_data(settings: SharedPrepare) -> dict[str, Any]:
     return {
         name: sha256(value) if isinstance(value, Path) and value.is_file() else value
         for name, value in dataclasses.asdict(settings).items()
-        if name not in _NOT_IN_KEY
+        if name not in _NOT_IN_KEY and not (name in _LATER and value == _LATER[name])
     }
 
 
@@ -296,9 +321,9 @@ def split_warning(cases: pd.DataFrame, all_test: bool) -> str:
     """Why scores on these splits may be too good, in words; "" where no patient is on two sides."""
     warnings = []
     if remark := cases.attrs.get("patients_remark"):
-        over_images = "intervals are over images, and somebody may also be in training"
-        warnings.append(f"patients unknown ({remark}): {over_images if all_test else BY_IMAGE}")
-    if count := on_two_sides(cases[cases["left_out"] == ""]):
+        meaning = OVER_IMAGES if all_test else cases.attrs.get("patients_meaning", BY_IMAGE)
+        warnings.append(f"patients unknown ({remark}): {meaning}")
+    if count := len(on_two_sides(cases[cases["left_out"] == ""])):
         warnings.append(f"{count} patients are on two sides: scores on them are too good")
     return "; ".join(warnings)
 
@@ -317,7 +342,8 @@ def manifest(
         "project": project.name,
         "dataset": source.folder.resolve().name,
         "synthetic": source.synthetic,
-        "source": str(source.folder.resolve()),
+        # Its name: the folders above tell who prepared it.
+        "source": source.folder.resolve().name,
         "key": key,
         "settings": settings,
         "counts": cases.loc[cases["left_out"] == "", "split"].value_counts().to_dict(),
@@ -332,5 +358,6 @@ def manifest(
 
 def write_cases(folder: Path, cases: pd.DataFrame) -> None:
     """Write ``cases.csv``: every case, also those that were left out, with the reason."""
-    rows: list[Any] = cases.to_dict("records")
+    paths = {name: cases[name].map(as_text) for name in ("path", "mask_path") if name in cases}
+    rows: list[Any] = cases.assign(**paths).to_dict("records")
     write_csv(folder / "cases.csv", cases.columns, rows)

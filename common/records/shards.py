@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,8 @@ from common.base.files import (
 from common.base.formats import stamp
 from common.base.processes import pool
 from common.datasets.splits import is_copies
-from common.records.outcomes import Case, Features, Outcome, outcomes
+from common.imaging.image_files import list_files
+from common.records.outcomes import Case, Features, Outcome, lost, outcome
 from common.records.prepared import UNFINISHED, all_shards, fault, measured
 
 if TYPE_CHECKING:
@@ -51,15 +53,15 @@ Shards = dict[str, list[dict[str, Any]]]
 _CALLS_PER_SHARD = 64
 
 
-def source_key(source: Path, settings: Mapping[str, Any]) -> str:
+def source_key(source: Path, settings: Mapping[str, Any], skip: Sequence[Path] = ()) -> str:
     """The key under which prepared data is reused.
 
-    It changes with any setting, and with the name, size or time of any file of the source.
+    It changes with any setting, and with the name, size or time of any file of the source. What
+    these scripts wrote there, and the folders ``skip``, are none of it.
     """
     files = sorted(
         (str(path.relative_to(source)), status.st_size, status.st_mtime_ns)
-        for path in source.rglob("*")
-        if path.is_file()
+        for path in list_files(source, skip, hidden=True).files
         for status in [path.stat()]
     )
     return content_key({"settings": settings, "files": files})
@@ -240,7 +242,7 @@ def _ahead(
 
     The outcomes are None for a shard that an earlier run finished.
     """
-    with pool(workers) as processes:
+    with pool(partial(outcome, decode), workers, lost) as processes:
         waiting: deque[tuple[Any, list[Future[list[Outcome]]] | None]] = deque()
         for shard in [*plan, None, None]:
             if shard is not None:
@@ -248,7 +250,7 @@ def _ahead(
                 calls = None
                 if not _notes(records / name).exists():
                     calls = [
-                        processes.submit(outcomes, decode, members[start : start + cases_per_call])
+                        processes.submit(members[start : start + cases_per_call])
                         for start in range(0, len(members), cases_per_call)
                     ]
                 waiting.append((shard, calls))

@@ -1,6 +1,6 @@
-"""Radiographs as records store them: written from a DICOM file, read into a tensor.
+"""Radiographs as records store them: written from a film's file, read into a tensor.
 
-A stored image is a square, of one size for the whole set. Where the DICOM's own JPEG frame has
+A stored image is a square, of one size for the whole set. Where the film's own JPEG has
 that size and its pixels need no change, its bytes are stored as they are, so that no image is
 coded with loss twice; everything else is stored as PNG, without loss.
 """
@@ -18,9 +18,12 @@ import numpy as np
 from PIL import Image
 
 from common.base.errors import UnusableError
-from common.imaging.dicom import Radiograph, read_radiograph
+from common.imaging.acquisition import acquisition, as_text
+from common.imaging.dicom import Radiograph
+from common.imaging.films import read_film
 from common.imaging.fingerprints import fingerprint
 from common.imaging.letterbox import Letterbox
+from common.records.outcomes import ACQUISITION, REMARK
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -33,31 +36,53 @@ class StoredFilm:
     Attributes:
         encoded: JPEG Baseline or PNG bytes of (image_size, image_size) uint8.
         square: The place of the film in it.
+        doubt: Why it may be no frontal chest film, "" for no reason.
     """
 
     encoded: bytes
     square: Letterbox
+    doubt: str = ""
 
 
 def stored_film(path: Path, image_size: int, stretch: bool = False) -> StoredFilm:
     """Read a radiograph into the form that is stored.
 
     Args:
-        path: A DICOM file.
+        path: A DICOM, PNG or JPEG file.
         image_size: Side of the square in pixels.
         stretch: Whether the film fills the square, its proportions lost.
 
     Raises:
         UserError: The file cannot be read, or all its pixels have one value.
     """
-    return _stored(path, read_radiograph(path), image_size, stretch)
+    return _stored(path, read_film(path), image_size, stretch)
 
 
-def film_features(path: Path, image_size: int, stretch: bool = False) -> dict[str, Any]:
-    """``image``, the bytes of `stored_film`, and the fingerprints of the film's own pixels."""
-    radiograph = read_radiograph(path)
+def film_features(
+    path: Path, image_size: int, stretch: bool = False, with_acquisition: bool = False
+) -> dict[str, Any]:
+    """``image``, the bytes of `stored_film`, the fingerprints of its own pixels, and a remark.
+
+    With acquisition its statistics too (`film_statistics`).
+    """
+    radiograph = read_film(path)
     film = _stored(path, radiograph, image_size, stretch)
-    return {"image": film.encoded, **fingerprint(radiograph.pixels)}
+    remark = {REMARK: f"another kind: {film.doubt}"} if film.doubt else {}
+    statistics = _statistics(path, radiograph) if with_acquisition else {}
+    return {"image": film.encoded, **fingerprint(radiograph.pixels), **remark, **statistics}
+
+
+def film_statistics(path: Path) -> dict[str, str]:
+    """``acquisition``, the statistics of a film as text (`common.imaging.acquisition`).
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    return _statistics(path, read_film(path))
+
+
+def _statistics(path: Path, radiograph: Radiograph) -> dict[str, str]:
+    return {ACQUISITION: as_text(acquisition(radiograph, path.stat().st_size))}
 
 
 def _stored(path: Path, radiograph: Radiograph, image_size: int, stretch: bool) -> StoredFilm:
@@ -66,8 +91,8 @@ def _stored(path: Path, radiograph: Radiograph, image_size: int, stretch: bool) 
     rows, columns = radiograph.pixels.shape
     square = Letterbox(rows, columns, image_size, stretch)
     if radiograph.jpeg is not None and rows == columns == image_size:
-        return StoredFilm(radiograph.jpeg, square)
-    return StoredFilm(png(square.into_square(radiograph.pixels)), square)
+        return StoredFilm(radiograph.jpeg, square, radiograph.doubt)
+    return StoredFilm(png(square.into_square(radiograph.pixels)), square, radiograph.doubt)
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from common.base.settings import SharedPrepare
 from common.datasets.cohort import on_two_sides
-from common.datasets.splits import is_copies
+from common.datasets.splits import TEST, VALIDATION, is_copies
 from common.records.shards import Shards
 
 
@@ -24,23 +24,35 @@ def print_splits(cases: pd.DataFrame, groups: Mapping[str, str], settings: Share
         settings: The settings of prepare_data.py.
     """
     usable = cases[cases["left_out"] == ""]
-    print(f"\n  {'split':<12}{'cases':>8}{'patients':>10}" + "".join(f"{g:>12}" for g in groups))
-    for split, part in usable.groupby("split", sort=False):
+    known = not cases.attrs.get("patients_remark")
+    names = (usable["split"] + " " + usable.get("part", "")).str.strip()
+    width = max(12, names.str.len().max() + 2)
+    print(
+        f"\n  {'split':<{width}}{'cases':>8}{'patients':>10}" + "".join(f"{g:>12}" for g in groups)
+    )
+    for split, part in usable.groupby(names, sort=bool(names.ne(usable["split"]).any())):
         counts = "".join(f"{len(part.query(query)):>12}" for query in groups.values())
-        print(f"  {split:<12}{len(part):>8}{part['patient'].nunique():>10}{counts}")
+        patients = part["patient"].nunique() if known else "unknown"
+        print(f"  {split:<{width}}{len(part):>8}{patients:>10}{counts}")
     reasons = cases.loc[cases["left_out"] != "", "left_out"].value_counts()
     for reason, count in list(reasons.items())[:10]:
         print(f"  left out: {count} ({reason})")
-    known = not cases.attrs.get("patients_remark")
-    if known and not on_two_sides(usable) and usable["patient"].nunique() < len(usable):
+    splits = set(usable["split"])
+    if TEST not in splits:
+        print("  There are no test cases: give evaluate.py --split validation, or a --source")
+    has_groups = usable["patient"].nunique() < len(usable)
+    if known and has_groups and len(splits) > 1 and not on_two_sides(usable):
         # scikit-learn takes a second to import, and decoding processes import this module.
         from common.datasets.patient_splits import image_split_leak
 
-        share = settings.test_share or settings.validation_share
+        side = TEST if TEST in splits else VALIDATION
+        shares = usable["split"].value_counts(normalize=True)
+        # Each fold validates once.
+        share = shares[side] if side in shares else shares.mean()
         leak = image_split_leak(usable["patient"], share, settings.seed)
         print(
             f"  No patient is on two sides. A split by image would have put the patient of "
-            f"{leak:.0%} of the test images into training."
+            f"{leak:.0%} of the {side} images into training."
         )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogFormatter, MaxNLocator
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_recall_curve, roc_curve
 
@@ -18,8 +19,9 @@ from common.training.best_epoch import best_epoch
 def confusion_picture(
     path: Path, matrix: Sequence[Sequence[int]], names: Sequence[str], synthetic: bool | str
 ) -> Path:
-    """A confusion matrix [[tn, fp], [fn, tp]] with counts and the share of each true class."""
-    figure, axes = new_figure(1, 1, 3.8, 3.4)
+    """A confusion matrix, a row per true class, with counts and the share of each true class."""
+    larger = 0.7 * (len(names) - 2)
+    figure, axes = new_figure(1, 1, 3.8 + larger, 3.4 + larger)
     chart = axes[0, 0]
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -28,9 +30,40 @@ def confusion_picture(
         text = f"{count}\n{shares[row, column]:.0%}"
         colour = "white" if shares[row, column] > 0.55 else INK
         chart.text(column, row, text, ha="center", va="center", color=colour)
-    chart.set_xticks(range(len(names)), names)
+    turned = {"rotation": 45, "ha": "right"} if len(names) > 2 else {}
+    chart.set_xticks(range(len(names)), names, **turned)
     chart.set_yticks(range(len(names)), names)
     chart.set(xlabel="predicted", ylabel="true")
+    return save(figure, path, synthetic)
+
+
+def roc_picture(
+    path: Path,
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    names: Sequence[str],
+    synthetic: bool | str,
+) -> Path:
+    """The ROC curve of each class against all others, where cases with and without it are.
+
+    Args:
+        path: Where the PNG goes.
+        truth: (n, classes) 0 or 1.
+        probabilities: (n, classes) in 0..1.
+        names: Of the classes.
+        synthetic: The mark, as of `common.reporting.figures.save`.
+    """
+    figure, axes = new_figure(1, 1, 6.4, 4.2)
+    chart = axes[0, 0]
+    for number, name in enumerate(names):
+        labels = truth[:, number]
+        if 0 < labels.sum() < len(labels):
+            false_positive, true_positive, _ = roc_curve(labels, probabilities[:, number])
+            style = ("-", "--", ":")[number // 10 % 3]
+            chart.plot(false_positive, true_positive, style, color=f"C{number % 10}", label=name)
+    chart.plot([0, 1], [0, 1], ":", color=GREY, label="chance")
+    chart.set(xlabel="1 - specificity, share of others", ylabel="sensitivity, share of the class")
+    figure.legend(loc="outside right upper")
     return save(figure, path, synthetic)
 
 
@@ -137,7 +170,7 @@ def history_picture(
             chart.xaxis.set_major_locator(MaxNLocator(integer=True))
             if name == "learning_rate":
                 chart.plot(epochs, [row[name] for row in rows], color=INK)
-                chart.set_yscale("log")
+                log_scale(chart)
                 continue
             validation = [row[f"val_{name}"] for row in rows]
             chart.plot(epochs, [row[name] for row in rows], "--", color=GREY, label="training")
@@ -145,6 +178,13 @@ def history_picture(
             chart.plot(epochs[best], validation[best], "o", color=INK, label="best epoch, kept")
     axes[0, 0].legend()
     return save(figure, path, synthetic)
+
+
+def log_scale(chart: Axes) -> None:
+    """Give a chart a logarithmic y axis whose numbers are no formulas, as no text here is one."""
+    chart.set_yscale("log")
+    chart.yaxis.set_major_formatter(LogFormatter())
+    chart.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
 
 
 def cases_picture(

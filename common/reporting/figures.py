@@ -28,6 +28,8 @@ STYLE: dict[Any, Any] = {
     "legend.fontsize": 8,
     "legend.frameon": False,
     "text.color": INK,
+    # A file may be called $$, and no figure holds a formula.
+    "text.parse_math": False,
     "xtick.color": GREY,
     "xtick.labelcolor": INK,
     "ytick.color": GREY,
@@ -107,27 +109,30 @@ def draw_heat(axes: Axes, heat: np.ndarray, image_size: int) -> AxesImage:
 def gradcam_picture(
     path: Path,
     image: np.ndarray,
-    heat: np.ndarray,
+    heats: Mapping[str, np.ndarray],
     boxes: np.ndarray,
     title: str,
     synthetic: bool | str,
+    output: str = "the pneumonia output",
 ) -> Path:
-    """The film, and the film under its Grad-CAM map, with the radiologist's boxes on both.
+    """The film, and the film under each of its maps, with the radiologist's boxes on all.
 
     Args:
         path: Where the PNG goes.
         image: (side, side) 0..255.
-        heat: (any, any) 0..1, over the same square.
+        heats: By what a map is called, (any, any) 0..1, over the same square.
         boxes: (n, 4) in fractions of the square's side.
         title: The case, label and score.
         synthetic: The mark, as of `save`.
+        output: What the maps explain.
     """
-    figure, axes = new_figure(2, 1, 3.9, 4.1)
+    figure, axes = new_figure(1 + len(heats), 1, 3.9, 4.1)
     draw_film(axes[0, 0], image, title)
-    draw_film(axes[0, 1], image, "Grad-CAM of the pneumonia output")
     side = image.shape[0]
-    drawn = draw_heat(axes[0, 1], heat, side)
-    figure.colorbar(drawn, ax=axes[0, 1], shrink=0.7, label="share of the map's peak")
+    for panel, (name, heat) in zip(axes[0, 1:], heats.items(), strict=True):
+        draw_film(panel, image, f"{name} of {output}")
+        drawn = draw_heat(panel, heat, side)
+    figure.colorbar(drawn, ax=axes[0, -1], shrink=0.7, label="share of the map's peak")
     for box in boxes:
         for panel in axes[0]:
             draw_box(panel, box * side, TRUTH)

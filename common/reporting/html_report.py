@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,14 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from common.base.arguments import Parser
 from common.base.errors import UserError
 from common.base.files import lock_folder, read_json, remove_partial_files, sha256, write_text
 from common.base.project import Project
 from common.base.settings import SharedEvaluate
 from common.base.tables import Table
 from common.reporting.charts import history_picture
+from common.reporting.elsewhere import Elsewhere, elsewhere
 from common.reporting.examples import examples_of
 from common.reporting.model_card import NOT_FOR, SYNTHETIC, About, display, model_card
 from common.scores.formatting import of_validation
@@ -34,9 +35,6 @@ from common.training.seen import describe
 FILE = "report.html"
 MAX_PICTURE_BYTES = 10_500_000
 """Of all pictures of a page; as text they take a third more, so that it stays under 15 MB."""
-
-FEW_PATIENTS = 15
-"""Below this number a verdict is not given."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _TYPES = {".png": "image/png", ".gif": "image/gif"}
@@ -54,8 +52,9 @@ class Score:
         ci95: Its 95 % interval [low, high], or None.
         baseline: Of the baseline, or None.
         baseline_name: What the baseline is.
-        difference: ``value`` and ``ci95`` of the model's less the baseline's on the same resamples;
-            None in what an earlier version wrote.
+        difference: ``value`` and ``ci95`` of the model's less the baseline's, paired; None in what
+            an earlier version wrote.
+        ci95_reason: Why there is no interval, "" where there is one or nobody knows.
     """
 
     name: str
@@ -64,6 +63,7 @@ class Score:
     baseline: float | None
     baseline_name: str
     difference: Mapping[str, Any] | None = None
+    ci95_reason: str = ""
 
 
 def page_scores(scores: Mapping[str, Any]) -> tuple[Score, ...]:
@@ -72,7 +72,10 @@ def page_scores(scores: Mapping[str, Any]) -> tuple[Score, ...]:
     return tuple(
         Score(
             **{name: entry.get(name) for name in names}
-            | {"name": entry.get("title", entry["name"])}
+            | {
+                "name": entry.get("title", entry["name"]),
+                "ci95_reason": entry.get("ci95_reason", ""),
+            }
         )
         for entry in scores["main_scores"]
     )
@@ -109,6 +112,7 @@ class Page:
         tables: All scores, as they were printed.
         examples: Pictures of cases.
         cases: A row a case; what can be sorted and filtered.
+        elsewhere: Whether the scores hold elsewhere; None: what all projects say.
     """
 
     title: str
@@ -118,6 +122,7 @@ class Page:
     tables: tuple[Table, ...]
     examples: tuple[Picture, ...]
     cases: Table
+    elsewhere: Elsewhere | None = None
 
 
 def write_report(run: Run, folder: Path, about: About, page: Page) -> Path:
@@ -140,12 +145,13 @@ def write_report(run: Run, folder: Path, about: About, page: Page) -> Path:
         render(
             "report.html.j2",
             page=page,
+            elsewhere=page.elsewhere or elsewhere(run, metrics),
             metrics=metrics,
             of_validation=of_validation(metrics),
             about=about,
             not_for=NOT_FOR,
             of_synthetic=SYNTHETIC if run.config["synthetic"] else "",
-            verdict=verdict(page.scores[0], metrics["n_patients"]),
+            verdict=verdict(page.scores[0]),
             seen_cases=describe(metrics.get("seen", {}).get("count", {})),
             pictures=embedded([*page.charts, *page.examples]),
             anchors=anchors,
@@ -174,7 +180,10 @@ def write_again(
     Raises:
         UserError: The command line names no evaluation of the project.
     """
-    folder = Path(sys.argv[1] if len(sys.argv) == 2 else "")
+    parser = Parser(f"{project.name}.report", "Write report.html of an evaluation again.")
+    parser.add_argument("folders", nargs="*", metavar="RUN/evaluation/NAME")
+    folders = parser.parse_args().folders
+    folder = Path(folders[0] if len(folders) == 1 else "")
     if not (folder / "metrics.json").is_file():
         raise UserError(
             f"{folder}: holds no metrics.json; name one folder, RUN/evaluation/NAME, that "
@@ -264,25 +273,17 @@ def embedded(pictures: Sequence[Picture], max_bytes: int = MAX_PICTURE_BYTES) ->
     return embedded_pictures
 
 
-def verdict(score: Score, patients: int | None = None) -> str:
+def verdict(score: Score) -> str:
     """Whether the main score is shown to be better than its baseline, in a sentence or two.
 
     By the interval of their difference, since both are estimated on the same cases.
-
-    Args:
-        score: The main score.
-        patients: How many were scored. A bootstrap over few makes intervals too narrow (Hesterberg
-            2015, 10.1080/00031305.2015.1089789, section 3), so that of few nothing is shown.
     """
     if score.value is None or score.baseline is None:
         return "With the cases at hand this score is undefined: nothing is shown."
+    lacking = score.difference if score.ci95 is not None else vars(score)
     if score.ci95 is None or (score.difference and score.difference["ci95"] is None):
-        return "There are too few patients for an interval: nothing is shown."
-    if patients is not None and patients < FEW_PATIENTS:
-        return (
-            f"Of {patients} patients nothing is shown: a bootstrap over fewer than {FEW_PATIENTS} "
-            "makes intervals too narrow."
-        )
+        why = (lacking or {}).get("ci95_reason") or "too few patients"
+        return f"There is no interval ({why}): nothing is shown."
     if not score.difference:
         low, high = score.ci95
         words = (

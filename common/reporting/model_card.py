@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from common.base.files import read_json, sha256, write_text
-from common.scores.formatting import data_name, of_validation, score_rows, with_interval
+from common.reporting.elsewhere import card_lines
+from common.scores.formatting import marked_name, of_validation, score_rows, with_interval
 from common.training.runs import Run
 
 FILE = "model_card.md"
@@ -106,7 +107,7 @@ def model_card(
         Section("Factors", (about.factors,), _groups(evaluations)),
         Section("Metrics", (about.metrics,)),
         Section("Training data", *_training_data(config)),
-        Section("Evaluation data and scores", *_scores(evaluations)),
+        Section("Evaluation data and scores", *_scores(run, evaluations)),
         Section(
             "Ethical considerations",
             (
@@ -183,21 +184,22 @@ def _training_data(config: Mapping[str, Any]) -> tuple[tuple[str, ...], Rows]:
     return text, (("what", "value"), *rows)
 
 
-def _scores(evaluations: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], Rows]:
+def _scores(run: Run, evaluations: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], Rows]:
     if not evaluations:
         return ("This run was not evaluated: how well it does is not known.",), ()
     text = [
-        "Intervals are 95 %, by bootstrap over patients, and over images where these are not "
-        "known. The baseline is the strongest of the simple ones; a model that does not beat it "
-        "has learned nothing of use."
+        "Intervals are 95 %, over patients, and over images where these are not known "
+        "(docs/intervals.md). The baseline is the strongest of the simple ones; a model that does "
+        "not beat it has learned nothing of use."
     ]
     warnings = dict.fromkeys(metrics.get("split_warning", "") for metrics in evaluations)
     text += [f"Caution: {warning}." for warning in warnings if warning]
     if any(map(of_validation, evaluations)):
         text.append(_OF_VALIDATION)
+    text += card_lines(run)
     head = ("data", "cases", "patients", "score", "model [95 % interval]", "baseline")
     rows = [
-        (data_name(metrics), str(metrics["n"]), _patients(metrics), *row)
+        (marked_name(metrics), str(metrics["n"]), _patients(metrics), *row)
         for metrics in evaluations
         for row in score_rows(metrics)
     ]

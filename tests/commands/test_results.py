@@ -6,82 +6,13 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import special, stats
 
-from atrium_segmentation.scores import main_scores as atrium_scores
 from common import results
 from common.base.errors import UserError
 from common.scores.formatting import with_interval
 from common.scores.recipes import score_of_runs
-from heart_detection.score_tables import main_scores as heart_scores
-from pneumonia_classification.score_tables import main_scores as pneumonia_scores
-
-METRICS = {
-    "pneumonia": {
-        "project": "pneumonia_classification", "synthetic": True, "split": "test", "n": 40,
-        "folds": {"of": 0, "fold": 0, "data": "a"},
-        "auroc": {"value": 0.8714, "ci95": [0.8, 0.93]}, "accuracy": 0.75,
-        "average_precision": {"value": 0.5}, "recall": 0.7, "specificity": None, "brier": 0.2,
-        "gradcam": {"pointing_game": None, "chance": None},
-        "ci95": {"accuracy": [0.62, 0.875]},
-        "baselines": {
-            "majority": {"auroc": 0.5, "accuracy": 0.6, "ci95": {"accuracy": [0.45, 0.75]}},
-            "metadata": {"auroc": {"value": 0.61, "ci95": None}, "accuracy": 0.6},
-        },
-    },
-    "heart": {
-        "project": "heart_detection", "synthetic": False, "split": "clinic", "n": 20,
-        "folds": {"of": 0, "fold": 0, "data": "b"},
-        "iou": {"mean": 0.8, "ci95": [0.75, 0.85]}, "iou_above": {"0.5": 19},
-        "ci95": {"iou_above": {"0.5": [0.84, 1.0]}},
-        "baselines": {
-            "mean_box": {
-                "n": 20, "iou": {"mean": 0.6, "ci95": [0.51, 0.69]}, "iou_mean": 0.6,
-                "iou_above": {"0.5": 12}, "ci95": {"iou_above": {"0.5": None}},
-            },
-        },
-    },
-    "atrium": {
-        "project": "atrium_segmentation", "synthetic": False, "split": "test", "cases": [{}, {}],
-        "n": 2, "labels": ["atrium"],
-        "folds": {"of": 0, "fold": 0, "data": "c"},
-        "models": {
-            "unet": {"dice": {"mean": 0.9, "ci95": [0.88, 0.92]}},
-            "fcn8": {"dice": {"mean": 0.7, "ci95": None}},
-        },
-        "baselines": {
-            "mean_shape": {"dice": 0.3, "scores": {"dice": {"mean": 0.3, "ci95": [0.2, 0.4]}}},
-        },
-    },
-}  # fmt: skip
-
-
-TRAINED = {"synthetic": False, "seed": 1, "data_sha256": "s", "settings_key": "k"}
-
-
-def with_main_scores(metrics):
-    """The metrics with the lists that its project adds to them."""
-    metrics = {"trained": TRAINED, **metrics}
-    if "auroc" in metrics:
-        return {**metrics, **pneumonia_scores(metrics)}
-    if "iou" in metrics:
-        return {**metrics, **heart_scores(metrics)}
-    return {**metrics, **atrium_scores(metrics)}
-
-
-METRICS = {name: with_main_scores(metrics) for name, metrics in METRICS.items()}
-
-
-@pytest.fixture
-def runs(tmp_path):
-    for name, metrics in METRICS.items():
-        folder = tmp_path / name / "evaluation" / metrics["split"]
-        folder.mkdir(parents=True)
-        (folder / "metrics.json").write_text(json.dumps(metrics))
-        (folder / "a.png").touch()
-        (folder / "deep").mkdir()
-        (folder / "deep" / "b.gif").touch()
-        (folder / "c.csv").touch()
-    return tmp_path
+from tests.helpers.score_files import METRICS
 
 
 @pytest.fixture
@@ -94,28 +25,6 @@ def told(tmp_path, monkeypatch, capsys):
         return capsys.readouterr().out
 
     return of_folder
-
-
-@pytest.fixture
-def evaluated(tmp_path):
-    """Writes an evaluation of a run, of the heart project where nothing else is said."""
-
-    def write(run, cases=(), *, project="heart", split="test", fold=0, of=0, data="b", **more):
-        folder = tmp_path / run / "evaluation" / split
-        folder.mkdir(parents=True)
-        trained = TRAINED | {name: more.pop(name) for name in TRAINED if name in more}
-        metrics = {
-            **METRICS[project], "split": split, "trained": trained,
-            "folds": {"of": of, "fold": fold, "data": data}, **more,
-        }  # fmt: skip
-        table = pd.DataFrame(cases, columns=["case", "patient", "iou"])
-        if len(table):
-            metrics |= {"iou": {"mean": table["iou"].mean(), "ci95": None}, "n": len(table)}
-            table.sample(frac=1, random_state=1).to_csv(folder / "predictions.csv", index=False)
-        (folder / "metrics.json").write_text(json.dumps(with_main_scores(metrics)))
-        return folder
-
-    return write
 
 
 def scored(patients, seed):
@@ -137,11 +46,14 @@ def part_of(said, title):
 
 
 def assert_interval(text, of_patients):
-    """An interval as printed is that of the mean over patients, resampled by NumPy."""
-    rng = np.random.default_rng(3)
-    drawn = [rng.choice(of_patients, len(of_patients)).mean() for _ in range(4000)]
+    """An interval as printed is SciPy's t of the mean over patients, on the logit scale."""
+    mean, count = np.mean(of_patients), len(of_patients)
+    # The standard deviation is the unbiased one, by n - 1.5.
+    error = np.std(of_patients) * np.sqrt(count / (count - 1.5) / count)
+    half = stats.t.ppf(0.975, count - 1) * error / (mean * (1 - mean))
     ends = [float(end) for end in text.strip("[]").split(",")]
-    np.testing.assert_allclose(ends, np.percentile(drawn, [2.5, 97.5]), atol=0.005)
+    expected = special.expit(special.logit(mean) + np.array([-half, half]))
+    np.testing.assert_allclose(ends, expected, atol=0.001)
 
 
 def test_every_score_beside_its_baseline(runs, monkeypatch, capsys):
@@ -165,11 +77,13 @@ def test_every_score_beside_its_baseline(runs, monkeypatch, capsys):
         ["pneumonia_classification", "pneumonia", made_up, "40", "AUROC", "0.871 [0.800, 0.930]",
          "0.610 (view, sex and age)"],
         ["pneumonia_classification", "pneumonia", made_up, "40", "accuracy", "0.750 [0.620, 0.875]",
-         "0.600 [0.450, 0.750] (always the majority)"],
+         "0.600 [0.450, 0.750] (always the majority of training)"],
     ]  # fmt: skip
-    pictures = said.split("pictures:\n")[1].split()
-    assert len(pictures) == 6
-    assert {"heart/evaluation/clinic/a.png", "atrium/evaluation/test/deep/b.gif"} <= set(pictures)
+    assert said.split("pictures:\n")[1].splitlines() == [
+        "  2 in atrium/evaluation/test",
+        "  2 in heart/evaluation/clinic",
+        "  2 in pneumonia/evaluation/test",
+    ]
     # Columns stand under each other.
     table = said.splitlines()[1:8]
     assert len({line.index(cell) for line, cell in zip(table[1:3], ["Dice"] * 2, strict=True)}) == 1
@@ -187,20 +101,6 @@ def test_nothing_to_show(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["results", str(tmp_path)])
     with pytest.raises(UserError, match=r"holds no metrics\.json; run evaluate.py first"):
         results.main()
-
-
-@pytest.mark.parametrize(
-    ("score", "shown"),
-    [
-        ({"value": 0.9124, "ci95": [0.874, 0.9436]}, "0.912 [0.874, 0.944]"),
-        ({"value": 0.9124, "ci95": None}, "0.912"),
-        ({"value": 0.0}, "0.000"),
-        ({"value": None, "ci95": None}, "-"),
-        (None, "-"),
-    ],
-)
-def test_a_score_with_its_interval(score, shown):
-    assert with_interval(score) == shown
 
 
 @pytest.mark.parametrize("name", ["pneumonia", "atrium"])
@@ -240,7 +140,7 @@ def test_of_folds_out_of_fold_predictions_are_pooled(evaluated, told):
         evaluated(f"cv/{fold}", cases, split="validation", fold=fold, of=5)
     said = part_of(told(), "heart_detection, validation: folds 0, 1, 2 of 5\n")
     assert "runs: cv/0, cv/1, cv/2\n" in said
-    assert "validation cases chose each run's best epoch" in said
+    assert "CAUTION, scores are too good: these cases chose the best epoch\n" in said
     assert "of 30 cases of 15 patients" in said
     rows = {row[0]: row[1:] for row in cells(said)}
     assert rows["score"] == ["mean", "deviation", "pooled [95 % interval]", "each fold"]
@@ -379,3 +279,28 @@ def test_real_films_are_not_called_after_what_trained(evaluated, told, tmp_path)
     for folder in (tmp_path, tmp_path / "demo"):
         (row, *_) = (row for row in cells(told(folder)) if row[0] == "pneumonia_classification")
         assert row[1:3] == ["demo (trained on SYNTHETIC data)", "real"]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "reason"),
+    [
+        ({"seen": {"checked": True, "scored": True,
+                   "count": {"same pixels": 4, "same patient": 2}}, "n": 20},
+         "6 of 20 SEEN IN TRAINING"),
+        ({"patients_known": False, "split_warning": "patients unknown (...)"}, "patients unknown"),
+        ({"patients_known": True, "split_warning": "3 patients are on two sides: ..."},
+         "patients on two sides"),
+        ({"seen": {"checked": True, "scored": False, "count": {}, "validated": True}},
+         "these cases chose the best epoch"),
+    ],
+)  # fmt: skip
+def test_scores_that_are_too_good_are_marked_in_every_table(evaluated, told, metrics, reason):
+    evaluated(
+        "good", split="clinic", seen={"checked": True, "scored": False, "count": {"same pixels": 4}}
+    )
+    for seed in (3, 4):
+        evaluated(f"bad-{seed}", split="clinic", seed=seed, settings_key="other", **metrics)
+    said = told()
+    names = {row[1]: row[2] for row in cells(said) if row[0] == "heart_detection"}
+    assert names == {"good": "clinic", **dict.fromkeys(("bad-3", "bad-4"), f"clinic ({reason})")}
+    assert f"CAUTION, scores are too good: {reason}\n" in said

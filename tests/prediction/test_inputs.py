@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 
 from common.base.errors import UserError
 from common.imaging.dicom_names import is_dicom
-from common.imaging.nifti_names import is_nifti
+from common.imaging.image_files import FILM_SUFFIXES, FILMS, is_film
+from common.imaging.volume_names import SUFFIXES, is_slice, is_volume, volume_of
 from common.prediction.inputs import MAX_NAME, find_inputs
 from tests.helpers import needs
+from tests.helpers.dicom_series import write_series
 from tests.helpers.fixtures import soft_image, write_dicom
+from tests.helpers.geometry import LAS, counted
 
 
 def put(folder, *names):
@@ -82,13 +85,14 @@ def test_nothing_given_nothing_there_and_nothing_of_the_kind_are_refused(tmp_pat
         found(tmp_path / "in")
 
 
-def test_dicom_is_told_by_its_content(tmp_path):
+def test_dicom_is_told_by_its_name_or_its_content(tmp_path):
     write_dicom(tmp_path / "whole.txt", soft_image())
     write_dicom(tmp_path / "bare", soft_image(), bare=True)
-    put(tmp_path, "called.dcm")
+    for name in ("called.dcm", "called.IMA", "called.dicom", "._called.dcm", "called.txt"):
+        put(tmp_path, name)
     (tmp_path / "empty.dcm").touch()
     told = {path.name: is_dicom(path) for path in tmp_path.iterdir()}
-    assert told == {"whole.txt": True, "bare": True, "called.dcm": False, "empty.dcm": False}
+    assert {name for name, answer in told.items() if not answer} == {"._called.dcm", "called.txt"}
 
 
 @needs.machine(os.geteuid() != 0, "root may read everything")
@@ -98,6 +102,53 @@ def test_what_may_not_be_read_is_not_skipped_in_silence(tmp_path):
     assert is_dicom(tmp_path / "closed.dcm")
 
 
-def test_nifti_is_told_by_its_name(tmp_path):
-    names = ("a.nii", "a.NII.GZ", "pair.hdr", "pair.img", "._a.nii.gz", "dataset.json")
-    assert [is_nifti(tmp_path / name) for name in names] == [True, True, True, False, False, False]
+def test_volumes_are_told_by_their_names(tmp_path):
+    names = ("a.nii", "a.NII.GZ", "pair.hdr", "a.nrrd", "a.MHA", "a.mhd")
+    assert all(is_volume(tmp_path / name) for name in names)
+    names = ("pair.img", "a.raw", "._a.nii.gz", "dataset.json", "a.dcm")
+    assert not any(is_volume(tmp_path / name) for name in names)
+
+
+def test_a_folder_of_slices_is_one_volume_however_it_is_given(tmp_path):
+    for folder in ("in/CT/1.2.840", "in/MR"):
+        write_series(tmp_path / folder, counted(2, 3, 4), LAS)
+    put(tmp_path, "in/la.nii.gz", "in/MR/notes.txt")
+    write_dicom(tmp_path / "in" / "DICOMDIR", soft_image())
+
+    def given(*paths):
+        inputs = find_inputs(
+            paths, "volume's", lambda path: is_volume(path) or is_slice(path), SUFFIXES,
+            tmp_path / "out", volume_of,
+        )  # fmt: skip
+        return [(one.file, one.name) for one in inputs]
+
+    assert given(tmp_path / "in") == [
+        ("CT/1.2.840", "1.2.840"), ("MR", "MR"), ("la.nii.gz", "la"),
+    ]  # fmt: skip
+    slices = sorted((tmp_path / "in" / "MR").glob("*.dcm"))
+    assert given(*slices) == given(tmp_path / "in" / "MR") == given(slices[2]) == [("MR", "MR")]
+
+
+def test_films_of_every_kind_and_behind_links_are_inputs(tmp_path, capsys):
+    (tmp_path / "disk").mkdir()
+    write_dicom(tmp_path / "disk" / "a.dcm", soft_image())
+    put(tmp_path, "films/b.png", "films/c.JPEG", "films/notes.txt", "films/DICOMDIR")
+    put(tmp_path, "films/earlier/predictions.json", "films/earlier/pictures/b.png")
+    (tmp_path / "films" / "there").symlink_to(tmp_path / "disk")
+    (tmp_path / "films" / "up").symlink_to(tmp_path / "films")
+    (tmp_path / "films" / "gone").symlink_to("nowhere")
+    inputs = find_inputs([tmp_path / "films"], FILMS, is_film, FILM_SUFFIXES, tmp_path / "out")
+    assert [(one.file, one.name) for one in inputs] == [
+        ("b.png", "b"), ("c.JPEG", "c"), ("there/a.dcm", "a"),
+    ]  # fmt: skip
+    assert capsys.readouterr().out == (
+        f"  not followed: {tmp_path}/films/gone: a link that leads nowhere\n"
+    )
+
+
+def test_names_that_are_no_text_are_written_as_text(tmp_path):
+    for name in (b"r\xf6ntgen.dcm", "ro\u0308ntgen.dcm".encode(), "r\u00f6ntgen.dcm".encode()):
+        (tmp_path / os.fsdecode(name)).touch()
+    names = found(tmp_path)
+    assert len({file for file, _ in names}) == len({name for _, name in names}) == 3
+    assert {name for _, name in names} == {"r\u00f6ntgen", "r\u00f6ntgen-2", "r\u00f6ntgen-3"}

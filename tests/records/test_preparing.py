@@ -11,8 +11,9 @@ from common.base.errors import UserError
 from common.base.files import read_json
 from common.base.project import Project
 from common.base.settings import SharedPrepare
+from common.datasets.patients import Patients
 from common.datasets.splits import is_copies, split_order
-from common.records import findings, preparing, summary
+from common.records import findings, preparing, sources, summary
 from common.records import jobs as decoding
 from tests.helpers.fixtures import write_dicom
 
@@ -42,7 +43,7 @@ def make_sample(folder):
 @pytest.fixture
 def sample(tmp_path, monkeypatch):
     """Where the sample is made: not in the repository."""
-    monkeypatch.setattr(preparing, "ROOT", tmp_path)
+    monkeypatch.setattr(sources, "ROOT", tmp_path)
     return tmp_path / "data" / "synthetic" / "sample"
 
 
@@ -103,7 +104,7 @@ def table(count=12):
 
 
 def test_cases_are_decoded_split_by_split_and_only_those_that_train_are_copied():
-    made = decoding.jobs(table(), ["label"], copies=2, seed=1, query="label == 1")
+    made = decoding.jobs(table(), ["label"], {f"c{case}": 2 for case in range(1, 12, 2)}, seed=1)
     assert [job["split"] for job in made] == (
         ["train"] * 6 + ["validation"] * 3 + ["test"] * 3 + ["train-copies"] * 6
     )
@@ -165,6 +166,72 @@ def test_a_split_that_was_given_is_read_once_and_held_against_the_cases(project,
     assert read_json(tmp_path / "p" / "manifest.json")["settings"]["folds"] == 2
 
 
+def films(folder, cases):
+    """Cases with a film each, which differ."""
+    folder.mkdir()
+    for number, path in enumerate(cases["path"]):
+        write_dicom(folder / path, np.full((4, 4), number + 1, np.uint8))
+
+
+def decode(case):
+    return {"case": case["case"], "sha256": f"pixels of {case['case']}", "perceptual": "0"}
+
+
+def test_a_check_looks_at_the_split_that_was_given(project, tmp_path, capsys):
+    cases = table().assign(patient=[f"P{number % 6}" for number in range(12)], patient_hash="h")
+    cases.attrs |= {"patients_from": "paper", "patients_remark": ""}
+    films(tmp_path / "raw", cases)
+    rows = [
+        f"c{number},{'test' if number == 7 else 'train'},pixels of c{number}"
+        for number in range(10)
+    ]
+    rows[3] = "c3,train,others"
+    given = tmp_path / "paper.csv"
+    given.write_text("\n".join(["case,split,sha256", *rows, "c99,test,"]) + "\n")
+    settings = replace(CPU, prepared=tmp_path / "p", split_from=given, check=True, workers=1)
+    with preparing.preparation(project, settings, make_sample) as steps:
+        usable = steps.check(cases, pd.Series("", cases.index), ["label"])
+        usable = steps.split(cases, usable["label"].astype(str))
+        assert steps.write(cases, steps.jobs(usable, []), decode, 8) == {}
+    by_check = pd.read_csv(tmp_path / "p" / "findings.csv").groupby("check")["where"].apply(list)
+    assert by_check.to_dict() == {
+        "cases of the split missing": ["c99"], "no split": ["c10", "c11"], "other pixels": ["c3"],
+        "patient on two sides": ["P1"],
+    }  # fmt: skip
+    printed = capsys.readouterr().out
+    assert "PATIENT ON TWO SIDES: 1 patients are on two sides of the split in paper.csv" in printed
+    assert "CASES OF THE SPLIT MISSING: 1 of 11 in paper.csv" in printed
+    assert "OTHER PIXELS: 1 of 10 cases have other pixels than in paper.csv" in printed
+    assert "patients: 6, on 10 of 10 images, by paper" in printed
+
+
+@pytest.mark.parametrize("all_test", [False, True])
+def test_whom_a_file_does_not_name_is_named(project, tmp_path, capsys, all_test):
+    hashes = ["h"] * 9 + [""] * 3
+    cases = table().assign(patient_hash=hashes, sha256="s")
+    people = Patients(
+        {}, dict(enumerate(hashes)), "part.json", "3 of 12 images are not in part.json"
+    )
+    cases.attrs |= people.attributes
+    films(tmp_path / "raw", cases)
+    settings = replace(CPU, prepared=tmp_path / "p")
+    with preparing.preparation(project, settings, make_sample, all_test) as steps:
+        usable = steps.check(cases, pd.Series("", cases.index), ["label"])
+        steps.split(cases, usable["label"].astype(str))
+        steps.print_cases(cases)
+        steps.finish(cases, {})
+    printed = capsys.readouterr().out
+    warning = read_json(tmp_path / "p" / "manifest.json")["split_warning"]
+    meaning = warning.removeprefix("patients unknown (3 of 12 images are not in part.json): ")
+    assert f"PATIENTS UNKNOWN: 3 of 12 images are not in part.json: {meaning}; name" in printed
+    assert ("split by image" in printed) != all_test and "this is a split" not in printed
+    assert "patients: 5, on 9 of 12 images, by part.json" in printed
+    assert all(row.split()[2] == "unknown" for row in printed.splitlines() if row[2:6] == "test")
+    findings_ = pd.read_csv(tmp_path / "p" / "findings.csv")
+    unknown = findings_[findings_["check"] == "patients unknown"]
+    assert list(unknown["where"]) == ["c10", "c11", "c9"]
+
+
 def test_all_test():
     cases = table()
     assert preparing.split(cases, cases["label"], CPU, all_test=True) == "test"
@@ -215,6 +282,17 @@ def test_the_table_of_splits(capsys):
     assert ["train", "5", "3", "3"] in rows and ["test", "3", "2", "2"] in rows
     assert "left out: 1 (is cut)" in said
     assert "No patient is on two sides" in said
+
+
+def test_of_splits_that_are_not_there_nothing_is_said(capsys):
+    summary.print_splits(table().assign(split="test"), {}, CPU)
+    assert "two sides" not in capsys.readouterr().out
+    cases = table(6)
+    cases["split"] = ["train"] * 4 + ["validation"] * 2
+    summary.print_splits(cases, {}, CPU)
+    printed = capsys.readouterr().out
+    assert "There are no test cases: give evaluate.py --split validation" in printed
+    assert "of the validation images into training" in printed
 
 
 def test_no_leak_is_spoken_of_where_there_could_be_none(capsys):

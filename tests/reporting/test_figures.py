@@ -76,6 +76,23 @@ def test_a_title_of_two_lines_is_not_cut(tmp_path, rows, columns):
     assert (np.diff(written, prepend=0) == 1).sum() >= 2
 
 
+@pytest.mark.parametrize("name", ["$$", "US$5_{a}$", "cost$^$x", r"\alpha", "a_b^c"])
+def test_a_name_is_drawn_as_it_is_and_not_as_a_formula(name):
+    figure, axes = figures.new_figure(1, 1, 2, 2)
+    shown = axes[0, 0].set_title(name)
+    figure.canvas.draw()
+    assert shown.get_text() == name and not shown.get_parse_math()
+
+
+def test_numbers_on_a_logarithmic_axis_are_no_formulas():
+    figure, axes = figures.new_figure(1, 1, 2, 2)
+    axes[0, 0].plot([1, 0.1, 0.01, 0.001])
+    charts.log_scale(axes[0, 0])
+    figure.canvas.draw()
+    labels = [label.get_text() for label in axes[0, 0].get_yticklabels()]
+    assert "1e\N{MINUS SIGN}02" in labels and not any("$" in label for label in labels)
+
+
 def test_colours_can_be_told_apart_without_colour():
     lightness = sorted(
         np.dot(ImageColor.getrgb(colour), [0.2126, 0.7152, 0.0722])
@@ -164,7 +181,9 @@ def test_a_map_is_shown_where_it_is_hot_and_with_the_box_on_both(tmp_path):
     heat = np.zeros((16, 16))
     heat[2:5, 10:13] = 1
     boxes = np.array([[0.1, 0.6, 0.4, 0.9]])
-    path = figures.gradcam_picture(tmp_path / "a.png", np.zeros((64, 64)), heat, boxes, "t", False)
+    path = figures.gradcam_picture(
+        tmp_path / "a.png", np.zeros((64, 64)), {"a": heat}, boxes, "t", False
+    )
     picture = opened(path)
     half = picture.shape[1] // 2
     for side in (picture[:, :half], picture[:, half:]):
@@ -179,8 +198,9 @@ def test_a_map_is_shown_where_it_is_hot_and_with_the_box_on_both(tmp_path):
 
 
 def test_a_map_without_boxes(tmp_path):
+    heat = np.zeros((64, 64))
     path = figures.gradcam_picture(
-        tmp_path / "a.png", soft_image(64, 64), np.zeros((64, 64)), np.zeros((0, 4)), "t", False
+        tmp_path / "a.png", soft_image(64, 64), {"a": heat, "b": heat}, np.zeros((0, 4)), "t", False
     )
     assert coloured(opened(path), TRUTH).sum() == 0
 
@@ -201,7 +221,7 @@ EPOCHS = [
 PICTURES = {
     "box": lambda path, s: figures.box_picture(path, BLACK, [1, 2, 9, 9], [2, 3, 9, 9], "t", s),
     "gradcam": lambda path, s: figures.gradcam_picture(
-        path, BLACK[:60], BLACK[:60], np.zeros((0, 4)), "t", s
+        path, BLACK[:60], {"map": BLACK[:60]}, np.zeros((0, 4)), "t", s
     ),
     "sheet": lambda path, s: figures.film_sheet(path, [BLACK], [np.zeros((0, 4))], ["t"], s),
     "confusion": lambda path, s: charts.confusion_picture(path, [[5, 1], [0, 0]], ["a", "b"], s),

@@ -14,8 +14,9 @@ from common.base.files import write_json
 from common.base.tables import Table
 from common.reporting import html_report
 from common.reporting.model_card import About
-from common.scores.classification import differences, ranking_scores
-from common.scores.intervals import ci95
+from common.scores.classification import differences
+from common.scores.estimates import auroc
+from common.scores.intervals import scored
 from common.training.runs import Run
 from tests.commands.test_results import METRICS
 from tests.helpers import needs
@@ -86,7 +87,9 @@ def folder(tmp_path_factory) -> Path:
     html_report.write_report(run, folder, about, page)
     other = folder.parent / "real"
     other.mkdir()
-    write_json(other / "metrics.json", {**metrics, "synthetic": False, "split": "real"})
+    write_json(
+        other / "metrics.json", {**metrics, "synthetic": False, "split": "real", "scored_before": 2}
+    )
     (other / "predictions.csv").write_text("case\n")
     html_report.write_report(run, other, about, page)
     return folder
@@ -114,6 +117,11 @@ def test_the_page_brings_everything_along_and_lets_nothing_in(folder):
     assert "url(" not in style and "@import" not in style
 
 
+def test_the_page_says_how_often_the_data_was_scored_before(folder):
+    pages = ((at / html_report.FILE).read_text() for at in (folder, folder.parent / "real"))
+    assert ["were scored on these images 2 times before" in page for page in pages] == [False, True]
+
+
 def test_everyone_can_read_it(folder):
     page = parsed(folder / html_report.FILE)
     assert all(of.get("alt") for of in page.iter(XHTML + "img"))
@@ -132,7 +140,7 @@ def test_what_is_said_first(folder):
     said = " ".join("".join(page.itertext()).split())
     assert said.count("SYNTHETIC") >= 3
     assert "0.800 95 % interval 0.700 to 0.900 baseline, the mean box: 0.600" in said
-    assert "Of 5 patients nothing is shown" in said
+    assert "The model scores above the baseline (the mean box)" in said
     assert "/secret" not in said and "a.csv" in said
 
 
@@ -186,10 +194,12 @@ def test_a_score_is_better_only_where_the_interval_of_the_difference_is(ci95, sa
     assert said in html_report.verdict(score)
 
 
-def test_of_few_patients_nothing_is_shown():
-    score = html_report.Score("a", 0.8, [0.7, 0.9], 0.6, "c", {"value": 0.2, "ci95": [0.1, 0.3]})
-    assert html_report.verdict(score, 14).startswith("Of 14 patients nothing is shown")
-    assert "scores above" in html_report.verdict(score, 15)
+def test_why_there_is_no_interval_is_said():
+    refused = {"value": 0.2, "ci95": None, "ci95_reason": "under 5 patients of a class"}
+    score = html_report.Score("a", 0.8, None, 0.6, "c", refused, "under 5 patients of a class")
+    assert "(under 5 patients of a class): nothing is shown" in html_report.verdict(score)
+    score = dataclasses.replace(score, ci95=[0.7, 0.9], ci95_reason="")
+    assert "(under 5 patients of a class): nothing is shown" in html_report.verdict(score)
 
 
 def test_of_two_equally_good_scores_one_is_rarely_said_to_be_above():
@@ -199,12 +209,11 @@ def test_of_two_equally_good_scores_one_is_rarely_said_to_be_above():
     for _ in range(count):
         model, baseline = rng.normal(size=(2, 60)) + labels
         ours, its = ((scores, scores >= 0.5) for scores in (model, baseline))
-        difference = differences(labels, ours, {"its": its}, patients, 0, 400)["its"]["auroc"]
-        auroc, other = (ranking_scores(labels, scores)[0, 0] for scores in (model, baseline))
-        own = ci95(
-            lambda counts, s=model: ranking_scores(labels, s, counts)[:, 0], patients, 0, 400
+        difference = differences(labels, ours, {"its": its}, patients)["its"]["auroc"]
+        own, other = (scored(auroc(labels, scores, patients)) for scores in (model, baseline))
+        score = html_report.Score(
+            "AUROC", own["value"], own["ci95"], other["value"], "its equal", difference
         )
-        score = html_report.Score("AUROC", auroc, own, other, "its equal", difference)
         older = dataclasses.replace(score, difference=None)
         by_difference += "above" in html_report.verdict(score)
         by_interval += "above" in html_report.verdict(older)

@@ -8,7 +8,7 @@ import pytest
 from common.reporting import model_card
 from common.reporting.model_card import About
 from common.training.runs import Run
-from tests.commands.test_results import METRICS, with_main_scores
+from tests.helpers.score_files import METRICS, with_main_scores
 
 ABOUT = About(
     model="A network of one layer.",
@@ -60,7 +60,10 @@ def test_scores_stand_with_their_intervals_beside_their_baselines(run):
     assert "| view AP | test | 12 | AUROC | 0.700 [0.600, 0.800] |" in text
     evaluated(run, split="clinic", patients_known=False)
     text = model_card.as_markdown(model_card.model_card(run, ABOUT))
-    assert "| clinic | 40 | unknown | AUROC |" in text and "over images where these are" in text
+    assert (
+        "| clinic (patients unknown) | 40 | unknown | AUROC |" in text
+        and "over images where these are" in text
+    )
     assert "| cases, train | 70 |" in text
     assert "epochs 7" in text and "keras 3.15.1" in text
     for words in (ABOUT.model, ABOUT.question, ABOUT.factors, *ABOUT.caveats, "Not for diagnosis"):
@@ -71,6 +74,14 @@ def test_without_an_evaluation_the_card_says_so(run):
     text = model_card.as_markdown(model_card.model_card(run, ABOUT))
     assert "was not evaluated" in text
     assert "AUROC |" not in text
+
+
+def test_what_was_seen_in_training_is_marked(run):
+    evaluated(
+        run, split="clinic", seen={"checked": True, "scored": True, "count": {"same pixels": 4}}
+    )
+    text = model_card.as_markdown(model_card.model_card(run, ABOUT))
+    assert "| clinic (4 of 40 SEEN IN TRAINING) | 40 |" in text
 
 
 SEEN = {"checked": True, "count": {}, "scored": False, "validated": True}
@@ -86,7 +97,7 @@ def test_what_is_scored_on_the_validation_split_is_said_to_be_too_good(run, of_v
     card = model_card.model_card(run, ABOUT)
     assert "too good" in model_card.as_markdown(card)
     scores = next(one for one in card.sections if one.title.startswith("Evaluation"))
-    name = of_validation["split"]
+    name = f"{of_validation['split']} (these cases chose the best epoch)"
     assert [row[0] for row in scores.table[1:]] == ["test", "test", name, name]
 
 

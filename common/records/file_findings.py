@@ -1,0 +1,128 @@
+"""What a dataset's files say before any of them is decoded, as findings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import pandas as pd
+
+from common.datasets.rsna import TEST_FOLDERS as FILM_TEST_FOLDERS
+from common.imaging.image_files import as_text, is_film, is_written, list_files
+from common.imaging.volume_names import PARTNERS, is_volume
+
+LEFT_OUT, KEPT, REPAIRED = "left out", "kept", "repaired"
+
+# The images without labels, as Kaggle's RSNA and the Decathlon name their folder.
+_TEST_FOLDERS = (*FILM_TEST_FOLDERS[:2], "imagesTs")
+
+
+class Finding(NamedTuple):
+    """A row of findings.csv.
+
+    Attributes:
+        where: A case, a patient of cases.csv, a file as its path from the dataset, or "" for the
+            dataset.
+        check: The name of the check.
+        detail: The finding in words.
+        action: `LEFT_OUT`, `KEPT` or `REPAIRED`.
+    """
+
+    where: str
+    check: str
+    detail: str
+    action: str
+
+
+def unused(source: Path, cases: pd.DataFrame, folder: Path) -> Iterator[Finding]:
+    """The files that lie among the images and masks and belong to no case, and broken links.
+
+    Args:
+        source: The dataset's folder.
+        cases: With ``path`` and, of volumes, ``mask_path``.
+        folder: The prepared folder.
+    """
+    used = {path for column in ("path", "mask_path") for path in cases.get(column, ()) if path}
+    folders = {str(parent) for path in used for parent in PurePosixPath(path).parents}
+    names = {_stem_and_suffix(path) for path in used}
+    pairs = {stem for stem, suffix in names if suffix in (".hdr", ".mhd")}
+    is_image = is_volume if "mask_path" in cases else is_film
+    for place in sorted({str(PurePosixPath(path).parent) for path in used}):
+        for file in sorted((source / place).iterdir()):
+            path = Path(os.path.relpath(file, source)).as_posix()
+            is_folder = file.is_dir()
+            # The dataset's folder itself holds its tables too.
+            if path in used | folders or (place == "." and (is_folder or not is_film(file))):
+                continue
+            if is_folder and (file.resolve() == folder.resolve() or _is_written(file)):
+                continue
+            stem, suffix = _stem_and_suffix(path)
+            if suffix in PARTNERS and stem in pairs:
+                continue
+            if file.is_file() and is_image(file) and not file.name.startswith("."):
+                yield Finding(_name(path), "image not used", "no case has this file", LEFT_OUT)
+            elif file.exists():
+                yield Finding(_name(path), "extra file", "no image", LEFT_OUT)
+    faults = cases.attrs.get("faults")
+    if faults is None:
+        below = list_files(source, [folder]).faults
+        faults = {path.relative_to(source).as_posix(): why for path, why in below.items()}
+    for path, why in faults.items():
+        yield Finding(_name(path), "not followed", why, LEFT_OUT)
+
+
+def missing_images(cases: pd.DataFrame) -> list[str]:
+    """A line on the images that a table names and the dataset lacks, if any."""
+    count = int((cases["left_out"] == "no image").sum())
+    table = cases.attrs.get("table", "dataset.json" if "mask_path" in cases else "")
+    if not count or not table:
+        return []
+    listed = max(count, cases.attrs.get("listed", len(cases)))
+    return [
+        f"NO IMAGE: {count} of the {listed} images that {table} names are not here; was a download "
+        "or unzip broken off? complete it, and start the same command again"
+    ]
+
+
+def also_test(source: Path, cases: pd.DataFrame) -> Iterator[Finding]:
+    """Cases with the name of an image in the dataset's own test folder."""
+    for folder in _TEST_FOLDERS:
+        if not (source / folder).is_dir():
+            continue
+        names = {_stem_and_suffix(path.name)[0] for path in (source / folder).iterdir()}
+        for case, path in zip(cases["case"], cases["path"], strict=True):
+            if path and _stem_and_suffix(path)[0] in names:
+                yield Finding(case, "also a test image", f"the same name is in {folder}/", KEPT)
+
+
+def disk(source: Path, folder: Path, cases: pd.DataFrame) -> Iterator[Finding]:
+    """Whether the disk may be too small for what will be written."""
+    files = [path for column in ("path", "mask_path") for path in cases.get(column, ()) if path]
+    needed = sum(_bytes(source / path) for path in files)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        detail = f"{free / 1e6:.0f} MB are free, the source files have {needed / 1e6:.0f} MB"
+        yield Finding("", "free disk", f"{detail}; what is written is kept if it ends", KEPT)
+
+
+def _is_written(folder: Path) -> bool:
+    return is_written(entry.name for entry in folder.iterdir())
+
+
+def _name(path: str) -> str:
+    return ascii(as_text(path))[1:-1]
+
+
+def _bytes(path: Path) -> int:
+    """The bytes of a file, or of the files in a folder of slices."""
+    return sum(part.stat().st_size for part in (path.rglob("*") if path.is_dir() else [path]))
+
+
+def _stem_and_suffix(path: str) -> tuple[str, str]:
+    """Split a file's name; that of an image may be a UID, which is full of dots."""
+    name = PurePosixPath(path).name
+    suffix = ".nii.gz" if name.lower().endswith(".nii.gz") else PurePosixPath(name).suffix
+    return name[: len(name) - len(suffix)], suffix.lower()

@@ -1,0 +1,159 @@
+"""Whether a run's scores hold elsewhere: on other sources, and on what its training lacked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from common.base.errors import UserError
+from common.base.files import read_json
+from common.base.printing import counted
+from common.base.tables import Table
+from common.datasets.splits import RANDOM, SHIFTED
+from common.scores.formatting import marked_name, of_validation, with_interval
+from common.scores.intervals import difference_of_independent
+from common.training.runs import Run
+
+Metrics = Mapping[str, Any]
+"""The content of a ``metrics.json``."""
+
+NEVER = (
+    "It was never tried on another source, where scores are often lower: "
+    "python evaluate.py --run RUN --source ANOTHER/DATASET tries it."
+)
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What a page says of it.
+
+    Attributes:
+        text: Paragraphs.
+        tables: Under them.
+    """
+
+    text: tuple[str, ...]
+    tables: tuple[Table, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The evaluations of a run that have a main score.
+
+    Attributes:
+        own: Of its own data: the test split, else validation; None without either.
+        others: Of other sources, the oldest first.
+    """
+
+    own: Metrics | None
+    others: tuple[Metrics, ...]
+
+    def change(self, metrics: Metrics) -> Metrics | None:
+        """The main score of another source less that of the run's own data, where there is one."""
+        own = self.own
+        return own and difference_of_independent(metrics["main_scores"][0], own["main_scores"][0])
+
+
+def sources(run: Run, newest: Metrics | None = None) -> Sources:
+    """Find a run's evaluations; one that cannot be read is left out.
+
+    Args:
+        run: Whose.
+        newest: One that is not written yet; it replaces an earlier one of its name.
+    """
+    by_name: dict[str, Metrics] = {}
+    for file in sorted(run.folder.glob("evaluation/*/metrics.json")):
+        try:
+            by_name[file.parent.name] = read_json(file)
+        except UserError:
+            continue
+    if newest is not None:
+        by_name[newest["split"]] = newest
+    scored = [metrics for metrics in by_name.values() if metrics.get("main_scores")]
+    scored.sort(key=lambda metrics: metrics["created"])
+    # Evaluations of earlier versions do not say, but name their data.
+    own_name = run.config["dataset"]
+    own: list[Metrics] = []
+    others: list[Metrics] = []
+    for metrics in scored:
+        other = metrics.get("other_source", metrics.get("dataset", own_name) != own_name)
+        (others if other else own).append(metrics)
+    own.sort(key=of_validation)
+    return Sources(own[0] if own else None, tuple(others))
+
+
+def tried_elsewhere(evaluations: Sources) -> str:
+    """On which other sources a run was tried, and how much it lost there, in a sentence."""
+    own, others = evaluations.own, evaluations.others
+    if not others:
+        return NEVER
+    parts = [f"{with_interval(own['main_scores'][0])} on {marked_name(own)}"] if own else []
+    for metrics in others:
+        part = f"{with_interval(metrics['main_scores'][0])} on {marked_name(metrics)}"
+        if own:
+            part += f", a change of {with_interval(evaluations.change(metrics), sign='+')}"
+        parts.append(part)
+    count = counted(len(others), "other source")
+    return f"Tried on {count}: {others[0]['main_scores'][0]['name']} {'; '.join(parts)}."
+
+
+def parts_apart(metrics: Metrics) -> str:
+    """How the scores of the shifted part differ from those of the random one; "" without parts."""
+    groups = {entry["group"]: entry for entry in metrics.get("main_scores_of_groups", ())}
+    shifted, random = groups.get(f"part {SHIFTED}"), groups.get(f"part {RANDOM}")
+    if not shifted or not random:
+        return ""
+    gap = difference_of_independent(shifted, random)
+    return (
+        "On the shifted part, which is unlike what trained, "
+        f"{shifted['name']} is {with_interval(shifted)}; on patients at random "
+        f"{with_interval(random)}: a difference of {with_interval(gap, sign='+')}."
+    )
+
+
+def card_lines(run: Run) -> tuple[str, ...]:
+    """What a run's card says: other sources, the shifted part, and shortcuts to the label."""
+    evaluations = sources(run)
+    own = evaluations.own or {}
+    lines = [tried_elsewhere(evaluations), parts_apart(own)]
+    if "shortcuts" in own:
+        # scikit-learn takes a second to import, and predict.py --help imports this module.
+        from common.scores.shortcuts import describe_shortcuts
+
+        lines.append(describe_shortcuts(own["shortcuts"]))
+    return tuple(filter(None, lines))
+
+
+def source_table(
+    evaluations: Sources,
+    head: Sequence[str] = (),
+    cells: Callable[[Metrics], Sequence[str]] = lambda m: (),
+) -> Table:
+    """The evaluations of other sources under that of a run's own data.
+
+    Args:
+        evaluations: The evaluations.
+        head: Titles of further columns.
+        cells: An evaluation's cells in these.
+    """
+    own = [evaluations.own] if evaluations.own else []
+    rows = tuple(
+        (
+            marked_name(metrics),
+            str(metrics["n"]),
+            with_interval(metrics["main_scores"][0]),
+            "" if metrics in own else with_interval(evaluations.change(metrics), sign="+"),
+            *cells(metrics),
+        )
+        for metrics in (*own, *evaluations.others)
+    )
+    score = evaluations.others[0]["main_scores"][0]["name"]
+    return Table("other sources", ("data", "cases", score, "change", *head), rows)
+
+
+def elsewhere(run: Run, metrics: Metrics) -> Elsewhere:
+    """What a page says without a project's own words."""
+    evaluations = sources(run, metrics)
+    tables = (source_table(evaluations),) if evaluations.others else ()
+    return Elsewhere((tried_elsewhere(evaluations),), tables)
