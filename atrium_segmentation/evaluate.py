@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from functools import partial
 
 from atrium_segmentation.config import PROJECT
 from atrium_segmentation.ensembles import open_members, refuse_validated_by_others, shared_networks
@@ -27,14 +28,11 @@ from common.base.printing import print_paths, print_settings
 from common.training import evaluations, runs
 from common.training.trained import picture_mark
 
-if TYPE_CHECKING:
-    from common.records.prepared import Prepared
-
 
 def main() -> None:
     """Evaluate a run."""
     settings = parse(PROJECT, "evaluate", __doc__)
-    print_settings("Evaluate left atrium segmentation", settings)
+    print_settings("Evaluate left atrium segmentation", settings, PROJECT)
     members = open_members(settings)
     run = members[0]
     name, folder = evaluations.evaluation_folder(run, settings)
@@ -49,16 +47,17 @@ def main() -> None:
     from atrium_segmentation.inference import open_networks, segment
     from atrium_segmentation.mean_shape import mean_shape_mask
     from atrium_segmentation.report import write_page
-    from common.imaging.nifti import write_mask
+    from common.imaging.volumes import write_mask
     from common.reporting.examples import evaluation_files
-    from common.training.seen import cases_to_score, note_scoring
+    from common.training.seen import cases_to_score, note_scoring, scored_before
 
     with evaluations.new_evaluation(folder, "masks", "gifs", "views") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
+        accept = partial(_refuse_other_labels, run, str(settings.source))
         prepared, splits = evaluations.evaluation_data(
-            run, settings, folder, PROJECT.prepare_to_test
+            run, settings, folder, partial(PROJECT.prepare_to_test, accept=accept)
         )
-        _refuse_other_labels(run, prepared)
+        accept(prepared.manifest["labels"])
         cases, seen = cases_to_score(members, prepared, splits, name, settings.score_seen, new)
 
         # -- Predict and score every volume, one at a time.
@@ -81,13 +80,11 @@ def main() -> None:
                 scored[-1][model] = scores.mask_scores(volume, mask, labels)
 
         # -- Write.
-        mean_shape = scores.summary("mean_shape", scored, labels, settings.seed)
+        mean_shape = scores.summary("mean_shape", scored, labels)
         models = {
             network: {
-                **scores.summary(network, scored, labels, settings.seed),
-                "minus_mean_shape": scores.dice_difference(
-                    network, "mean_shape", scored, settings.seed
-                ),
+                **scores.summary(network, scored, labels),
+                "minus_mean_shape": scores.dice_difference(network, "mean_shape", scored),
                 **scores.training_cost(members, network),
                 "seconds_per_volume": seconds[network] / len(scored),
             }
@@ -108,8 +105,9 @@ def main() -> None:
             "models": models,
             "baselines": {"mean_shape": {"dice": mean_shape["dice"]["mean"], "scores": mean_shape}},
             "cases": scored,
-            **scores.differences(list(networks), scored, settings.seed),
+            **scores.differences(list(networks), scored),
         }
+        metrics["scored_before"] = scored_before(run, prepared, splits)
         metrics |= scores.main_scores(metrics)
         rows = [
             {"case": row["case"], "patient": row["patient"], "model": network, "label": label}
@@ -135,12 +133,12 @@ def main() -> None:
     print_paths(evaluation_files(folder, examples, "masks"))
 
 
-def _refuse_other_labels(run: runs.Run, prepared: Prepared) -> None:
-    labels, trained = prepared.manifest["labels"], run.fitted["labels"]
-    if set(labels) != set(trained):
+def _refuse_other_labels(run: runs.Run, source: str, labels: Iterable[int | str]) -> None:
+    values, trained = sorted(map(int, labels)), sorted(map(int, run.fitted["labels"]))
+    if values != trained:
         raise UserError(
-            f"{prepared.manifest['source']}: has the labels {', '.join(labels)}, and the run was "
-            f"trained on {', '.join(trained)}; give a dataset with the same labels"
+            f"{source}: has the labels {', '.join(map(str, values))}, and the run was trained on "
+            f"{', '.join(map(str, trained))}; give a dataset with the same labels"
         )
 
 

@@ -1,9 +1,10 @@
 """Predict the left atrium's mask on volumes without masks.
 
-Reads a finished run, and NIfTI files or folders of them. Writes predictions.csv (one row per file:
-the volume of each label in ml), masks/ (NIfTI, in the file's own grid), pictures/ (the three
-orthogonal views with the mask's outline), model_card.md and predictions.json. A file that cannot
-be read is named, and its row says why. The same command resumes an interrupted run.
+Reads a finished run, and volumes or folders of them: NIfTI, DICOM series (of each the folder with
+its slices), NRRD and MetaImage. Writes predictions.csv (one row per volume: how many ml each label
+has, and a doubt where voxels are no numbers), masks/ (NIfTI, in the input's own grid), pictures/
+(the three orthogonal views with the mask's outline), model_card.md and predictions.json. What
+cannot be read is named, and its row says why. The same command resumes an interrupted run.
 
     python predict.py volumes/ another.nii.gz --run runs/my-run --output predictions
     python predict.py volumes/ --run runs/fold-0 --ensemble runs/fold-1 runs/fold-2
@@ -23,7 +24,7 @@ from common.base.command_line import parse
 from common.base.errors import UserError, run_script
 from common.base.files import lock_folder
 from common.base.printing import print_paths, print_settings
-from common.imaging.nifti_names import SUFFIXES, is_nifti
+from common.imaging.volume_names import SUFFIXES, is_slice, is_volume, volume_of
 from common.prediction.inputs import find_inputs
 from common.prediction.predictions import begin_predictions
 from common.reporting.model_card import model_hashes
@@ -34,11 +35,18 @@ from common.training.trained import picture_mark
 def main() -> None:
     """Predict every volume that has no row yet, prepared and segmented as for evaluate.py."""
     settings = parse(PROJECT, "predict", __doc__)
-    print_settings("Predict the left atrium in MRI volumes", settings)
+    print_settings("Predict the left atrium in MRI volumes", settings, PROJECT)
     members = open_members(settings)
     run, network = members[0], _network(members, settings)
     folder = settings.output or run.folder / "predictions"
-    files = find_inputs(settings.inputs, "NIfTI", is_nifti, SUFFIXES, folder)
+    files = find_inputs(
+        settings.inputs,
+        "NIfTI",
+        lambda path: is_volume(path) or is_slice(path),
+        SUFFIXES,
+        folder,
+        volume_of,
+    )
     with lock_folder(folder):
         ensemble = [model_hashes(member.folder) for member in members[1:]]
         predictions = begin_predictions(
@@ -54,7 +62,7 @@ def main() -> None:
 
         from atrium_segmentation.dataset import read_unlabelled
         from atrium_segmentation.inference import open_networks, segment
-        from common.imaging.nifti import write_mask
+        from common.imaging.volumes import write_mask
         from common.reporting.orthogonal_views import views_picture
         from common.scores.volumes import volume_ml
 
@@ -79,11 +87,12 @@ def main() -> None:
                     synthetic,
                 )
             in_ml = {
-                column: round(volume_ml(labels == label, spacing_mm), 3)
+                column: round(volume_ml(labels == label, volume["affine"]), 3)
                 for label, column in enumerate(columns, start=1)
             }
-            predictions.add([{"file": file.file, **in_ml, "mask": mask, "picture": picture}])
-        written = predictions.finish(run, ABOUT, [*columns, "mask", "picture"])
+            row = {"file": file.file, **in_ml, "doubt": volume["doubt"]}
+            predictions.add([{**row, "mask": mask, "picture": picture}])
+        written = predictions.finish(run, ABOUT, [*columns, "doubt", "mask", "picture"])
     print_paths(written)
 
 

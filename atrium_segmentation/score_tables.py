@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from atrium_segmentation.networks import NETWORKS
 from common.base.tables import MISSING, Table, print_table
-from common.imaging.nifti import read_volume
+from common.imaging.volumes import read_volume
 from common.reporting.charts import agreement_picture, cases_picture
 from common.reporting.examples import Example, worst_typical_best
 from common.reporting.gifs import Panel, write_gif

@@ -13,10 +13,15 @@ from typing import Any
 import numpy as np
 
 from atrium_segmentation.networks import NETWORKS
+from common.scores.estimates import mean
 from common.scores.formatting import main_score
-from common.scores.intervals import ci95_of_mean
+from common.scores.intervals import difference, interval_of_mean
 from common.scores.volumes import volume_scores
 from common.training.runs import Run
+
+_LENGTHS = (0.0, np.inf)
+_BOUNDS = {"dice": (0, 1), "jaccard": (0, 1), "hd95_mm": _LENGTHS, "assd_mm": _LENGTHS}
+"""Between what the values of each score lie."""
 
 
 def mask_scores(
@@ -25,12 +30,12 @@ def mask_scores(
     """Every score of a mask: its mean over the labels and, under ``per_label``, each label's.
 
     Args:
-        volume: Of `dataset.whole_volumes`, with its true ``mask``.
+        volume: Of `dataset.whole_volumes`, with its true ``mask`` and ``affine``.
         mask: (x, y, z) uint8, labels from 0.
         labels: Their names but the background's.
     """
     per_label = {
-        label: volume_scores(volume["mask"] == value, mask == value, volume["spacing_mm"])
+        label: volume_scores(volume["mask"] == value, mask == value, volume["affine"])
         for value, label in enumerate(labels, start=1)
     }
     names = next(iter(per_label.values()))
@@ -41,18 +46,18 @@ def mask_scores(
 
 
 def summary(
-    name: str, scored: Sequence[Mapping[str, Any]], labels: Sequence[str], seed: int
+    name: str, scored: Sequence[Mapping[str, Any]], labels: Sequence[str]
 ) -> dict[str, Any]:
     """Every score of a network or baseline over cases, with its interval over patients."""
 
     def over_cases(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         means = {
-            score: mean_and_interval([case[score] for case in cases], scored, seed)
-            for score in ("dice", "jaccard", "hd95_mm", "assd_mm")
+            score: mean_and_interval([case[score] for case in cases], scored, bounds)
+            for score, bounds in _BOUNDS.items()
         }
         means["dice"]["min"] = min(case["dice"] for case in cases)
         errors = [abs(case["predicted_ml"] - case["truth_ml"]) for case in cases]
-        return {**means, "volume_error_ml": mean_and_interval(errors, scored, seed)}
+        return {**means, "volume_error_ml": mean_and_interval(errors, scored, _LENGTHS)}
 
     cases = [row[name] for row in scored]
     per_label = {
@@ -72,17 +77,15 @@ def training_cost(members: Sequence[Run], network: str) -> dict[str, Any]:
     }
 
 
-def dice_difference(
-    model: str, minus: str, scored: Sequence[Mapping[str, Any]], seed: int
-) -> dict[str, Any]:
+def dice_difference(model: str, minus: str, scored: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """How much the Dice of a network is above that of another, or of the mean shape."""
-    values = [row[model]["dice"] - row[minus]["dice"] for row in scored]
-    return mean_and_interval(values, scored, seed)
+    patients = [row["patient"] for row in scored]
+    both = (mean([row[name]["dice"] for row in scored], patients) for name in (model, minus))
+    gap = difference(*both)
+    return {"mean": gap.pop("value"), **gap}
 
 
-def differences(
-    networks: Sequence[str], scored: Sequence[Mapping[str, Any]], seed: int
-) -> dict[str, Any]:
+def differences(networks: Sequence[str], scored: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """How much the Dice of each network is above that of each network before it, case by case.
 
     Returns:
@@ -92,9 +95,9 @@ def differences(
     pairs: list[dict[str, Any]] = []
     for minus, model in combinations(networks, 2):
         pair = {"model": model, "minus": minus}
-        pairs.append({**pair, **dice_difference(model, minus, scored, seed)})
+        pairs.append({**pair, **dice_difference(model, minus, scored)})
     unet = [
-        {"mean": pair["mean"], "ci95": pair["ci95"]}
+        {name: pair[name] for name in pair if name not in ("model", "minus")}
         for pair in pairs
         if (pair["model"], pair["minus"]) == ("unet", "fcn8")
     ]
@@ -107,7 +110,8 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
     mean_shape = metrics["baselines"]["mean_shape"]["scores"]
 
     def score(part: Mapping[str, Any], name: str = "dice") -> dict[str, Any]:
-        return {"value": part[name]["mean"], "ci95": part[name]["ci95"]}
+        limits = {key: part[name][key] for key in part[name] if key.startswith("ci95")}
+        return {"value": part[name]["mean"], **limits}
 
     def baseline(model: Mapping[str, Any]) -> dict[str, Any]:
         name = "minus_mean_shape"
@@ -144,8 +148,10 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def mean_and_interval(
-    values: Sequence[float], scored: Sequence[Mapping[str, Any]], seed: int
+    values: Sequence[float],
+    scored: Sequence[Mapping[str, Any]],
+    bounds: tuple[float, float] = (0, 1),
 ) -> dict[str, Any]:
     """The mean of one value per case, with its interval over patients."""
     patients = [row["patient"] for row in scored]
-    return {"mean": float(np.mean(values)), "ci95": ci95_of_mean(values, patients, seed)}
+    return {"mean": float(np.mean(values)), **interval_of_mean(values, patients, bounds).entries}

@@ -11,7 +11,7 @@ import tensorflow as tf
 from atrium_segmentation.config import PLANES, STRIDE, TrainSettings
 from atrium_segmentation.dataset import MIXED_VOLUMES, Volumes
 from common.records.prepared import Prepared
-from common.training import augment, pipeline
+from common.training import augment, intensities, pipeline
 
 Slices = dict[str, np.ndarray]
 """``image`` (slices, rows, columns, channels) and ``mask`` (slices, rows, columns, 1), uint8."""
@@ -96,7 +96,7 @@ def training_data(
         draws = augment.draw(ranges, batch_size, seed)
         images = augment.transform_images(tf.cast(batch["image"], tf.float32), draws)
         masks = augment.transform_images(tf.cast(batch["mask"], tf.float32), draws, nearest=True)
-        return augment.change_intensities(images, draws), _repeated(masks, outputs)
+        return intensities.change_intensities(images, draws), _repeated(masks, outputs)
 
     slices = samples(volumes, image_size, settings, random_places=True)
     return pipeline.Training(slices, batch_size, settings.seed, settings.epochs, to_inputs)

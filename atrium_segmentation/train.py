@@ -26,10 +26,10 @@ from common.training import runs
 def main() -> None:
     """Train each of the networks, or go on with their training."""
     settings = parse(PROJECT, "train", __doc__)
-    print_settings("Train networks to segment the left atrium", settings)
+    print_settings("Train networks to segment the left atrium", settings, PROJECT)
     prepared = runs.find_prepared(PROJECT, settings, lambda: PROJECT.prepare_to_train(settings))
     run = runs.run_folder(PROJECT, settings, prepared)
-    start_tensorflow()
+    start_tensorflow(settings.device)
 
     from atrium_segmentation import mean_shape, networks
     from atrium_segmentation.dataset import Volumes

@@ -9,12 +9,11 @@ from common.base.project import Preset, Project
 from common.base.settings import (
     Shared,
     SharedEvaluate,
+    SharedFilmTrain,
     SharedPredict,
     SharedPrepare,
-    SharedTrain,
     choice,
     renamed,
-    require,
 )
 from common.training.loss_names import BOX_LOSSES
 
@@ -33,22 +32,16 @@ class PrepareSettings(SharedPrepare):
 
 
 @dataclass(frozen=True)
-class TrainSettings(SharedTrain):
+class TrainSettings(SharedFilmTrain):
     """The settings of train.py."""
 
     monitor: str = choice("val_loss", ("val_loss", "val_iou"))
-    standardise: bool = True
-    """Bring every film to mean 0 and the same standard deviation inside the model, so that
-    exposure and contrast do not matter. Off: subtract ImageNet's means, as its weights require."""
     loss: str = choice("iou+l1", BOX_LOSSES)
     """The loss: mean squared or absolute error of the corners, 1 - IoU (plain, generalised or
     complete), or IoU and absolute error together."""
     pooling: Literal["average", "flatten", "extremes"] = "extremes"
     """The head: average discards the position of a feature, flatten keeps it, extremes draws a map
     for each edge of the box and takes its mean position."""
-    stochastic_depth: float = 0.0
-    """Share of the images for which training leaves out the last residual block, and earlier ones
-    less often (Huang et al. 2016). 0: none."""
     rotation_degrees: float = 5.0
     """Online augmentation: rotation to either side, in degrees; the box becomes that of
     the rotated ellipse in it."""
@@ -65,12 +58,6 @@ class TrainSettings(SharedTrain):
     """Online augmentation: mirror half of the films and their boxes left to right. Off,
     since the heart lies on the left, which helps to find it."""
 
-    def __post_init__(self) -> None:
-        """Refuse values that no training can use."""
-        super().__post_init__()
-        below = "0 or more and below 1"
-        require(0 <= self.stochastic_depth < 1, "stochastic_depth", below, self)
-
 
 @dataclass(frozen=True)
 class AveragingSettings(Shared):
@@ -82,6 +69,9 @@ class AveragingSettings(Shared):
     test_time_augmentation: bool = renamed("moves", True)
     """Average the boxes of the film and of six copies, shifted by 3 % or scaled by 5 %, each
     transformed back."""
+    second_look: bool = False
+    """Look at the film again with the heart in its middle, enlarged by 1.2, from five places
+    nearby: the mean with the boxes of the first look."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +103,8 @@ CPU = Preset(
         patience=30,
         ema_momentum=0.99,
     ),
-    evaluate=EvaluateSettings(),
-    predict=PredictSettings(),
+    evaluate=EvaluateSettings(second_look=True),
+    predict=PredictSettings(second_look=True),
 )
 
 GPU = Preset(

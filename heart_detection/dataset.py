@@ -12,9 +12,11 @@ import numpy as np
 from common.base.errors import UserError
 from common.base.printing import print_paths, print_settings
 from common.datasets.rsna import index_heart
+from common.datasets.wrong_folder import BOXES, refuse_wrong_folder
 from common.imaging.letterbox import Letterbox
 from common.records.findings import sizes_of
 from common.records.offline_copies import imgaug_copy
+from common.records.outcomes import REMARK
 from common.records.prepared import Prepared
 from common.records.preparing import preparation
 from common.records.stored_images import film_features, png, stored_pixels
@@ -46,7 +48,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
     Returns:
         The prepared folder.
     """
-    print_settings("Prepare radiographs for heart detection", settings)
+    print_settings("Prepare radiographs for heart detection", settings, PROJECT)
     with preparation(
         PROJECT, settings, make_sample, all_test, duplicates="dealt together"
     ) as steps:
@@ -55,6 +57,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
             return folder
 
         # -- Index: which cases there are, which patient each has, and where the heart is.
+        refuse_wrong_folder(source.folder, BOXES)
         cases = index_heart(source.folder, settings.patients, settings.label)
 
         # -- Check: what files, names and labels say; the pixels are checked where they are read.
@@ -68,6 +71,11 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         decode = partial(decode_case, source=source.folder, image_size=settings.image_size)
         shards = steps.write(cases, jobs, decode, CASES_PER_SHARD)
         if settings.check:
+            # SciPy takes a second to import, and decoding processes import this module.
+            from common.scores.expected import print_expected
+
+            readable = cases[cases["left_out"] == ""]
+            print_expected(readable, settings.test_share, mean=("mean IoU", 0.85, 0.06))
             return folder
 
         # -- Report: tables, counts, the disk that was saved, how the copies look.
@@ -108,6 +116,7 @@ def decode_case(job: Mapping[str, Any], source: Path, image_size: int) -> dict[s
         if copy is None:
             raise UserError("the box lies too near to the image's edge for a shifted copy")
         features["image"], box = png(copy[0]), copy[1]
+        features.pop(REMARK, None)  # it is the case's own
     return {**features, "box": box, "case": job["case"]}
 
 
@@ -138,7 +147,7 @@ def training_data(
     # A decoding process imports this module, and must not load TensorFlow.
     import tensorflow as tf
 
-    from common.training import augment, pipeline
+    from common.training import augment, intensities, pipeline
 
     ranges = augment.Ranges.of_settings(settings, gamma=settings.contrast)
 
@@ -146,7 +155,7 @@ def training_data(
         draws = augment.draw(ranges, batch_size, seed)
         draws = augment.keep_inside(draws, batch["box"])
         images = augment.transform_images(tf.cast(batch["image"], tf.float32), draws)
-        images = augment.change_intensities(images, draws)
+        images = intensities.change_intensities(images, draws)
         return images, augment.transform_boxes(batch["box"], draws)
 
     return pipeline.Training(

@@ -28,7 +28,7 @@ from heart_detection.config import PROJECT
 def main() -> None:
     """Evaluate a run."""
     settings = parse(PROJECT, "evaluate", __doc__)
-    print_settings("Evaluate a heart detector", settings)
+    print_settings("Evaluate a heart detector", settings, PROJECT)
     run = runs.open_run(PROJECT, settings)
     name, folder = evaluations.evaluation_folder(run, settings)
     start_tensorflow()
@@ -41,7 +41,7 @@ def main() -> None:
     from common.scores.boxes import box_scores, iou, scores_by_group
     from common.scores.thumbnails import predict_numbers
     from common.training.pipeline import stored_films
-    from common.training.seen import cases_to_score, note_scoring
+    from common.training.seen import cases_to_score, note_scoring, scored_before
     from heart_detection import score_tables
     from heart_detection.dataset import BOX, images_and_boxes
     from heart_detection.inference import predict_cases
@@ -81,16 +81,21 @@ def main() -> None:
         # -- Score, next to the baselines.
         spacing_mm = cases[["row_mm", "column_mm"]].to_numpy(float)
         patients = cases["patient"].to_numpy()
-        details = {"flip": settings.flip, "moves": settings.test_time_augmentation}
+        details = {
+            "flip": settings.flip,
+            "moves": settings.test_time_augmentation,
+            "second_look": settings.second_look,
+        }
         metrics = {
             **details,
             "evaluation_settings": details,
             "seen": seen,
-            **box_scores(truth, predicted, patients, baselines, spacing_mm, settings.seed),
+            **box_scores(truth, predicted, patients, baselines, spacing_mm),
         }
+        metrics["scored_before"] = scored_before(run, prepared, splits)
         for group in ("view", "sex"):
             metrics[f"per_{group}"] = scores_by_group(
-                cases[group], truth, predicted, patients, baselines, settings.seed
+                cases[group], truth, predicted, patients, baselines
             )
 
         # -- Write.

@@ -1,8 +1,8 @@
 """Predict the heart's box on films without boxes.
 
-Reads a finished run, and DICOM files or folders of them. Writes predictions.csv (one row per file:
-the box in the image's own pixels, half-open), pictures/ (each film with its box in red),
-model_card.md and predictions.json. A file that cannot be read is named, and its row says why.
+Reads a finished run, and DICOM, PNG or JPEG files or folders of them. Writes predictions.csv (one
+row per file: the box in the image's own pixels, half-open), pictures/ (each film with its box in
+red), model_card.md and predictions.json. A file that cannot be read is named, and its row says why.
 The same command resumes an interrupted run.
 
     python predict.py films/ another.dcm --run runs/my-run --output predictions
@@ -18,7 +18,7 @@ from common.base.command_line import parse
 from common.base.errors import run_script
 from common.base.files import lock_folder
 from common.base.printing import print_paths, print_settings
-from common.imaging.dicom_names import SUFFIXES, is_dicom
+from common.imaging.image_files import FILM_SUFFIXES, FILMS, is_film
 from common.prediction.inputs import find_inputs
 from common.prediction.predictions import begin_predictions
 from common.training.runs import open_run
@@ -30,10 +30,10 @@ from heart_detection.model_card import ABOUT
 def main() -> None:
     """Predict every film that has no row yet, as evaluate.py does."""
     settings = parse(PROJECT, "predict", __doc__)
-    print_settings("Predict the box of the heart on chest films", settings)
+    print_settings("Predict the box of the heart on chest films", settings, PROJECT)
     run = open_run(PROJECT, settings)
     folder = settings.output or run.folder / "predictions"
-    films = find_inputs(settings.inputs, "DICOM", is_dicom, SUFFIXES, folder)
+    films = find_inputs(settings.inputs, FILMS, is_film, FILM_SUFFIXES, folder)
     with lock_folder(folder):
         predictions = begin_predictions(folder, films, run, settings)
         if predictions is None:
@@ -51,9 +51,7 @@ def main() -> None:
         read = partial(stored_film, image_size=run.config["data"]["settings"]["image_size"])
         for batch in predictions.read(read, settings.batch_size, settings.workers):
             images = model_inputs([film for _, film in batch], run.fitted["image_size"])
-            boxes = predict_boxes(
-                model, images, settings.batch_size, settings.flip, settings.test_time_augmentation
-            )
+            boxes = predict_boxes(model, images, settings.batch_size, settings)
             rows = []
             for (source, film), fractions in zip(batch, boxes, strict=True):
                 box = film.square.to_pixels(fractions)
@@ -68,9 +66,10 @@ def main() -> None:
                         picture_mark(run.config),
                     )
                 edges = dict(zip(BOX, box.round(2).tolist(), strict=True))
-                rows.append({"file": source.file, **edges, "picture": picture})
+                row = {"file": source.file, **edges, "doubt": film.doubt, "picture": picture}
+                rows.append(row)
             predictions.add(rows)
-        paths = predictions.finish(run, ABOUT, (*BOX, "picture"))
+        paths = predictions.finish(run, ABOUT, (*BOX, "doubt", "picture"))
     print_paths(paths)
 
 

@@ -72,7 +72,7 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
 
     def mean(part: Mapping[str, Any]) -> dict[str, Any]:
         gap = part.get("differences", {}).get("iou")
-        return {"value": part["iou"]["mean"], "ci95": part["iou"]["ci95"], "difference": gap}
+        return {**_mean(part), "difference": gap}
 
     def over_half(part: Mapping[str, Any]) -> dict[str, Any]:
         count = score(part, "iou_above", "0.5")
@@ -93,8 +93,7 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
             "group": f"{GROUPS[key]} {group}",
             "n": part["n"],
             "name": "mean IoU",
-            "value": part["iou"]["mean"],
-            "ci95": part["iou"]["ci95"],
+            **_mean(part),
         }
         for key in GROUPS
         for group, part in metrics.get(key, {}).items()
@@ -128,7 +127,14 @@ def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
     """All scores: next to the baselines', per edge, and per group."""
     baselines = _baselines(metrics)
     parts = (metrics, *baselines.values())
-    medians = ({**part["iou"], "ci95": part["iou"]["median_ci95"]} for part in parts)
+    medians = (
+        {
+            "median": part["iou"]["median"],
+            "ci95": part["iou"]["median_ci95"],
+            "ci95_reason": part["iou"].get("median_ci95_reason", ""),
+        }
+        for part in parts
+    )
     gaps = (part.get("differences", {}).get("iou") for part in baselines.values())
     rows = [
         ("mean IoU", *(with_interval(part["iou"], "mean") for part in parts)),
@@ -145,6 +151,11 @@ def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
     edges = (_edges(metrics, unit) for unit in ("px", "mm") if f"edge_error_{unit}" in metrics)
     groups = (_groups(metrics, key) for key in GROUPS if metrics[key])
     return scores, *edges, *groups
+
+
+def _mean(part: Mapping[str, Any]) -> dict[str, Any]:
+    limits = {key: value for key, value in part["iou"].items() if key.startswith("ci95")}
+    return {"value": part["iou"]["mean"], **limits}
 
 
 def _baselines(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -23,16 +23,17 @@ from heart_detection.config import PROJECT
 def main() -> None:
     """Train a network, or go on with its training."""
     settings = parse(PROJECT, "train", __doc__)
-    print_settings("Train a ResNet50 to detect the heart", settings)
+    print_settings("Train a ResNet50 to detect the heart", settings, PROJECT)
     prepared = runs.find_prepared(PROJECT, settings, lambda: PROJECT.prepare_to_train(settings))
     run = runs.run_folder(PROJECT, settings, prepared)
-    start_tensorflow()
+    start_tensorflow(settings.device)
 
     import numpy as np
 
     from common.models.resnet50 import HEAD_LAYERS
     from common.scores.thumbnails import fit_numbers, thumbnail
     from common.training import fitting, seen
+    from common.training.pipeline import film_size
     from common.training.precision import computed_with, set_precision
     from heart_detection import networks
     from heart_detection.dataset import images_and_boxes, training_data, validation_data
@@ -49,7 +50,7 @@ def main() -> None:
         train, validation = training_splits(prepared.splits, settings.fold)
         with_copies = [*train, *map(copies_of, train)]
         seen.write_seen(run, prepared, train, validation, settings.weights)
-        image_size = settings.image_size or prepared.manifest["settings"]["image_size"]
+        image_size = film_size(prepared, settings.image_size)
         batch_size = fitting.even_batch_size(prepared.count(with_copies), settings)
         print(
             f"\n{runs.name_of_data(prepared.manifest)}: {prepared.count(with_copies)} images "

@@ -1,1 +1,7 @@
 """Pneumonia on chest radiographs: ResNet50, one probability, Grad-CAM."""
+
+import sys
+from pathlib import Path
+
+# Before the `common` of another project, to which a PYTHONPATH may lead.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -9,12 +9,14 @@ from common.base.project import Preset, Project
 from common.base.settings import (
     Shared,
     SharedEvaluate,
+    SharedFilmTrain,
     SharedPredict,
     SharedPrepare,
-    SharedTrain,
     choice,
     require,
 )
+
+_LAYOUTS = ("auto", "rsna", "nih", "folders", "csv")
 
 
 @dataclass(frozen=True)
@@ -26,19 +28,28 @@ class PrepareSettings(SharedPrepare):
     proportions: Literal["pad", "stretch"] = "pad"
     """How a film becomes a square: pad keeps its proportions and fills the rest with black,
     stretch changes them."""
+    layout: str = choice("auto", _LAYOUTS)
+    """How the dataset lies on the disk: rsna, the challenge's table and images (DICOM, PNG or
+    JPEG); nih, NIH ChestX-ray14; folders, a folder for each class, perhaps in train, val and test;
+    csv, a table of image_path and label. auto: by what is there."""
+    patient_pattern: str = ""
+    """A regular expression that finds the patient in a film's name, as its first group or whole:
+    'person(\\d+)'. Default: the PatientID, else the names of the public sets that are known."""
+    positive_class: str = ""
+    """The class that is called positive: of two classes, or of NIH's findings the one that is asked
+    alone. Default: the one that is not normal."""
+    own_split: bool = False
+    """Deal a split of our own where the dataset comes with an official one."""
     copies: int = -1
-    """Number of Augmentor's copies per positive of the training split. -1: the number that best
-    balances positives and negatives, at most 3."""
+    """Number of Augmentor's copies per positive of the training split, or per case of every class
+    but the commonest. -1: the number that best balances the classes, at most 3."""
 
 
 @dataclass(frozen=True)
-class TrainSettings(SharedTrain):
+class TrainSettings(SharedFilmTrain):
     """The settings of train.py."""
 
     monitor: str = choice("val_loss", ("val_loss", "val_auroc"))
-    standardise: bool = True
-    """Bring every film to mean 0 and the same standard deviation inside the model, so that
-    exposure and contrast do not matter. Off: subtract ImageNet's means, as its weights require."""
     loss: Literal["crossentropy", "focal"] = "crossentropy"
     """The loss: the cross-entropy, or the focal loss (Lin et al. 2017, gamma 2), in which easy
     cases count little."""
@@ -50,18 +61,19 @@ class TrainSettings(SharedTrain):
     """Weight of a second loss for positives with radiologists' boxes, which asks that the evidence
     for pneumonia lies inside them. 0: the labels alone."""
     label_smoothing: float = 0.0
-    """Move the labels from 0 and 1 towards 0.5 by half of this share."""
+    """Move the labels from 0 and 1 towards 0.5 by half of this share; those of several classes
+    towards an equal share of each, by this share."""
     mixup: float = 0.0
     """Alpha of mixup (Zhang et al. 2018): images are mixed in pairs, and their labels, by shares
     of a Beta distribution; 0.2 is usual. Training's own accuracy and AUROC then say little. 0:
     none."""
-    stochastic_depth: float = 0.0
-    """Share of the images for which training leaves out the last residual block, and earlier ones
-    less often (Huang et al. 2016). 0: none."""
     rotation_degrees: float = 5.0
     """Online augmentation: rotation to either side, in degrees."""
     scale: float = 0.1
     """Online augmentation: zoom, as a share."""
+    stretch: float = 0.0
+    """Online augmentation: ratio of width to height, as a share: 0.35 is from 0.65 to 1.35. Where
+    films were squashed to a square, it hides from what proportions."""
     shift: float = 0.05
     """Online augmentation: shift along each axis, as a share of the side."""
     contrast: float = 0.2
@@ -72,8 +84,6 @@ class TrainSettings(SharedTrain):
         super().__post_init__()
         require(self.box_weight >= 0, "box_weight", "0 or more", self)
         require(self.mixup == 0 or self.mixup >= 0.01, "mixup", "0, or 0.01 and more", self)
-        below = "0 or more and below 1"
-        require(0 <= self.stochastic_depth < 1, "stochastic_depth", below, self)
 
 
 @dataclass(frozen=True)
@@ -82,9 +92,10 @@ class DecisionSettings(Shared):
 
     sensitivity: float = 0.0
     """Use the highest threshold that finds at least this share of the validation split's
-    positives. 0: the threshold with the greatest sensitivity + specificity there (Youden)."""
+    positives. 0: the threshold with the greatest sensitivity + specificity there (Youden). Not for
+    several classes, of which the likeliest is the answer."""
     threshold: float = 0.0
-    """A threshold of your own, 0 to 1. 0: from the validation split."""
+    """A threshold of your own, 0 to 1, for all labels. 0: from the validation split."""
     flip: bool = False
     """Average the probabilities of the film and its mirror image, for the threshold too."""
     gradcam_layer: str = "conv5_block3_out"
@@ -100,6 +111,11 @@ class DecisionSettings(Shared):
 @dataclass(frozen=True)
 class EvaluateSettings(DecisionSettings, SharedEvaluate):
     """The settings of evaluate.py."""
+
+    layout: str = choice("auto", _LAYOUTS)
+    """How --source lies on the disk, as of prepare_data.py."""
+    patient_pattern: str = ""
+    """What finds the patient in the name of a film of --source, as of prepare_data.py."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +133,9 @@ DEMO = Preset(
 )
 
 CPU = Preset(
-    about="real data on two cores, from scratch. python train.py --preset cpu",
+    about="real data on two cores, from scratch; where they are not given, --box-weight, "
+    "--learning-rate, --stretch, --image-size and --epochs are fitted to the data and the weights. "
+    "python train.py --preset cpu",
     prepare=PrepareSettings(image_size=224),
     train=TrainSettings(
         epochs=20,
@@ -127,6 +145,7 @@ CPU = Preset(
         label_smoothing=0.1,
         rotation_degrees=8.0,
         scale=0.2,
+        stretch=0.35,
         shift=0.1,
         contrast=0.3,
         box_weight=0.3,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,19 @@ import pandas as pd
 from common.base.errors import UserError
 from common.base.files import write_bytes, write_csv
 from common.base.printing import print_paths, print_settings
-from common.datasets.rsna import index_pneumonia
-from common.datasets.splits import TEST, VALIDATION
+from common.base.tables import Table, print_table
+from common.datasets.class_folders import OFFICIAL
+from common.datasets.classes import Classes
+from common.datasets.image_table import FILE, LABEL, PATH, PATIENT
+from common.datasets.images import path_from
+from common.datasets.layouts import WORDS, index_films
+from common.datasets.splits import TEST, VALIDATION, split_order
+from common.imaging.image_files import as_text
 from common.imaging.letterbox import Letterbox
 from common.records.findings import sizes_of
 from common.records.mapped import MappedRecords
 from common.records.offline_copies import augmentor_copy
+from common.records.outcomes import REMARK
 from common.records.prepared import Prepared
 from common.records.preparing import preparation
 from common.records.stored_images import film_features, png, stored_pixels
@@ -35,20 +42,27 @@ CASES_PER_SHARD = 512
 """Films in one TFRecord file."""
 
 MAX_COPIES = 3
-"""Augmentor's copies of a positive, at most, where the settings leave their number open."""
+"""Augmentor's copies of a case, at most, where the settings leave their number open."""
+
+_TWO = Classes()
 
 
-def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
+def prepare(
+    settings: PrepareSettings,
+    all_test: bool = False,
+    accept: Callable[[Classes], object] | None = None,
+) -> Path:
     """Prepare a dataset.
 
     Args:
         settings: Where from, where to, and how.
         all_test: Make every case a test case, to evaluate a finished run on it.
+        accept: Is called with the classes before any film is prepared, and may raise.
 
     Returns:
         The prepared folder.
     """
-    print_settings("Prepare radiographs for pneumonia classification", settings)
+    print_settings("Prepare radiographs for pneumonia classification", settings, PROJECT)
     with preparation(
         PROJECT, settings, make_sample, all_test, duplicates="dealt together"
     ) as steps:
@@ -57,46 +71,76 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
             return folder
 
         # -- Index: which cases there are, and which patient each has.
-        cases = index_pneumonia(source, settings.patients)
+        cases = index_films(
+            source,
+            settings.patients,
+            settings.layout,
+            settings.patient_pattern,
+            settings.positive_class,
+        )
+        if settings.own_split:
+            cases = cases.drop(columns=OFFICIAL, errors="ignore")
+        classes = Classes.described(cases.attrs)
+        names = ", ".join(ascii(name)[1:-1] for name in classes.names)
+        print(f"\nlayout: {WORDS[cases.attrs['layout']]}; classes: {names}", flush=True)
+        if accept:
+            accept(classes)
 
         # -- Check: what files, names and labels say; the pixels are checked where they are read.
         usable = steps.check(cases, sizes_of(cases), ["label"])
 
         # -- Split: by patient, those who share a film as one, before anything is augmented.
-        usable = steps.split(cases, usable["label"].astype(str) + usable["view"])
+        strata = _strata(usable, classes) + usable["view"]
+        usable = steps.split(cases, strata, partial(_tails, seed=settings.seed, classes=classes))
 
         # -- Write: the cases, then Augmentor's copies of the positives that may train.
-        copies = 0 if all_test or settings.check else _copies_per_positive(usable, settings.copies)
-        columns = ["label", "boxes", "rows", "columns"]
-        jobs = steps.jobs(usable, columns, copies, query="label == 1")
+        copies = {} if all_test or settings.check else _copies(usable, classes, settings.copies)
+        columns = ["label", "boxes", "rows", "columns", "patient"]
+        jobs = steps.jobs(usable, columns, copies)
         decode = partial(
             decode_case,
             source=source,
             folder=folder,
             image_size=settings.image_size,
             stretch=settings.proportions == "stretch",
+            classes=classes,
         )
         shards = steps.write(cases, jobs, decode, CASES_PER_SHARD)
+
+        # -- Look for shortcuts: whether the label can be read from how its films were taken.
+        # scikit-learn takes a second to import, and decoding processes import this module.
+        from common.scores.expected import print_expected
+        from common.scores.shortcuts import find_shortcuts, print_shortcuts
+
+        shortcuts = find_shortcuts(steps.statistics, cases, settings.seed, classes)
+        if not all_test:
+            print_shortcuts(shortcuts)
         if settings.check:
+            readable = cases[cases["left_out"] == ""]
+            truth = classes.truth(readable["label"])
+            print_expected(readable, settings.test_share, truth, classes.names[-truth.shape[1] :])
             return folder
 
         # -- Report: tables, counts, the disk that was saved.
         cases["boxes"] = cases["boxes"].map(boxes_as_text)
-        _write_images(folder, source, jobs, set(cases.loc[cases["left_out"] != "", "case"]))
+        left_out = set(cases.loc[cases["left_out"] != "", "case"])
+        _write_images(folder, source, jobs, left_out, classes)
         groups = {"positive": "label == 1", "negative": "label == 0"}
-        steps.print_cases(cases, groups, "label", ["label"])
-        if copies:
-            count = sum(1 for job in jobs if job["copy"])
-            print(f"  Augmentor: {copies} copies of each positive that trains, {count} in all")
-        steps.finish(cases, shards)
-    print_paths(
-        [folder / name for name in ("cases.csv", "images.csv", "cohort.csv", "manifest.json")]
-    )
+        steps.print_cases(cases, groups if classes.are_two else {}, "label", ["label"])
+        _print_classes(cases, classes, copies, sum(1 for job in jobs if job["copy"]))
+        steps.finish(cases, shards, shortcuts=shortcuts, **classes.description)
+    tables = ("cases.csv", "images.csv", "cohort.csv", "acquisition.csv", "manifest.json")
+    print_paths([folder / name for name in tables])
     return folder
 
 
 def decode_case(
-    job: Mapping[str, Any], source: Path, folder: Path, image_size: int, stretch: bool
+    job: Mapping[str, Any],
+    source: Path,
+    folder: Path,
+    image_size: int,
+    stretch: bool,
+    classes: Classes = _TWO,
 ) -> dict[str, Any]:
     """One job to the features of its record: a case, or Augmentor's copy of one.
 
@@ -106,11 +150,12 @@ def decode_case(
         folder: The prepared folder, where a copy is also kept as a picture.
         image_size: Side of the stored square in pixels.
         stretch: Whether a film's proportions are given up to fill it.
+        classes: What its label is of.
 
     Raises:
         UserError: The image cannot be read.
     """
-    features = film_features(source / job["path"], image_size, stretch)
+    features = film_features(source / job["path"], image_size, stretch, not job["copy"])
     square = Letterbox(int(job["rows"]), int(job["columns"]), image_size, stretch)
     boxes = square.to_fractions(np.array(job["boxes"]).reshape(-1, 4))
     if job["copy"]:
@@ -119,7 +164,20 @@ def decode_case(
         encoded = png(augmentor_copy(stored_pixels(features["image"]), job["seed"]))
         write_bytes(folder / _copy_path(job), encoded)
         features["image"] = encoded
-    return {**features, "label": float(job["label"]), "case": job["case"], "boxes": boxes}
+        features.pop(REMARK, None)  # it is the case's own
+    label = classes.truth([job["label"]])[0]
+    return {**features, "label": label, "case": job["case"], "boxes": boxes}
+
+
+def _tails(
+    statistics: pd.DataFrame, cases: pd.DataFrame, share: float, seed: int, classes: Classes
+) -> pd.Series[str]:
+    if not classes.are_two:
+        raise UserError(f"--split-by shortcut: needs two classes, not the {classes}; name a column")
+    # scikit-learn takes a second to import, and decoding processes import this module.
+    from common.scores.shortcuts import tails
+
+    return tails(statistics, cases, share, seed)
 
 
 def boxes_as_text(boxes: list[tuple[float, float, float, float]]) -> str:
@@ -138,17 +196,23 @@ def boxes_in_square(
     return square.to_fractions(np.array(boxes).reshape(-1, 4))
 
 
+def classes_of(prepared: Prepared) -> Classes:
+    """What the labels of prepared data tell apart."""
+    return Classes.described(prepared.manifest)
+
+
 def images_and_labels(
     prepared: Prepared, splits: list[str], image_size: int, with_region: bool = False
 ) -> tf.data.Dataset:
-    """Every record in order: ``image`` (image_size, image_size, 1), ``label`` (1,), ``case``.
+    """Every record in order: ``image`` (image_size, image_size, 1), ``label`` (outputs,), ``case``.
 
     With a region ``region`` too: 255 where a radiologist's box is, in the image's shape.
     """
     # A decoding process imports this module, and must not load TensorFlow.
     from common.training import pipeline
 
-    return pipeline.radiographs(prepared, splits, image_size, "label", 1, with_region)
+    outputs = classes_of(prepared).outputs
+    return pipeline.radiographs(prepared, splits, image_size, "label", outputs, with_region)
 
 
 def samples(
@@ -157,7 +221,8 @@ def samples(
     """The records of `images_and_labels`, in any order."""
     from common.training import pipeline
 
-    decode = pipeline.film_decoder(prepared, image_size, "label", 1, with_region)
+    outputs = classes_of(prepared).outputs
+    decode = pipeline.film_decoder(prepared, image_size, "label", outputs, with_region)
     return pipeline.in_records(prepared, splits, decode)
 
 
@@ -166,7 +231,7 @@ def training_data(
 ) -> Training:
     """Shuffled, augmented batches.
 
-    Images (batch, image_size, image_size, 1) in 0..255 and labels (batch, 1). With
+    Images (batch, image_size, image_size, 1) in 0..255 and labels (batch, outputs). With
     ``box_weight`` the targets are the labels and the share of every place of the last features that
     lies in a radiologist's box, (batch, places, places, 1). With class weights the weights of the
     samples, (batch, 1), come third.
@@ -174,14 +239,14 @@ def training_data(
     # A decoding process imports this module, and must not load TensorFlow.
     import tensorflow as tf
 
-    from common.training import augment, pipeline
+    from common.training import augment, intensities, pipeline
 
     ranges = augment.Ranges.of_settings(settings)
 
+    classes = classes_of(prepared)
     labels = _labels(prepared, splits)
-    # By label, 0 and 1.
-    counts = np.maximum(np.bincount(labels, minlength=2), 1)
-    balanced = tf.constant(len(labels) / 2 / counts, tf.float32)
+    counts = np.maximum(np.bincount(labels, minlength=len(classes.names)), 1)
+    balanced = tf.constant(len(labels) / len(counts) / counts, tf.float32)
     films = samples(prepared, splits, image_size, settings.box_weight > 0)
     if settings.balance == "oversampling":
         films = dataclasses.replace(films, times=(counts.max() / counts)[labels])
@@ -193,10 +258,11 @@ def training_data(
             for name in ("image", "region")
             if name in batch
         }
-        images = augment.change_intensities(transformed["image"], draws)
+        images = intensities.change_intensities(transformed["image"], draws)
         inputs: tuple[Any, ...] = images, _targets({**batch, **transformed}, image_size)
         if settings.balance == "weights":
-            weights = tf.gather(balanced, tf.cast(batch["label"], tf.int32))
+            label = batch["label"] if classes.are_two else tf.argmax(batch["label"], 1)[:, None]
+            weights = tf.gather(balanced, tf.cast(label, tf.int32))
             both = (weights, tf.ones_like(weights)) if settings.box_weight else weights
             inputs = *inputs, both
         return augment.mix(inputs, settings.mixup, seed) if settings.mixup else inputs
@@ -230,38 +296,88 @@ def _targets(
 
 
 def _labels(prepared: Prepared, splits: list[str]) -> np.ndarray:
-    """The label of every record of some splits, in order, with Augmentor's copies: (n,) int."""
+    """The stratum of every record of some splits, in order, with Augmentor's copies: (n,) int."""
     import tensorflow as tf
 
     examples = map(tf.train.Example.FromString, MappedRecords(prepared.shards(splits)))
-    return np.array([int(e.features.feature["label"].float_list.value[0]) for e in examples])
+    truth = np.array([list(e.features.feature["label"].float_list.value) for e in examples])
+    return classes_of(prepared).strata(truth)
 
 
-def _copies_per_positive(cases: pd.DataFrame, copies: int) -> int:
-    if copies >= 0:
-        return copies
+def _strata(cases: pd.DataFrame, classes: Classes) -> pd.Series[str]:
+    """What keeps its share in every split: a label; of several in one case the rarest."""
+    strata = classes.strata(classes.truth(cases["label"]))
+    if classes.exclusive:
+        return pd.Series(strata, cases.index).astype(str)
+    # A patient's rarest label sorts last, and so is the one that counts.
+    rarity = np.argsort(np.argsort(-np.bincount(strata, minlength=len(classes.names) + 1)))
+    return pd.Series(rarity[strata], cases.index).map("{:03d}".format)
+
+
+def _copies(cases: pd.DataFrame, classes: Classes, copies: int) -> dict[str, int]:
+    """The number of Augmentor's copies by case: of positives, or of all but the commonest class."""
     train = cases[~cases["split"].isin((TEST, VALIDATION))]
-    positives = int((train["label"] == 1).sum())
-    if positives == 0:
+    truth = classes.truth(train["label"])
+    strata, counts = classes.strata(truth), truth.sum(axis=0)
+    if classes.are_two:
+        counts = np.bincount(strata, minlength=2)
+    if copies < 0 and classes.are_two and not counts[1]:
         raise UserError(
             "the training split has no positive case: is Target 1 in stage_2_train_labels.csv?"
         )
-    return max(0, min(MAX_COPIES, round((len(train) - positives) / positives) - 1))
+    commonest = 0 if classes.are_two else int(np.argmax(counts))
+    ratios = np.clip(np.rint(counts[commonest] / np.maximum(counts, 1)) - 1, 0, MAX_COPIES)
+    number = ratios.astype(int) if copies < 0 else np.full(len(counts), copies)
+    # None of the commonest, and none of a case that has no label.
+    number = np.append(np.where(np.arange(len(number)) == commonest, 0, number), 0)
+    return dict(zip(train["case"], number[strata].tolist(), strict=True))
+
+
+def _print_classes(
+    cases: pd.DataFrame, classes: Classes, copies: Mapping[str, int], count: int
+) -> None:
+    """Print the cases of each class by split, where there are several, and Augmentor's copies."""
+    most = max(copies.values(), default=0)
+    if classes.are_two:
+        if most:
+            print(f"  Augmentor: {most} copies of each positive that trains, {count} in all")
+        return
+    usable = cases[cases["left_out"] == ""]
+    splits = split_order(list(usable["split"]))
+    truth = classes.truth(usable["label"])
+    rows = [
+        (name, *(str(int(column[usable["split"] == split].sum())) for split in splits))
+        for name, column in zip(classes.names, truth.T, strict=True)
+    ]
+    if not classes.exclusive:
+        bare = truth.sum(axis=1) == 0
+        rows.append(("none", *(str((bare & (usable["split"] == split)).sum()) for split in splits)))
+    print_table(Table("", ("class" if classes.exclusive else "label", *splits), tuple(rows)))
+    if count:
+        print(f"  Augmentor: up to {most} copies of each case of a rarer class, {count} in all")
 
 
 def _copy_path(job: Mapping[str, Any]) -> str:
-    return f"augmented/{Path(job['path']).stem}-{job['copy']}.png"
+    return f"augmented/{job['case']}-{job['copy']}.png"
 
 
 def _write_images(
-    folder: Path, source: Path, jobs: Sequence[Mapping[str, Any]], left_out: set[str]
+    folder: Path,
+    source: Path,
+    jobs: Sequence[Mapping[str, Any]],
+    left_out: set[str],
+    classes: Classes,
 ) -> None:
     rows = [
         {
-            "image_path": _copy_path(job) if job["copy"] else str(source.resolve() / job["path"]),
-            "label": int(job["label"]),
+            # Both from the table's folder.
+            PATH: as_text(
+                _copy_path(job) if job["copy"] else path_from(folder, source / job["path"])
+            ),
+            LABEL: classes.in_table(job["label"]),
+            PATIENT: job["patient"],
         }
         for job in jobs
         if job["case"] not in left_out and job["split"] not in (TEST, VALIDATION)
     ]
-    write_csv(folder / "images.csv", ("image_path", "label"), rows)
+    write_csv(folder / FILE, (PATH, LABEL, PATIENT), rows)

@@ -26,7 +26,7 @@ from pneumonia_classification.config import PROJECT
 def main() -> None:
     """Evaluate a run."""
     settings = parse(PROJECT, "evaluate", __doc__)
-    print_settings("Evaluate a pneumonia classifier", settings)
+    print_settings("Evaluate a pneumonia classifier", settings, PROJECT)
     run = runs.open_run(PROJECT, settings)
     name, folder = evaluations.evaluation_folder(run, settings)
     start_tensorflow()
@@ -34,71 +34,71 @@ def main() -> None:
     import pandas as pd
 
     from common.reporting.examples import evaluation_files
-    from common.scores import classification
+    from common.scores.shortcuts import UNKNOWN
     from common.training.pipeline import stored_films
-    from common.training.seen import cases_to_score, note_scoring
-    from pneumonia_classification import inference, score_tables
-    from pneumonia_classification.dataset import boxes_in_square
+    from common.training.seen import cases_to_score, note_scoring, scored_before
+    from pneumonia_classification import inference, score_pictures, score_tables
+    from pneumonia_classification.dataset import boxes_in_square, classes_of
     from pneumonia_classification.report import write_page
-    from pneumonia_classification.scores import age_groups, baselines, explain, scores_by_finding
+    from pneumonia_classification.scores import age_groups, baselines, explain, score
 
     with evaluations.new_evaluation(folder, "gradcam", "surest.png") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
+        image_size, classes = run.fitted["image_size"], inference.classes_of_run(run)
+        accept = partial(classes.known_places, source=str(settings.source), run="the run")
         prepared, splits = evaluations.evaluation_data(
-            run, settings, folder, PROJECT.prepare_to_test
+            run, settings, folder, partial(PROJECT.prepare_to_test, accept=accept)
         )
-        image_size = run.fitted["image_size"]
-        decision = inference.decision(run, settings)
+        decision, of_data = inference.decision(run, settings), classes_of(prepared)
         cases, seen = cases_to_score([run], prepared, splits, name, settings.score_seen, new)
+        cases = inference.labelled(cases, of_data, classes, str(settings.source or prepared.folder))
 
         # -- Predict.
         model = inference.open_model(run, settings)
+        batch_size, thumbnails = settings.batch_size, run.fitted.get("thumbnail")
         predictions = inference.predict_cases(
-            model, prepared, splits, image_size, settings.batch_size, run.fitted.get("thumbnail")
+            model, prepared, splits, image_size, batch_size, thumbnails, classes
         )
         predictions = predictions[predictions["case"].isin(cases["case"])].reset_index(drop=True)
         cases = cases.set_index("case").loc[predictions["case"]].reset_index()
         cases["age"] = age_groups(cases["age_years"])
-        boxes = [boxes_in_square(case, prepared, image_size) for case in cases.to_dict("records")]
+        # A box of several classes does not say of which, and none is scored.
+        boxed = cases.assign(boxes=cases["boxes"] if classes.are_two else "").to_dict("records")
+        boxes = [boxes_in_square(case, prepared, image_size) for case in boxed]
         cases["boxes"] = pd.Series(boxes, dtype=object)
-        cases["probability"] = inference.averaged(predictions, settings.flip)
-        evaluations.refuse_nan(run, cases["case"], cases["probability"])
-        cases["thumbnail"] = predictions.get("thumbnail")
-        cases["calibrated"] = classification.with_temperature(
-            cases["probability"], decision.temperature
+        probabilities = inference.averaged(predictions, settings.flip, classes)
+        evaluations.refuse_nan(run, cases["case"], probabilities)
+        cases = cases.assign(
+            **predictions.filter(regex="^thumbnail"),
+            **inference.answers_table(probabilities, decision, classes),
         )
-        cases["predicted"] = (cases["probability"] >= decision.threshold).astype(int)
 
         # -- Score, next to the baselines.
-        scored = (cases["label"], cases["probability"], cases["patient"])
-        metrics = classification.classification_scores(*scored, decision.threshold, settings.seed)
+        metrics = score(cases, decision, classes, score_tables.GROUPS)
         details = {"threshold_from": decision.source, "flip": settings.flip}
         metrics |= {**details, "evaluation_settings": details, "seen": seen}
-        metrics["calibration"] = classification.calibration(
-            *scored, decision.temperature, settings.seed
-        )
-        metrics["baselines"] = baselines(run, cases, settings.seed)
-        for key, column in score_tables.GROUPS.items():
-            metrics[key] = classification.scores_by_group(
-                cases[column], *scored, decision.threshold, settings.seed
-            )
-        metrics["per_finding"] = scores_by_finding(cases, decision.threshold, settings.seed)
+        metrics |= {**classes.description, "scored_before": scored_before(run, prepared, splits)}
+        metrics["baselines"] = baselines(run, cases, classes)
+        metrics["shortcuts"] = prepared.manifest.get("shortcuts", UNKNOWN)
 
         # -- Explain: the map of every case with a radiologist's box, and of those drawn.
-        read_films = partial(stored_films, prepared, splits, "label", 1)
-        drawn = score_tables.to_draw(cases, settings.pictures)
+        read_films = partial(stored_films, prepared, splits, "label", of_data.outputs)
+        drawn = score_pictures.to_draw(cases, settings.pictures)
         with_map = sorted({i for i in range(len(cases)) if len(boxes[i])} | set(drawn))
         films = read_films(list(cases["case"].iloc[with_map]), image_size)
         maps, metrics["gradcam"] = explain(model, cases.iloc[with_map], films, settings)
 
         # -- Write.
         columns = ["case", "patient", "label", "probability", "calibrated", "predicted"]
-        rows = cases[columns].round({"probability": 6, "calibrated": 6}).to_dict("records")
+        columns += [] if classes.are_two else classes.columns("probability")
+        rows = cases[columns].round(6).to_dict("records")
         write_csv(new / "predictions.csv", columns, rows)
         synthetic = picture_mark(run.config, prepared.manifest["synthetic"])
-        heats = dict(zip(with_map, maps, strict=True))
-        score_tables.draw_scores(new, cases, metrics, synthetic)
-        examples = score_tables.draw_cases(new, cases, drawn, heats, read_films, synthetic)
+        heats = {i: {name: each[k] for name, each in maps.items()} for k, i in enumerate(with_map)}
+        score_pictures.draw_scores(new, cases, metrics, synthetic)
+        examples = score_pictures.draw_cases(
+            new, cases, drawn, heats, read_films, synthetic, classes
+        )
         metrics["examples"] = [vars(example) for example in examples]
         metrics |= score_tables.main_scores(metrics)
         metrics = evaluations.metrics_of(run, prepared, cases, name, settings, metrics)

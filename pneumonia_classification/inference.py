@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from common.base.errors import UserError
+from common.datasets.classes import TWO, Classes
 from common.records.prepared import Prepared
-from common.scores import classification
+from common.scores import classification, several_classes
 from common.scores.thumbnails import predict_labels, thumbnail
 from common.training.runs import Run
 from pneumonia_classification.config import DecisionSettings
-from pneumonia_classification.dataset import images_and_labels
+from pneumonia_classification.dataset import classes_of, images_and_labels
 
 if TYPE_CHECKING:
     import keras
@@ -26,43 +27,80 @@ class Decision:
     """What turns a probability into a decision, from the run's validation split alone.
 
     Attributes:
-        threshold: Probabilities from here on are called pneumonia.
+        threshold: Probabilities from here on are called pneumonia; one for each of several labels;
+            None where the likeliest class is the answer.
         source: Where it is from, in words.
         temperature: Of the calibrated probabilities (Guo et al. 2017, arXiv:1706.04599).
     """
 
-    threshold: float
+    threshold: float | list[float] | None
     source: str
     temperature: float
+
+    def answers(self, probabilities: np.ndarray) -> np.ndarray:
+        """Probabilities (n, outputs) as answers, 0 or 1."""
+        thresholds = self.threshold
+        return several_classes.answers_of(
+            probabilities, [thresholds] if isinstance(thresholds, float) else thresholds
+        )
+
+    def calibrated(self, probabilities: np.ndarray) -> np.ndarray:
+        """Probabilities (n, outputs) at the temperature."""
+        exclusive = self.threshold is None
+        return several_classes.with_temperature(probabilities, self.temperature, exclusive)
+
+
+def positive(classes: Classes) -> str:
+    """The second of two classes in words: pneumonia where they have no names of their own."""
+    return "pneumonia" if classes.names == TWO else classes.names[1]
+
+
+def rule_in_words(rule: Decision, classes: Classes) -> str:
+    """How a run decides, for the console."""
+    if rule.threshold is None:
+        return f"the likeliest of {len(classes.names)} classes is the answer"
+    if not classes.are_two:
+        return f"each of {len(classes.names)} labels from its threshold on ({rule.source})"
+    return f"called {positive(classes)} from {rule.threshold:.3f} on ({rule.source})"
+
+
+def classes_of_run(run: Run) -> Classes:
+    """What a run's network tells apart."""
+    return Classes.described(run.config["data"])
 
 
 def open_model(run: Run, settings: DecisionSettings) -> keras.Model:
     """The run's network.
 
     Raises:
-        UserError: It cannot be loaded, or has no layer of the name that Grad-CAM is to look at.
+        UserError: It cannot be loaded, or has no such layer as Grad-CAM is to look at.
     """
     # A decision, which predict.py needs first, is made without Keras.
+    from common.explaining.gradcam import check_layer
     from common.models.stored import load_model
 
     model = load_model(run.folder / "model.keras")
-    if settings.gradcam_layer not in [layer.name for layer in model.layers]:
-        raise UserError(
-            f"--gradcam-layer {settings.gradcam_layer}: the model has no such layer; try "
-            "conv5_block3_out or conv4_block6_out"
-        )
+    check_layer(model, settings.gradcam_layer)
     return model
 
 
-def probabilities(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
+def probabilities(
+    model: keras.Model, images: np.ndarray, classes: Classes | None = None
+) -> dict[str, np.ndarray]:
     """Predict a batch of films (n, image_size, image_size, 1) of 0..255.
 
     Returns:
-        ``probability`` (n,), and ``mirrored`` (n,): that of the film's mirror image.
+        ``probability`` (n,), and ``mirrored`` (n,): that of the film's mirror image; of several
+        classes these columns of each (`Classes.columns`).
     """
+    classes = classes or Classes()
+    by_view = {"probability": images, "mirrored": images[:, :, ::-1]}
     return {
-        "probability": model.predict_on_batch(images)[:, 0].astype(float),
-        "mirrored": model.predict_on_batch(images[:, :, ::-1])[:, 0].astype(float),
+        column: values
+        for name, seen in by_view.items()
+        for column, values in zip(
+            classes.columns(name), model.predict_on_batch(seen).T.astype(float), strict=True
+        )
     }
 
 
@@ -72,63 +110,147 @@ def predict_cases(
     splits: list[str],
     image_size: int,
     batch_size: int,
-    thumbnail_model: dict[str, Any] | None = None,
+    thumbnail_model: Any = None,
+    classes: Classes | None = None,
 ) -> pd.DataFrame:
     """Predict every case of some splits, in their order.
 
+    Args:
+        model: The run's network.
+        prepared: The data.
+        splits: Of it.
+        image_size: Side of the network's input in pixels.
+        batch_size: Films at once.
+        thumbnail_model: A baseline's, or one per class.
+        classes: What the network tells apart; None for what the data does.
+
     Returns:
         A table of ``case``, ``label``, and `probabilities`; of a baseline's thumbnail model its
-        probability, ``thumbnail``.
+        probability, ``thumbnail``. Of several classes the label is in the data's words.
     """
+    of_data = classes_of(prepared)
+    classes = classes or of_data
     parts = []
     batches = images_and_labels(prepared, splits, image_size).batch(batch_size)
     for batch in batches.as_numpy_iterator():
         baseline = {}
         if thumbnail_model:
+            models = [thumbnail_model] if classes.are_two else thumbnail_model
             pixels = np.stack([thumbnail(image[..., 0]) for image in batch["image"]])
-            baseline["thumbnail"] = predict_labels(thumbnail_model, pixels)
+            columns = zip(classes.columns("thumbnail"), models, strict=True)
+            baseline = {column: predict_labels(each, pixels) for column, each in columns}
+        labels = batch["label"]
         parts.append(
             {
                 "case": [case.decode() for case in batch["case"]],
-                "label": batch["label"][:, 0].astype(int),
-                **probabilities(model, batch["image"]),
+                "label": labels[:, 0].astype(int) if of_data.are_two else of_data.in_words(labels),
+                **probabilities(model, batch["image"], classes),
                 **baseline,
             }
         )
     return pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
-def averaged(predictions: Mapping[str, np.ndarray] | pd.DataFrame, flip: bool) -> np.ndarray:
-    """The probabilities (n,), with ``flip`` the mean of the film's and its mirror image's."""
+def averaged(
+    predictions: Mapping[str, np.ndarray] | pd.DataFrame, flip: bool, classes: Classes | None = None
+) -> np.ndarray:
+    """The probabilities (n, outputs), with ``flip`` the mean of those of film and mirror image."""
+    classes = classes or Classes()
     names = ["probability", "mirrored"] if flip else ["probability"]
-    return np.mean([predictions[name] for name in names], axis=0)
+    views = [[predictions[column] for column in classes.columns(name)] for name in names]
+    return np.mean(views, axis=0).T
+
+
+def answers_table(scores: np.ndarray, rule: Decision, classes: Classes) -> dict[str, Any]:
+    """What tables say of films, from their probabilities (n, outputs), by column.
+
+    Returns:
+        ``probability``, ``calibrated`` and ``predicted``, 0 or 1, each (n,). Of several classes
+        ``predicted`` is in words, the first two are of the ``likeliest``, whose number is there
+        too, and so are ``probability`` and ``predicted`` of every class (`Classes.columns`).
+    """
+    answers, calibrated = rule.answers(scores), rule.calibrated(scores)
+    likeliest = np.argmax(scores, axis=1)
+    top = (np.take_along_axis(part, likeliest[:, None], 1)[:, 0] for part in (scores, calibrated))
+    table: dict[str, Any] = dict(zip(("probability", "calibrated"), top, strict=True))
+    if classes.are_two:
+        return {**table, "predicted": answers[:, 0]}
+    return {
+        **table,
+        "predicted": classes.in_words(answers),
+        "likeliest": likeliest,
+        **dict(zip(classes.columns("probability"), scores.T, strict=True)),
+        **dict(zip(classes.columns("predicted"), answers.T, strict=True)),
+    }
+
+
+def labelled(cases: pd.DataFrame, of_data: Classes, classes: Classes, name: str) -> pd.DataFrame:
+    """The cases with labels as the run has them, not their data.
+
+    Args:
+        cases: Of the data, with ``label``.
+        of_data: What these tell apart.
+        classes: What the run does.
+        name: Of the data, for an error.
+
+    Returns:
+        The same with ``label``: 0 or 1, or in words and in numbers by class (`Classes.columns`).
+
+    Raises:
+        UserError: The data has other classes than the run.
+    """
+    truth = classes.reordered(of_data.truth(cases["label"]), of_data, name, "the run").astype(int)
+    by_class = dict(zip(classes.columns("label"), truth.T, strict=True))
+    return cases.assign(
+        **({} if classes.are_two else {"label": classes.in_words(truth)}), **by_class
+    )
 
 
 def decision(run: Run, settings: DecisionSettings) -> Decision:
-    """The run's threshold and temperature.
+    """The run's thresholds and temperature.
 
     Raises:
-        UserError: The run has no readable ``validation.csv``.
+        UserError: The run has no readable ``validation.csv``; or a threshold was given and the
+            likeliest of several classes decides.
     """
+    classes = classes_of_run(run)
+    exclusive = classes.activation == "softmax"
+    if exclusive and (settings.threshold or settings.sensitivity):
+        flag = "--threshold" if settings.threshold else "--sensitivity"
+        raise UserError(
+            f"{flag}: of the {classes} the likeliest is the answer, so there is no threshold; "
+            "leave it out"
+        )
     try:
-        held_out = pd.read_csv(run.folder / "validation.csv")
-        labels = held_out["label"].to_numpy()
-        scores = averaged(held_out, settings.flip)
-    except (OSError, KeyError, ValueError) as error:
+        # A class may be called NA, or 01.
+        held_out = pd.read_csv(
+            run.folder / "validation.csv", dtype={"label": str}, keep_default_na=False
+        )
+        labels = held_out["label"]
+        truth = classes.truth(labels) if classes.are_two else classes.of_words(labels)
+        scores = averaged(held_out, settings.flip, classes)
+    except (OSError, KeyError, ValueError, IndexError) as error:
         raise UserError(
             f"{run.folder / 'validation.csv'}: is not there or damaged; train again into another "
             "folder"
         ) from error
+    temperature = several_classes.fit_temperature(truth, scores, exclusive)
+    if exclusive:
+        return Decision(None, "the likeliest", temperature)
+    pairs = [*zip(truth.T, scores.T, strict=True)]
     if settings.threshold:
-        threshold, source = settings.threshold, "given"
-    elif len(set(labels)) < 2:
-        threshold, source = 0.5, "0.5, one class"
+        thresholds, source = [settings.threshold] * len(pairs), "given"
     elif settings.sensitivity:
-        threshold = classification.threshold_for_sensitivity(labels, scores, settings.sensitivity)
-        source = f"validation, sensitivity {settings.sensitivity:g}"
+        wanted = settings.sensitivity
+        thresholds = [classification.threshold_for_sensitivity(*pair, wanted) for pair in pairs]
+        source = f"validation, sensitivity {wanted:g}"
     else:
-        threshold, source = classification.youden_threshold(labels, scores), "validation, Youden"
-    return Decision(float(threshold), source, classification.fit_temperature(labels, scores))
+        thresholds = [classification.youden_threshold(*pair) for pair in pairs]
+        source = "validation, Youden"
+    if not settings.threshold and classes.are_two and len(set(labels)) < 2:
+        thresholds, source = [0.5], "0.5, one class"
+    threshold = float(thresholds[0]) if classes.are_two else [*map(float, thresholds)]
+    return Decision(threshold, source, temperature)
 
 
 def model_inputs(run: Run, prepared: Prepared, count: int) -> np.ndarray:

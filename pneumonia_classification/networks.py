@@ -2,39 +2,79 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
 
+from common.base.files import read_json
+from common.datasets.classes import Classes
 from common.models.resnet50 import build_resnet50, with_places
 from common.models.stochastic_depth import drop_blocks
 from common.training.losses import InsideRegion
 from pneumonia_classification.config import TrainSettings
 
 
-def build(image_size: int, weights: str, settings: TrainSettings) -> keras.Model:
-    """A ResNet50: films (batch, image_size, image_size, 1) of 0..255 to probabilities (batch, 1).
+def build(
+    image_size: int, weights: str, settings: TrainSettings, classes: Classes | None = None
+) -> keras.Model:
+    """A ResNet50: films (batch, image_size, image_size, 1) of 0..255 to (batch, outputs) of 0..1.
 
-    With ``box_weight`` it has a second output, the logits of `with_places`.
+    Where the weights are a run's that tells other classes apart, the head starts anew. With
+    ``box_weight`` it has a second output, the logits of `with_places`.
 
     Args:
         image_size: Side of the input in pixels.
         weights: "imagenet", "none", or a weights file or run folder.
         settings: With ``standardise``, ``box_weight`` and ``stochastic_depth``.
+        classes: What it tells apart; two where there is none.
     """
-    model = build_resnet50(image_size, weights=weights, standardise=settings.standardise)
+    classes = classes or Classes()
+    model = build_resnet50(
+        image_size,
+        classes.outputs,
+        classes.activation,
+        weights,
+        standardise=settings.standardise,
+        new_head=_is_of_others(weights, classes),
+    )
     model = with_places(model) if settings.box_weight else model
     return drop_blocks(model, settings.stochastic_depth)
 
 
-def losses(settings: TrainSettings) -> dict[str, Any]:
+def _is_of_others(weights: str, classes: Classes) -> bool:
+    """Whether weights are those of a run that tells other classes apart, which is printed."""
+    config = Path(weights) / "config.json"
+    if weights in ("none", "imagenet") or not config.is_file():
+        return False
+    trained = Classes.described(read_json(config).get("data", {}))
+    places = classes.places_in(trained)
+    if places is not None and places == sorted(places):
+        return False
+    print(f"{weights}: was trained on the {trained}; its head starts anew for the {classes}")
+    return True
+
+
+def losses(settings: TrainSettings, classes: Classes | None = None) -> dict[str, Any]:
     """``loss``, ``metrics`` and, of two outputs, ``loss_weights``: arguments of `Model.compile`."""
-    kinds = {
-        "crossentropy": keras.losses.BinaryCrossentropy,
-        "focal": keras.losses.BinaryFocalCrossentropy,
-    }
-    loss = kinds[settings.loss](label_smoothing=settings.label_smoothing)
-    metrics = [keras.metrics.AUC(name="auroc"), keras.metrics.BinaryAccuracy(name="accuracy")]
+    classes = classes or Classes()
+    smoothing = {"label_smoothing": settings.label_smoothing}
+    if classes.activation == "sigmoid":
+        kinds = {
+            "crossentropy": keras.losses.BinaryCrossentropy,
+            "focal": keras.losses.BinaryFocalCrossentropy,
+        }
+        loss = kinds[settings.loss](**smoothing)
+        accuracy = keras.metrics.BinaryAccuracy(name="accuracy")
+    else:
+        loss = keras.losses.CategoricalCrossentropy(**smoothing)
+        if settings.loss == "focal":
+            # Alpha 1 as of the binary one, which has none.
+            loss = keras.losses.CategoricalFocalCrossentropy(alpha=1.0, **smoothing)
+        accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
+    # Of several the mean over classes, each against the others.
+    several = {} if classes.are_two else {"multi_label": True, "num_labels": classes.outputs}
+    metrics = [keras.metrics.AUC(name="auroc", **several), accuracy]
     if not settings.box_weight:
         return {"loss": loss, "metrics": metrics}
     return {

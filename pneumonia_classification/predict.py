@@ -1,7 +1,8 @@
 """Predict pneumonia on films without labels.
 
-Reads a finished run, and DICOM files or folders of them. Writes predictions.csv (one row per file:
-its probability, the calibrated one, and the decision at the run's threshold), pictures/ (each film
+Reads a finished run, and DICOM, PNG or JPEG files or folders of them. Writes predictions.csv (one
+row per file: its probability, the calibrated one, and the decision at the run's threshold; of
+several classes the predicted one, or the labels, and the probability of each), pictures/ (each film
 next to its Grad-CAM map), model_card.md and predictions.json. A file that cannot be read is named,
 and its row says why. The same command resumes an interrupted run.
 
@@ -11,6 +12,7 @@ and its row says why. The same command resumes an interrupted run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -19,47 +21,45 @@ from common.base.command_line import parse
 from common.base.errors import run_script
 from common.base.files import lock_folder
 from common.base.printing import print_paths, print_settings
-from common.imaging.dicom_names import SUFFIXES, is_dicom
+from common.datasets.classes import Classes
+from common.imaging.image_files import FILM_SUFFIXES, FILMS, is_film
 from common.prediction.inputs import find_inputs
 from common.prediction.predictions import begin_predictions
 from common.training.runs import open_run
 from common.training.trained import picture_mark
 from pneumonia_classification.config import PROJECT
-from pneumonia_classification.model_card import ABOUT
+from pneumonia_classification.model_card import about
 
-COLUMNS = ("probability", "calibrated", "predicted", "picture")
+COLUMNS = ("probability", "calibrated", "predicted", "doubt", "picture")
 """The table's columns between ``file`` and ``error``."""
 
 
 def main() -> None:
     """Predict every film that has no row yet, as evaluate.py does."""
     settings = parse(PROJECT, "predict", __doc__)
-    print_settings("Predict pneumonia on chest films", settings)
+    print_settings("Predict pneumonia on chest films", settings, PROJECT)
     run = open_run(PROJECT, settings)
     folder = settings.output or run.folder / "predictions"
-    films = find_inputs(settings.inputs, "DICOM", is_dicom, SUFFIXES, folder)
+    films = find_inputs(settings.inputs, FILMS, is_film, FILM_SUFFIXES, folder)
 
     # Before TensorFlow starts: where all is predicted with the same decision, there is no need.
     from pneumonia_classification import inference
 
-    decision = inference.decision(run, settings)
-    threshold, temperature = decision.threshold, decision.temperature
+    decision, classes = inference.decision(run, settings), inference.classes_of_run(run)
+    columns = [*COLUMNS] if classes.are_two else ["predicted", *COLUMNS[:2]]
+    columns += [] if classes.are_two else [*classes.columns("probability"), *COLUMNS[3:]]
     with lock_folder(folder):
         predictions = begin_predictions(folder, films, run, settings, decision=vars(decision))
         if predictions is None:
             return
-        print(
-            f"\n{len(films)} files; called pneumonia from {threshold:.3f} on ({decision.source})",
-            flush=True,
-        )
+        print(f"\n{len(films)} files; {inference.rule_in_words(decision, classes)}", flush=True)
         start_tensorflow()
 
         import numpy as np
 
-        from common.explaining.gradcam import gradcam
+        from common.explaining.gradcam import saliency_maps
         from common.records.stored_images import model_inputs, stored_film, stored_pixels
         from common.reporting.figures import gradcam_picture
-        from common.scores.classification import with_temperature
 
         model = inference.open_model(run, settings)
         data = run.config["data"]["settings"]
@@ -67,34 +67,55 @@ def main() -> None:
         read = partial(stored_film, image_size=data["image_size"], stretch=stretch)
         for batch in predictions.read(read, settings.batch_size, settings.workers):
             images = model_inputs([film for _, film in batch], run.fitted["image_size"])
-            scores = inference.averaged(inference.probabilities(model, images), settings.flip)
+            by_view = inference.probabilities(model, images, classes)
+            scores = inference.averaged(by_view, settings.flip, classes)
+            table = inference.answers_table(scores, decision, classes)
             rows: list[dict[str, Any]] = [
                 {
                     "file": source.file,
-                    "probability": round(float(score), 6),
-                    "calibrated": round(float(with_temperature(score, temperature)), 6),
-                    "predicted": int(score >= threshold),
+                    **{name: _plain(table[name][i]) for name in columns if name in table},
+                    "doubt": film.doubt,
                     "picture": predictions.picture_path(source, settings.pictures),
                 }
-                for (source, _), score in zip(batch, scores, strict=True)
+                for i, (source, film) in enumerate(batch)
             ]
             drawn = [i for i, row in enumerate(rows) if row["picture"]]
-            maps = gradcam(model, images[drawn], settings.gradcam_layer) if drawn else ()
-            for i, heat in zip(drawn, maps, strict=True):
+            likeliest = None if classes.are_two else table["likeliest"][drawn]
+            layer = settings.gradcam_layer
+            maps = saliency_maps(model, images[drawn], layer, likeliest) if drawn else {}
+            for number, i in enumerate(drawn):
                 (source, film), row = batch[i], rows[i]
-                answer = "pneumonia" if row["predicted"] else "no pneumonia"
-                title = (
-                    f"{source.name[:36]}\nprobability {row['probability']:.2f}: {answer} "
-                    f"(from {threshold:.2f} on)"
-                )
-                pixels = stored_pixels(film.encoded)
-                synthetic = picture_mark(run.config)
+                output = "" if classes.are_two else classes.names[table["likeliest"][i]]
                 gradcam_picture(
-                    folder / row["picture"], pixels, heat, np.zeros((0, 4)), title, synthetic
+                    folder / row["picture"],
+                    stored_pixels(film.encoded),
+                    {name: heats[number] for name, heats in maps.items()},
+                    np.zeros((0, 4)),
+                    f"{source.name[:36]}\n{_title(row, output, decision.threshold, classes)}",
+                    picture_mark(run.config),
+                    output or f"the {inference.positive(classes)} output",
                 )
             predictions.add(rows)
-        paths = predictions.finish(run, ABOUT, COLUMNS)
+        paths = predictions.finish(run, about(classes), columns)
     print_paths(paths)
+
+
+def _plain(value: Any) -> Any:
+    """A cell of the table as JSON and a CSV have it."""
+    if isinstance(value, float):
+        return round(float(value), 6)
+    return value if isinstance(value, str) else int(value)
+
+
+def _title(row: Mapping[str, Any], output: str, threshold: Any, classes: Classes) -> str:
+    """What a picture says of a row, over the map of its likeliest class."""
+    from pneumonia_classification.score_pictures import in_words, names_of, shortened
+
+    if classes.are_two:
+        answer = names_of(classes)[row["predicted"]]
+        return f"probability {row['probability']:.2f}: {answer} (from {threshold:.2f} on)"
+    answer = shortened(in_words(row["predicted"]))
+    return f"{answer}; {shortened(output)} {row['probability']:.2f}"
 
 
 if __name__ == "__main__":

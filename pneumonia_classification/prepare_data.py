@@ -1,8 +1,10 @@
-"""Prepare the RSNA Pneumonia Detection Challenge: DICOM and labels to TFRecords.
+"""Prepare films and labels: DICOM, PNG or JPEG to TFRecords.
 
-Reads a folder with stage_2_train_images/ and stage_2_train_labels.csv. Writes cases.csv (every
-case and its split), images.csv (image_path, label: the training images with Augmentor's copies),
-augmented/ (the copies), records/ and manifest.json. The same command resumes an interrupted run.
+Reads the RSNA Pneumonia Detection Challenge (stage_2_train_images/, stage_2_train_labels.csv), NIH
+ChestX-ray14, a folder for each class or a CSV of image_path and label (data/README.md). Writes
+cases.csv (every case and its split), images.csv (image_path, label, patient: the training images
+with Augmentor's copies), augmented/ (the copies), records/ and manifest.json. The same command
+resumes an interrupted run.
 
     python prepare_data.py --source data/raw/rsna-pneumonia --prepared data/prepared/pneumonia
 """

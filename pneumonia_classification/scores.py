@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import keras
 import numpy as np
 import pandas as pd
 
-from common.explaining.gradcam import gradcam, with_shuffled_weights
+from common.datasets.classes import Classes
+from common.explaining.gradcam import cells, finer_layer, saliency_maps, with_shuffled_weights
+from common.explaining.heatmaps import FINER, GRADCAM
+from common.records.prepared import Prepared
+from common.scores import classification, several_classes
 from common.scores.classification import classification_scores, differences, scores_by_group
-from common.scores.metadata import predict_metadata
-from common.scores.pointing_game import pointing_game, rank_correlation
+from common.scores.metadata import fit_metadata, predict_metadata
+from common.scores.pointing_game import pointing_game, rank_correlations
+from common.scores.several_classes import answers_of, macro_scores, several_scores
+from common.scores.thumbnails import fit_labels, thumbnail
 from common.training.runs import Run
 from pneumonia_classification.config import EvaluateSettings
+from pneumonia_classification.dataset import classes_of, images_and_labels
+from pneumonia_classification.inference import Decision
+
+# What the baseline that sees no pixel sees.
+_HEADER = ("view", "sex", "age_years")
+# How often weights are shuffled to check maps, and on how many films at most.
+_DRAWS = 3
+_MOST_CHECKED = 64
 
 
 def age_groups(years: pd.Series) -> pd.Series:
@@ -24,36 +39,119 @@ def age_groups(years: pd.Series) -> pd.Series:
     return groups.astype(object).where(groups.notna(), "")
 
 
-def baselines(run: Run, cases: pd.DataFrame, seed: int) -> dict[str, Any]:
+def score(
+    cases: pd.DataFrame, rule: Decision, classes: Classes, groups: Mapping[str, str]
+) -> dict[str, Any]:
+    """The scores of some cases, their calibration, and the scores of groups of them.
+
+    Args:
+        cases: The table of what was scored (`pneumonia_classification.score_tables`).
+        rule: The run's thresholds and temperature.
+        classes: What the run tells apart.
+        groups: Columns of the cases by the key that their groups have in the result.
+    """
+    patients, labels = cases["patient"], cases["label"]
+    if classes.are_two:
+        scored = (labels, cases["probability"], patients)
+        threshold = cast("float", rule.threshold)
+        return {
+            **classification.classification_scores(*scored, threshold),
+            "calibration": classification.calibration(*scored, rule.temperature),
+            **{
+                key: classification.scores_by_group(cases[column], *scored, threshold)
+                for key, column in groups.items()
+            },
+            "per_finding": scores_by_finding(cases, threshold),
+        }
+    truth, probabilities, answers = (
+        cases[classes.columns(name)].to_numpy() for name in ("label", "probability", "predicted")
+    )
+    thresholds = cast("list[float] | None", rule.threshold)
+    settings = (rule.temperature, thresholds is None)
+    names = classes.names
+    return {
+        **several_scores(names, truth, probabilities, patients, thresholds),
+        "calibration": several_classes.calibration(truth, probabilities, patients, *settings),
+        **{
+            key: {
+                str(group): macro_scores(
+                    truth[rows], probabilities[rows], answers[rows], patients[rows]
+                )
+                for group in sorted(set(cases[column]) - {""})
+                for rows in [(cases[column] == group).to_numpy()]
+            }
+            for key, column in groups.items()
+        },
+    }
+
+
+def fit_baselines(prepared: Prepared, splits: list[str], image_size: int) -> dict[str, Any]:
+    """Fit the baselines to the training split.
+
+    Args:
+        prepared: The data.
+        splits: That train, without copies.
+        image_size: Side of the network's input in pixels.
+
+    Returns:
+        For fitted.json: ``majority``, 0 or 1, or the commonest class or labels in words;
+        ``metadata`` and ``thumbnail``, a model, or one per class, of it against all others;
+        ``metadata`` is None where nothing varies.
+    """
+    classes = classes_of(prepared)
+    cases = prepared.cases().query("split in @splits")
+    films = images_and_labels(prepared, splits, image_size).as_numpy_iterator()
+    pairs = [(thumbnail(film["image"][..., 0]), film["label"]) for film in films]
+    pixels, labels = map(np.stack, zip(*pairs, strict=True))
+    truth, (view, sex, age) = classes.truth(cases["label"]), (cases[name] for name in _HEADER)
+    by_header = [fit_metadata(view, sex, age, column) for column in truth.T]
+    by_pixels = [fit_labels(pixels, column) for column in labels.T]
+    if classes.are_two:
+        majority = int(cases["label"].mean() >= 0.5)
+        return {"majority": majority, "metadata": by_header[0], "thumbnail": by_pixels[0]}
+    ((commonest, _),) = Counter(classes.in_words(truth)).most_common(1)
+    metadata = None if None in by_header else by_header
+    return {"majority": commonest, "metadata": metadata, "thumbnail": by_pixels}
+
+
+def baselines(run: Run, cases: pd.DataFrame, classes: Classes | None = None) -> dict[str, Any]:
     """The scores of the baselines fitted in training, and how much better the model is.
 
     ``majority`` gives its answer always; ``metadata`` sees view, sex and age, and is None where
     none of them varied in training; ``thumbnail`` sees 16 x 16 pixels, and is not there in a run
     of an earlier version. ``differences`` holds the model's AUROC and accuracy less each one's.
     """
-    labels, patients = cases["label"], cases["patient"]
+    classes = classes or Classes()
+    truth, probabilities, predicted = (
+        cases[classes.columns(name)].to_numpy() for name in ("label", "probability", "predicted")
+    )
     majority, metadata = run.fitted["majority"], run.fitted["metadata"]
-    answers = {"majority": np.full(len(cases), float(majority))}
+    constant = [majority] if classes.are_two else classes.of_words([majority])[0]
+    answers = {"majority": np.tile(np.asarray(constant, float), (len(cases), 1))}
     if metadata:
-        header = (cases["view"], cases["sex"], cases["age_years"])
-        answers["metadata"] = predict_metadata(metadata, *header)
+        models = [metadata] if classes.are_two else metadata
+        view, sex, age = (cases[name] for name in _HEADER)
+        by_class = [predict_metadata(model, view, sex, age) for model in models]
+        answers["metadata"] = np.stack(by_class, axis=1)
     if "thumbnail" in run.fitted:
-        answers["thumbnail"] = cases["thumbnail"].to_numpy()
-    model = (cases["probability"], cases["predicted"])
-    decided = {name: (ranks, ranks >= 0.5) for name, ranks in answers.items()}
-    gaps = differences(labels, model, decided, patients, seed)
+        answers["thumbnail"] = cases[classes.columns("thumbnail")].to_numpy()
+    thresholds = [0.5] if classes.activation == "sigmoid" else None
+    decided = {name: (ranks, answers_of(ranks, thresholds)) for name, ranks in answers.items()}
+    gaps = differences(truth, (probabilities, predicted), decided, cases["patient"])
     scored: dict[str, Any] = {"majority": {}, "metadata": None}
-    for name, probabilities in answers.items():
-        scores = classification_scores(labels, probabilities, patients, 0.5, seed)
-        scored[name] = {score: scores[score] for score in ("auroc", "accuracy", "ci95")}
+    for name, (ranks, of_ranks) in decided.items():
+        if classes.are_two:
+            scores = classification_scores(truth[:, 0], ranks[:, 0], cases["patient"], 0.5)
+        else:
+            scores = macro_scores(truth, ranks, of_ranks, cases["patient"])
+        kept = ("auroc", "accuracy", "ci95", "ci95_method", "ci95_reason")
+        scored[name] = {score: scores[score] for score in kept if score in scores}
         scored[name]["differences"] = gaps[name]
     scored["majority"] |= {"says": majority, "auroc": 0.5}
     return scored
 
 
-def scores_by_finding(
-    cases: pd.DataFrame, threshold: float, seed: int
-) -> dict[str, dict[str, Any]]:
+def scores_by_finding(cases: pd.DataFrame, threshold: float) -> dict[str, dict[str, Any]]:
     """The scores of all positives against the negatives of each finding, by the finding's name.
 
     Sick films without pneumonia are harder to tell from it than films of the healthy.
@@ -61,14 +159,13 @@ def scores_by_finding(
     Args:
         cases: With ``finding``, the class in the dataset's own table, if any.
         threshold: At or above it the answer is yes.
-        seed: Of the bootstrap.
     """
     negative = cases["label"] == 0
     by_finding: dict[str, dict[str, Any]] = {}
     for finding in sorted(set(cases.loc[negative, "finding"].dropna()) - {""}):
         rows = cases[~negative | (cases["finding"] == finding)]
         scored = (rows["label"], rows["probability"], rows["patient"])
-        by_finding |= scores_by_group([finding] * len(rows), *scored, threshold, seed)
+        by_finding |= scores_by_group([finding] * len(rows), *scored, threshold)
     return by_finding
 
 
@@ -77,22 +174,72 @@ def explain(
     cases: pd.DataFrame,
     films: Mapping[str, np.ndarray],
     settings: EvaluateSettings,
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Grad-CAM of some cases, and its scores against their boxes.
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Maps of where the network looked at some cases, and their scores against boxes.
 
     Args:
         model: Of films to probabilities.
-        cases: (n rows) with ``case``, ``patient``, and ``boxes`` in fractions of the side.
+        cases: (n rows) with ``case``, ``patient``, and ``boxes`` in fractions of the side; of
+            several classes with ``likeliest``, the number of the one to explain.
         films: (image_size, image_size) 0..255, by case.
-        settings: With ``gradcam_layer`` and ``seed``.
+        settings: With ``gradcam_layer``.
 
     Returns:
-        The maps (n, image_size, image_size) 0..1, and the scores.
+        The maps by name, as of `common.explaining.gradcam.saliency_maps`; and the scores of
+        Grad-CAM, with those of the finer map, or None, as ``finer``.
     """
-    maps = shuffled = np.zeros((0, *model.input_shape[1:3]), np.float32)
-    if len(cases):
-        images = np.stack([films[case] for case in cases["case"]])[..., None]
-        maps = gradcam(model, images, settings.gradcam_layer)
-        shuffled = gradcam(with_shuffled_weights(model), images, settings.gradcam_layer)
-    game = pointing_game(maps, list(cases["boxes"]), list(cases["patient"]), settings.seed)
-    return maps, {**game, "likeness_to_random_weights": rank_correlation(maps, shuffled)}
+    classes = cases["likeliest"].to_numpy() if "likeliest" in cases else None
+    films_of = [films[case] for case in cases["case"]]
+    images = np.array(films_of).reshape(-1, *model.input_shape[1:])
+    layer = settings.gradcam_layer
+    maps = saliency_maps(model, images, layer, classes)
+    # The films of a check by drawn weights: maps of all would take as long again, thrice.
+    checked = np.linspace(0, len(cases) - 1, min(len(cases), _MOST_CHECKED)).astype(int)
+    of_checked = None if classes is None else classes[checked]
+    drawn = [
+        saliency_maps(with_shuffled_weights(model, seed), images[checked], layer, of_checked)
+        for seed in range(_DRAWS)
+    ]
+    layers = {FINER: finer_layer(model, layer), GRADCAM: layer}
+    scored = {
+        name: {
+            "layer": layers[name],
+            **pointing_game(
+                heats,
+                list(cases["boxes"]),
+                list(cases["patient"]),
+                cells(model, layers[name]),
+            ),
+            **likeness(heats[checked], [shuffled[name] for shuffled in drawn]),
+        }
+        for name, heats in maps.items()
+    }
+    return maps, {**scored[GRADCAM], "finer": scored.get(FINER)}
+
+
+def likeness(maps: np.ndarray, shuffled: Sequence[np.ndarray]) -> dict[str, Any]:
+    """How like maps (cases, height, width) are to those of networks with shuffled weights.
+
+    A map that stays when what was learned is gone shows the image alone (Adebayo et al. 2018,
+    arXiv:1810.03292).
+
+    Args:
+        maps: Of a network.
+        shuffled: As ``maps``, of the same images, a set for each time its weights were shuffled.
+
+    Returns:
+        ``likeness_to_random_weights``: the mean rank correlation, and ``likeness_by_draw`` that of
+        each set; ``likeness_n``, how many maps counted at least once; ``likeness_to_another_film``:
+        that with the same network's map of the next film, what maps have in common anyway. None
+        where no map counts.
+    """
+    by_draw = [rank_correlations(maps, others) for others in shuffled]
+    means = [float(np.mean(each)) for each in by_draw if len(each)]
+    others = np.roll(maps, 1, axis=0) if len(maps) > 1 else maps[:0]
+    next_film = rank_correlations(maps[: len(others)], others)
+    return {
+        "likeness_to_random_weights": float(np.mean(means)) if means else None,
+        "likeness_by_draw": means,
+        "likeness_n": max(map(len, by_draw), default=0),
+        "likeness_to_another_film": float(np.mean(next_film)) if len(next_film) else None,
+    }

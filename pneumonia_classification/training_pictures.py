@@ -9,15 +9,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common.explaining.gradcam import gradcam
+from common.datasets.classes import Classes
+from common.explaining.gradcam import saliency_maps
 from common.records.prepared import Prepared
 from common.reporting.figures import draw_heat, pixels, sheet
 from common.reporting.palette import TRUTH
 from common.training.pipeline import stored_films
 from common.training.tensorboard import TrainingPictures, first_output
-from pneumonia_classification import score_tables
 from pneumonia_classification.config import EvaluateSettings, TrainSettings
-from pneumonia_classification.dataset import boxes_in_square
+from pneumonia_classification.dataset import boxes_in_square, classes_of
+from pneumonia_classification.score_pictures import in_words, shortened
 
 
 def training_pictures(
@@ -35,9 +36,8 @@ def training_pictures(
     if not count:
         return None
     cases = first_of_each_label(prepared, splits, count)
-    by_case = stored_films(
-        prepared, splits, "label", 1, [case["case"] for case in cases], image_size
-    )
+    classes, names = classes_of(prepared), [case["case"] for case in cases]
+    by_case = stored_films(prepared, splits, "label", classes.outputs, names, image_size)
     films = np.stack([by_case[case["case"]] for case in cases])
     boxes = [boxes_in_square(case, prepared, image_size) * image_size for case in cases]
     columns = -(-count // 2)
@@ -46,11 +46,13 @@ def training_pictures(
         # Grad-CAM explains one output; a second may be there to learn from.
         bare = keras.Model(model.input, model.outputs[0])
         images = films[..., None]
-        heats = gradcam(bare, images, EvaluateSettings().gradcam_layer)
+        scores = first_output(bare, images)
+        likeliest = None if classes.are_two else np.argmax(scores, axis=1)
+        maps = saliency_maps(bare, images, EvaluateSettings().gradcam_layer, likeliest)
+        heats = next(iter(maps.values()))
         titles = [
-            f"{case['case'][:24]}\n"
-            f"truth: {score_tables.TRUTHS[int(case['label'])]}, score {score:.2f}"
-            for case, score in zip(cases, first_output(bare, images)[:, 0], strict=True)
+            f"{case['case'][:24]}\n{_title(classes, case['label'], row)}"
+            for case, row in zip(cases, scores, strict=True)
         ]
         figure = sheet(
             list(films),
@@ -66,11 +68,7 @@ def training_pictures(
         images: tf.Tensor, targets: tf.Tensor | list[tf.Tensor], weights: tf.Tensor | None = None
     ) -> np.ndarray:
         labels, *places = (target[:count].numpy() for target in keras.tree.flatten(targets))
-        # A label between 0 and 1 is of a mixed film.
-        names = [
-            score_tables.TRUTHS[int(label)] if label in (0, 1) else f"{label:.0%} positive"
-            for label in labels[:, 0]
-        ]
+        names = [_mixed(classes, label) for label in labels]
         # With --box-weight boxes are given as their share of each place of the last features.
         lit = [_squares(share[..., 0] > 0.01, image_size) for shares in places for share in shares]
         figure = sheet(
@@ -85,10 +83,29 @@ def training_pictures(
     return TrainingPictures(validation, augmented)
 
 
+def _title(classes: Classes, label: Any, scores: np.ndarray) -> str:
+    """What is true of a film and what a model says, probabilities (outputs,), in words."""
+    truth = in_words(classes.in_table(label), classes.names)
+    if classes.are_two:
+        return f"truth: {truth}, score {scores[0]:.2f}"
+    likeliest = int(np.argmax(scores))
+    return f"{shortened(truth)}\n{classes.names[likeliest]} {scores[likeliest]:.2f}"
+
+
+def _mixed(classes: Classes, label: np.ndarray) -> str:
+    """The label (outputs,) of a film, which between 0 and 1 is of a mixed one, in words."""
+    if classes.are_two:
+        (share,) = label
+        return in_words(int(share), classes.names) if share in (0, 1) else f"{share:.0%} positive"
+    named = [(name, share) for name, share in zip(classes.names, label, strict=True) if share > 0]
+    parts = [name if share == 1 else f"{share:.0%} {name}" for name, share in named]
+    return shortened(", ".join(parts) or "none")
+
+
 def first_of_each_label(
     prepared: Prepared, splits: list[str], count: int
 ) -> list[dict[Hashable, Any]]:
-    """The first rows of ``cases.csv`` of some splits, negative and positive in turn."""
+    """The first rows of ``cases.csv`` of some splits, every label in turn."""
     cases = prepared.cases()
     cases = cases[cases["split"].isin(splits)].sort_values("label", kind="stable")
     in_turn = cases.groupby("label").cumcount().sort_values(kind="stable").index
