@@ -88,7 +88,7 @@ unread: | $(VENV)/bin/pip
 
 demo: $(METRICS)  ## run the three projects on a synthetic sample (about 10 minutes with the install)
 	@echo "== Results"
-	@"$(VENV_PYTHON)" -m common.results $(RUNS)
+	@"$(VENV_PYTHON)" -m common.results $(RUNS) --output $(RUNS)/index.html
 
 # manifest.json and fitted.json are the last files that their steps write. Where one is there, an
 # older step has ended, whose script would find nothing to do: it makes way. Where it is not, the

@@ -17,7 +17,7 @@ from PIL import Image
 from common.base.errors import UserError, run_script
 from common.base.files import ROOT, atomic_write, read_json
 from common.imaging.dicom import read_radiograph
-from common.imaging.nifti import read_volume
+from common.imaging.volumes import read_volume
 from common.records.prepared import open_prepared
 from common.reporting.examples import BEST, examples_of
 from common.reporting.figures import film_sheet
@@ -81,8 +81,8 @@ def _sample_sheet() -> None:
 
 def _atrium(run: Path) -> None:
     # TensorFlow starts here, after the check that there is something to draw.
+    from atrium_segmentation.dataset import whole_volumes
     from atrium_segmentation.networks import NETWORKS, in_order
-    from atrium_segmentation.slices import whole_volumes
 
     prepared = open_prepared(Path(read_json(run / "config.json")["prepared"]), run.name)
     networks = in_order(read_json(run / "fitted.json")["models"])

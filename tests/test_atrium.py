@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
-from atrium_segmentation.dataset import percentiles
+from atrium_segmentation.dataset import percentiles, read_unlabelled
+from common.base.errors import UnusableError
 from common.scores.volumes import volume_scores
+from tests.helpers.fixtures import write_nifti
 from tests.helpers.scripts import TINY, TINY_DATA, refused, run
 
 PROJECT = "atrium_segmentation"
@@ -38,6 +40,23 @@ def test_counted_percentiles_are_numpys(values, part):
     voxels = (np.array(values) * part).astype(np.float32).reshape(1, 1, -1)
     wanted = [0.5, 50, 99.5]
     np.testing.assert_array_equal(percentiles(voxels, wanted), np.percentile(voxels, wanted))
+
+
+@pytest.mark.parametrize("value", [0, 17, np.nan])
+def test_a_volume_that_shows_nothing_is_refused_and_not_empty_of_atrium(tmp_path, value):
+    values = np.full((4, 5, 6), value, np.float32)
+    values[0, 0, 0] = 17 if np.isnan(value) else value
+    with pytest.raises(UnusableError, match=r"all its voxels are one value; export it again"):
+        read_unlabelled(write_nifti(tmp_path / "v.nii.gz", values), (0, 0, 0))
+
+
+def test_a_voxel_that_is_no_number_is_told_and_moves_no_window(tmp_path):
+    values = np.arange(120, dtype=np.float32).reshape(4, 5, 6)
+    good = read_unlabelled(write_nifti(tmp_path / "good.nii.gz", values), (0, 0, 0))
+    values[0, 0, 0] = np.nan  # it was the least
+    holed = read_unlabelled(write_nifti(tmp_path / "holed.nii.gz", values), (0, 0, 0))
+    assert good["doubt"] == "" and holed["doubt"].startswith("1 of 120 voxels are NaN or infinite")
+    assert np.abs(holed["image"].astype(int) - good["image"]).max() <= 2
 
 
 def test_both_networks_are_scored_on_whole_volumes(once):

@@ -59,7 +59,7 @@ def test_lines_of_other_parts_stay_in_the_table_if_they_are_this_machines(tmp_pa
 
 def test_parts_are_listed_and_an_unknown_one_is_refused():
     listed = bench("--list")
-    assert listed.returncode == 0 and "  bootstrap " in listed.stdout
+    assert listed.returncode == 0 and "  surface_scores " in listed.stdout
     refused = bench("nonsense")
     assert refused.returncode == 2
     assert "no such part" in refused.stderr and "Traceback" not in refused.stderr

@@ -118,8 +118,8 @@ def test_no_page_installs_a_decoder_that_breaks_off_the_process():
         assert not re.search(r"install\W+(the )?\W*python-gdcm", page.read_text()), page
 
 
-NOT_PLAIN = r"""nothing\s+clever|\bmend|the\ most\ passes|\ba\ (row|file|picture|record|box)\ a\ \w+
-    |\bbeside\b|CASES_A_|--moves|--averaging|--board-pictures"""
+NOT_PLAIN = r"""nothing\s+clever|\bmend(?!eley)|the\ most\ passes|\bbeside\b
+    |\ba\ (row|file|picture|record|box)\ a\ \w+|CASES_A_|--moves|--averaging|--board-pictures"""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[f"{page.parent.name}-{page.name}" for page in PAGES])

@@ -18,8 +18,8 @@ from tests.tools import fuzz, fuzz_targets
 @pytest.mark.damaged
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("dicom", 150), ("nifti", 150), ("tables", 60), ("dataset", 60), ("prepared", 12),
-     ("keras", 6)],
+    [("dicom", 150), ("frames", 200), ("nifti", 150), ("tables", 60), ("dataset", 60),
+     ("prepared", 12), ("keras", 6)],
 )  # fmt: skip
 def test_a_mutated_file_is_read_or_refused(tmp_path, name, count):
     said = [said for _, _, said in fuzz.fuzz([name], range(count), tmp_path)]

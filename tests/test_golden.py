@@ -90,6 +90,7 @@ def test_a_run_is_evaluated_and_scores_what_it_scored(golden):
         )
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_to_its_end(golden):
     folder = golden / "atrium" / "interrupted"
     before = list(csv.DictReader((folder / "unet" / "history.csv").open()))

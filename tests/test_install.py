@@ -57,6 +57,19 @@ def test_the_named_packages_are_required():
     assert required >= NAMED
 
 
+def test_the_licences_of_a_wheel_of_many_libraries_are_listed():
+    page = (ROOT / "docs/licences.md").read_text()
+    named = set(re.findall(r"`([\w-]+)`", page))
+    version = metadata.version("imagecodecs")
+    assert f"## imagecodecs {version}:" in page
+    files = metadata.files("imagecodecs")
+    licences = {file.name for file in files if file.parent.name == "licenses"} - {"LICENSE"}
+    assert len(licences) > 50
+    assert not {
+        name for name in licences if {name, name.removeprefix("LICENSE-")}.isdisjoint(named)
+    }
+
+
 def test_no_requirement_is_missing_or_in_conflict():
     done = subprocess.run(
         [sys.executable, "-m", "pip", "check", "--disable-pip-version-check"],

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import needs
-from tests.helpers.scripts import PROJECTS, ROOT, TINY_DATA, Whole, run
+from tests.helpers.scripts import FIRST_PROJECT_FAST, PROJECTS, ROOT, TINY_DATA, Whole, run
 
 SCRIPTS = ("prepare_data", "train", "evaluate")
 STEPS = {"preparing": "prepare_data", "training": "train", "evaluating": "evaluate"}
@@ -234,7 +234,7 @@ def noted_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *command: object) 
             and (ROOT / file).is_file()}  # fmt: skip
 
 
-@pytest.mark.parametrize("project", PROJECTS)
+@pytest.mark.parametrize("project", FIRST_PROJECT_FAST)
 def test_preparing_runs_and_opens_no_file_that_is_not_given(
     project, imports, samples, tmp_path, monkeypatch
 ):

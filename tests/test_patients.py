@@ -28,9 +28,9 @@ def rewritten(sample, folder, size, patient):
     from common.imaging import read_radiograph
 
     shutil.copytree(sample, folder, ignore=shutil.ignore_patterns("*.dcm", "nih_patients.csv"))
-    labels = {row["patientId"]: row["Target"] for row in rows_of(sample / LABELS)}
+    labels = {row["patientId"]: row["Target"] for row in rows_of(sample / LABELS[0])}
     lines = ["patientId,Target", *(f"{film},{target}" for film, target in labels.items())]
-    (folder / LABELS).write_text("\n".join(lines) + "\n")
+    (folder / LABELS[0]).write_text("\n".join(lines) + "\n")
     for path in sorted((sample / "stage_2_train_images").glob("*.dcm")):
         film = Image.fromarray(read_radiograph(path).pixels).resize((size, size))
         write_dicom(

@@ -135,9 +135,18 @@ def test_the_mirror_image_is_averaged_where_asked(whole, sensitive):
 def test_the_map_is_held_against_chance_and_against_random_weights(whole):
     once = whole(PROJECT)
     game = once.metrics["gradcam"]
-    assert 0 < game["chance"] < 0.5
-    assert set(game["centred_blob"]) == {"pointing_game", "weight_inside"}
-    assert game["likeness_to_random_weights"] is None or game["likeness_to_random_weights"] < 0.95
+    # A map of one place says nothing, and gets a finer one.
+    assert game["layer"] == "conv5_block3_out" and game["finer"]["layer"] != game["layer"]
+    for scores in (game, game["finer"]):
+        assert 0 < scores["chance"] < 0.5 and 0 <= scores["pointing_game"] <= 1
+        assert set(scores["centred_blob"]) == {"pointing_game", "weight_inside"}
+        likeness = scores["likeness_to_random_weights"]
+        assert likeness is None or (
+            -1 <= likeness <= 1
+            and len(scores["likeness_by_draw"]) <= 3
+            and scores["likeness_n"] <= scores["n"] + len(once.metrics["examples"])
+        )
+    assert game["finer"]["ceiling"] >= game["ceiling"]
     assert (once.evaluation / "surest.png").is_file()
 
 
@@ -309,7 +318,7 @@ def test_folds_are_kept_trained_and_summed_up(whole, tmp_path):
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_metrics_twice(whole, tmp_path):
     once = whole(PROJECT)
-    found = []
+    found, scored_before = [], []
     for name in ("one", "other"):
         run(
             PROJECT, "train", "--preset", "cpu", "--prepared", once.prepared, "--run",
@@ -318,5 +327,8 @@ def test_the_same_seed_gives_the_same_metrics_twice(whole, tmp_path):
         run(PROJECT, "evaluate", "--run", tmp_path / name, "--pictures", 0)
         metrics = json.loads((tmp_path / name / "evaluation/test/metrics.json").read_text())
         assert metrics.pop("created")
+        scored_before.append(metrics.pop("scored_before"))
         found.append(metrics)
+    # The other run, on the same data, was scored too.
+    assert scored_before[1] == scored_before[0] + 1
     assert found[0] == found[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from common.scores.formatting import with_interval
 from tests.test_pneumonia import PROJECT, column, rows_of
 
 
@@ -48,8 +49,8 @@ def test_the_thumbnail_baseline_is_fitted_in_training_alone_and_stands_everywher
     gap = once.metrics["auroc"]["value"] - expected
     assert found["differences"]["auroc"]["value"] == pytest.approx(gap)
 
-    low, high = found["auroc"]["ci95"]
-    cell = f"{expected:.3f} [{low:.3f}, {high:.3f}]"
+    cell = with_interval(found["auroc"])
+    assert cell.startswith(f"{expected:.3f} [")
     assert cell in once.said["evaluate"] and "16 x 16 thumbnail" in once.said["evaluate"]
     page = (once.evaluation / "report.html").read_text()
     assert cell in page and "16 x 16 thumbnail" in page
@@ -74,9 +75,7 @@ def test_the_positives_stand_against_the_normal_and_the_otherwise_sick(whole):
         assert (scored["n"], scored["positives"]) == (rows.sum(), labels.sum())
         value = scored["auroc"]["value"]
         assert value == pytest.approx(roc_auc_score(labels[rows], scores[rows]), abs=1e-4)
-        low, high = scored["auroc"]["ci95"]
-        assert low <= value <= high
-        assert f"{value:.3f} [{low:.3f}, {high:.3f}]" in once.said["evaluate"]
+        assert with_interval(scored["auroc"]) in once.said["evaluate"]
         assert in_groups[f"positives against {name}"] == value
     assert "positives against" in (once.evaluation / "report.html").read_text()
 
@@ -102,7 +101,7 @@ def rescored(whole):
 
     def of(fitted):
         fitted = {"majority": 1, "metadata": None, **fitted}
-        found = baselines(Run(None, {}, fitted), cases, 1)
+        found = baselines(Run(None, {}, fitted), cases)
         metrics = {**whole(PROJECT).metrics, "baselines": found}
         assert faults_of(ROOT / PROJECT / "metrics.schema.json", metrics) == []
         table = tables(metrics)[0]
@@ -119,7 +118,10 @@ def test_without_metadata_or_thumbnail_the_tables_say_so(rescored):
     # A run of before the thumbnail lacks its column.
     assert "16 x 16 thumbnail" not in cells["AUROC"]
     main = scores["main_scores"][0]
-    assert (main["baseline"], main["baseline_name"]) == (0.5, "always the majority")
+    assert (main["baseline"], main["baseline_name"]) == (
+        0.5,
+        "always positive, training's majority",
+    )
     assert main["difference"]["ci95"][0] < main["difference"]["value"]
 
 
@@ -128,7 +130,24 @@ def test_a_baseline_below_chance_says_so_and_is_not_the_strongest(rescored):
                 "age_median": 50, "age_mean": 50, "age_deviation": 1.0}  # fmt: skip
     cells, scores = rescored({"metadata": metadata, "thumbnail": {}})
     assert cells["AUROC"]["view, sex and age"] == (
-        "0.000 [0.000, 0.000], below chance: it ranks more pairs wrongly than rightly"
+        "0.000 [0.000, 0.049], below chance: it ranks more pairs wrongly than rightly"
     )
     assert "below chance" not in cells["AUROC"]["16 x 16 thumbnail"]
-    assert scores["main_scores"][0]["baseline_name"] == "always the majority"
+    assert scores["main_scores"][0]["baseline_name"] == "always positive, training's majority"
+
+
+def test_the_majority_of_the_scored_films_is_named_where_it_is_another(whole):
+    from pneumonia_classification.score_tables import tables
+
+    metrics = whole(PROJECT).metrics
+    majority = {**metrics["baselines"]["majority"], "says": 1}
+    metrics = {**metrics, "baselines": {**metrics["baselines"], "majority": majority}}
+
+    def own_rows(matrix):
+        table = tables({**metrics, "confusion_matrix": matrix})[0]
+        assert table.head[-1] == "always positive, training's majority"
+        return [(row[0], row[-1]) for row in table.rows if "here" in row[0]]
+
+    expected = [("accuracy of always negative, the majority here", "0.700")]
+    assert own_rows([[6, 1], [1, 2]]) == expected
+    assert own_rows([[2, 1], [1, 6]]) == own_rows([[2, 1], [1, 2]]) == []

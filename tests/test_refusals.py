@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.helpers.scripts import PROJECTS, ROOT, TINY_DATA, refused, run
+from tests.helpers.scripts import FIRST_PROJECT_FAST, PROJECTS, ROOT, TINY_DATA, refused, run
 
 # ---- The command line
 
@@ -29,7 +29,7 @@ def test_help_shows_every_setting_and_starts_no_tensorflow(project, script, tmp_
     answers = []
     for command, folder in commands:
         done = subprocess.run(
-            [sys.executable, "-X", "importtime", *command, "--help"],
+            [sys.executable, "-X", "importtime", *command, "--help-all"],
             cwd=folder, capture_output=True, text=True, check=True,
         )  # fmt: skip
         assert not re.search(r"\| +(tensorflow|keras|pandas|sklearn)$", done.stderr, re.MULTILINE)
@@ -105,7 +105,7 @@ def test_a_missing_column_is_named(samples, project, file, column, tmp_path):
     )
 
 
-@pytest.mark.parametrize("project", PROJECTS)
+@pytest.mark.parametrize("project", FIRST_PROJECT_FAST)
 def test_an_unreadable_file_is_left_out_and_named(samples, project, tmp_path):
     source, prepared = tmp_path / "source", tmp_path / "prepared"
     shutil.copytree(samples[project], source)

@@ -14,11 +14,17 @@ from pathlib import Path
 import html5lib
 import numpy as np
 import pytest
-from PIL import ImageColor
 
-from common.reporting.figures import PREDICTION, TRUTH
-from tests.helpers import events
-from tests.helpers.scripts import CHEST, PROJECTS, ROOT, TINY, TINY_DATA, everything, refused, run
+from tests.helpers.scripts import (
+    FIRST_PROJECT_FAST,
+    PROJECTS,
+    ROOT,
+    TINY,
+    TINY_DATA,
+    everything,
+    refused,
+    run,
+)
 
 COMMON_KEYS = {
     "project", "dataset", "synthetic", "n_patients", "split", "seed", "versions", "created", "n",
@@ -59,7 +65,10 @@ def test_an_evaluation_is_told_on_a_page_that_can_be_written_again(whole, projec
     models = once.metrics.get("models", {"": {"": once.metrics.get(main)}})
     for score in (next(iter(of.values())) for of in models.values()):
         value = score.get("value", score.get("mean"))
-        assert f"{value:.3f} 95 % interval {score['ci95'][0]:.3f}" in said
+        if score["ci95"]:
+            assert f"{value:.3f} 95 % interval {score['ci95'][0]:.3f}" in said
+        else:
+            assert f"{value:.3f} no interval: {score['ci95_reason']}" in said
     assert "SYNTHETIC data, of no patient" in said
     known = once.metrics["patients_known"]
     patients = f" of {once.metrics['n_patients']} patients" if known else ". None of them trained"
@@ -108,8 +117,9 @@ def test_pneumonia_scores_are_those_of_its_predictions(whole):
     assert once.metrics["auroc"]["value"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-4)
     assert once.metrics["confusion_matrix"] == confusion_matrix(labels, said).tolist()
     assert set(once.metrics["baselines"]) == {"majority", "metadata", "thumbnail"}
-    low, high = once.metrics["auroc"]["ci95"]
-    assert low <= once.metrics["auroc"]["value"] <= high
+    auroc = once.metrics["auroc"]
+    low, high = auroc["ci95"] or (0, 1)
+    assert low <= auroc["value"] <= high and auroc.get("ci95_method", auroc.get("ci95_reason"))
     assert once.metrics["gradcam"]["n"] == sum(labels)
     assert set(once.metrics["per_view"]) <= {"PA", "AP"}
     assert "confusion matrix" in once.said["evaluate"]
@@ -132,7 +142,8 @@ def test_augmentor_copies_only_positives_that_train(whole):
     trains = sum(case["split"] == "train" for case in cases.values())
     assert len(images) == trains + len(copies)
     assert all((once.prepared / row["image_path"]).exists() for row in images)
-    assert set(images[0]) == {"image_path", "label"}
+    assert set(images[0]) == {"image_path", "label", "patient"}
+    assert not any(Path(row["image_path"]).is_absolute() for row in images)
 
 
 def test_heart_scores_are_those_of_its_predictions(whole):
@@ -239,115 +250,10 @@ def test_nothing_that_identifies_a_patient_leaves_the_files(whole, project):
     assert not any(name.decode() in text for text in once.said.values() for name in planted)
 
 
-# ---- What TensorBoard shows of the training
-
-
-NETWORKS = {name: ["."] if name in CHEST else ["unet", "fcn8"] for name in PROJECTS}
-
-
-def coloured(picture, colour):
-    """Where a picture has a colour, nearly: (height, width)."""
-    return np.abs(picture.astype(int) - ImageColor.getrgb(colour)).max(-1) < 40
-
-
-@pytest.mark.parametrize("project", PROJECTS)
-def test_the_same_cases_are_drawn_after_every_epoch(whole, project):
-    for network in NETWORKS[project]:
-        found = events.read(whole(project).run / network / "tensorboard")
-        steps = events.steps(found)
-        assert steps["validation"] == [0, 1] and steps["augmented"] == [0]
-        drawn = events.pictures(found, "validation")
-        (samples,) = events.pictures(found, "augmented")
-        # Six films of 2.2 x 2.4 inches, at 100 pixels an inch.
-        assert {picture.shape for picture in (*drawn, samples)} == {(480, 660, 3)}
-        truths, predictions = (
-            [coloured(picture, colour) for picture in drawn] for colour in (TRUTH, PREDICTION)
-        )
-        # Where neither epoch drew a prediction over it, the truth is in the same places.
-        free = ~(predictions[0] | predictions[1])
-        assert (truths[0] & free).sum() > 100
-        if project == "pneumonia_classification":
-            assert (truths[0] == truths[1]).mean() > 0.998
-            continue
-        assert (truths[0] ^ truths[1])[free].mean() < 0.001
-        assert predictions[1].sum() > 20 and coloured(samples, TRUTH).sum() > 100
-        # The films themselves: what is grey in both is the same, but for the scores above it.
-        grey = [np.ptp(picture.astype(int), axis=-1) < 3 for picture in drawn]
-        differs = np.abs(drawn[0].astype(int) - drawn[1]).max(-1) > 8
-        assert (differs & grey[0] & grey[1]).mean() < 0.02
-
-
-def test_precision_and_recall_are_those_of_the_kept_model(whole):
-    from sklearn.metrics import precision_score, recall_score
-    from tensorboard.util.tensor_util import make_ndarray
-
-    run = whole("pneumonia_classification").run
-    with open(run / "validation.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    labels = np.array([int(row["label"]) for row in rows])
-    said = np.array([float(row["probability"]) for row in rows])
-    with open(run / "history.csv", newline="") as file:
-        losses = [float(row["val_loss"]) for row in csv.DictReader(file)]
-    curves = events.read(run / "tensorboard").Tensors("validation/pr_curves")
-    assert [one.step for one in curves] == [0, 1]
-    counts = make_ndarray(curves[int(np.argmin(losses))].tensor_proto)
-    thresholds = np.linspace(0, 1, counts.shape[1])
-    # The two ways to the same model's answers may differ in the last digits.
-    near = np.abs(said - thresholds[:, None]).min(1) < 1e-5
-    for place in np.flatnonzero(~near):
-        called = said > thresholds[place]
-        assert counts[4, place] == pytest.approx(precision_score(labels, called, zero_division=0))
-        assert counts[5, place] == pytest.approx(recall_score(labels, called))
-    assert (~near).sum() > 150
-
-
-@pytest.mark.parametrize("project", PROJECTS)
-def test_the_learning_rate_is_a_curve(whole, project):
-    for network in NETWORKS[project]:
-        folder = whole(project).run / network
-        with open(folder / "history.csv", newline="") as file:
-            rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
-        found = events.read(folder / "tensorboard" / "train")
-        assert events.steps(found)["epoch_learning_rate"] == [0, 1]
-        assert events.numbers(found, "epoch_learning_rate") == pytest.approx(rates, rel=1e-6)
-
-
-def test_films_of_both_labels_are_chosen_in_turn(whole):
-    from common.records.prepared import open_prepared
-    from pneumonia_classification.training_pictures import first_of_each_label
-
-    project = "pneumonia_classification"
-    prepared = open_prepared(whole(project).prepared, project)
-    cases = first_of_each_label(prepared, ["validation"], 4)
-    assert [case["label"] for case in cases] == [0, 1, 0, 1]
-    assert {case["split"] for case in cases} == {"validation"}
-    everyone = first_of_each_label(prepared, ["validation"], 1000)
-    assert everyone[:4] == cases
-    assert len({case["case"] for case in everyone}) == prepared.count(["validation"])
-
-
-@pytest.mark.parametrize("count", [1, 5, 6])
-def test_slices_through_the_atrium_are_chosen_from_every_volume(whole, count):
-    from atrium_segmentation import slices
-    from atrium_segmentation.config import TrainSettings
-    from common.records.prepared import open_prepared
-
-    project = "atrium_segmentation"
-    prepared = open_prepared(whole(project).prepared, project)
-    volumes = prepared.count(["train"])
-    assert 1 < volumes <= 5
-    chosen = slices.some_with_structure(prepared, ["train"], 32, TrainSettings(), count)
-    assert chosen["image"].shape == (count, 32, 32, 3) and chosen["mask"].shape[0] == count
-    assert chosen["mask"].any((1, 2)).all() and len(set(chosen["title"])) == count
-    assert len({title.split(",")[0] for title in chosen["title"]}) == min(count, volumes)
-    again = slices.some_with_structure(prepared, ["train"], 32, TrainSettings(), count)
-    np.testing.assert_array_equal(again["image"], chosen["image"])
-
-
 # ---- Started again
 
 
-@pytest.mark.parametrize("project", PROJECTS)
+@pytest.mark.parametrize("project", FIRST_PROJECT_FAST)
 def test_what_is_done_is_not_done_again(whole, project):
     once = whole(project)
     before = everything(once.prepared) | everything(once.run)
@@ -361,7 +267,7 @@ def test_what_is_done_is_not_done_again(whole, project):
     assert everything(once.prepared) | everything(once.run) == before
 
 
-@pytest.mark.parametrize("project", PROJECTS)
+@pytest.mark.parametrize("project", FIRST_PROJECT_FAST)
 def test_other_settings_do_not_overwrite(whole, project):
     once = whole(project)
     before = everything(once.prepared) | everything(once.run)

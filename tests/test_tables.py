@@ -22,7 +22,7 @@ def test_a_table_shows_what_was_written(whole):
 def test_a_folder_of_runs_shows_the_main_scores(whole):
     once = whole("heart_detection")
     text = with_tables(PAGE.format("run"), once.run.parent)
-    assert "| heart_detection | SYNTHETIC-rsna | SYNTHETIC test |" in text
+    assert "| heart_detection | run | SYNTHETIC data, SYNTHETIC-rsna test |" in text
 
 
 def test_what_is_not_there_stays(tmp_path, capsys):

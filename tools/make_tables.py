@@ -20,7 +20,8 @@ from typing import Any
 
 from common.base.files import ROOT, read_json
 from common.base.tables import Table
-from common.scores.formatting import data_name, score_rows
+from common.scores.formatting import score_rows, too_good
+from common.training.runs import name_of_data
 
 PAGES = ("README.md", "*/README.md")
 _BLOCK = re.compile(r"(<!-- results of (\S+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
@@ -38,7 +39,9 @@ def with_tables(page: str, runs: Path) -> str:
             print(f"{path}: is not there, so its table stays as it is")
             return block[0]
         evaluations = [read_json(file) for file in files]
-        tables = _all_scores(evaluations[0]) if files[0].parent == path else _main(evaluations)
+        names = [file.parents[2].name for file in files]
+        whole = files[0].parent == path
+        tables = _all_scores(evaluations[0]) if whole else _main(names, evaluations)
         texts = [markdown(table) for table in tables]
         return f"{block[1]}\n{''.join(texts)}*{_origin(evaluations)}*\n\n{block[3]}"
 
@@ -49,14 +52,19 @@ def _all_scores(metrics: dict[str, Any]) -> Iterator[Table]:
     yield from import_module(f"{metrics['project']}.score_tables").tables(metrics)
 
 
-def _main(evaluations: list[dict[str, Any]]) -> Iterator[Table]:
+def _main(runs: list[str], evaluations: list[dict[str, Any]]) -> Iterator[Table]:
     rows = (
-        (metrics["project"], metrics["dataset"], data_name(metrics), str(metrics["n"]), *row)
-        for metrics in evaluations
+        (metrics["project"], run, _data(metrics), str(metrics["n"]), *row)
+        for run, metrics in zip(runs, evaluations, strict=True)
         for row in score_rows(metrics)
     )
-    head = ("project", "dataset", "data", "cases", "score", "model [95 % interval]", "baseline")
+    head = ("project", "run", "data", "cases", "score", "model [95 % interval]", "baseline")
     yield Table("", head, tuple(rows))
+
+
+def _data(metrics: dict[str, Any]) -> str:
+    reasons = too_good(metrics)
+    return name_of_data(metrics, metrics["split"]) + (f" ({reasons})" if reasons else "")
 
 
 def markdown(table: Table) -> str:

@@ -46,7 +46,8 @@ def tree() -> str:
     for room in ROOMS:
         lines += _folder(f"common/{room}", 1)
     lines += _modules("common", 1)
-    lines += [_line("synthetic_sample", 0), *_modules("synthetic_sample", 1), _line("data", 0)]
+    for package in ("synthetic_sample", "data"):
+        lines += [_line(package, 0), *_modules(package, 1)]
     lines += _folder(SHOWN, 0)
     files = _names(SHOWN)
     for project in ALIKE:
