@@ -20,7 +20,7 @@ from common.base.backend import CPU, has_gpu
 from common.base.errors import UserError
 from common.base.files import read_json
 from common.base.help_text import HELP_ALL, VERBOSE, help_text
-from common.base.project import Project
+from common.base.project import Project, newest_run
 from common.base.settings import Shared, new_names
 
 Settings = TypeVar("Settings", bound=Shared)
@@ -133,13 +133,13 @@ def _for_tyro(settings: Shared) -> type[Any]:
 
 
 def _preset_name(project: Project, kind: str, arguments: list[str]) -> tuple[str, bool]:
-    """The preset, and whether it was given; else what the machine and the data suggest."""
+    """The preset, and whether it was given; else the run's, or what machine and data suggest."""
     given = _value_of("--preset", arguments)
     if given is not None and given in project.presets:
         return given, True
     machine = "gpu" if has_gpu() else "cpu"
     if kind in ("evaluate", "predict"):
-        return machine, False
+        return _preset_of_run(project, _value_of("--run", arguments)) or machine, False
     folder = _value_of("--prepared", arguments) if kind == "train" else None
     if kind == "train" and folder is None and (project.prepared(False) / "manifest.json").exists():
         return machine, False
@@ -150,6 +150,16 @@ def _preset_name(project: Project, kind: str, arguments: list[str]) -> tuple[str
         return ("demo" if synthetic else machine), False
     has_data = _value_of("--source", arguments) is not None or project.raw.is_dir()
     return (machine if has_data else "demo"), False
+
+
+def _preset_of_run(project: Project, folder: str | None) -> str | None:
+    """The preset that trained the run, here the newest; None where nothing tells it."""
+    try:
+        run = newest_run(project) if folder is None else Path(folder)
+        name = str(read_json(run / "config.json")["settings"]["preset"])
+    except (UserError, KeyError, TypeError):  # who opens the run says what it lacks
+        return None
+    return name if name in project.presets else None
 
 
 def _value_of(flag: str, arguments: list[str]) -> str | None:

@@ -59,7 +59,8 @@ class Shared:
     preset: PresetName = "auto"
     """A named configuration: demo is for the SYNTHETIC sample (about two minutes), cpu for real
     data on two cores, gpu for a graphics card. auto is gpu where a card is found, otherwise cpu;
-    and demo where there is no dataset. Settings that are given override those of the preset."""
+    and demo where there is no dataset; evaluate.py and predict.py take the run's. Settings that are
+    given override those of the preset."""
     seed: int = 2022
     """Seed of everything random: splits, weights, order, augmentation, resampling. Of runs that
     differ in it alone, python -m common.results shows the spread of retraining."""

@@ -139,6 +139,29 @@ def test_with_data_it_is_what_the_machine_can(project, monkeypatch):
     assert parse(project, "evaluate", "", []).preset == "gpu"
 
 
+@pytest.mark.damaged
+@pytest.mark.parametrize("kind", ["evaluate", "predict"])
+def test_a_run_is_evaluated_with_the_preset_that_trained_it(project, tmp_path, kind):
+    def run(folder, content):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(content)
+        (folder / "fitted.json").write_text("{}")
+
+    def pictures(*arguments):
+        found = parse(project, kind, "", list(arguments))
+        return found.pictures
+
+    run(tmp_path / "runs" / "newest", '{"settings": {"preset": "demo"}}')
+    run(tmp_path / "card", '{"settings": {"preset": "gpu"}}')
+    run(tmp_path / "odd", '{"settings": {"preset": ["unknown"]}}')
+    run(tmp_path / "cut", '{"settings": ')
+    assert pictures() == 2
+    assert pictures("--run", str(tmp_path / "card")) == 4
+    assert pictures(f"--run={tmp_path / 'card'}", "--preset", "demo") == 2
+    for unknown in ("odd", "cut", "absent"):
+        assert pictures("--run", str(tmp_path / unknown)) == 3
+
+
 def test_a_source_that_is_given_is_data(project):
     assert parse(project, "prepare", "", ["--source", "x"]).preset == "cpu"
     assert parse(project, "prepare", "", ["--source=x"]).preset == "cpu"
