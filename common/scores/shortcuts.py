@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from threadpoolctl import threadpool_limits
 
 from common.base.errors import UserError
 from common.base.tables import Table, print_table
@@ -142,14 +143,15 @@ def cross_fitted(
     by_group = {
         group: [name for name in varying if str(name).split(".")[0] == group] for group in GROUPS
     }
-    return {
-        group: cross_val_predict(
-            _model(varying[names]), varying[names], labels, cv=parts, method="decision_function"
-        )
-        if names
-        else None
-        for group, names in {**by_group, ALL: list(varying)}.items()
-    }
+    with threadpool_limits(1):  # so small a model loses more by waiting for threads than they give
+        return {
+            group: cross_val_predict(
+                _model(varying[names]), varying[names], labels, cv=parts, method="decision_function"
+            )
+            if names
+            else None
+            for group, names in {**by_group, ALL: list(varying)}.items()
+        }
 
 
 def tails(statistics: pd.DataFrame, cases: pd.DataFrame, share: float, seed: int) -> pd.Series[str]:
