@@ -354,7 +354,9 @@ def test_the_command_takes_a_file_that_is_there(tmp_path, capsys):
               f"{tmp_path}/mine.zip"])  # fmt: skip
 
 
-def test_rsna_without_kagglehub_takes_three_clicks(tmp_path, capsys):
+def test_rsna_without_kagglehub_takes_three_clicks(tmp_path, capsys, monkeypatch):
+    # Where it is installed, it is not found either.
+    monkeypatch.setattr("sys.path", [])
     with pytest.raises(UserError, match="kagglehub is not installed; do as above"):
         main(["rsna", "--accept", "--to", str(tmp_path)])
     output = capsys.readouterr().out
