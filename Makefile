@@ -117,7 +117,7 @@ clean-demo:  ## remove what the demo made
 # --- for those who change the code ----------------------------------------------------------------
 
 test: $(INSTALLED_DEV)  ## install, then run the tests and show the coverage of common/
-	"$(VENV_PYTHON)" -m pytest -n auto --maxprocesses 4 --dist loadfile \
+	"$(VENV_PYTHON)" -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 	    --cov=common --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 # As in .ci/run, a test that lacks a package or a program fails.

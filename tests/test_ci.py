@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.scripts import ROOT
-from tests.helpers.turns import in_turn, places_from_first
+from tests.helpers.turns import LONGEST, in_turn, places_from_first
 
 PRODUCT = [init.parent for init in ROOT.glob("*/__init__.py") if init.parent.name != "tests"]
 MAX_IGNORES = 20
@@ -150,3 +150,7 @@ def test_what_did_not_run_for_time_is_named_and_fails_where_its_turn_it_was(tmp_
     printed = pytest_in(tmp_path, *processes, "--minutes", "0", "--turn", "7", code=1)
     assert f"not run for time: {', '.join(tests)}\n" in printed
     assert f"FAILED: it was the turn of {', '.join(due)}\n" in printed
+
+
+def test_the_longest_files_are_there():
+    assert all((ROOT / file).is_file() for file in LONGEST)
