@@ -25,7 +25,10 @@ def network(channels=1):
     return keras.Model(seen, keras.layers.Conv2D(1, 1, activation="sigmoid")(hidden))
 
 
-@pytest.mark.parametrize("name", export.FORMATS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "litert")) for name in export.FORMATS],
+)
 def test_what_is_opened_again_says_the_same_on_a_film_of_another_size(name, tmp_path):
     needs.package(*export._NEEDED[name])
     model, path = network(), tmp_path / export._NAMES[name]

@@ -65,6 +65,7 @@ def test_deep_supervision_adds_coarser_masks_of_full_size(classes):
     np.testing.assert_allclose(output(plain, image), said[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_deep_supervision_trains_by_xla_in_mixed_precision():
     with dtype_policy("mixed_bfloat16"):
         model = build_unet(width=2, depth=2, deep_supervision=1)

@@ -103,6 +103,7 @@ def test_a_layer_that_does_not_learn_keeps_its_statistics(tmp_path):
     assert model.get_layer("norm_1").momentum == 0.99
 
 
+@pytest.mark.slow
 def test_in_half_floats_the_average_is_kept_too(tmp_path, float32):
     _, half = fit(tmp_path / "half", "mixed_float16", ema_momentum=0.9)
     _, full = fit(tmp_path / "full", "float32", ema_momentum=0.9)

@@ -178,6 +178,7 @@ def test_patience_ends_a_run(impatient):
     assert len(history(run)) == state.epoch
 
 
+@pytest.mark.slow
 def test_patience_outlives_a_restart(impatient, tmp_path):
     run, patient, state = impatient
     with pytest.raises(tf.errors.InvalidArgumentError):

@@ -85,6 +85,7 @@ def test_decay_spares_biases_and_batch_normalisation():
         assert np.array_equal(weight, value) == (weight.name != "kernel"), weight.path
 
 
+@pytest.mark.slow
 def test_an_accumulating_training_that_was_broken_off_ends_as_an_unbroken_one(tmp_path):
     import tensorflow as tf
 

@@ -26,7 +26,7 @@ def test_precision():
         keras.config.set_dtype_policy(before)
 
 
-@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("asked", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_what_a_training_computes_with(asked):
     """TensorFlow reads the environment when it starts."""
     script = (

@@ -125,8 +125,10 @@ def test_the_average_of_the_weights_is_what_is_drawn(tmp_path):
 
 @pytest.mark.parametrize(
     ("seconds", "broken_off"),
-    [(0.0, [(0, 4), (1, 2), (4, 5)]), (1e9, [(3, 0)])],
-    ids=["within epochs", "with no checkpoint"],
+    [
+        pytest.param(0.0, [(0, 4), (1, 2), (4, 5)], id="within epochs", marks=pytest.mark.slow),
+        pytest.param(1e9, [(3, 0)], id="with no checkpoint"),
+    ],
 )
 def test_a_run_that_goes_on_has_every_epoch_once(shown, tmp_path, seconds, broken_off):
     given = settings(checkpoint_seconds=seconds)
