@@ -86,6 +86,7 @@ def main() -> None:
                 **scores.summary(network, scored, labels),
                 "minus_mean_shape": scores.dice_difference(network, "mean_shape", scored),
                 **scores.training_cost(members, network),
+                "validation": scores.validation_scores(members, network),
                 "seconds_per_volume": seconds[network] / len(scored),
             }
             for network in networks

@@ -111,9 +111,10 @@ def losses(settings: TrainSettings, classes: int, outputs: int) -> dict[str, Any
         classes: 1 for a mask, else the number of labels with the background.
         outputs: Of the network; a further one's loss counts half of the finer one's.
     """
-    from common.training.losses import Dice
+    from common.training.losses import Dice, pixel_crossentropy
 
-    loss, metrics = segmentation_loss(settings.loss, classes), [Dice(classes)]
+    loss = segmentation_loss(settings.loss, classes)
+    metrics = [Dice(classes), pixel_crossentropy()]
     if outputs == 1:
         return {"loss": loss, "metrics": metrics}
     return {

@@ -67,7 +67,7 @@ def _answer(metrics: Mapping[str, Any], network: str) -> tuple[str, ...]:
             "difference "
             + ("leaves out 0." if clear else "holds 0, so neither is shown to be better.")
         )
-    return tuple(sentences)
+    return *sentences, *score_tables.validation_sentences(metrics)
 
 
 def _charts(run: Run, folder: Path, networks: list[str]) -> tuple[Picture, ...]:

@@ -22,11 +22,15 @@ from common.scores.formatting import with_interval
 ROWS = (
     ("Dice", "dice", 3),
     ("Jaccard", "jaccard", 3),
+    ("surface Dice at 1 mm", "surface_dice_1mm", 3),
+    ("surface Dice at 2 mm", "surface_dice_2mm", 3),
     ("HD95, mm", "hd95_mm", 2),
     ("mean surface distance, mm", "assd_mm", 2),
     ("volume error, ml", "volume_error_ml", 1),
 )
 """Title, name in metrics.json and digits of every score, as they are printed."""
+
+_LIMITS = (("lower", "low"), ("upper", "high"))
 
 CASES, VOLUMES = "dice_by_case.png", "volumes.png"
 """The charts of an evaluation."""
@@ -111,6 +115,8 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
     for table in tables(metrics):
         print_table(table)
     print()
+    for sentence in validation_sentences(metrics):
+        print(f"  {sentence}")
     for difference in differences(metrics):
         model, other = (NETWORKS[difference[key]].title for key in ("model", "minus"))
         value = with_interval(difference, "mean", sign="+")
@@ -122,15 +128,29 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
 
 
 def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
-    """All scores next to the mean shape's, and what the networks cost."""
+    """All scores next to the mean shape's, their quartiles, and what the networks cost.
+
+    What an earlier version did not measure is not in them.
+    """
     models = metrics["models"]
     columns = [*models.values(), metrics["baselines"]["mean_shape"]["scores"]]
-    rows = []
+    rows, quartiles = [], []
     for title, name, digits in ROWS:
+        if name not in columns[0]:
+            continue
+        if "quartiles" in columns[0][name]:
+            quartiles.append((title, *(_quartiles(scores[name], digits) for scores in columns)))
         rows.append((title, *(with_interval(scores[name], "mean", digits) for scores in columns)))
         if name == "dice":
             lowest = (f"{scores['dice']['min']:.3f}" for scores in columns)
             rows.append(("lowest Dice of a case", *lowest))
+    if "volume_difference_ml" in columns[0]:
+        agreements = [scores["volume_difference_ml"] for scores in columns]
+        biases = (with_interval(part, "mean", 1, "+") for part in agreements)
+        rows.append(("volume, predicted less true, ml", *biases))
+        for title, limit in _LIMITS:
+            cells = (with_interval(part[limit], "value", 1, "+") for part in agreements)
+            rows.append((f"{title} limit of agreement, ml", *cells))
     for label in metrics["labels"] if len(metrics["labels"]) > 1 else ():
         dices = (with_interval(scores["per_label"][label]["dice"], "mean") for scores in columns)
         rows.append((f"Dice, {label}", *dices))
@@ -142,10 +162,46 @@ def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
         ("MiB at its peak", *(f"{peak:,}" if peak else MISSING for peak in memory)),
         ("seconds a volume", *(f"{model['seconds_per_volume']:.2f}" for model in models.values())),
     )
+    head = (*titles, "mean shape")
+    all_tables = [Table("", ("score", *head), tuple(rows))]
+    if quartiles:
+        all_tables.append(Table("", ("median (quartiles)", *head), tuple(quartiles)))
+    if measured := _validation(metrics):
+        in_validation = (
+            ("cross-entropy", *(f"{part['crossentropy']:.4f}" for part in measured.values())),
+            ("Dice of all pixels", *(f"{part['dice']:.3f}" for part in measured.values())),
+        )
+        all_tables.append(Table("", ("validation slices", *titles), in_validation))
+    return *all_tables, Table("", ("cost", *titles), cost)
+
+
+def validation_sentences(metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    """Whether cross-entropy and Dice rank the networks alike, and why they may not."""
+    measured = _validation(metrics)
+    if len(measured) < 2:
+        return ()
+    by_entropy = sorted(measured, key=lambda name: measured[name]["crossentropy"])
+    by_dice = sorted(measured, key=lambda name: -measured[name]["dice"])
+    agree = "the same order" if by_entropy == by_dice else "another order"
+    best = [NETWORKS[order[0]].title for order in (by_entropy, by_dice)]
     return (
-        Table("", ("score", *titles, "mean shape"), tuple(rows)),
-        Table("", ("cost", *titles), cost),
+        f"On the validation slices cross-entropy puts {best[0]} first and Dice {best[1]}: {agree}. "
+        "Cross-entropy asks how sure each pixel is, and most are background; Dice asks which "
+        "pixels are in the mask, and counts those of the structure alone. So a network that is "
+        "surer of the background, or less sure within the atrium, can lead in one and not in the "
+        "other.",
     )
+
+
+def _validation(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
+    """What training measured on the validation slices, of all networks or of none."""
+    measured = {name: model.get("validation") for name, model in metrics["models"].items()}
+    return measured if all(measured.values()) else {}
+
+
+def _quartiles(score: Mapping[str, Any], digits: int) -> str:
+    first, median, third = score["quartiles"]
+    return f"{median:.{digits}f} ({first:.{digits}f} to {third:.{digits}f})"
 
 
 def differences(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

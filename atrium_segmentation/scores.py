@@ -11,16 +11,26 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from atrium_segmentation.networks import NETWORKS
+from common.scores.agreement import agreement
 from common.scores.estimates import mean
 from common.scores.formatting import main_score
 from common.scores.intervals import difference, interval_of_mean
+from common.scores.surface_dice import surface_dice
 from common.scores.volumes import volume_scores
+from common.training.best_epoch import best_epoch, monitored
 from common.training.runs import Run
 
+TOLERANCES_MM = {"surface_dice_1mm": 1.0, "surface_dice_2mm": 2.0}
+"""How far surfaces may be apart, by the name of the score."""
+
 _LENGTHS = (0.0, np.inf)
-_BOUNDS = {"dice": (0, 1), "jaccard": (0, 1), "hd95_mm": _LENGTHS, "assd_mm": _LENGTHS}
+_BOUNDS = {
+    **dict.fromkeys(("dice", "jaccard", *TOLERANCES_MM), (0, 1)),
+    **dict.fromkeys(("hd95_mm", "assd_mm"), _LENGTHS),
+}
 """Between what the values of each score lie."""
 
 
@@ -35,7 +45,7 @@ def mask_scores(
         labels: Their names but the background's.
     """
     per_label = {
-        label: volume_scores(volume["mask"] == value, mask == value, volume["affine"])
+        label: _scores_of(volume["mask"] == value, mask == value, volume["affine"])
         for value, label in enumerate(labels, start=1)
     }
     names = next(iter(per_label.values()))
@@ -45,10 +55,24 @@ def mask_scores(
     return {**mean, "per_label": per_label}
 
 
+def _scores_of(truth: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> dict[str, float]:
+    tolerances = list(TOLERANCES_MM.values())
+    shares = surface_dice(truth, mask, affine, tolerances)
+    return {
+        **volume_scores(truth, mask, affine),
+        **dict(zip(TOLERANCES_MM, shares, strict=True)),
+    }
+
+
 def summary(
     name: str, scored: Sequence[Mapping[str, Any]], labels: Sequence[str]
 ) -> dict[str, Any]:
-    """Every score of a network or baseline over cases, with its interval over patients."""
+    """Every score of a network or baseline over cases, with its interval over patients.
+
+    Of volumes in ml there is the size of the error, and predicted less true with the limits of
+    agreement (`common.scores.agreement`).
+    """
+    patients = [row["patient"] for row in scored]
 
     def over_cases(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         means = {
@@ -56,8 +80,13 @@ def summary(
             for score, bounds in _BOUNDS.items()
         }
         means["dice"]["min"] = min(case["dice"] for case in cases)
-        errors = [abs(case["predicted_ml"] - case["truth_ml"]) for case in cases]
-        return {**means, "volume_error_ml": mean_and_interval(errors, scored, _LENGTHS)}
+        predicted, truth = ([case[name] for case in cases] for name in ("predicted_ml", "truth_ml"))
+        errors = np.abs(np.subtract(predicted, truth))
+        return {
+            **means,
+            "volume_error_ml": mean_and_interval(errors, scored, _LENGTHS),
+            "volume_difference_ml": agreement(predicted, truth, patients),
+        }
 
     cases = [row[name] for row in scored]
     per_label = {
@@ -74,6 +103,26 @@ def training_cost(members: Sequence[Run], network: str) -> dict[str, Any]:
         "parameters": sum(model["parameters"] for model in fitted),
         "training_minutes": sum(model["seconds"] for model in fitted) / 60,
         "training_peak_memory_mib": max(peaks, default=None),
+    }
+
+
+def validation_scores(members: Sequence[Run], network: str) -> dict[str, float] | None:
+    """A network's scores on the validation slices at the epoch that was kept, averaged over runs.
+
+    Returns:
+        ``crossentropy``, the mean over pixels, as the article compared its networks, and ``dice``
+        of all pixels; None where a run of an earlier version measured no cross-entropy.
+    """
+    rows = []
+    for run in members:
+        history = pd.read_csv(run.folder / network / "history.csv").to_dict("records")
+        monitor = run.config["settings"].get("monitor", "val_loss")
+        rows.append(history[best_epoch(history, monitor) - 1])
+    if not all(any(str(name).endswith("pixel_crossentropy") for name in row) for row in rows):
+        return None
+    return {
+        name: float(np.mean([monitored(row, metric) for row in rows]))
+        for name, metric in (("crossentropy", "val_pixel_crossentropy"), ("dice", "val_dice"))
     }
 
 
@@ -148,10 +197,14 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def mean_and_interval(
-    values: Sequence[float],
+    values: Sequence[float] | np.ndarray,
     scored: Sequence[Mapping[str, Any]],
     bounds: tuple[float, float] = (0, 1),
 ) -> dict[str, Any]:
-    """The mean of one value per case, with its interval over patients."""
+    """The mean of one value per case, with its interval over patients, and the cases' quartiles."""
     patients = [row["patient"] for row in scored]
-    return {"mean": float(np.mean(values)), **interval_of_mean(values, patients, bounds).entries}
+    return {
+        "mean": float(np.mean(values)),
+        **interval_of_mean(values, patients, bounds).entries,
+        "quartiles": np.percentile(values, [25, 50, 75]).tolist(),
+    }

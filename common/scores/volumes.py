@@ -1,9 +1,14 @@
 """Scores of a whole segmented volume, distances in millimetres.
 
-The surface of a mask is its voxels with a face on the outside (the mask without its
-erosion by a 6-connected cross, as MONAI and surface-distance have it); beyond the array is
-outside. Distances are between voxel centres. A grid is given by the spacing of its voxels, or by
-their affine, which counts where its axes are not at right angles (a tilted gantry).
+The surface of a mask is its voxels with a face on the outside (the mask without its erosion by a
+6-connected cross), each of which counts once; beyond the array is outside. Distances are between
+voxel centres. A grid is given by the spacing of its voxels, or by their affine, which counts where
+its axes are not at right angles (a tilted gantry).
+
+That is MONAI's definition of a surface, so that HD95 and the mean surface distance can be compared
+with MONAI's and with the tables of earlier versions. DeepMind's surface-distance has another: a
+surface runs between voxels and each element counts by its area, so that its HD95 is another number.
+The surface Dice is defined on that one (`common.scores.surface_dice`).
 
 Empty masks: truth and prediction both empty agree (Dice and Jaccard 1, distances 0). One of them
 empty is a miss: Dice and Jaccard 0, and both distances are the diagonal of the volume, the worst
@@ -33,7 +38,7 @@ def volume_scores(truth: np.ndarray, predicted: np.ndarray, grid_mm: ArrayLike) 
     Raises:
         ValueError: The masks differ in shape.
     """
-    truth, predicted = _pair(truth, predicted)
+    truth, predicted = same_shape(truth, predicted)
     hd95_mm, assd_mm = surface_scores(truth, predicted, grid_mm)
     overlap = dice(truth, predicted)
     return {
@@ -48,7 +53,7 @@ def volume_scores(truth: np.ndarray, predicted: np.ndarray, grid_mm: ArrayLike) 
 
 def dice(truth: np.ndarray, predicted: np.ndarray) -> float:
     """Twice the shared volume over the sum of both, in 0..1; 1 if both are empty."""
-    truth, predicted = _pair(truth, predicted)
+    truth, predicted = same_shape(truth, predicted)
     sizes = np.count_nonzero(truth) + np.count_nonzero(predicted)
     return 2 * np.count_nonzero(truth & predicted) / sizes if sizes else 1.0
 
@@ -71,8 +76,8 @@ def surface_scores(
     Returns:
         (hd95_mm, assd_mm); see the module's docstring for empty masks.
     """
-    truth, predicted = _pair(truth, predicted)
-    axes = _axes_mm(grid_mm)
+    truth, predicted = same_shape(truth, predicted)
+    axes = axes_mm(grid_mm)
     surfaces = [surface_voxels(mask) @ axes.T for mask in (truth, predicted)]
     is_empty = [not len(points) for points in surfaces]
     if any(is_empty):
@@ -93,7 +98,7 @@ def surface_scores(
 def surface_voxels(mask: np.ndarray) -> np.ndarray:
     """The indices of the mask's voxels with a face on the outside, (voxels, 3)."""
     mask = np.asarray(mask).astype(bool, copy=False)
-    box = _bounding_box(mask)
+    box = bounding_box(mask)
     inside = np.pad(mask[box], 1)
     core = inside[1:-1, 1:-1, 1:-1].copy()
     for axis in range(3):
@@ -111,7 +116,7 @@ def volume_ml(mask: np.ndarray, grid_mm: ArrayLike) -> float:
         mask: (i, j, k); every value but 0 is inside.
         grid_mm: (3,) distance of neighbouring voxels along i, j and k, or (4, 4) their affine.
     """
-    return float(np.count_nonzero(mask) * abs(np.linalg.det(_axes_mm(grid_mm))) / 1000)
+    return float(np.count_nonzero(mask) * abs(np.linalg.det(axes_mm(grid_mm))) / 1000)
 
 
 def largest_component(mask: np.ndarray) -> np.ndarray:
@@ -125,13 +130,13 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
     return np.asarray(parts == np.bincount(parts.ravel())[1:].argmax() + 1)
 
 
-def _axes_mm(grid_mm: ArrayLike) -> np.ndarray:
-    """(3, 3) a step along i, j and k, in its columns."""
+def axes_mm(grid_mm: ArrayLike) -> np.ndarray:
+    """(3, 3) a step along i, j and k in mm, in its columns, of a spacing or an affine."""
     grid = np.asarray(grid_mm, dtype=float)
     return np.diag(grid) if grid.ndim == 1 else grid[:3, :3]
 
 
-def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
     """The slices of the mask's box, empty for an empty mask; only one axis is searched in full."""
     box = [slice(None)] * 3
     for axis in range(3):
@@ -142,7 +147,12 @@ def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
     return tuple(box)
 
 
-def _pair(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def same_shape(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two masks as bool.
+
+    Raises:
+        ValueError: They differ in shape.
+    """
     truth, predicted = np.asarray(truth), np.asarray(predicted)
     if truth.shape != predicted.shape:
         raise ValueError(

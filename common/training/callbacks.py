@@ -90,6 +90,11 @@ class SaveProgress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if self.is_rest_of_epoch:
+            if len(self.metric_sums) != len(self.model.metrics_variables):
+                raise UserError(
+                    f"{self.run / 'checkpoint.npz'}: is of a version that measured other scores; "
+                    "remove it to begin this run anew"
+                )
             # Keras has set them to nothing.
             for variable, value in zip(self.model.metrics_variables, self.metric_sums, strict=True):
                 variable.assign(value)
@@ -131,7 +136,7 @@ class SaveProgress(keras.callbacks.Callback):
         if is_best:
             state.best, state.best_epoch = monitored(scores, monitor), epoch + 1
             self._save_model()
-        write_csv(self.run / "history.csv", list(state.history[0]), state.history)
+        write_csv(self.run / "history.csv", list(state.history[-1]), state.history)
         print(f"  {epoch_line(state.history, self.settings.epochs, monitor)}", flush=True)
         # Here, since Keras puts the average in place of the weights where a training ends.
         state.ended = state.is_over(self.settings)

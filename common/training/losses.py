@@ -208,6 +208,11 @@ class Dice(keras.metrics.Metric):
         return {**super().get_config(), "classes": self.classes}
 
 
+def pixel_crossentropy() -> keras.metrics.Metric:
+    """The mean cross-entropy over pixels, as `PixelLoss` has it, whatever loss is minimised."""
+    return keras.metrics.MeanMetricWrapper(PixelLoss().call, name="pixel_crossentropy")
+
+
 def _intersections_and_sizes(
     y_true: keras.KerasTensor, y_pred: keras.KerasTensor
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:

@@ -1,0 +1,108 @@
+"""The atrium's scores that reports of the field ask for, through its scripts."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+
+from common.scores.surface_dice import surface_dice
+from tests.helpers.scripts import run
+
+PROJECT = "atrium_segmentation"
+MODELS = ("fcn8", "unet")
+
+
+@pytest.fixture(scope="module")
+def once(whole):
+    return whole(PROJECT)
+
+
+def rows_of(once, model):
+    return [row for row in once.predictions if row["model"] == model]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_surface_dice_is_that_of_the_masks_in_their_files(once, model):
+    for row in rows_of(once, model):
+        truth = nibabel.load(once.sample / "labelsTr" / f"{row['case']}.nii.gz")
+        mask = nibabel.load(once.evaluation / "masks" / f"{row['case']}-{model}.nii.gz")
+        masks = [np.asarray(file.dataobj) > 0 for file in (truth, mask)]
+        spacing_mm = truth.header.get_zooms()[:3]
+        expected = surface_dice(*masks, spacing_mm, (1, 2))
+        scores = [float(row[f"surface_dice_{mm}mm"]) for mm in (1, 2)]
+        assert scores == pytest.approx(expected, abs=1e-6)
+    for mm in (1, 2):
+        scores = [float(row[f"surface_dice_{mm}mm"]) for row in rows_of(once, model)]
+        mean = once.metrics["models"][model][f"surface_dice_{mm}mm"]["mean"]
+        assert mean == pytest.approx(np.mean(scores))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_volumes_have_a_signed_error_with_limits_and_scores_have_quartiles(once, model):
+    rows = rows_of(once, model)
+    errors = [float(row["predicted_ml"]) - float(row["truth_ml"]) for row in rows]
+    scores = once.metrics["models"][model]
+    difference = scores["volume_difference_ml"]
+    assert difference["mean"] == pytest.approx(np.mean(errors))
+    spread = 1.959964 * np.std(errors, ddof=1)
+    assert difference["low"]["value"] == pytest.approx(np.mean(errors) - spread)
+    assert difference["high"]["value"] == pytest.approx(np.mean(errors) + spread)
+    assert difference["high"]["ci95_reason"] == "under 5 patients"
+    dices = [float(row["dice"]) for row in rows]
+    assert scores["dice"]["quartiles"] == pytest.approx(np.percentile(dices, [25, 50, 75]))
+    quartiles = np.percentile(np.abs(errors), [25, 50, 75])
+    assert scores["volume_error_ml"]["quartiles"] == pytest.approx(quartiles)
+
+
+def test_cross_entropy_stands_beside_dice_as_training_measured_it(once):
+    for model in MODELS:
+        with open(once.run / model / "history.csv") as file:
+            epochs = list(csv.DictReader(file))
+        kept = min(epochs, key=lambda row: float(row["val_loss"]))
+        validation = once.metrics["models"][model]["validation"]
+        entropy, dice = validation["crossentropy"], validation["dice"]
+        assert entropy == pytest.approx(float(kept["val_pixel_crossentropy"]))
+        assert dice == pytest.approx(float(kept["val_dice"]))
+        # The preset's loss is soft Dice and the cross-entropy, so the latter is a part of it.
+        assert 0 < entropy < float(kept["val_loss"])
+    measured = {model: once.metrics["models"][model]["validation"] for model in MODELS}
+    same = (measured["unet"]["crossentropy"] < measured["fcn8"]["crossentropy"]) == (
+        measured["unet"]["dice"] > measured["fcn8"]["dice"]
+    )
+    words = "the same order" if same else "another order"
+    page = (once.evaluation / "report.html").read_text()
+    for text in (once.said["evaluate"], page):
+        assert words in text and "how sure each pixel is" in text
+
+
+def test_everything_is_printed_and_on_the_page(once):
+    page = (once.evaluation / "report.html").read_text()
+    for title in (
+        *("surface Dice at 1 mm", "surface Dice at 2 mm", "volume, predicted less true, ml"),
+        *("lower limit of agreement, ml", "upper limit of agreement, ml", "median (quartiles)"),
+        "cross-entropy",
+    ):
+        assert title in once.said["evaluate"] and title in page, title
+
+
+def test_a_run_without_cross_entropy_has_none_and_its_page_can_be_written(once, tmp_path):
+    copy = shutil.copytree(once.run, tmp_path / "run")
+    file = copy / "evaluation" / "test" / "metrics.json"
+    older = json.loads(file.read_text())
+    shape = older["baselines"]["mean_shape"]["scores"]
+    for scores in (*older["models"].values(), shape):
+        for name in ("surface_dice_1mm", "surface_dice_2mm", "volume_difference_ml", "validation"):
+            scores.pop(name, None)
+        for score in scores.values():
+            if isinstance(score, dict):
+                score.pop("quartiles", None)
+    file.write_text(json.dumps(older))
+    run(PROJECT, "report", file.parent)
+    page = (file.parent / "report.html").read_text()
+    assert "surface Dice" not in page and "how sure each pixel is" not in page
+    assert "Jaccard" in page
