@@ -129,6 +129,7 @@ def main() -> None:
         metrics = evaluations.metrics_of(run, prepared, cases, name, settings, metrics)
         write_json(new / "metrics.json", metrics)
         write_page(run, new)
+    evaluations.print_participants(metrics)
     score_tables.print_scores(metrics)
     note_scoring(run, prepared, splits)
     print_paths(evaluation_files(folder, examples, "masks"))

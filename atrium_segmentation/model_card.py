@@ -21,4 +21,6 @@ ABOUT = About(
         "wide, and says nothing of another scanner.",
         "A volume in ml from a mask has not been checked against a clinical measurement.",
     ),
+    task="image-segmentation",
+    tags=("mri", "left-atrium"),
 )

@@ -115,7 +115,7 @@ def validation_scores(members: Sequence[Run], network: str) -> dict[str, float] 
     """
     rows = []
     for run in members:
-        history = pd.read_csv(run.folder / network / "history.csv").to_dict("records")
+        history: list[Any] = pd.read_csv(run.folder / network / "history.csv").to_dict("records")
         monitor = run.config["settings"].get("monitor", "val_loss")
         rows.append(history[best_epoch(history, monitor) - 1])
     if not all(any(str(name).endswith("pixel_crossentropy") for name in row) for row in rows):

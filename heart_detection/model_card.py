@@ -21,4 +21,6 @@ ABOUT = About(
         "A score on films of the same source says little of another hospital's: evaluate on "
         "your own, evaluate.py --source.",
     ),
+    task="object-detection",
+    tags=("chest-x-ray", "heart"),
 )

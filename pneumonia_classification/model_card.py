@@ -27,6 +27,8 @@ ABOUT = About(
         "Children's films are another question than adults': use it at the ages of the patients "
         "it was trained on, and score it on patients it was not trained on.",
     ),
+    task="image-classification",
+    tags=("chest-x-ray", "pneumonia"),
 )
 
 
@@ -37,7 +39,7 @@ def about(classes: Classes) -> About:
         if classes.names == TWO or "pneumonia" in positive.casefold():
             return ABOUT
         question = f"Is this image {positive} rather than {negative}?"
-        return dataclasses.replace(ABOUT, question=question, caveats=ABOUT.caveats[1:4])
+        return dataclasses.replace(ABOUT, question=question, caveats=ABOUT.caveats[1:4], tags=())
     names = ", ".join(classes.names)
     kind = "softmax" if classes.exclusive else "sigmoid"
     question = f"Which of these does this image show: {names}?"
@@ -48,6 +50,7 @@ def about(classes: Classes) -> About:
         answer += "validation split."
     return dataclasses.replace(
         ABOUT,
+        tags=(),
         model=f"A ResNet50 (He et al. 2016) with {classes.outputs} outputs under a {kind}. It sees "
         "one image, scaled into a square, 8 bits, in grey levels.",
         question=question,

@@ -24,7 +24,10 @@ from common.base.files import lock_folder, read_json, remove_partial_files, sha2
 from common.base.project import Project
 from common.base.settings import SharedEvaluate
 from common.base.tables import Table
+from common.records.participants import participant_tables, participants_note
 from common.reporting.charts import history_picture
+from common.reporting.checklist import FILE as CHECKLIST
+from common.reporting.checklist import write_checklist
 from common.reporting.elsewhere import Elsewhere, elsewhere
 from common.reporting.examples import examples_of
 from common.reporting.model_card import NOT_FOR, SYNTHETIC, About, display, model_card
@@ -161,6 +164,8 @@ def write_report(run: Run, folder: Path, about: About, page: Page) -> Path:
                 for section in card.sections
                 if section.title not in _ON_THE_PAGE
             ],
+            participants=participant_tables(metrics),
+            participants_note=participants_note(metrics),
             facts=_facts(run, folder, metrics),
         ),
     )
@@ -170,7 +175,7 @@ def write_report(run: Run, folder: Path, about: About, page: Page) -> Path:
 def write_again(
     project: Project, settings: SharedEvaluate, write_page: Callable[[Run, Path], Path]
 ) -> None:
-    """The script that writes the page of an evaluation again from its files, predicting nothing.
+    """The script that writes the page of an evaluation again from its files, or its checklists.
 
     Args:
         project: Whose run it is.
@@ -182,7 +187,14 @@ def write_again(
     """
     parser = Parser(f"{project.name}.report", "Write report.html of an evaluation again.")
     parser.add_argument("folders", nargs="*", metavar="RUN/evaluation/NAME")
-    folders = parser.parse_args().folders
+    parser.add_argument(
+        "--checklist",
+        action="store_true",
+        help=f"write {CHECKLIST} in place of the page: CLAIM 2024, and TRIPOD+AI where it asks for "
+        "more, filled from the run's files",
+    )
+    arguments = parser.parse_args()
+    folders = arguments.folders
     folder = Path(folders[0] if len(folders) == 1 else "")
     if not (folder / "metrics.json").is_file():
         raise UserError(
@@ -192,7 +204,9 @@ def write_again(
     run = open_run(project, dataclasses.replace(settings, run=folder.resolve().parents[1]))
     with lock_folder(folder):
         remove_partial_files(folder)
-        print(write_page(run, folder))
+        print(
+            write_checklist(run.folder, folder) if arguments.checklist else write_page(run, folder)
+        )
 
 
 def example_pictures(

@@ -2,18 +2,20 @@
 
 The sections are those of Mitchell et al. 2019, "Model Cards for Model Reporting"
 (arXiv:1810.03993), filled from the run: its settings, its data and its evaluations. Nothing is
-written by hand but what a project says of itself (`About`).
+written by hand but what a project says of itself (`About`). Before the text of ``model_card.md``
+stands what Hugging Face's Hub reads (`common.reporting.front_matter`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from common.base.files import read_json, sha256, write_text
 from common.reporting.elsewhere import card_lines
+from common.reporting.front_matter import as_yaml, metadata
 from common.scores.formatting import marked_name, of_validation, score_rows, with_interval
 from common.training.runs import Run
 
@@ -46,6 +48,8 @@ class About:
         factors: What its scores may depend on.
         metrics: Why it is scored as it is, and against what.
         caveats: What its scores do not show, a sentence or two each.
+        task: What Hugging Face's Hub calls it, such as "image-classification".
+        tags: Under which the Hub finds it, besides those of every project.
     """
 
     model: str
@@ -54,6 +58,8 @@ class About:
     factors: str
     metrics: str
     caveats: tuple[str, ...]
+    task: str = "other"
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,11 +79,12 @@ class Section:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """A card: plain text, for whatever it is shown in."""
+    """A card: plain text, for whatever it is shown in, and ``metadata`` for programs."""
 
     title: str
     synthetic: bool
     sections: tuple[Section, ...]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 def model_card(
@@ -120,7 +127,12 @@ def model_card(
         ),
         Section("Caveats and recommendations", about.caveats),
     )
-    return ModelCard(f"Model card: {config['project']}", bool(config["synthetic"]), sections)
+    return ModelCard(
+        f"Model card: {config['project']}",
+        bool(config["synthetic"]),
+        sections,
+        metadata(run, about.task, about.tags, evaluations),
+    )
 
 
 def model_hashes(run: Path) -> dict[str, str]:
@@ -134,14 +146,14 @@ def model_hashes(run: Path) -> dict[str, str]:
 
 
 def as_markdown(card: ModelCard) -> str:
-    """A card as Markdown."""
-    parts = [f"# {card.title}"]
+    """A card as Markdown, after its front matter."""
+    parts = [as_yaml(card.metadata), f"# {card.title}"]
     if card.synthetic:
         parts.append(f"**{SYNTHETIC}**")
     for section in card.sections:
         parts += [f"## {section.title}", *section.text]
         if section.table:
-            head, *rows = (f"| {' | '.join(map(_cell, row))} |" for row in section.table)
+            head, *rows = (f"| {' | '.join(map(cell, row))} |" for row in section.table)
             rule = "|" + "---|" * len(section.table[0])
             parts.append("\n".join([head, rule, *rows]))
     return "\n\n".join(parts) + "\n"
@@ -228,5 +240,6 @@ def display(value: Any) -> str:
     return Path(value).name if isinstance(value, str) and "/" in value else str(value)
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """A text as a cell of a table in Markdown."""
     return text.replace("|", "\\|").replace("\n", " ")

@@ -16,7 +16,9 @@ from common.base.errors import UserError
 from common.base.files import lock_folder, sync_folder, versions
 from common.base.formats import stamp
 from common.base.settings import SPLIT_SETTINGS, SharedEvaluate
+from common.base.tables import print_table
 from common.datasets.splits import TEST, VALIDATION, training_splits
+from common.records.participants import participant_tables, participants, participants_note
 from common.records.prepared import Prepared, open_prepared
 from common.training.runs import Run, name_of_data, now
 from common.training.trained import trained_as
@@ -162,9 +164,30 @@ def metrics_of(
         },
         "trained": trained_as(run.config),
         **metrics,
+        "participants": participants(
+            _data_of(run), run.config["settings"]["fold"], prepared,
+            name if settings.source else settings.split, list(cases["case"]), metrics["seen"],
+        ),
         "versions": versions(),
         "created": now(),
-    }
+    }  # fmt: skip
+
+
+def _data_of(run: Run) -> Prepared | None:
+    """What a run was trained on, where it is still there and the same."""
+    try:
+        prepared = open_prepared(Path(run.config["prepared"]), run.config["project"])
+    except UserError:
+        return None
+    return prepared if prepared.manifest["key"] == run.config["data"]["key"] else None
+
+
+def print_participants(metrics: Mapping[str, Any]) -> None:
+    """Print who is in the splits and what was left out."""
+    for table in participant_tables(metrics):
+        print_table(table)
+    if note := participants_note(metrics):
+        print(f"  {note}")
 
 
 def print_data(prepared: Prepared, name: str, cases: pd.DataFrame) -> None:
