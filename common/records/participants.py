@@ -45,7 +45,8 @@ def participants(
         data: What was scored, the same or another.
         split: The name of the evaluation.
         scored: The cases that were.
-        seen: The entry of ``metrics.json``: how many were seen in training, and so left out.
+        seen: The entry of ``metrics.json``: how many were seen in training, and so left out; {}
+            where nobody looked.
 
     Returns:
         ``splits``, a dict each with ``data``, ``split``, whether it was ``scored``, and what
@@ -68,7 +69,7 @@ def participants(
                 about = {"data": name, "split": group, "scored": is_scored}
                 splits.append({**about, **_described(rows, prepared)})
         reasons = cases.loc[cases["left_out"] != "", "left_out"].value_counts().to_dict()
-        if prepared is data and not seen["scored"]:
+        if prepared is data and not seen.get("scored", True):
             reasons |= {f"seen in training: {how}": n for how, n in seen["count"].items()}
         left_out += [
             {"data": name, "reason": str(reason), "images": int(n)} for reason, n in reasons.items()

@@ -31,10 +31,17 @@ def plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {plain(part)}" for name, part in value.items())
+        return ", ".join(f"{name} {_within(part)}" for name, part in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(map(plain, value))
+        return ", ".join(map(_within, value))
     return display(value)
+
+
+def _within(value: Any) -> str:
+    """A value among others, in brackets if it is several itself."""
+    if isinstance(value, Mapping):
+        return f"({plain(value) or 'none'})"
+    return f"[{plain(value)}]" if isinstance(value, list | tuple) else plain(value)
 
 
 @dataclass(frozen=True)
@@ -139,12 +146,12 @@ _scores = _entries(lambda entry: f"{entry['name']} {with_interval(entry)}")
 _DEALT = ("validation_share", "test_share", "folds", "split_by", "split_from", "own_split", "seed")
 
 
-def _of(names: Sequence[str]) -> Callable[[Any], str]:
+def _some(names: Sequence[str]) -> Callable[[Any], str]:
     """Some of an object's entries."""
     return lambda value: plain({name: value[name] for name in names if name in value})
 
 
-def _but(names: Sequence[str]) -> Callable[[Any], str]:
+def _others(names: Sequence[str]) -> Callable[[Any], str]:
     """An object's entries but some."""
     return lambda value: plain({name: value[name] for name in value if name not in names})
 
@@ -189,7 +196,7 @@ CLAIM = Checklist(
         Item(
             "9",
             "preprocessing",
-            (Fact("settings of the preparation", CONFIG, "data/settings", _but(_DEALT)),),
+            (Fact("settings of the preparation", CONFIG, "data/settings", _others(_DEALT)),),
         ),
         Item("10", "selection of subsets of the data"),
         Item("11", "de-identification"),
@@ -206,7 +213,7 @@ CLAIM = Checklist(
             "19",
             "how cases were assigned to partitions",
             (
-                Fact("settings", CONFIG, "data/settings", _of(_DEALT)),
+                Fact("settings", CONFIG, "data/settings", _some(_DEALT)),
                 Fact("fold that validated", CONFIG, "settings/fold"),
             ),
         ),
@@ -238,7 +245,7 @@ CLAIM = Checklist(
             "25",
             "training",
             (
-                Fact("settings", CONFIG, "settings", _but(_NOT_OF_TRAINING)),
+                Fact("settings", CONFIG, "settings", _others(_NOT_OF_TRAINING)),
                 Fact("changed by the preset for this data", CONFIG, "adapted"),
                 Fact("computed with", CONFIG, "computed_with"),
             ),
@@ -289,7 +296,7 @@ CLAIM = Checklist(
                 Fact("confusion matrix, a row a true class", METRICS, "confusion_matrix"),
                 Fact("sensitivity", METRICS, "recall"),
                 Fact("specificity", METRICS, "specificity"),
-                Fact("95 % intervals", METRICS, "ci95", _of(("recall", "specificity"))),
+                Fact("95 % intervals", METRICS, "ci95", _some(("recall", "specificity"))),
                 Fact("paired", METRICS, "main_scores", _entries(_difference)),
             ),
         ),

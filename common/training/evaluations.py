@@ -166,7 +166,7 @@ def metrics_of(
         **metrics,
         "participants": participants(
             _data_of(run), run.config["settings"]["fold"], prepared,
-            name if settings.source else settings.split, list(cases["case"]), metrics["seen"],
+            name if settings.source else settings.split, list(cases["case"]), metrics.get("seen", {}),
         ),
         "versions": versions(),
         "created": now(),

@@ -155,14 +155,19 @@ def test_a_split_without_cases_is_not_scored(project, tmp_path):
 
 
 def test_metrics_begin_alike_in_all_projects(opened, prepared):
-    cases = pd.DataFrame({"patient": ["a", "a", "b"]})
+    cases = pd.DataFrame({"case": ["1", "2", "3"], "patient": ["a", "a", "b"]})
+    table = cases.assign(split="test", left_out="")
+    table.to_csv(prepared.folder / "cases.csv", index=False)
     found = evaluations.metrics_of(
         opened, prepared, cases, "test", SharedEvaluate(seed=3), {"n": 3}
     )
     assert list(found) == [
         "schema_version", "project", "dataset", "synthetic", "split", "other_source", "n_patients",
-        "patients_known", "split_warning", "seed", "folds", "trained", "n", "versions", "created",
+        "patients_known", "split_warning", "seed", "folds", "trained", "n",
+        "participants", "versions", "created",
     ]  # fmt: skip
+    (scored,) = found["participants"]["splits"]
+    assert (scored["split"], scored["scored"], scored["patients"]) == ("test", True, 2)
     assert (found["n_patients"], found["seed"], found["synthetic"]) == (2, 3, False)
     assert found["folds"] == {"of": 0, "fold": 0, "data": "k"}
     made_up = replace(prepared, manifest={**prepared.manifest, "synthetic": True})
