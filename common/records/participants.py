@@ -15,7 +15,7 @@ import numpy as np
 from common.base.printing import counted
 from common.base.tables import Table
 from common.datasets.classes import Classes
-from common.datasets.splits import TEST, training_splits
+from common.datasets.splits import TEST, TRAIN, VALIDATION, fold_name, folds_in
 from common.records.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def participants(
         cases, name = prepared.cases(), str(prepared.manifest["dataset"])
         groups = {split: [TEST]}
         if prepared is not data or is_own:
-            train, validation = training_splits(prepared.splits, fold)
-            groups = {"train": train, "validation": validation, TEST: [TEST]}
+            groups = _groups(prepared, fold)
         for group, of_group in groups.items():
             rows = cases[cases["split"].isin(of_group)]
             is_scored = prepared is data and group == split
@@ -75,6 +74,14 @@ def participants(
             {"data": name, "reason": str(reason), "images": int(n)} for reason, n in reasons.items()
         ]
     return {"splits": splits, "left_out": left_out}
+
+
+def _groups(prepared: Prepared, fold: int) -> dict[str, list[str]]:
+    """The splits of a run's own data by what they did."""
+    folds = folds_in(prepared.splits)
+    train = [name for name in folds if name != fold_name(fold)] or [TRAIN]
+    validation = [fold_name(fold)] if folds else [VALIDATION]
+    return {TRAIN: train, VALIDATION: validation, TEST: [TEST]}
 
 
 def _described(cases: pd.DataFrame, prepared: Prepared) -> dict[str, Any]:

@@ -165,18 +165,23 @@ def metrics_of(
         "trained": trained_as(run.config),
         **metrics,
         "participants": participants(
-            _data_of(run), run.config["settings"]["fold"], prepared,
-            name if settings.source else settings.split, list(cases["case"]), metrics.get("seen", {}),
+            _data_of(run),
+            run.config["settings"]["fold"],
+            prepared,
+            name if settings.source else settings.split,
+            list(cases["case"]),
+            metrics.get("seen", {}),
         ),
         "versions": versions(),
         "created": now(),
-    }  # fmt: skip
+    }
 
 
 def _data_of(run: Run) -> Prepared | None:
-    """What a run was trained on, where it is still there and the same."""
+    """What a run was trained on, where it is still there, whole and the same."""
     try:
         prepared = open_prepared(Path(run.config["prepared"]), run.config["project"])
+        prepared.cases()
     except UserError:
         return None
     return prepared if prepared.manifest["key"] == run.config["data"]["key"] else None
