@@ -11,7 +11,8 @@ ABOUT = About(
     answer="A mask in the volume's own grid, and its volume in ml.",
     factors="The scanner, the sequence and its contrast, the spacing, the patient's rhythm and "
     "the size of the atrium.",
-    metrics="Dice, surface distances (HD95, mean) in mm and the error of the volume in ml, of "
+    metrics="Dice, surface Dice at 1 and 2 mm, surface distances (HD95, mean) in mm and the error "
+    "of the volume in ml, its size and signed with limits of agreement, of "
     "whole volumes at their own spacing. They stand next to the mean shape of the training masks, "
     "which looks at no image.",
     caveats=(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
         print_table(table)
     print()
     for sentence in validation_sentences(metrics):
-        print(f"  {sentence}")
+        print(textwrap.fill(sentence, 100, initial_indent="  ", subsequent_indent="  "))
     for difference in differences(metrics):
         model, other = (NETWORKS[difference[key]].title for key in ("model", "minus"))
         value = with_interval(difference, "mean", sign="+")
