@@ -104,7 +104,7 @@ def _described(cases: pd.DataFrame, prepared: Prepared) -> dict[str, Any]:
 
     ages, labels = of_persons("age_years"), None
     ages = None if ages is None or ages.isna().all() else ages.dropna()
-    if "label" in cases:
+    if "label" in cases and "classes" in prepared.manifest:
         classes = Classes.described(prepared.manifest)
         truth = classes.truth(cases["label"]) > 0
         names = classes.names[-truth.shape[1] :]
