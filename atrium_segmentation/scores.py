@@ -120,10 +120,12 @@ def validation_scores(members: Sequence[Run], network: str) -> dict[str, float] 
         rows.append(history[best_epoch(history, monitor) - 1])
     if not all(any(str(name).endswith("pixel_crossentropy") for name in row) for row in rows):
         return None
-    return {
+    means = {
         name: float(np.mean([monitored(row, metric) for row in rows]))
         for name, metric in (("crossentropy", "val_pixel_crossentropy"), ("dice", "val_dice"))
     }
+    # Epochs that an earlier version trained have an empty cell.
+    return None if np.isnan(means["crossentropy"]) else means
 
 
 def dice_difference(model: str, minus: str, scored: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,9 @@ import nibabel
 import numpy as np
 import pytest
 
+from atrium_segmentation.scores import validation_scores
 from common.scores.surface_dice import surface_dice
+from common.training.runs import Run
 from tests.helpers.scripts import run
 
 PROJECT = "atrium_segmentation"
@@ -106,3 +108,17 @@ def test_a_run_without_cross_entropy_has_none_and_its_page_can_be_written(once, 
     page = (file.parent / "report.html").read_text()
     assert "surface Dice" not in page and "how sure each pixel is" not in page
     assert "Jaccard" in page
+
+
+@pytest.mark.parametrize("column", ["val_pixel_crossentropy", "val_unet_mask_pixel_crossentropy"])
+def test_an_epoch_without_cross_entropy_has_none(tmp_path, column):
+    (tmp_path / "unet").mkdir()
+    history = tmp_path / "unet" / "history.csv"
+    dice = column.replace("pixel_crossentropy", "dice")
+    history.write_text(f"epoch,val_loss,{dice},{column}\n1,0.5,0.6,\n2,0.4,0.7,0.25\n")
+    of_run = Run(tmp_path, {"settings": {"monitor": "val_loss"}}, {})
+    assert validation_scores([of_run], "unet") == {"crossentropy": 0.25, "dice": 0.7}
+    history.write_text(f"epoch,val_loss,{dice},{column}\n1,0.3,0.6,\n2,0.4,0.7,0.25\n")
+    assert validation_scores([of_run], "unet") is None
+    history.write_text(f"epoch,val_loss,{dice}\n1,0.3,0.6\n")
+    assert validation_scores([of_run], "unet") is None

@@ -76,7 +76,7 @@ def called(function, x, when=True):
     return x
 
 
-def fit(run, settings, sign=1.0, pictures=None, **options):
+def fit(run, settings, sign=1.0, pictures=None, metrics=("mae",), **options):
     """Train in a folder."""
     from common.training import fitting
     from common.training.precision import set_precision
@@ -84,7 +84,8 @@ def fit(run, settings, sign=1.0, pictures=None, **options):
     set_precision(settings.precision)
     held_out = validation(*points(sign, 12, 1), 4)
     run.mkdir(exist_ok=True)
-    task = fitting.Task(training(settings, **options), held_out, "mse", ["mae"], pictures=pictures)
+    steps = training(settings, **options)
+    task = fitting.Task(steps, held_out, "mse", list(metrics), pictures=pictures)
     return fitting.fit(run, build, task, settings)
 
 
