@@ -106,7 +106,7 @@ def test_a_run_without_cross_entropy_has_none_and_its_page_can_be_written(once, 
     file.write_text(json.dumps(older))
     run(PROJECT, "report", file.parent)
     page = (file.parent / "report.html").read_text()
-    assert "surface Dice" not in page and "how sure each pixel is" not in page
+    assert "surface Dice at 1 mm" not in page and "how sure each pixel is" not in page
     assert "Jaccard" in page
 
 
