@@ -247,3 +247,24 @@ def test_the_same_seed_gives_the_same_bits(whole, unbroken, project):
     evaluations = [folder / "evaluation" / "test" for folder in folders]
     assert "metrics.json" in kills.contents(evaluations[0])
     assert_alike(*evaluations)
+
+
+@pytest.mark.slow
+def test_a_run_from_its_own_settings_has_the_same_bits(whole, tmp_path):
+    pneumonia = "pneumonia_classification"
+    once = whole(pneumonia)
+    # Weights of a run: the preset then fits settings that are not given.
+    line = [*once.training(2), "--weights", once.run, "--run", tmp_path / "given"]
+    run(pneumonia, "train", *line)
+    (tmp_path / "run.toml").write_text(run(pneumonia, "train", *line, "--print-config"))
+    config = tmp_path / "given" / "config.json"
+    for name, file in (("from-toml", tmp_path / "run.toml"), ("from-json", config)):
+        run(pneumonia, "train", "--config", file, "--run", tmp_path / name)
+    expected = kills.contents(tmp_path / "given")
+    assert any(name.endswith("model.keras") for name in expected)
+    assert_alike(tmp_path / "given", tmp_path / "from-toml")
+    # What the preset had fitted is given from then on.
+    assert set(expected["config.json"].pop("adapted")) == {"learning_rate", "stretch"}
+    again = kills.contents(tmp_path / "from-json")
+    assert again["config.json"].pop("adapted") == {}
+    assert not kills.differences(expected, again)

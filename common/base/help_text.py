@@ -16,6 +16,7 @@ import docstring_parser
 from common.base.settings import Shared
 
 HELP_ALL, VERBOSE = "--help-all", "--verbose"
+CONFIG, PRINT_CONFIG = "--config", "--print-config"
 
 GROUPS = {
     "data": (
@@ -32,6 +33,17 @@ GROUPS = {
 
 FURTHER = "further settings"
 """The group of all others."""
+
+_FILES = (
+    f"{VERBOSE} prints all before the script begins. {PRINT_CONFIG} prints a file for {CONFIG} "
+    f"FILE, as in {PRINT_CONFIG} > run.toml, and ends; train.py takes an earlier run's config.json "
+    "too. What the command line gives wins over the file, the file over the preset. A path in the "
+    "file is relative to where the script is started, as on the command line."
+)
+_FILES_IN_SHORT = (
+    f"{VERBOSE} prints all, {PRINT_CONFIG} a file for {CONFIG} FILE (paths from where you start "
+    "the script)."
+)
 
 # Where a sentence ends.
 _SENTENCE = re.compile(r"\.(?= [A-Z0-9])|\.$")
@@ -69,8 +81,8 @@ def help_text(settings: Shared, about: str, presets: Mapping[str, str], whole: b
             for field in group
         ]
         parts += ["\n".join([title, *entries])] if entries else []
-    more = "" if whole else f"{len(further)} further settings: {HELP_ALL}. "
-    parts.append(f"{more}{VERBOSE} prints every setting before the script begins.")
+    more = f"{len(further)} further settings: {HELP_ALL}. {_FILES_IN_SHORT}"
+    parts.append(_filled("", _FILES if whole else more))
     return "\n\n".join(parts)
 
 
