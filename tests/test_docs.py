@@ -15,7 +15,7 @@ import pytest
 from tests.helpers.scripts import PROJECTS, ROOT
 
 README = (ROOT / "README.md").read_text()
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("*_*/README.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*_*/README.md")])
 KINDS = {"prepare_data": "prepare"}
 SCRIPTS = ("prepare_data", "train", "evaluate", "predict")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""The command line as settings: the preset's values, those of a file, and those that are given.
+"""The command line as settings: the preset's values, a file's, and those that are given.
 
 tyro turns a dataclass of settings into the command line; `common.base.help_text` has the help.
 """
