@@ -40,6 +40,8 @@ def asked_for() -> dict[str, tuple[str, str]]:
     pins: dict[str, tuple[str, str]] = {}
     for source, requirements in sources.items():
         for requirement in map(Requirement, requirements):
+            if canonicalize_name(requirement.name) in _own():
+                continue
             pins.setdefault(requirement.name, (str(requirement.specifier)[2:], source))
     return pins
 
@@ -50,10 +52,8 @@ def brought(names: Iterable[str]) -> dict[str, str]:
     Args:
         names: The packages.
     """
-    shields = [file.parent for file in ROOT.glob("third_party/*/pyproject.toml")]
-    own = [_project(folder)["name"] for folder in (ROOT, *shields)]
     waiting = [(name, frozenset[str]()) for name in names]
-    known = {*map(canonicalize_name, [*own, *(name for name, _ in waiting)])}
+    known = {*_own(), *(canonicalize_name(name) for name, _ in waiting)}
     parents: dict[str, str] = {}
     for name, extras in waiting:  # grows meanwhile
         for requirement in map(Requirement, metadata.requires(name) or []):
@@ -70,16 +70,17 @@ def brought(names: Iterable[str]) -> dict[str, str]:
 
 def licence(name: str) -> str:
     """The licence of an installed package, in its own words."""
-    fields = metadata.metadata(name)
+    fields = metadata.metadata(name).get_all
+    expression = " ".join(fields("License-Expression") or [])
     classifiers = [
         line.rpartition(" :: ")[2]
-        for line in fields.get_all("Classifier") or []
+        for line in fields("Classifier") or []
         if line.startswith("License :: ")
     ]
-    words = str(fields.get("License", "")).strip()
+    words = " ".join(fields("License") or []).strip()
     if not re.search(r"[a-z]", words, re.IGNORECASE) or len(words) > _MAX_NAME:
         words = ""
-    return fields.get("License-Expression") or ", ".join(classifiers) or words or UNSAID
+    return expression or ", ".join(classifiers) or words or UNSAID
 
 
 def with_tables(page: str) -> str:
@@ -113,6 +114,12 @@ def _rows(block: str) -> dict[str, str]:
     """The rows of a table, by package."""
     rows = re.findall(r"^(\| (\S+) \|.*\|)$", block, re.MULTILINE)
     return {name: row for row, name in rows if name != "package"}
+
+
+def _own() -> set[str]:
+    """The names of this repository's packages, its shields among them."""
+    files = (ROOT / "pyproject.toml", *ROOT.glob("third_party/*/pyproject.toml"))
+    return {canonicalize_name(_project(file.parent)["name"]) for file in files}
 
 
 def _project(folder: Path) -> Mapping[str, Any]:
