@@ -129,6 +129,10 @@ def test_an_address_comes_from_pyproject_and_goes_again(tmp_path):
         assert with_it.count(address) == 1
         assert with_address(file.name, with_it, address) == with_it
         assert with_address(file.name, with_it, "") == text
+
+
+def test_a_citation_with_an_address_is_as_its_schema_says(tmp_path):
+    address = "https://example.org/keras-medical-imaging"
     citation = with_address("CITATION.cff", CITATION, address)
     assert f"\nrepository-code: {address}\n" in citation
     (tmp_path / "CITATION.cff").write_text(citation)
