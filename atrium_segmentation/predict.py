@@ -46,6 +46,7 @@ def main() -> None:
         SUFFIXES,
         folder,
         volume_of,
+        settings.ids,
     )
     with lock_folder(folder):
         ensemble = [model_hashes(member.folder) for member in members[1:]]

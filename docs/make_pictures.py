@@ -22,6 +22,7 @@ from common.records.prepared import open_prepared
 from common.reporting.examples import BEST, examples_of
 from common.reporting.figures import film_sheet
 from common.reporting.gifs import Panel, write_gif
+from common.training.runs import prepared_folder
 
 DEMO = ROOT / "runs" / "SYNTHETIC-demo"
 PREPARED = ROOT / "data" / "prepared"
@@ -84,7 +85,7 @@ def _atrium(run: Path) -> None:
     from atrium_segmentation.dataset import whole_volumes
     from atrium_segmentation.networks import NETWORKS, in_order
 
-    prepared = open_prepared(Path(read_json(run / "config.json")["prepared"]), run.name)
+    prepared = open_prepared(prepared_folder(run, read_json(run / "config.json")), run.name)
     networks = in_order(read_json(run / "fitted.json")["models"])
     volume = next(iter(whole_volumes(prepared, ["test"])))
     masks = run / "evaluation" / "test" / "masks"

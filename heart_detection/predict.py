@@ -33,7 +33,7 @@ def main() -> None:
     print_settings("Predict the box of the heart on chest films", settings, PROJECT)
     run = open_run(PROJECT, settings)
     folder = settings.output or run.folder / "predictions"
-    films = find_inputs(settings.inputs, FILMS, is_film, FILM_SUFFIXES, folder)
+    films = find_inputs(settings.inputs, FILMS, is_film, FILM_SUFFIXES, folder, ids=settings.ids)
     with lock_folder(folder):
         predictions = begin_predictions(folder, films, run, settings)
         if predictions is None:

@@ -28,7 +28,7 @@ from common.records.mapped import MappedRecords
 from common.records.offline_copies import augmentor_copy
 from common.records.outcomes import REMARK
 from common.records.prepared import Prepared
-from common.records.preparing import preparation
+from common.records.preparing import Preparation, preparation
 from common.records.stored_images import film_features, png, stored_pixels
 from pneumonia_classification.config import PROJECT, PrepareSettings, TrainSettings
 from synthetic_sample.make_sample import make_sample
@@ -124,7 +124,7 @@ def prepare(
         # -- Report: tables, counts, the disk that was saved.
         cases["boxes"] = cases["boxes"].map(boxes_as_text)
         left_out = set(cases.loc[cases["left_out"] != "", "case"])
-        _write_images(folder, source, jobs, left_out, classes)
+        _write_images(steps, jobs, left_out, classes)
         groups = {"positive": "label == 1", "negative": "label == 0"}
         steps.print_cases(cases, groups if classes.are_two else {}, "label", ["label"])
         _print_classes(cases, classes, copies, sum(1 for job in jobs if job["copy"]))
@@ -362,22 +362,24 @@ def _copy_path(job: Mapping[str, Any]) -> str:
 
 
 def _write_images(
-    folder: Path,
-    source: Path,
+    steps: Preparation,
     jobs: Sequence[Mapping[str, Any]],
     left_out: set[str],
     classes: Classes,
 ) -> None:
+    def path(job: Mapping[str, Any]) -> str:
+        """From the table's folder; a film whose path may name somebody is called by its id."""
+        written = steps.written_path(job["path"], job["case"])
+        is_open = written == job["path"]
+        return path_from(steps.folder, steps.source.folder / written) if is_open else written
+
     rows = [
         {
-            # Both from the table's folder.
-            PATH: as_text(
-                _copy_path(job) if job["copy"] else path_from(folder, source / job["path"])
-            ),
+            PATH: as_text(_copy_path(job) if job["copy"] else path(job)),
             LABEL: classes.in_table(job["label"]),
             PATIENT: job["patient"],
         }
         for job in jobs
         if job["case"] not in left_out and job["split"] not in (TEST, VALIDATION)
     ]
-    write_csv(folder / FILE, (PATH, LABEL, PATIENT), rows)
+    write_csv(steps.folder / FILE, (PATH, LABEL, PATIENT), rows)

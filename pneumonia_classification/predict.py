@@ -40,7 +40,7 @@ def main() -> None:
     print_settings("Predict pneumonia on chest films", settings, PROJECT)
     run = open_run(PROJECT, settings)
     folder = settings.output or run.folder / "predictions"
-    films = find_inputs(settings.inputs, FILMS, is_film, FILM_SUFFIXES, folder)
+    films = find_inputs(settings.inputs, FILMS, is_film, FILM_SUFFIXES, folder, ids=settings.ids)
 
     # Before TensorFlow starts: where all is predicted with the same decision, there is no need.
     from pneumonia_classification import inference

@@ -20,7 +20,7 @@ CONFIG, PRINT_CONFIG = "--config", "--print-config"
 
 GROUPS = {
     "data": (
-        *("inputs", "source", "prepared", "patients", "layout", "label", "image_size"),
+        *("inputs", "source", "prepared", "ids", "patients", "layout", "label", "image_size"),
         *("validation_share", "test_share", "folds", "fold", "split", "check"),
     ),
     "model": ("weights", "models", "network"),

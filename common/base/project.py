@@ -110,7 +110,9 @@ class Project:
             if field.name not in SPLIT_SETTINGS and (value := stored.get(field.name)) is not None
         }
         values |= {name: value for name, value in vars(given).items() if name in SPLIT_SETTINGS}
-        settings = kind(**values, source=given.source, prepared=folder, overwrite=True)
+        settings = kind(
+            **values, source=given.source, prepared=folder, ids=given.ids, overwrite=True
+        )
         return Path(resolve_name(self.prepare_function)(settings, all_test=True, **more))
 
     @property

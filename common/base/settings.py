@@ -78,6 +78,10 @@ class SharedPrepare(Shared):
     """Whose each image is, for the split by patient: a CSV of patientId (volumes: case) and
     patient, or the mapping that RSNA publishes as JSON, since the challenge's PatientID names an
     image. Default: either of the two in the source folder, otherwise the PatientID of the files."""
+    ids: Path | None = None
+    """The id-map.csv of an earlier preparation or prediction, whose ids the same files get again.
+    It has the key and the names behind the ids that stand for names of files; an empty file becomes
+    a new one. Default: id-map.csv beside the prepared folder."""
     validation_share: float = 0.15
     """Share of the patients in the validation split, 0 to 1; at least one patient where not 0."""
     test_share: float = 0.15
@@ -258,6 +262,9 @@ class SharedEvaluate(Shared):
     patients: Path | None = None
     """Whose each image of --source is, as of prepare_data.py. Default: a file in that folder, or
     the PatientID of the files."""
+    ids: Path | None = None
+    """The id-map.csv for the films or volumes of --source, as of prepare_data.py. Default:
+    id-map.csv beside the run."""
     name: str = ""
     """Name of the evaluation's folder. Default: test, or the source folder's name."""
     split: Literal["test", "validation"] = "test"
@@ -295,6 +302,9 @@ class SharedPredict(Shared):
     """The run whose model predicts. Default: the newest of runs/PROJECT."""
     output: Path | None = None
     """Where to write. Default: predictions/ in the run's folder."""
+    ids: Path | None = None
+    """The id-map.csv of an earlier preparation or prediction, so that predictions join with it.
+    Default: id-map.csv beside the output, or beside the run for an output in it."""
     pictures: int = -1
     """Maximum number of files that are drawn, the first ones. -1: all."""
     batch_size: int = 32

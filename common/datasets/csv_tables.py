@@ -20,6 +20,7 @@ from common.base.errors import UserError
 from common.base.files import decoded
 from common.datasets.repairs import note_repair, noted_repairs
 from common.imaging.foreign_files import foreign_content
+from common.imaging.image_files import ID_MAP
 
 MAX_ID_BYTES = 200
 """Of an id, in UTF-8: a file's name has at most 255 bytes."""
@@ -168,7 +169,8 @@ def list_csv(folder: Path) -> list[Path]:
         files = [path for path in folder.iterdir() if path.suffix.lower() in (".csv", ".tsv")]
     except OSError:
         return []
-    return sorted(path for path in files if not path.name.startswith(".") and path.is_file())
+    files = [path for path in files if not path.name.startswith(".") and path.name != ID_MAP]
+    return sorted(path for path in files if path.is_file())
 
 
 def named_file(folder: Path, names: Sequence[str]) -> Path | None:

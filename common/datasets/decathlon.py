@@ -20,7 +20,7 @@ import pandas as pd
 from common.base.errors import UserError
 from common.base.files import decoded, read_json
 from common.datasets.csv_tables import list_names, usable_id
-from common.datasets.patients import find_patients, numbered
+from common.datasets.patients import NAMED, find_patients, numbered
 from common.datasets.repairs import note_repair
 from common.imaging.image_files import as_text, list_files
 from common.imaging.volume_names import is_slice, is_volume
@@ -147,7 +147,7 @@ def index_volumes(
     if named.known_from:
         frame["patient"] = numbered([named.keys.get(case, f" {case}") for case in cases])
     frame["patient_hash"] = [named.hashes.get(case, "") for case in cases]
-    frame.attrs |= named.attributes
+    frame.attrs |= {**named.attributes, NAMED: named.named}
     if not named.known_from:
         frame.attrs["patients_remark"] = _UNKNOWN
     columns = ["case", "path", "mask_path", "patient", "left_out", "patient_hash"]

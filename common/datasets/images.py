@@ -16,7 +16,7 @@ import pandas as pd
 from common.base.errors import UserError
 from common.base.processes import each
 from common.datasets.csv_tables import usable_id, whole
-from common.datasets.patients import Patients, find_patients, numbered
+from common.datasets.patients import NAMED, Patients, find_patients, numbered
 from common.datasets.repairs import Repair, note
 from common.imaging.dicom import Header
 from common.imaging.film_origin import read_element
@@ -256,6 +256,6 @@ def frame_of(
 ) -> pd.DataFrame:
     """The table of cases, sorted; ``.attrs`` holds what is known of patients and of files."""
     frame = pd.DataFrame(table, columns=[*columns, "finding", "left_out", "patient_hash"])
-    frame.attrs |= known.attributes
+    frame.attrs |= {**known.attributes, NAMED: known.named}
     frame.attrs["faults"] = {path_from(films.source, p): why for p, why in films.faults.items()}
     return frame.sort_values("case", kind="stable", ignore_index=True)

@@ -19,6 +19,7 @@ from pathlib import Path
 from common.base.errors import UserError
 from common.base.files import read_json
 from common.datasets.csv_tables import list_columns, read_csv, whole
+from common.datasets.published import has_name, table_name
 
 PATIENTS = "nih_patients.csv"
 MAPPING = "pneumonia-challenge-dataset-mappings_2018.json"
@@ -35,6 +36,10 @@ PARTLY_BY_IMAGE = "these are split by image, the others by patient, and scores m
 
 OVER_IMAGES = "intervals are over images, and somebody may also be in training"
 """What it means where every image is a test image."""
+
+NAMED = "patients_named"
+"""In ``attrs`` of the table of cases, until their hashes are keyed (`common.records.names`): the
+cases whose patient the data calls by something that may be a name."""
 
 FEW = 10
 """In a set of so few images nobody wonders that each is of another patient."""
@@ -70,6 +75,11 @@ class Patients:
     hashes: Mapping[str, str]
     known_from: str
     remark: str
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The images whose patient is called by something that may be a name."""
+        return tuple(name for name, key in self.keys.items() if self.hashes[name] and has_name(key))
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -124,11 +134,12 @@ def find_patients(
             f"{file}: names the patients of none of the {len(patient_ids)} images of {source}; "
             "give the --patients file of this dataset"
         )
-    remark = f"{len(lacking)} of {len(patient_ids)} images are not in {file.name}"
+    table = table_name(file.name)
+    remark = f"{len(lacking)} of {len(patient_ids)} images are not in {table}"
     others = _by_image({name: patient_ids[name] for name in lacking}, known_by).keys
     keys = {name: listed.get(name) or others[name] for name in patient_ids}
     hashes = {name: _hash(listed.get(name, "")) for name in patient_ids}
-    return Patients(keys, hashes, file.name, remark if lacking else "")
+    return Patients(keys, hashes, table, remark if lacking else "")
 
 
 def read_patients(file: Path, id_column: str = "patientId") -> dict[str, str]:

@@ -21,6 +21,9 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 FILM_SUFFIXES = (*DICOM_SUFFIXES, *PICTURE_SUFFIXES)
 """Endings of the names of films, in any case; DICOM needs none."""
 
+ID_MAP = "id-map.csv"
+"""The name of the table of names and ids (`common.datasets.ids`), which is no part of a dataset."""
+
 FILMS = "DICOM, PNG or JPEG"
 """The kinds of films, in words."""
 
@@ -94,6 +97,8 @@ def list_files(
                 continue
             for entry in entries:
                 if not hidden and (entry.name.startswith(".") or entry.name == "__MACOSX"):
+                    continue
+                if entry.name == ID_MAP:
                     continue
                 below = f"{real}{os.sep}{entry.name}"
                 if entry.is_symlink():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
 from common.base.errors import UserError
+from common.datasets.ids import IdTable
+from common.datasets.published import is_public_path
 from common.imaging.image_files import as_text, list_files
 
 WRITTEN = ("pictures", "masks")
@@ -24,13 +26,15 @@ class Input:
     Attributes:
         number: Its number, from 0.
         path: Its place.
-        file: Its name in the table: its path below the folder that all files share, as text that
+        shown: Its name on the screen: its path below the folder that all files share, as text that
             can be written anywhere.
+        file: Its name in what is written: the same, or an id where a name in it may be somebody's.
         name: The unique name of its picture and mask, without the suffix, of such text too.
     """
 
     number: int
     path: Path
+    shown: str
     file: str
     name: str
 
@@ -42,6 +46,7 @@ def find_inputs(
     suffixes: Sequence[str],
     output: Path,
     whole: Callable[[Path], Path] = lambda path: path,
+    ids: Path | None = None,
 ) -> list[Input]:
     """List the files to predict, each once.
 
@@ -53,9 +58,11 @@ def find_inputs(
         suffixes: Ends of file names, such as ``.nii.gz``, that a name in the output leaves out.
         output: The folder of the predictions; its masks and pictures are never inputs.
         whole: From a file to what is predicted as one with it: a folder, or the file itself.
+        ids: The table of ids that the user named, if any (`common.datasets.ids`).
 
     Raises:
-        UserError: No path is given, one does not exist, or the folders hold no file of the kind.
+        UserError: There is no such table, no path is given, one does not exist, or the folders
+            hold no file of the kind.
     """
     if not paths:
         raise UserError("no INPUT: name files or folders, such as: predict.py films/ --run RUN")
@@ -63,6 +70,8 @@ def find_inputs(
     # By the resolved path, which counts a file once; its name is the one that was given, since
     # the target of a link may have a meaningless name.
     files: dict[Path, Path] = {}
+    folders: dict[Path, Path] = {}
+    table = IdTable(ids, output)
     for path in paths:
         if not path.exists():
             raise UserError(f"{path}: there is no such file or folder")
@@ -73,7 +82,9 @@ def find_inputs(
             for fault, why in listing.faults.items():
                 print(f"  not followed: {as_text(str(fault))}: {why}", flush=True)
         for file in map(whole, chosen):
-            files.setdefault(file.resolve(), file.absolute())
+            known = files.setdefault(file.resolve(), file.absolute())
+            is_below = file != path and file.is_relative_to(path)
+            folders.setdefault(known, path if is_below else file.parent)
     if not files:
         raise UserError(f"{paths[0]}: holds no {kind} file")
     shared = os.path.commonpath([path.parent for path in files.values()])
@@ -93,5 +104,26 @@ def find_inputs(
         if place in places:  # the same name in another encoding or form
             place = f"{place} ({len(inputs) + 1})"
         places.add(place)
-        inputs.append(Input(len(inputs), path, place, name))
+        inputs.append(Input(len(inputs), path, place, place, name))
+    return _named(inputs, folders, table)
+
+
+def _named(inputs: list[Input], folders: Mapping[Path, Path], table: IdTable) -> list[Input]:
+    """The same, those with an id for a name whose names may be somebody's.
+
+    Args:
+        inputs: All of them.
+        folders: By the path of each the folder that the user named.
+        table: The table of ids.
+    """
+    by_folder: dict[Path, list[Input]] = {}
+    for file in inputs:
+        if not is_public_path(Path(file.file).as_posix()):
+            folder = folders[file.path].absolute()
+            by_folder.setdefault(folder, []).append(file)
+    for folder, files in by_folder.items():
+        paths = [Path(os.path.relpath(file.path, folder)).as_posix() for file in files]
+        own = [(PurePosixPath(path).name, path) for path in paths]
+        for file, id_ in zip(files, table.ids_of(folder, own), strict=True):
+            inputs[file.number] = replace(file, file=id_, name=id_)
     return inputs

@@ -34,6 +34,7 @@ from common.base.files import (
 from common.base.processes import stream
 from common.base.settings import SharedPredict, first_names
 from common.base.tables import Table, print_table
+from common.datasets.published import without_slices
 from common.imaging.library_warnings import library_warnings
 from common.prediction.inputs import WRITTEN, Input
 from common.reporting.model_card import (
@@ -56,7 +57,7 @@ _MAX_ROWS = 10
 _FINISHED, _UNFINISHED = "predictions.json", "unfinished.jsonl"
 # Settings that do not decide the predictions.
 _NOT_IN_KEY = {
-    *("preset", "seed", "inputs", "run", "output", "ensemble"),
+    *("preset", "seed", "inputs", "run", "output", "ids", "ensemble"),
     *("batch_size", "workers", "overwrite"),
 }
 
@@ -111,7 +112,7 @@ class Predictions:
                     bar.update()
                     skipped += 1
                     if skipped <= _MAX_ROWS:
-                        bar.write(f"  skipped: {file.file}: {error}", file=sys.stdout)
+                        bar.write(f"  skipped: {file.shown}: {error}", file=sys.stdout)
                 if len(batch) == batch_size or (batch and file is files[-1]):
                     yield batch
                     bar.update(len(batch))
@@ -148,12 +149,13 @@ class Predictions:
         rows = [dict(self.rows[file.file]) for file in self.inputs]
         good = [row for row in rows if not row.get("error")]
         bad = [row for row in rows if row.get("error")]
+        shown = {file.file: file.shown for file in self.inputs}
         kinds = Counter(kind for row in rows for kind in row.pop("warnings", ()))
         write_csv(self.folder / TABLE, ["file", *columns, "error"], rows)
         if not good:
             raise UserError(
                 f"{self.folder / TABLE}: none of {len(rows)} files could be read; the first, "
-                f"{bad[0]['file']}: {bad[0]['error']}"
+                f"{shown[bad[0]['file']]}: {bad[0]['error']}"
             )
         write_model_card(self.folder, run, about)
         write_json(
@@ -176,7 +178,8 @@ class Predictions:
 
         printed = (name for name in columns if not name.startswith(("picture", "mask", OF_CLASS)))
         head = ("file", *printed)
-        first = tuple(tuple(str(row.get(name, "")) for name in head) for row in good[:_MAX_ROWS])
+        by_path = ({**row, "file": shown[row["file"]]} for row in good[:_MAX_ROWS])
+        first = tuple(tuple(str(row.get(name, "")) for name in head) for row in by_path)
         print_table(Table("", head, first))
         if len(good) > _MAX_ROWS:
             print(f"  and {len(good) - _MAX_ROWS} more")
@@ -277,4 +280,5 @@ def _read_or_error(read: Callable[[Path], Any], path: Path) -> tuple[Any, str, l
         try:
             return read(path), "", sorted(kinds)
         except UserError as error:
-            return None, str(error).removeprefix(f"{path}: "), sorted(kinds)
+            text = str(error).removeprefix(f"{path}: ").replace(f"{path}{os.sep}", "")
+            return None, without_slices(text, path), sorted(kinds)

@@ -9,7 +9,6 @@ and not a second time.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
@@ -25,6 +24,7 @@ from common.datasets.class_folders import OFFICIAL
 from common.datasets.cohort import NO_SPLIT, entries_of, missing_of, on_two_sides
 from common.datasets.images import OTHER_CASE
 from common.datasets.patients import BY_IMAGE, MEND, OVER_IMAGES
+from common.datasets.published import table_name
 from common.datasets.repairs import TABLE, Repair
 from common.records.file_findings import (
     KEPT,
@@ -36,6 +36,7 @@ from common.records.file_findings import (
     missing_images,
     unused,
 )
+from common.records.names import Names
 from common.records.outcomes import WARNING, Case, Features, try_cases
 from common.records.shards import FINDINGS, Shards, write_shards
 
@@ -90,6 +91,7 @@ class DatasetCheck:
         all_test: Whether nothing is split, since every case is a test case.
         repairs: What was repaired (`common.datasets.repairs`); read when the table of cases is
             checked.
+        names: What cases and files are called.
     """
 
     def __init__(
@@ -99,8 +101,10 @@ class DatasetCheck:
         settings: SharedPrepare,
         all_test: bool = False,
         repairs: Iterable[Repair] = (),
+        names: Names | None = None,
     ) -> None:
         self.source, self.folder, self.settings = source, folder, settings
+        self._names = names or Names(source, folder, settings.ids)
         self._all_test, self._repairs = all_test, repairs
         self._kept: list[Finding] = []
         self._warnings: list[str] = []
@@ -139,7 +143,7 @@ class DatasetCheck:
             cohort: Of `common.datasets.cohort.read_cohort`.
             file: What it was read from.
         """
-        entries = entries_of(cases, cohort, file)
+        entries, name = entries_of(cases, cohort, file), table_name(file.name)
         if missing := missing_of(cases, cohort):
             counts = sorted(Counter(missing.values()).items())
             by_split = ", ".join(f"{count} of {split}" for split, count in counts)
@@ -148,9 +152,9 @@ class DatasetCheck:
                 f"or left out ({by_split}), so scores are not those of the same cases"
             )
         for case, split in missing.items():
-            detail = f"{split} in {file.name}, but not here, or left out"
+            detail = f"{split} in {name}, but not here, or left out"
             self._kept.append(Finding(case, _MISSING, detail, KEPT))
-        self._check_sides(cases, f"the split in {file.name}", file.name)
+        self._check_sides(cases, f"the split in {name}", name)
         expected = entries["sha256"]
         others = cases["case"][(expected != "") & (expected != cases["sha256"])]
         if len(others):
@@ -160,7 +164,7 @@ class DatasetCheck:
                 "the same name; expect another number"
             )
         for case in others:
-            self._kept.append(Finding(case, _OTHER, f"than in {file.name}", KEPT))
+            self._kept.append(Finding(case, _OTHER, f"than in {name}", KEPT))
 
     def check_official(self, cases: pd.DataFrame) -> None:
         """Check the dataset's own split, in the column ``split``: that nobody is on two sides."""
@@ -228,7 +232,7 @@ class DatasetCheck:
 
     def report(self, cases: pd.DataFrame) -> None:
         """Write findings.csv and print the table of all checks."""
-        findings = sorted({*self._of_cases(cases), *self._kept})
+        findings = self._written({*self._of_cases(cases), *self._kept})
         rows = [dict(zip(_COLUMNS, finding, strict=True)) for finding in findings]
         write_csv(self.folder / FINDINGS, _COLUMNS, rows)
         names = _VOLUMES if "mask_path" in cases else _FILMS
@@ -236,7 +240,7 @@ class DatasetCheck:
         for check in names:
             matching = [finding for finding in findings if finding.check == check]
             actions = ", ".join(sorted({finding.action for finding in matching}))
-            first = ascii(matching[0].where)[1:-1] if matching else ""
+            first = self._names.shown(matching[0].where) if matching else ""
             counts.append((check, str(len(matching)), actions, first))
         title = f"check of {len(cases)} cases"
         print_table(Table(title, ("check", "found", "done", "first"), tuple(counts)))
@@ -250,7 +254,18 @@ class DatasetCheck:
         for case, left_out in zip(cases["case"], cases["left_out"], strict=True):
             if left_out:
                 check, detail = _check_and_detail(left_out)
-                yield Finding(case, check, detail.replace(f"{self.source}{os.sep}", ""), LEFT_OUT)
+                yield Finding(case, check, detail, LEFT_OUT)
+
+    def _written(self, findings: Iterable[Finding]) -> list[Finding]:
+        """Findings without names, sorted."""
+        findings = list(findings)
+        places = self._names.places(finding.where for finding in findings)
+        return sorted(
+            {
+                finding._replace(where=place, detail=self._names.text(finding.detail))
+                for place, finding in zip(places, findings, strict=True)
+            }
+        )
 
     def _refuse(self, cases: pd.DataFrame) -> None:
         bad = [finding for finding in self._of_cases(cases) if finding.check not in _ABSENT]
@@ -261,7 +276,8 @@ class DatasetCheck:
         first = bad[0]
         raise UserError(
             f"{self.source}: {len(bad)} of {len(cases)} cases cannot be used, more than "
-            f"--bad-files-limit {limit:g} allows; the first: {first.where}, {first.check}"
+            f"--bad-files-limit {limit:g} allows; the first: {self._names.shown(first.where)}, "
+            f"{first.check}"
             f"{': ' if first.detail else ''}{first.detail}; correct them, or raise the limit "
             f"({self.folder / FINDINGS} names all)"
         )

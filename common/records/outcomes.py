@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from common.base.errors import UnusableError, UserError
 from common.base.processes import each
+from common.datasets.published import is_public_path
 from common.imaging.library_warnings import library_warnings
 
 Features = Mapping[str, Any]
@@ -56,7 +57,8 @@ def outcome(decode: Callable[[Case], Features], case: Case) -> Outcome:
 
 def lost(case: Case, reason: str) -> Outcome:
     """The outcome of a case whose decoding ended its process."""
-    return Outcome(None, f"{case['path']}: {reason}", "")
+    path = case["path"] if is_public_path(case["path"]) else case["case"]
+    return Outcome(None, f"{path}: {reason}", "")
 
 
 def try_cases(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +20,7 @@ from common.datasets.cohort import COLUMNS, NO_SPLIT, entries_of, on_two_sides, 
 from common.datasets.cohort import FILE as COHORT
 from common.datasets.duplicates import find_duplicate_volumes, find_duplicates
 from common.datasets.patients import BY_IMAGE, OVER_IMAGES
+from common.datasets.published import is_public_path
 from common.datasets.repairs import Repair, noted_repairs
 from common.datasets.splits import TEST, folds_in
 from common.imaging.acquisition import as_table
@@ -26,6 +28,7 @@ from common.imaging.image_files import as_text
 from common.records import shards as records
 from common.records.findings import DatasetCheck
 from common.records.jobs import jobs
+from common.records.names import PATHS, Names, decode_unnamed
 from common.records.official import official_split
 from common.records.outcomes import ACQUISITION, Case, Features
 from common.records.sources import Source, find_source
@@ -33,7 +36,7 @@ from common.records.summary import print_disk, print_duplicates, print_splits
 
 # Settings that do not decide the prepared data.
 _NOT_IN_KEY = (
-    *("preset", "source", "prepared", "workers", "overwrite"),
+    *("preset", "source", "prepared", "ids", "workers", "overwrite"),
     *("check", "bad_files_limit"),
 )
 
@@ -110,7 +113,10 @@ class Preparation:
         self._decides = {**settings_of_data(settings), "all_test": all_test, **made_by}
         self._cohort = read_cohort(settings.split_from) if settings.split_from else None
         self._key = records.source_key(source.folder, self._decides, [folder])
-        self._findings = DatasetCheck(source.folder, folder, settings, all_test, repairs)
+        self._names = Names(source.folder, folder, settings.ids)
+        self._findings = DatasetCheck(
+            source.folder, folder, settings, all_test, repairs, self._names
+        )
         if settings.check:
             records.refuse_foreign(folder)
         self.is_finished = not settings.check and not records.begin(
@@ -122,9 +128,10 @@ class Preparation:
     def check(
         self, cases: pd.DataFrame, sizes: pd.Series[str] | None = None, truth: Sequence[str] = ()
     ) -> pd.DataFrame:
-        """Find duplicates, and check what files, names and labels say.
+        """Give cases the ids that may be written, find duplicates, and check what files say.
 
-        The pixels are checked where they are decoded.
+        From here on a case is called by its id (`common.records.names`). The pixels
+        are checked where they are decoded.
 
         Args:
             cases: One row per case, with ``case``, ``path``, ``patient``, ``left_out`` and, of
@@ -138,6 +145,11 @@ class Preparation:
         Raises:
             UserError: No case is usable, or more are bad than the settings allow.
         """
+        self._names.name_cases(cases)
+        if self._cohort is not None:
+            self._cohort = self._names.name_rows(self._cohort)
+        if not self._settings.check:
+            records.keep_ids(self.folder, self._names.key_id)
         cases["split"] = cases["part"] = ""
         self._truth = truth
         readable = cases[cases["left_out"] == ""]
@@ -197,6 +209,10 @@ class Preparation:
             cases.loc[usable.index, ["split", "part"]] = dealt
         return cases.loc[usable.index]
 
+    def written_path(self, path: str, case: str) -> str:
+        """A path in the dataset as it may be written: the case in its place, where it has names."""
+        return path if is_public_path(path) else case
+
     def jobs(
         self, usable: pd.DataFrame, columns: Sequence[str], copies: int | Mapping[str, int] = 0
     ) -> list[dict[str, Any]]:
@@ -220,6 +236,7 @@ class Preparation:
             cases_per_shard: Cases in one file.
         """
         kept = (*FINGERPRINTS, ACQUISITION)
+        decode = partial(decode_unnamed, decode, self.source.folder)
         shards, unreadable, features = self._findings.decode(
             decoding, decode, cases_per_shard, kept
         )
@@ -247,7 +264,12 @@ class Preparation:
         columns: Sequence[str] = (),
     ) -> None:
         """Write ``cases.csv``, and print the splits (`print_splits`) and equal films."""
-        write_cases(self.folder, cases)
+        written: Any = {
+            name: list(map(self.written_path, cases[name], cases["case"]))
+            for name in PATHS
+            if name in cases
+        }
+        write_cases(self.folder, cases.assign(**written))
         print_splits(cases, groups, self._settings)
         if truth:
             print_duplicates(cases, truth, columns)
@@ -269,6 +291,7 @@ class Preparation:
         self._findings.report(cases)
         disk = print_disk(self.source.folder, files, shards)
         content = manifest(self._project, self.source, self._key, settings, cases, shards, disk)
+        content |= {"ids": self._names.key_id, "patients_key": self._names.patients_key}
         records.finish(self.folder, {**content, **described})
 
     def _check_split(self, usable: pd.DataFrame) -> bool:

@@ -101,13 +101,27 @@ def begin(folder: Path, key: str, overwrite: bool) -> bool:
         print(f"\n{folder}: damaged, and written again: {', '.join(damaged)}", flush=True)
         _keep_whole(folder, damaged)
     elif not same:
-        for file in (*folder.glob("records/*"), *folder.glob("augmented/*")):
-            file.unlink()
+        _remove_records(folder)
     remove_partial_files(folder)
-    write_json(unfinished, {"key": key})
+    ids = read_json(present).get("ids", "") if same and present else ""
+    write_json(unfinished, {"key": key, "ids": ids})
     # Last, so that the folder can be told from a foreign one wherever this is broken off.
     manifest.unlink(missing_ok=True)
     return True
+
+
+def keep_ids(folder: Path, key_id: str) -> None:
+    """Note which key the ids of a preparation are of; shards with those of another one go.
+
+    Args:
+        folder: The prepared folder, which is not finished.
+        key_id: What tells the key, "" for none.
+    """
+    content = read_json(folder / UNFINISHED)
+    if content.get("ids", "") != key_id and any(folder.glob("records/*")):
+        print(f"\n{folder}: the table of ids is another one, so it begins anew", flush=True)
+        _remove_records(folder)
+    write_json(folder / UNFINISHED, {**content, "ids": key_id})
 
 
 def refuse_foreign(folder: Path) -> None:
@@ -187,6 +201,11 @@ def finish(folder: Path, manifest: Mapping[str, Any]) -> None:
     for note in folder.glob("records/*.json"):
         note.unlink()
     remove_partial_files(folder)
+
+
+def _remove_records(folder: Path) -> None:
+    for file in (*folder.glob("records/*"), *folder.glob("augmented/*")):
+        file.unlink()
 
 
 def _key_in(path: Path) -> str:

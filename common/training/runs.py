@@ -43,7 +43,7 @@ SEEN = "seen.csv"
 """In a run: what it has learned from (`common.training.seen`)."""
 
 # What a run keeps of its data's manifest.
-_OF_DATA = ("key", "settings", "classes", "exclusive")
+_OF_DATA = ("key", "settings", "classes", "exclusive", "patients_key")
 _KEYS = {"project", "synthetic", "prepared", "data", "settings"}
 
 # How a run goes on with what it was computed with.
@@ -150,13 +150,13 @@ def begin_run(
                 **{name: manifest[name] for name in ("project", "dataset", "synthetic")},
                 "model_inputs": inputs_function,
                 "split_warning": prepared.split_warning,
-                "prepared": str(prepared.folder.resolve()),
-                "prepared_from_run": os.path.relpath(prepared.folder.resolve(), run.resolve()),
+                # From the run: a whole path would tell whose machine this is.
+                "prepared": os.path.relpath(prepared.folder.resolve(), run.resolve()),
                 "data": {
                     **{name: manifest[name] for name in _OF_DATA if name in manifest},
                     "sha256": prepared.sha256,
                 },
-                "settings": _as_json(dataclasses.asdict(settings)),
+                "settings": _without_folders(settings),
                 "adapted": dict(adapted or {}),
                 "computed_with": dict(computed_with or {}),
                 "versions": versions(),
@@ -261,11 +261,23 @@ def read_run(folder: Path, settings: type[SharedTrain] = SharedTrain) -> Run:
                 f"{folder / name}: was altered since its training; train again into another folder"
             )
     config["settings"] = current_names(settings, config["settings"])
-    # Where both were moved together, the data lies where it did as the run sees it.
-    moved = folder.resolve() / str(config.get("prepared_from_run", "."))
-    if not Path(config["prepared"]).is_dir() and (moved / "manifest.json").is_file():
-        config["prepared"] = str(moved.resolve())
+    config["prepared"] = str(prepared_folder(folder, config))
     return Run(folder, config, fitted)
+
+
+def prepared_folder(run: Path, config: Mapping[str, Any]) -> Path:
+    """Where the data lies that a run was trained on, as it sees it; it need not be there.
+
+    Args:
+        run: The run's folder.
+        config: The content of its ``config.json``; those of before 28 November 2026 have a whole
+            path, and where it leads from the run beside it.
+    """
+    stored = run.resolve() / config["prepared"]
+    moved = run.resolve() / str(config.get("prepared_from_run", config["prepared"]))
+    # Where both were moved together, the data lies where it did as the run sees it.
+    is_moved = not stored.is_dir() and (moved / "manifest.json").is_file()
+    return (moved if is_moved else stored).resolve()
 
 
 def name_of_data(manifest: Mapping[str, Any], split: str = "") -> str:
@@ -286,14 +298,25 @@ def _differences(config: Mapping[str, Any], settings: SharedTrain, prepared: Pre
     begun_with |= current_names(type(settings), config["settings"])
     differ = [
         name
-        for name, value in _as_json(dataclasses.asdict(settings)).items()
-        if name not in WITHOUT_CONSEQUENCE and value != begun_with[name]
+        for name, value in _without_folders(settings).items()
+        if name not in WITHOUT_CONSEQUENCE
+        and value != begun_with[name]
+        and getattr(settings, name) != begun_with[name]
     ]
     data = config["data"]
     same = data["key"] == prepared.manifest["key"]
     if not same or data.get("sha256", prepared.sha256) != prepared.sha256:
         differ.append("prepared")
     return differ
+
+
+def _without_folders(settings: SharedTrain) -> dict[str, Any]:
+    """The settings as they are written: of a path its last two names, which tell no machine."""
+    values: dict[str, Any] = _as_json(dataclasses.asdict(settings))
+    for name in ("prepared", "run", "weights"):
+        if values[name] is not None and os.sep in values[name]:
+            values[name] = "/".join(Path(values[name]).parts[-2:])
+    return values
 
 
 def _as_json(value: Any) -> Any:

@@ -187,6 +187,12 @@ def cases_to_score(
         print(f"  what {what} has seen is not known")
     checked = not len(unknown) and not (cases["sha256"] == "").any()
     by_patient = checked and prepared.patients_known and not (seen["role"] == NOBODY).any()
+    keys = {run.config["data"].get("patients_key", "") for run in runs}
+    if by_patient and keys != {prepared.manifest.get("patients_key", "")}:
+        by_patient = False
+        print(
+            "  patients cannot be compared: their hashes are of another key; give --ids its table"
+        )
     if by_patient and overlap.attrs["other_numbers"]:
         by_patient = False
         print("  patients cannot be compared: films that were seen are of other patients here")
