@@ -18,7 +18,7 @@ from atrium_segmentation.dataset import percentiles, read_unlabelled
 from common.base.errors import UnusableError
 from common.scores.volumes import volume_scores
 from tests.helpers.fixtures import write_nifti
-from tests.helpers.scripts import TINY, TINY_DATA, refused, run
+from tests.helpers.scripts import TINY, TINY_DATA, copy_run, refused, run
 
 PROJECT = "atrium_segmentation"
 
@@ -102,7 +102,7 @@ def test_the_main_scores_are_those_of_the_networks_and_of_predictions_csv(once):
 
 
 def test_a_page_of_an_older_evaluation_and_one_of_a_network_that_is_not_known(once, tmp_path):
-    run_copy = shutil.copytree(once.run, tmp_path / "run")
+    run_copy = copy_run(once.run, tmp_path / "run")
     file = run_copy / "evaluation" / "test" / "metrics.json"
     older = json.loads(file.read_text())
     del older["differences"]

@@ -226,7 +226,7 @@ def test_data_that_was_moved_alone_is_asked_for(moved, tmp_path):
     with pytest.raises(UserError) as refusal:
         data_of(moved)
     assert str(refusal.value) == (
-        f"{tmp_path / 'a/prepared'}: there is no such folder; give --prepared the one where the "
+        f"{moved / 'prepared'}: there is no such folder; give --prepared the one where the "
         f"data that {moved / 'runs/first'} was trained on lies now, or another dataset's --source"
     )
     assert data_of(moved, prepared=tmp_path / "c") == tmp_path / "c"
@@ -234,7 +234,7 @@ def test_data_that_was_moved_alone_is_asked_for(moved, tmp_path):
 
 def test_the_config_of_an_earlier_version_does_not_say_where_its_data_lay(moved):
     file = moved / "runs" / "first" / "config.json"
-    write_json(file, {k: v for k, v in read_json(file).items() if k != "prepared_from_run"})
+    write_json(file, {**read_json(file), "prepared": str(moved.parent / "a" / "prepared")})
     with pytest.raises(UserError, match="give --prepared the one"):
         data_of(moved)
     shutil.copytree(moved, moved.parent / "a")

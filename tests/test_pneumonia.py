@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 
 import numpy as np
 import pytest
 
-from tests.helpers.scripts import TINY, TINY_DATA, refused, run
+from tests.helpers.scripts import TINY, TINY_DATA, copy_run, refused, run
 
 PROJECT = "pneumonia_classification"
 
@@ -155,7 +154,7 @@ def test_what_an_evaluation_lacks_is_named(whole, tmp_path):
 
     layer = refused(PROJECT, "evaluate", "--run", whole(PROJECT).run, "--gradcam-layer", "last")
     assert "conv5_block3_out" in layer
-    shutil.copytree(whole(PROJECT).run, tmp_path / "run")
+    copy_run(whole(PROJECT).run, tmp_path / "run")
     (tmp_path / "run" / "validation.csv").write_text("case,label\na,1\n")
     assert "validation.csv" in refused(PROJECT, "evaluate", "--run", tmp_path / "run")
 

@@ -122,15 +122,21 @@ def test_bad_files_are_named_and_skipped_and_no_picture_is_lost(whole, asked, tm
     for folder, film in (("a", first), ("b", second)):
         (tmp_path / "in" / folder).mkdir(parents=True)
         shutil.copy(film, tmp_path / "in" / folder / "IM0001")
-    (tmp_path / "in" / "cut.dcm").write_bytes(first.read_bytes()[:3000])
+    (tmp_path / "in" / "film-3.dcm").write_bytes(first.read_bytes()[:3000])
     (tmp_path / "in" / "notes.txt").write_text("no film")
-    (tmp_path / "in" / "page.dcm").write_text("<html>not found</html>")
-    (tmp_path / "letter.txt").write_text("no film")
-    said = run(HEART, "predict", tmp_path / "in", tmp_path / "letter.txt", "--run", once.run,
+    (tmp_path / "in" / "film-4.dcm").write_text("<html>not found</html>")
+    (tmp_path / "text.txt").write_text("no film")
+    said = run(HEART, "predict", tmp_path / "in", tmp_path / "text.txt", "--run", once.run,
                "--output", tmp_path / "out")  # fmt: skip
     rows = table(tmp_path / "out")
-    assert list(rows) == ["in/a/IM0001", "in/b/IM0001", "in/cut.dcm", "in/page.dcm", "letter.txt"]
-    for file in ("in/cut.dcm", "in/page.dcm", "letter.txt"):
+    assert list(rows) == [
+        "in/a/IM0001",
+        "in/b/IM0001",
+        "in/film-3.dcm",
+        "in/film-4.dcm",
+        "text.txt",
+    ]
+    for file in ("in/film-3.dcm", "in/film-4.dcm", "text.txt"):
         assert rows[file]["error"] and not rows[file]["x0"] and not rows[file]["picture"]
         assert f"skipped: {file}: {rows[file]['error']}" in said
         assert str(tmp_path) not in rows[file]["error"]

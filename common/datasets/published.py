@@ -54,7 +54,8 @@ _WORDS = {
     *("table", "tables", "official", "synthetic", "demo", "raw", "prepared", "source"),
     *("input", "inputs", "export", "archive", "part", "parts", "batch", "copy", "copies"),
     *("other", "file", "files", "folder", "in", "imagestr", "labelstr", "imagests", "tr"),
-    *("ts", "one", "two", "three", "first", "second", "third"),
+    *("ts", "one", "two", "three", "first", "second", "third", "out", "output", "outputs"),
+    *("there", "empty", "broken", "notes", "text", "disk"),
 }
 # Of the letters and of the numbers in a name that is plain; the digits of a number alone, and next
 # to a word, without the zeros before it.

@@ -26,7 +26,7 @@ class Input:
     Attributes:
         number: Its number, from 0.
         path: Its place.
-        shown: Its name on the screen: its path below the folder that all files share, as text that
+        display: Its name on the screen: its path below the folder that all files share, as text that
             can be written anywhere.
         file: Its name in what is written: the same, or an id where a name in it may be somebody's.
         name: The unique name of its picture and mask, without the suffix, of such text too.
@@ -34,7 +34,7 @@ class Input:
 
     number: int
     path: Path
-    shown: str
+    display: str
     file: str
     name: str
 

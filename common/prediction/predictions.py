@@ -112,7 +112,7 @@ class Predictions:
                     bar.update()
                     skipped += 1
                     if skipped <= _MAX_ROWS:
-                        bar.write(f"  skipped: {file.shown}: {error}", file=sys.stdout)
+                        bar.write(f"  skipped: {file.display}: {error}", file=sys.stdout)
                 if len(batch) == batch_size or (batch and file is files[-1]):
                     yield batch
                     bar.update(len(batch))
@@ -149,13 +149,13 @@ class Predictions:
         rows = [dict(self.rows[file.file]) for file in self.inputs]
         good = [row for row in rows if not row.get("error")]
         bad = [row for row in rows if row.get("error")]
-        shown = {file.file: file.shown for file in self.inputs}
+        displays = {file.file: file.display for file in self.inputs}
         kinds = Counter(kind for row in rows for kind in row.pop("warnings", ()))
         write_csv(self.folder / TABLE, ["file", *columns, "error"], rows)
         if not good:
             raise UserError(
                 f"{self.folder / TABLE}: none of {len(rows)} files could be read; the first, "
-                f"{shown[bad[0]['file']]}: {bad[0]['error']}"
+                f"{displays[bad[0]['file']]}: {bad[0]['error']}"
             )
         write_model_card(self.folder, run, about)
         write_json(
@@ -178,7 +178,7 @@ class Predictions:
 
         printed = (name for name in columns if not name.startswith(("picture", "mask", OF_CLASS)))
         head = ("file", *printed)
-        by_path = ({**row, "file": shown[row["file"]]} for row in good[:_MAX_ROWS])
+        by_path = ({**row, "file": displays[row["file"]]} for row in good[:_MAX_ROWS])
         first = tuple(tuple(str(row.get(name, "")) for name in head) for row in by_path)
         print_table(Table("", head, first))
         if len(good) > _MAX_ROWS:

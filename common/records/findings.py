@@ -154,7 +154,7 @@ class DatasetCheck:
         for case, split in missing.items():
             detail = f"{split} in {name}, but not here, or left out"
             self._kept.append(Finding(case, _MISSING, detail, KEPT))
-        self._check_sides(cases, f"the split in {name}", name)
+        self._check_sides(cases, f"the split in {file.name}", name)
         expected = entries["sha256"]
         others = cases["case"][(expected != "") & (expected != cases["sha256"])]
         if len(others):
@@ -240,7 +240,7 @@ class DatasetCheck:
         for check in names:
             matching = [finding for finding in findings if finding.check == check]
             actions = ", ".join(sorted({finding.action for finding in matching}))
-            first = self._names.shown(matching[0].where) if matching else ""
+            first = self._names.on_screen(matching[0].where) if matching else ""
             counts.append((check, str(len(matching)), actions, first))
         title = f"check of {len(cases)} cases"
         print_table(Table(title, ("check", "found", "done", "first"), tuple(counts)))
@@ -276,7 +276,7 @@ class DatasetCheck:
         first = bad[0]
         raise UserError(
             f"{self.source}: {len(bad)} of {len(cases)} cases cannot be used, more than "
-            f"--bad-files-limit {limit:g} allows; the first: {self._names.shown(first.where)}, "
+            f"--bad-files-limit {limit:g} allows; the first: {self._names.on_screen(first.where)}, "
             f"{first.check}"
             f"{': ' if first.detail else ''}{first.detail}; correct them, or raise the limit "
             f"({self.folder / FINDINGS} names all)"

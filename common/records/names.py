@@ -42,7 +42,7 @@ class Names:
         self._table = IdTable(given, folder)
         # By a name or a path, what is written in its place; by that, what the screen shows.
         self._written: dict[str, str] = {}
-        self._shown: dict[str, str] = {}
+        self._screen: dict[str, str] = {}
 
     @property
     def key_id(self) -> str:
@@ -95,21 +95,21 @@ class Names:
         unknown = [
             place
             for place in dict.fromkeys(places)
-            if not (place in self._shown or place in self._written or is_public_path(place))
+            if not (place in self._screen or place in self._written or is_public_path(place))
         ]
         for place, own in zip(unknown, self._ids([(p, p) for p in unknown]), strict=True):
             self._hide(place, own, place)
         return [self._written.get(place, place) for place in places]
 
-    def shown(self, case: str) -> str:
+    def on_screen(self, case: str) -> str:
         """A case as the screen shows it: the path of its file, where its id does not say."""
-        return ascii(self._shown.get(case, case))[1:-1]
+        return ascii(as_text(self._screen.get(case, case)))[1:-1]
 
-    def _hide(self, name: str, own: str, shown: str) -> None:
+    def _hide(self, name: str, own: str, display: str) -> None:
         forms = {name, as_text(name)}
         forms |= {ascii(form)[1:-1] for form in forms}
         self._written |= dict.fromkeys(forms, own)
-        self._shown[own] = shown
+        self._screen[own] = display
 
     def _ids(self, files: list[tuple[str, str]]) -> list[str]:
         return self._table.ids_of(self.source, files) if files else []

@@ -104,7 +104,7 @@ def begin(folder: Path, key: str, overwrite: bool) -> bool:
         _remove_records(folder)
     remove_partial_files(folder)
     ids = read_json(present).get("ids", "") if same and present else ""
-    write_json(unfinished, {"key": key, "ids": ids})
+    write_json(unfinished, {"key": key, "ids": ids} if ids else {"key": key})
     # Last, so that the folder can be told from a foreign one wherever this is broken off.
     manifest.unlink(missing_ok=True)
     return True
@@ -118,7 +118,9 @@ def keep_ids(folder: Path, key_id: str) -> None:
         key_id: What tells the key, "" for none.
     """
     content = read_json(folder / UNFINISHED)
-    if content.get("ids", "") != key_id and any(folder.glob("records/*")):
+    if content.get("ids", "") == key_id:
+        return
+    if any(folder.glob("records/*")):
         print(f"\n{folder}: the table of ids is another one, so it begins anew", flush=True)
         _remove_records(folder)
     write_json(folder / UNFINISHED, {**content, "ids": key_id})

@@ -187,7 +187,7 @@ def cases_to_score(
         print(f"  what {what} has seen is not known")
     checked = not len(unknown) and not (cases["sha256"] == "").any()
     by_patient = checked and prepared.patients_known and not (seen["role"] == NOBODY).any()
-    keys = {run.config["data"].get("patients_key", "") for run in runs}
+    keys = {run.config.get("data", {}).get("patients_key", "") for run in runs}
     if by_patient and keys != {prepared.manifest.get("patients_key", "")}:
         by_patient = False
         print(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -64,6 +65,15 @@ def everything(folder: Path) -> dict[str, tuple[int, int]]:
     }
 
 
+def copy_run(run: Path, place: Path) -> Path:
+    """A copy of a run elsewhere, which still knows where its data lies; gives the place."""
+    shutil.copytree(run, place)
+    config = json.loads((place / "config.json").read_text())
+    config["prepared"] = os.path.relpath((run / config["prepared"]).resolve(), place.resolve())
+    (place / "config.json").write_text(json.dumps(config))
+    return place
+
+
 class Whole:
     """One project once through: its folders and what its scripts printed.
 
@@ -83,7 +93,7 @@ class Whole:
             (folder / "said.json").write_text(json.dumps(said))
         self.said = json.loads((folder / "said.json").read_text())
         if own:
-            self.run = shutil.copytree(self.run, own / "run")
+            self.run = copy_run(self.run, own / "run")
         self.evaluation = self.run / "evaluation" / "test"
         self.metrics = json.loads((self.evaluation / "metrics.json").read_text())
         with open(self.evaluation / "predictions.csv") as file:

@@ -1,6 +1,7 @@
 """The files that predict.py is given."""
 
 import os
+import re
 
 import pytest
 from hypothesis import given
@@ -62,9 +63,12 @@ def test_no_two_names_are_one_on_any_file_system(tmp_path_factory, stems):
 
 
 def test_a_name_keeps_its_dots_and_gives_up_what_is_too_long(tmp_path):
-    put(tmp_path, "la_003.nii.gz", "1.2.840.113619.2", "n" * 200 + ".dcm")
-    names = [name for _, name in found(tmp_path, is_one=lambda path: True)]
-    assert names == ["1.2.840.113619.2", "la_003", "n" * MAX_NAME]
+    put(tmp_path, "la_003.nii.gz", "1.2.840.113619.2", "film " * 40 + ".dcm")
+    inputs = found(tmp_path, is_one=lambda path: True)
+    assert inputs[1] == ("la_003.nii.gz", "la_003")
+    # A UID, and a long name of a public set's words.
+    assert all(re.fullmatch("[a-f][0-9a-f]{11}", inputs[0][place]) for place in (0, 1))
+    assert inputs[2][1] == ("film " * 40)[:MAX_NAME]
 
 
 def test_what_was_written_is_no_input(tmp_path):
@@ -120,11 +124,11 @@ def test_a_folder_of_slices_is_one_volume_however_it_is_given(tmp_path):
             paths, "volume's", lambda path: is_volume(path) or is_slice(path), SUFFIXES,
             tmp_path / "out", volume_of,
         )  # fmt: skip
-        return [(one.file, one.name) for one in inputs]
+        return [(one.display, one.name) for one in inputs]
 
-    assert given(tmp_path / "in") == [
-        ("CT/1.2.840", "1.2.840"), ("MR", "MR"), ("la.nii.gz", "la"),
-    ]  # fmt: skip
+    (uid, own), *others = given(tmp_path / "in")
+    assert uid == "CT/1.2.840" and re.fullmatch("[a-f][0-9a-f]{11}", own)
+    assert others == [("MR", "MR"), ("la.nii.gz", "la")]
     slices = sorted((tmp_path / "in" / "MR").glob("*.dcm"))
     assert given(*slices) == given(tmp_path / "in" / "MR") == given(slices[2]) == [("MR", "MR")]
 
@@ -151,4 +155,4 @@ def test_names_that_are_no_text_are_written_as_text(tmp_path):
         (tmp_path / os.fsdecode(name)).touch()
     names = found(tmp_path)
     assert len({file for file, _ in names}) == len({name for _, name in names}) == 3
-    assert {name for _, name in names} == {"r\u00f6ntgen", "r\u00f6ntgen-2", "r\u00f6ntgen-3"}
+    assert all(re.fullmatch("[a-f][0-9a-f]{11}", name) for _, name in names)

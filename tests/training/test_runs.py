@@ -21,7 +21,8 @@ def test_a_run_says_what_it_was_begun_with(run, prepared):
     assert config["data"] == {
         "key": "k", "settings": {"image_size": 64, "folds": 0}, "sha256": prepared.sha256
     }  # fmt: skip
-    assert config["prepared"] == str(prepared.folder.resolve())
+    assert (run / config["prepared"]).resolve() == prepared.folder.resolve()
+    assert not Path(config["prepared"]).is_absolute()
     assert {"python", "keras", "numpy", "commit"} <= set(config["versions"])
     assert config["created"].startswith("20")
 
