@@ -26,8 +26,8 @@ class Input:
     Attributes:
         number: Its number, from 0.
         path: Its place.
-        display: Its name on the screen: its path below the folder that all files share, as text that
-            can be written anywhere.
+        display: Its name on the screen: its path below the folder that all files share, as text
+            that can be written anywhere.
         file: Its name in what is written: the same, or an id where a name in it may be somebody's.
         name: The unique name of its picture and mask, without the suffix, of such text too.
     """

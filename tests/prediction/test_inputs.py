@@ -65,10 +65,10 @@ def test_no_two_names_are_one_on_any_file_system(tmp_path_factory, stems):
 def test_a_name_keeps_its_dots_and_gives_up_what_is_too_long(tmp_path):
     put(tmp_path, "la_003.nii.gz", "1.2.840.113619.2", "film " * 40 + ".dcm")
     inputs = found(tmp_path, is_one=lambda path: True)
-    assert inputs[1] == ("la_003.nii.gz", "la_003")
+    assert inputs[2] == ("la_003.nii.gz", "la_003")
     # A UID, and a long name of a public set's words.
     assert all(re.fullmatch("[a-f][0-9a-f]{11}", inputs[0][place]) for place in (0, 1))
-    assert inputs[2][1] == ("film " * 40)[:MAX_NAME]
+    assert inputs[1][1] == ("film " * 40)[:MAX_NAME]
 
 
 def test_what_was_written_is_no_input(tmp_path):
