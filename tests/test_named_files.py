@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 
+import pydicom
 import pytest
 
 import atrium_segmentation.config
@@ -14,15 +15,24 @@ import pneumonia_classification.config
 import pneumonia_classification.dataset
 from tests.helpers.film_folders import film, table
 from tests.helpers.scripts import CHEST, TINY_DATA, Whole, run
-from tests.test_privacy import ATRIUM, TEXT, found_in, written
+from tests.test_privacy import ATRIUM, DAY, TEXT, found_in, written
 
 NAMES = [f"{TEXT}^Erika-{number}" for number in range(12)]
 SEVERAL = {
     "rsna": [f"images/{name}.dcm" for name in NAMES],
     "nested": [f"images/{TEXT} {n // 2}/study/IM{n:04}" for n in range(12)],
+    "uids": [f"images/{TEXT}/{n // 4}/IM{n:04}" for n in range(12)],
+    "letters": [f"images/{name.lower()}.dcm" for name in NAMES],
     "folders": [f"{'AB'[n % 2]}/{TEXT}/{name}.png" for n, name in enumerate(NAMES)],
     "csv": [f"{TEXT}/{n % 3}/{name}.jpg" for n, name in enumerate(NAMES)],
 }
+
+
+FAST = ("rsna", "uids", "csv")
+LAYOUTS = [
+    *FAST,
+    *(pytest.param(name, marks=pytest.mark.slow) for name in SEVERAL if name not in FAST),
+]
 
 
 def dataset(folder, layout):
@@ -31,7 +41,11 @@ def dataset(folder, layout):
         film(folder / path, number, number % 2 == 1, f"{TEXT}^{number // 2}")
     labels = [number % 2 for number in range(12)]
     ids = [path.rpartition("/")[2].removesuffix(".dcm") for path in SEVERAL[layout]]
-    if layout in ("rsna", "nested"):
+    if layout == "uids":
+        ids = [write_uid(folder / path, f"1.2.826.0.{DAY}.{path[-4:]}") for path in SEVERAL[layout]]
+    if layout == "letters":
+        ids = [name.upper() for name in ids]
+    if layout in ("rsna", "nested", "uids", "letters"):
         names = [*ids, f"{TEXT}-absent"]
         rows = zip(names, [*labels, 0], strict=True)
         table(folder / "stage_2_train_labels.csv", "patientId,Target", rows)
@@ -48,6 +62,13 @@ def dataset(folder, layout):
     return folder
 
 
+def write_uid(path, uid):
+    dataset = pydicom.dcmread(path)
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+    dataset.save_as(path)
+    return uid
+
+
 def prepare(project, source, folder, **more):
     kind = {"image_size": 32, "copies": 1, "workers": 1, "preset": "cpu"}
     settings = project.config.PrepareSettings(**kind, source=source, prepared=folder, **more)
@@ -59,7 +80,7 @@ def rows(file):
         return list(csv.DictReader(opened))
 
 
-@pytest.mark.parametrize("layout", SEVERAL)
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_no_layout_writes_a_name(layout, tmp_path, capsys):
     source = dataset(tmp_path / "data", layout)
     folder = prepare(pneumonia_classification, source, tmp_path / "prepared")
@@ -68,13 +89,14 @@ def test_no_layout_writes_a_name(layout, tmp_path, capsys):
     assert {path.suffix for path in folder.rglob("*")} >= {".csv", ".json", ".tfrecord", ".png"}
     # What is found in a file is there, only by another name.
     cases = rows(folder / "cases.csv")
-    assert sum(case["left_out"] == "" for case in cases) == 11
+    # One is cut; by UIDs a copy has that of its original, and neither is used.
+    assert sum(case["left_out"] == "" for case in cases) == (9 if layout == "uids" else 11)
     assert len({case["case"] for case in cases}) == len(cases)
     checks = {finding["check"] for finding in rows(folder / "findings.csv")}
-    assert checks >= {"exact duplicate", "extra file"}
+    assert checks >= {"several files" if layout == "uids" else "exact duplicate", "extra file"}
     # The table has every name, and the screen the paths.
     names = (tmp_path / "id-map.csv").read_text()
-    assert all(path in names for path in SEVERAL[layout])
+    assert layout == "nested" or all(path in names for path in SEVERAL[layout])
     assert TEXT in printed and "id-map.csv" in printed and str(source) not in names.split("\n")[0]
 
 

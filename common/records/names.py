@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -43,6 +44,8 @@ class Names:
         # By a name or a path, what is written in its place; by that, what the screen shows.
         self._written: dict[str, str] = {}
         self._screen: dict[str, str] = {}
+        # The names by the longest word in each, so that a text is not held against all.
+        self._by_word: dict[str, list[str]] = defaultdict(list)
 
     @property
     def key_id(self) -> str:
@@ -73,6 +76,8 @@ class Names:
             for case, path in zip(cases["case"], cases[column], strict=True):
                 if path and not is_public_path(path):
                     self._hide(path, case, path)
+                    if not is_public(file := PurePosixPath(path).name):
+                        self._hide(file, case, path)
         for name, path in hidden:
             self._hide(name, ids[name], path)
         cases["left_out"] = cases["left_out"].map(self.text)
@@ -85,7 +90,8 @@ class Names:
     def text(self, text: str) -> str:
         """A text without the dataset's folder, and with ids for the names in it."""
         text = text.replace(f"{self.source}{os.sep}", "")
-        for name in sorted(filter(text.__contains__, self._written), key=len, reverse=True):
+        likely = {name for word in {"", *_words(text)} for name in self._by_word[word]}
+        for name in sorted(filter(text.__contains__, likely), key=len, reverse=True):
             text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", self._written[name], text)
         return text
 
@@ -108,7 +114,9 @@ class Names:
     def _hide(self, name: str, own: str, display: str) -> None:
         forms = {name, as_text(name)}
         forms |= {ascii(form)[1:-1] for form in forms}
-        self._written |= dict.fromkeys(forms, own)
+        for form in forms:
+            self._written[form] = own
+            self._by_word[max(_words(form), key=len, default="")].append(form)
         self._screen[own] = display
 
     def _ids(self, files: list[tuple[str, str]]) -> list[str]:
@@ -116,6 +124,10 @@ class Names:
 
     def _keyed(self, digest: str) -> str:
         return self._table.keyed(f"patient {digest}")[:20] if digest else ""
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text)
 
 
 def decode_unnamed(
