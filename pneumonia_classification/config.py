@@ -96,6 +96,10 @@ class DecisionSettings(Shared):
     several classes, of which the likeliest is the answer."""
     threshold: float = 0.0
     """A threshold of your own, 0 to 1, for all labels. 0: from the validation split."""
+    reject: float = 0.0
+    """Give no answer on unsure films, so that of the patients of each label at most this share get
+    a wrong one: split conformal sets, from the validation split's patients. For two classes. 0:
+    every film gets an answer."""
     flip: bool = False
     """Average the probabilities of the film and its mirror image, for the threshold too."""
     gradcam_layer: str = "conv5_block3_out"
@@ -106,6 +110,7 @@ class DecisionSettings(Shared):
         super().__post_init__()  # type: ignore[misc]  # of the other base of its subclasses
         for name in ("sensitivity", "threshold"):
             require(0 <= getattr(self, name) <= 1, name, "0 to 1", self)
+        require(0 <= self.reject < 1, "reject", "0 or more and below 1", self)
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,14 @@ class EvaluateSettings(DecisionSettings, SharedEvaluate):
     """How --source lies on the disk, as of prepare_data.py."""
     patient_pattern: str = ""
     """What finds the patient in the name of a film of --source, as of prepare_data.py."""
+    prevalence: float = 0.0
+    """The share of your patients who are ill, above 0 and below 1: also print the predictive values
+    (PPV, NPV) for it. For two classes. 0: those of the scored cases alone."""
+
+    def __post_init__(self) -> None:
+        """Refuse shares outside 0 to 1."""
+        super().__post_init__()
+        require(0 <= self.prevalence < 1, "prevalence", "0 or more and below 1", self)
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from pneumonia_classification.score_tables import group_table
 
 _HEAD = (
     *("accuracy", "sensitivity", "specificity"),
-    *("calibration error", "after temperature"),
+    *("calibration error", "rescaled", "Brier score, rescaled less as it is"),
 )
 _THRESHOLD = (
-    "There too the threshold and the temperature are those of this run's validation split: where "
+    "There too the threshold and the rescaling are those of this run's validation split: where "
     "sensitivity, specificity or the calibration error moved, they do not hold, and are to be "
     "fitted again on films of that source."
 )
@@ -61,4 +61,5 @@ def _cells(metrics: Mapping[str, Any]) -> list[str]:
             with_interval(score(calibration, f"expected_calibration_error_{when}"))
             for when in ("before", "after")
         ),
+        with_interval(calibration.get("differences", {}).get("brier"), sign="+"),
     ]

@@ -74,7 +74,7 @@ def main() -> None:
         )
 
         # -- Score, next to the baselines.
-        metrics = score(cases, decision, classes, score_tables.GROUPS)
+        metrics = score(cases, decision, classes, score_tables.GROUPS, settings.prevalence)
         details = {"threshold_from": decision.source, "flip": settings.flip}
         metrics |= {**details, "evaluation_settings": details, "seen": seen}
         metrics |= {**classes.description, "scored_before": scored_before(run, prepared, splits)}
@@ -89,7 +89,9 @@ def main() -> None:
         maps, metrics["gradcam"] = explain(model, cases.iloc[with_map], films, settings)
 
         # -- Write.
-        columns = ["case", "patient", "label", "probability", "calibrated", "predicted"]
+        rescaled = decision.rescaling.column
+        columns = ["case", "patient", "label", "probability", rescaled, "predicted", "decided"]
+        columns = [name for name in columns if name in cases]
         columns += [] if classes.are_two else classes.columns("probability")
         rows = cases[columns].round(6).to_dict("records")
         write_csv(new / "predictions.csv", columns, rows)

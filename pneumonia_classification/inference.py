@@ -13,6 +13,8 @@ from common.base.errors import UserError
 from common.datasets.classes import TWO, Classes
 from common.records.prepared import Prepared
 from common.scores import classification, several_classes
+from common.scores.calibration import NONE, PLATT, Rescaling, choose_rescaling
+from common.scores.decisions import UNDECIDED, Band, fit_band
 from common.scores.thumbnails import predict_labels, thumbnail
 from common.training.runs import Run
 from pneumonia_classification.config import DecisionSettings
@@ -30,12 +32,14 @@ class Decision:
         threshold: Probabilities from here on are called pneumonia; one for each of several labels;
             None where the likeliest class is the answer.
         source: Where it is from, in words.
-        temperature: Of the calibrated probabilities (Guo et al. 2017, arXiv:1706.04599).
+        rescaling: What turns probabilities into shares, as well as that split can tell.
+        band: Where no answer is given; None where every film gets one.
     """
 
     threshold: float | list[float] | None
     source: str
-    temperature: float
+    rescaling: Rescaling
+    band: Band | None = None
 
     def answers(self, probabilities: np.ndarray) -> np.ndarray:
         """Probabilities (n, outputs) as answers, 0 or 1."""
@@ -44,10 +48,9 @@ class Decision:
             probabilities, [thresholds] if isinstance(thresholds, float) else thresholds
         )
 
-    def calibrated(self, probabilities: np.ndarray) -> np.ndarray:
-        """Probabilities (n, outputs) at the temperature."""
-        exclusive = self.threshold is None
-        return several_classes.with_temperature(probabilities, self.temperature, exclusive)
+    def rescaled(self, probabilities: np.ndarray) -> np.ndarray:
+        """Probabilities (n, outputs) rescaled."""
+        return several_classes.rescaled(probabilities, self.rescaling, self.threshold is None)
 
 
 def positive(classes: Classes) -> str:
@@ -56,12 +59,26 @@ def positive(classes: Classes) -> str:
 
 
 def rule_in_words(rule: Decision, classes: Classes) -> str:
-    """How a run decides, for the console."""
+    """How a run decides, and what it rescales, for the console."""
+    words = rescaling_in_words(rule.rescaling)
+    scale = f"; {rule.rescaling.column}: {words}" if rule.rescaling.column else f"; {words}"
     if rule.threshold is None:
-        return f"the likeliest of {len(classes.names)} classes is the answer"
+        return f"the likeliest of {len(classes.names)} classes is the answer{scale}"
     if not classes.are_two:
-        return f"each of {len(classes.names)} labels from its threshold on ({rule.source})"
-    return f"called {positive(classes)} from {rule.threshold:.3f} on ({rule.source})"
+        return f"each of {len(classes.names)} labels from its threshold on ({rule.source}){scale}"
+    answer = f"called {positive(classes)} from {rule.threshold:.3f} on ({rule.source})"
+    if rule.band is not None:
+        answer += f"; {UNDECIDED} from {rule.band.low:.3f} to {rule.band.high:.3f}"
+    return answer + scale
+
+
+def rescaling_in_words(rescaling: Rescaling) -> str:
+    """What is done to probabilities."""
+    if rescaling.method == NONE:
+        return "probabilities stay as they are: validation shows no misfit beyond chance"
+    line = f"logits / {rescaling.temperature:.2f}"
+    line += f" {rescaling.shift:+.2f}" if rescaling.method == PLATT else ""
+    return f"{line}, from the validation split"
 
 
 def classes_of_run(run: Run) -> Classes:
@@ -165,16 +182,25 @@ def answers_table(scores: np.ndarray, rule: Decision, classes: Classes) -> dict[
     """What tables say of films, from their probabilities (n, outputs), by column.
 
     Returns:
-        ``probability``, ``calibrated`` and ``predicted``, 0 or 1, each (n,). Of several classes
-        ``predicted`` is in words, the first two are of the ``likeliest``, whose number is there
-        too, and so are ``probability`` and ``predicted`` of every class (`Classes.columns`).
+        ``probability``, that rescaled under the name of its method (`Rescaling.column`), if it
+        was, and ``predicted``, 0 or 1, each (n,); where there is a band ``decided``, with
+        `UNDECIDED` within it. Of several classes ``predicted`` is in words, the first two are of
+        the ``likeliest``, whose number is there too, and so are ``probability`` and ``predicted``
+        of every class (`Classes.columns`).
     """
-    answers, calibrated = rule.answers(scores), rule.calibrated(scores)
-    likeliest = np.argmax(scores, axis=1)
-    top = (np.take_along_axis(part, likeliest[:, None], 1)[:, 0] for part in (scores, calibrated))
-    table: dict[str, Any] = dict(zip(("probability", "calibrated"), top, strict=True))
+    answers, likeliest = rule.answers(scores), np.argmax(scores, axis=1)
+    parts = {"probability": scores}
+    if rule.rescaling.column:
+        parts[rule.rescaling.column] = rule.rescaled(scores)
+    table: dict[str, Any] = {
+        name: np.take_along_axis(part, likeliest[:, None], 1)[:, 0] for name, part in parts.items()
+    }
     if classes.are_two:
-        return {**table, "predicted": answers[:, 0]}
+        table["predicted"] = answers[:, 0]
+        if rule.band is not None:
+            sure = rule.band.answers(scores[:, 0])
+            table["decided"] = [UNDECIDED if np.isnan(answer) else int(answer) for answer in sure]
+        return table
     return {
         **table,
         "predicted": classes.in_words(answers),
@@ -207,13 +233,16 @@ def labelled(cases: pd.DataFrame, of_data: Classes, classes: Classes, name: str)
 
 
 def decision(run: Run, settings: DecisionSettings) -> Decision:
-    """The run's thresholds and temperature.
+    """The run's thresholds, rescaling and band, all from its ``validation.csv``.
 
     Raises:
-        UserError: The run has no readable ``validation.csv``; or a threshold was given and the
-            likeliest of several classes decides.
+        UserError: The run has no readable ``validation.csv``; or a setting is for two classes, and
+            there are several; or there are too few patients for ``--reject``.
     """
     classes = classes_of_run(run)
+    for flag in ("reject", "prevalence"):
+        if getattr(settings, flag, 0) and not classes.are_two:
+            raise UserError(f"--{flag}: is for two classes, and the run tells apart the {classes}")
     exclusive = classes.activation == "softmax"
     if exclusive and (settings.threshold or settings.sensitivity):
         flag = "--threshold" if settings.threshold else "--sensitivity"
@@ -229,14 +258,19 @@ def decision(run: Run, settings: DecisionSettings) -> Decision:
         labels = held_out["label"]
         truth = classes.truth(labels) if classes.are_two else classes.of_words(labels)
         scores = averaged(held_out, settings.flip, classes)
+        # A run of an earlier version does not say whose each film is.
+        patients = held_out["patient" if "patient" in held_out else "case"]
     except (OSError, KeyError, ValueError, IndexError) as error:
         raise UserError(
             f"{run.folder / 'validation.csv'}: is not there or damaged; train again into another "
             "folder"
         ) from error
-    temperature = several_classes.fit_temperature(truth, scores, exclusive)
+    if classes.are_two:
+        rescaling = choose_rescaling(truth[:, 0], scores[:, 0], patients)
+    else:
+        rescaling = several_classes.choose_rescaling(truth, scores, patients, exclusive)
     if exclusive:
-        return Decision(None, "the likeliest", temperature)
+        return Decision(None, "the likeliest", rescaling)
     pairs = [*zip(truth.T, scores.T, strict=True)]
     if settings.threshold:
         thresholds, source = [settings.threshold] * len(pairs), "given"
@@ -250,7 +284,44 @@ def decision(run: Run, settings: DecisionSettings) -> Decision:
     if not settings.threshold and classes.are_two and len(set(labels)) < 2:
         thresholds, source = [0.5], "0.5, one class"
     threshold = float(thresholds[0]) if classes.are_two else [*map(float, thresholds)]
-    return Decision(threshold, source, temperature)
+    band = _band(run, settings.reject, held_out, truth, scores, threshold)
+    return Decision(threshold, source, rescaling, band)
+
+
+def _band(
+    run: Run,
+    share: float,
+    held_out: pd.DataFrame,
+    truth: np.ndarray,
+    scores: np.ndarray,
+    threshold: float | list[float],
+) -> Band | None:
+    """Where no answer is given, by ``--reject``; None where it is 0."""
+    if not share or isinstance(threshold, list):
+        return None
+    if "patient" not in held_out:
+        raise UserError(
+            f"{run.folder / 'validation.csv'}: was written by an earlier version and does not say "
+            "whose each film is, as --reject needs; train again"
+        )
+    patients = held_out["patient"]
+    band = fit_band(truth[:, 0], scores[:, 0], patients, share, threshold)
+    if band is None:
+        fewest = min(patients[truth[:, 0] == label].nunique() for label in (0, 1))
+        needed, smallest = np.ceil(1 / share - 1 - 1e-9), np.ceil(1000 / (fewest + 1)) / 1000
+        raise UserError(
+            f"--reject {share:g}: takes {needed:.0f} patients of each label in the validation "
+            f"split, and one has {fewest}; give {smallest:g} or more"
+        )
+    return band
+
+
+def with_patients(predictions: pd.DataFrame, prepared: Prepared) -> pd.DataFrame:
+    """Predictions of cases with ``patient``, a number from 1 on, which is the same for the same."""
+    of_case = prepared.cases().set_index("case")["patient"]
+    numbers, _ = pd.factorize(of_case.loc[predictions["case"]])
+    predictions.insert(1, "patient", numbers + 1)
+    return predictions
 
 
 def model_inputs(run: Run, prepared: Prepared, count: int) -> np.ndarray:

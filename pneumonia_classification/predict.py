@@ -1,20 +1,23 @@
 """Predict pneumonia on films without labels.
 
 Reads a finished run, and DICOM, PNG or JPEG files or folders of them. Writes predictions.csv (one
-row per file: its probability, the calibrated one, and the decision at the run's threshold; of
-several classes the predicted one, or the labels, and the probability of each), pictures/ (each film
-next to its Grad-CAM map), model_card.md and predictions.json. A file that cannot be read is named,
-and its row says why. The same command resumes an interrupted run.
+row per file: its probability, that rescaled by what the validation split shows, named for the
+method, and the decision at the run's threshold; of several classes the predicted one, or the
+labels, and the probability of each), pictures/ (each film next to its Grad-CAM map), model_card.md
+and predictions.json. A file that cannot be read is named, and its row says why. The same command
+resumes an interrupted run.
 
     python predict.py films/ another.dcm --run runs/my-run --output predictions
     python predict.py films/ --run runs/my-run --pictures 0
+    python predict.py films/ --run runs/my-run --reject 0.05
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.base.backend import start_tensorflow
 from common.base.command_line import parse
@@ -25,13 +28,14 @@ from common.datasets.classes import Classes
 from common.imaging.image_files import FILM_SUFFIXES, FILMS, is_film
 from common.prediction.inputs import find_inputs
 from common.prediction.predictions import begin_predictions
+from common.scores.decisions import UNDECIDED
 from common.training.runs import open_run
 from common.training.trained import picture_mark
 from pneumonia_classification.config import PROJECT
 from pneumonia_classification.model_card import about
 
-COLUMNS = ("probability", "calibrated", "predicted", "doubt", "picture")
-"""The table's columns between ``file`` and ``error``."""
+if TYPE_CHECKING:
+    from pneumonia_classification.inference import Decision
 
 
 def main() -> None:
@@ -46,10 +50,9 @@ def main() -> None:
     from pneumonia_classification import inference
 
     decision, classes = inference.decision(run, settings), inference.classes_of_run(run)
-    columns = [*COLUMNS] if classes.are_two else ["predicted", *COLUMNS[:2]]
-    columns += [] if classes.are_two else [*classes.columns("probability"), *COLUMNS[3:]]
+    columns = _columns(decision, classes)
     with lock_folder(folder):
-        predictions = begin_predictions(folder, films, run, settings, decision=vars(decision))
+        predictions = begin_predictions(folder, films, run, settings, decision=asdict(decision))
         if predictions is None:
             return
         print(f"\n{len(films)} files; {inference.rule_in_words(decision, classes)}", flush=True)
@@ -100,6 +103,16 @@ def main() -> None:
     print_paths(paths)
 
 
+def _columns(rule: Decision, classes: Classes) -> list[str]:
+    """The table's columns between ``file`` and ``error``."""
+    probabilities = ["probability", *filter(None, [rule.rescaling.column])]
+    if not classes.are_two:
+        first = ["predicted", *probabilities, *classes.columns("probability")]
+    else:
+        first = [*probabilities, "predicted", *(["decided"] if rule.band else [])]
+    return [*first, "doubt", "picture"]
+
+
 def _plain(value: Any) -> Any:
     """A cell of the table as JSON and a CSV have it."""
     if isinstance(value, float):
@@ -113,6 +126,8 @@ def _title(row: Mapping[str, Any], output: str, threshold: Any, classes: Classes
 
     if classes.are_two:
         answer = names_of(classes)[row["predicted"]]
+        if row.get("decided") == UNDECIDED:
+            return f"probability {row['probability']:.2f}: {UNDECIDED}"
         return f"probability {row['probability']:.2f}: {answer} (from {threshold:.2f} on)"
     answer = shortened(in_words(row["predicted"]))
     return f"{answer}; {shortened(output)} {row['probability']:.2f}"

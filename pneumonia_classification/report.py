@@ -15,7 +15,7 @@ import pandas as pd
 
 from common.base.errors import run_script
 from common.base.files import read_json
-from common.base.tables import Table
+from common.base.tables import MISSING, Table
 from common.datasets.classes import TWO, Classes
 from common.reporting.html_report import (
     Page,
@@ -26,6 +26,7 @@ from common.reporting.html_report import (
     write_again,
     write_report,
 )
+from common.scores import calibration
 from common.training.runs import Run
 from pneumonia_classification import score_tables
 from pneumonia_classification.config import PROJECT, EvaluateSettings
@@ -45,7 +46,7 @@ KINDS = {
 """The kinds of cases that are drawn; of two classes with the words of both."""
 
 
-COLUMNS = ("case", "patient", "truth", "probability", "calibrated", "decision", "result")
+COLUMNS = ("case", "patient", "truth", "probability", "rescaled", "decision", "result")
 """Of the table of cases."""
 
 _RESULTS = (("cleared", "false alarm"), ("missed", "found"))
@@ -135,8 +136,9 @@ def _charts(run: Run, folder: Path, metrics: Mapping[str, Any]) -> tuple[Picture
             f"{tp} true positives."
         )
         curves = (
-            "ROC curve, precision and recall, and how far probabilities are shares, before and "
-            "after the temperature from the validation split."
+            "ROC curve; net benefit by the probability from which one would act; precision and "
+            "recall; and how far probabilities are shares, with 95 % intervals and the number of "
+            "cases of each bin, as they are and rescaled by the validation split."
         )
         kinds = "found, missed, false alarms, cleared"
     pictures = (
@@ -167,12 +169,14 @@ def _row(case: Mapping[Hashable, Any], classes: Classes) -> tuple[str, ...]:
         result = _RESULTS[case["label"]][case["predicted"]]
     else:
         result = "right" if case["label"] == case["predicted"] else "wrong"
+    names = (*calibration.COLUMNS.values(), calibration.EARLIER_COLUMN)
+    rescaled = next((case[name] for name in names if name in case), None)
     return (
         case["case"],
         case["patient"],
         in_words(case["label"], classes.names),
         f"{case['probability']:.3f}",
-        f"{case['calibrated']:.3f}",
+        MISSING if rescaled is None else f"{rescaled:.3f}",
         in_words(case["predicted"], classes.names),
         result,
     )

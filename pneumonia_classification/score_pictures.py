@@ -1,8 +1,8 @@
 """What evaluate.py draws of a pneumonia run's scores, and which cases.
 
-``cases`` is the table of what was scored: ``case``, ``label``, ``probability``, ``calibrated``,
-``predicted``, and ``boxes``, (n, 4) in fractions of the square's side; of several classes these are
-words, the probability is of the ``likeliest``, and there are columns of every class
+``cases`` is the table of what was scored: ``case``, ``label``, ``probability``, ``predicted``, and
+``boxes``, (n, 4) in fractions of the square's side; of several classes these are words, the
+probability is of the ``likeliest``, and there are columns of every class
 (`pneumonia_classification.inference.answers_table`).
 """
 
@@ -19,6 +19,7 @@ import pandas as pd
 from common.datasets.classes import BETWEEN, TWO, Classes
 from common.reporting import charts, figures
 from common.reporting.examples import Example
+from common.scores.calibration import Rescaling
 
 SHEET = "surest.png"
 SHEET_COLUMNS = 5
@@ -68,18 +69,20 @@ def draw_scores(
             folder / "confusion_matrix.png", metrics["confusion_matrix"], names, synthetic
         )
     if not classes.are_two:
-        truth, scores = (
+        truth, shares = (
             cases[classes.columns(name)].to_numpy() for name in ("label", "probability")
         )
-        charts.roc_picture(folder / "curves.png", truth, scores, names, synthetic)
+        charts.roc_picture(folder / "curves.png", truth, shares, names, synthetic)
     elif cases["label"].nunique() == 2:
+        calibration, scores = metrics["calibration"], cases["probability"].to_numpy()
+        curves = {"model": (scores, calibration["bins_before"])}
+        rescaling = Rescaling(*(calibration[key] for key in ("method", "temperature", "shift")))
+        if rescaling.column:
+            rescaled = (rescaling.of(scores), calibration["bins_after"])
+            curves[rescaling.column.replace("_", " ")] = rescaled
+        labels = cases["label"].to_numpy()
         charts.curves_picture(
-            folder / "curves.png",
-            cases["label"].to_numpy(),
-            cases["probability"].to_numpy(),
-            cases["calibrated"].to_numpy(),
-            metrics["threshold"],
-            synthetic,
+            folder / "curves.png", labels, curves, metrics["threshold"], synthetic
         )
 
 

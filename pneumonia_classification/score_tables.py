@@ -13,6 +13,7 @@ from common.datasets.classes import Classes
 from common.explaining.heatmaps import FINER, GRADCAM
 from common.scores.formatting import below_chance, main_score, score, strongest, with_interval
 from common.scores.shortcuts import print_shortcuts
+from pneumonia_classification import decision_tables
 from pneumonia_classification.score_pictures import in_words, names_of, surest
 
 # Titles in the table of all scores.
@@ -114,8 +115,7 @@ def print_scores(cases: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
 
 
 def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
-    """All scores: next to the baselines, by calibration, per group, and of Grad-CAM."""
-    calibration = metrics["calibration"]
+    """All scores: next to the baselines, of probabilities and decisions, per group, of Grad-CAM."""
     names = _titles(metrics)
     titles = [names[key] for key in reversed(names) if key in metrics["baselines"]]
     rows = []
@@ -134,24 +134,9 @@ def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
         of_model[from_where] = _number(metrics["threshold"])
     rows += [(title, cell, *[""] * len(titles)) for title, cell in of_model.items()]
     scores = Table("", ("score", "model", *titles), tuple(rows))
-    after = f"at temperature {calibration['temperature']:.2f} (from validation)"
-    errors = {"Brier score": "brier", "calibration error": "expected_calibration_error"}
-    calibrated = Table(
-        "probabilities against shares",
-        ("error, 0 at best", "as it is", after),
-        tuple(
-            (
-                name,
-                *(
-                    with_interval(score(calibration, f"{key}_{when}"))
-                    for when in ("before", "after")
-                ),
-            )
-            for name, key in errors.items()
-        ),
-    )
     groups = (group_table(metrics, key) for key in _GROUP_TITLES if metrics.get(key))
-    return scores, calibrated, *groups, *_maps(metrics["gradcam"])
+    decided = decision_tables.tables(metrics)
+    return scores, *decided, *groups, *_maps(metrics["gradcam"])
 
 
 def group_table(metrics: Mapping[str, Any], key: str) -> Table:

@@ -14,8 +14,11 @@ from common.datasets.classes import Classes
 from common.explaining.gradcam import cells, finer_layer, saliency_maps, with_shuffled_weights
 from common.explaining.heatmaps import FINER, GRADCAM
 from common.records.prepared import Prepared
-from common.scores import classification, several_classes
-from common.scores.classification import classification_scores, differences, scores_by_group
+from common.scores import decisions, several_classes
+from common.scores.calibration import rescaled_scores
+from common.scores.classification import classification_scores, differences
+from common.scores.formatting import score as score_of
+from common.scores.groups import gaps_of_groups, scores_by_group
 from common.scores.metadata import fit_metadata, predict_metadata
 from common.scores.pointing_game import pointing_game, rank_correlations
 from common.scores.several_classes import answers_of, macro_scores, several_scores
@@ -40,48 +43,75 @@ def age_groups(years: pd.Series) -> pd.Series:
 
 
 def score(
-    cases: pd.DataFrame, rule: Decision, classes: Classes, groups: Mapping[str, str]
+    cases: pd.DataFrame,
+    rule: Decision,
+    classes: Classes,
+    groups: Mapping[str, str],
+    prevalence: float = 0.0,
 ) -> dict[str, Any]:
-    """The scores of some cases, their calibration, and the scores of groups of them.
+    """The scores of some cases, their calibration, the scores of groups and the gaps between them.
 
     Args:
         cases: The table of what was scored (`pneumonia_classification.score_tables`).
-        rule: The run's thresholds and temperature.
+        rule: How the run decides.
         classes: What the run tells apart.
         groups: Columns of the cases by the key that their groups have in the result.
+        prevalence: Of the predictive values; 0: none are asked for.
     """
     patients, labels = cases["patient"], cases["label"]
+    columns = {column: cases[column].to_numpy() for column in groups.values()}
     if classes.are_two:
-        scored = (labels, cases["probability"], patients)
+        probabilities = cases["probability"]
+        scored = (labels, probabilities, patients)
         threshold = cast("float", rule.threshold)
+        whole = classification_scores(*scored, threshold)
+
+        def score_rows(rows: np.ndarray) -> dict[str, Any]:
+            return classification_scores(
+                labels[rows], probabilities[rows], patients[rows], threshold
+            )
+
+        known: dict[str, Any] = {}
+        if prevalence:
+            known["at_prevalence"] = decisions.predictive_values(
+                score_of(whole, "recall"), score_of(whole, "specificity"), prevalence
+            )
+        if rule.band is not None:
+            known["reject"] = decisions.band_scores(*scored, rule.band)
         return {
-            **classification.classification_scores(*scored, threshold),
-            "calibration": classification.calibration(*scored, rule.temperature),
+            **whole,
+            **known,
+            "calibration": rescaled_scores(*scored, rule.rescaling),
+            "net_benefit": decisions.net_benefit(
+                labels, rule.rescaling.of(cases["probability"]), patients
+            ),
             **{
-                key: classification.scores_by_group(cases[column], *scored, threshold)
+                key: scores_by_group(cases[column], *scored, threshold)
                 for key, column in groups.items()
             },
+            "gaps": gaps_of_groups(columns, score_rows, ("auroc", "recall", "specificity")),
             "per_finding": scores_by_finding(cases, threshold),
         }
-    truth, probabilities, answers = (
+    truth, shares, answers = (
         cases[classes.columns(name)].to_numpy() for name in ("label", "probability", "predicted")
     )
     thresholds = cast("list[float] | None", rule.threshold)
-    settings = (rule.temperature, thresholds is None)
-    names = classes.names
+    scaling = (rule.rescaling, thresholds is None)
+
+    def score_some(rows: np.ndarray) -> dict[str, Any]:
+        return macro_scores(truth[rows], shares[rows], answers[rows], patients[rows])
+
     return {
-        **several_scores(names, truth, probabilities, patients, thresholds),
-        "calibration": several_classes.calibration(truth, probabilities, patients, *settings),
+        **several_scores(classes.names, truth, shares, patients, thresholds),
+        "calibration": several_classes.rescaled_scores(truth, shares, patients, *scaling),
         **{
             key: {
-                str(group): macro_scores(
-                    truth[rows], probabilities[rows], answers[rows], patients[rows]
-                )
+                str(group): score_some(columns[column] == group)
                 for group in sorted(set(cases[column]) - {""})
-                for rows in [(cases[column] == group).to_numpy()]
             }
             for key, column in groups.items()
         },
+        "gaps": gaps_of_groups(columns, score_some, ("auroc", "accuracy")),
     }
 
 

@@ -2,7 +2,7 @@
 
 Reads the prepared folder (and prepares it first where there is none). Writes config.json,
 history.csv, tensorboard/, model.keras (the best epoch by --monitor), validation.csv (the
-predictions of the validation split, from which evaluate.py takes threshold and temperature) and
+predictions of the validation split, from which evaluate.py takes what it decides by) and
 fitted.json (the baselines, from the training split). The same command resumes a stopped training.
 
     python train.py --preset cpu --prepared data/prepared/pneumonia --run runs/my-run
@@ -43,7 +43,7 @@ def main() -> None:
     from common.training.precision import computed_with, set_precision
     from pneumonia_classification import networks
     from pneumonia_classification.dataset import training_data, validation_data
-    from pneumonia_classification.inference import predict_cases
+    from pneumonia_classification.inference import predict_cases, with_patients
     from pneumonia_classification.scores import fit_baselines
     from pneumonia_classification.training_pictures import training_pictures
 
@@ -82,8 +82,11 @@ def main() -> None:
         print(f"  best epoch {state.best_epoch}, {settings.monitor} {state.best:.4f}")
 
         # -- Constants: from the validation split what decides, from training the baselines.
+        # In the arithmetic that evaluate.py and predict.py predict with.
+        set_precision("float32")
         model = load_model(run / "model.keras")
         held_out = predict_cases(model, prepared, validation, image_size, batch_size)
+        held_out = with_patients(held_out, prepared)
         write_csv(run / "validation.csv", held_out.columns, held_out.to_dict("records"))
         fitted = {"image_size": image_size, **fit_baselines(prepared, train, image_size)}
         runs.end_run(run, fitted, ["model.keras", "validation.csv", seen.FILE])

@@ -231,10 +231,17 @@ def test_the_likeliest_class_is_the_answer_and_takes_no_threshold(tmp_path):
     found, _, scores = decided(tmp_path, CELLS)
     assert found.threshold is None and found.source == "the likeliest"
     assert (found.answers(scores).argmax(axis=1) == scores.argmax(axis=1)).all()
-    np.testing.assert_allclose(found.calibrated(scores).sum(axis=1), 1)
+    np.testing.assert_allclose(found.rescaled(scores).sum(axis=1), 1)
     for given in ({"threshold": 0.5}, {"sensitivity": 0.9}):
         with pytest.raises(UserError, match=f"--{next(iter(given))}.*likeliest"):
             decided(tmp_path, CELLS, **given)
+
+
+@pytest.mark.parametrize("classes", [CELLS, LABELS])
+@pytest.mark.parametrize("flag", ["reject", "prevalence"])
+def test_what_is_for_two_classes_is_refused_of_several(tmp_path, classes, flag):
+    with pytest.raises(UserError, match=f"--{flag}: is for two classes"):
+        decided(tmp_path, classes, **{flag: 0.2})
 
 
 @pytest.mark.parametrize("classes", [CELLS, LABELS])

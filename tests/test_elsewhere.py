@@ -50,9 +50,9 @@ def test_what_was_tried_stands_side_by_side(run, scored):
     assert "AUROC is 0.600 [0.500, 0.700]; on patients at random 0.800" in said.text[2]
     assert said.text[3] == "No shortcut is shown over 0.75; the highest AUROC is 0.60."
     sources, parts, _, found = said.tables
-    assert sources.head[-2:] == ("calibration error", "after temperature")
+    assert sources.head[-3:-1] == ("calibration error", "rescaled")
     assert [row[0] for row in sources.rows] == ["SYNTHETIC test", "SYNTHETIC north"]
     after = scored["calibration"]["expected_calibration_error_after"]
-    assert sources.rows[1][-1].startswith(f"{after:.3f}")
+    assert sources.rows[1][-2].startswith(f"{after:.3f}")
     assert [row[0] for row in parts.rows] == ["random", "shifted"]
     assert found.rows == (("tone", "0.600 [0.500, 0.700]"),)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatter, MaxNLocator
-from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from common.reporting.figures import new_figure, save
 from common.reporting.palette import GREY, INK, PREDICTION, TRUTH
+from common.scores.decisions import decision_curve
 from common.training.best_epoch import best_epoch
+
+# Of probabilities as they are, and rescaled.
+_STYLES = ((PREDICTION, "-"), (INK, "--"))
 
 
 def confusion_picture(
@@ -70,23 +74,24 @@ def roc_picture(
 def curves_picture(
     path: Path,
     labels: np.ndarray,
-    scores: np.ndarray,
-    calibrated: np.ndarray,
+    curves: Mapping[str, tuple[np.ndarray, Sequence[Mapping[str, Any]]]],
     threshold: float,
     synthetic: bool | str,
 ) -> Path:
-    """ROC, precision-recall and reliability of a classifier, each next to a trivial baseline.
+    """ROC, net benefit, precision-recall and reliability, each next to a trivial baseline.
 
     Args:
         path: Where the PNG goes.
         labels: (n,) 0 or 1, each at least once.
-        scores: (n,) probabilities.
-        calibrated: (n,) the same after temperature scaling.
+        curves: Probabilities (n,) as the model gives them, then rescaled ones if there are, by what
+            they are called, each with its bins (`common.scores.calibration.reliability`).
         threshold: Marked on the ROC curve.
         synthetic: The mark, as of `common.reporting.figures.save`.
     """
-    figure, axes = new_figure(3, 1, 3.4, 3.4)
-    roc, recall, reliability = axes[0]
+    figure, axes = new_figure(2, 2, 4.2, 3.6)
+    (roc, benefit), (recall, reliability) = axes
+    probabilities = {name: values for name, (values, _) in curves.items()}
+    scores = next(iter(probabilities.values()))
     false_positive, true_positive, _ = roc_curve(labels, scores)
     roc.plot(false_positive, true_positive, color=PREDICTION, label="model")
     chosen = scores >= threshold
@@ -98,19 +103,50 @@ def curves_picture(
     recall.plot(sensitivity, precision, color=PREDICTION, label="model")
     recall.axhline(labels.mean(), ls=":", color=GREY, label="share of positives")
     recall.set(xlabel="recall, share of positives", ylabel="precision, share of those called")
-    for probabilities, colour, style, name in (
-        (scores, PREDICTION, "o-", "model"),
-        (calibrated, INK, "s--", "after temperature"),
-    ):
-        observed, predicted = calibration_curve(labels, probabilities, n_bins=10)
-        reliability.plot(predicted, observed, style, color=colour, label=name)
-    reliability.plot([0, 1], [0, 1], ":", color=GREY, label="perfect")
-    reliability.set(xlabel="predicted probability", ylabel="share of positives")
-    for chart in (recall, reliability):
-        chart.set_ylim(0, 1.02)
-    for chart in axes[0]:
+    recall.set_ylim(0, 1.02)
+    _draw_net_benefit(benefit, labels, probabilities)
+    _draw_reliability(reliability, {name: bins for name, (_, bins) in curves.items()})
+    for chart in axes.flat:
         chart.legend()
     return save(figure, path, synthetic)
+
+
+def _draw_net_benefit(
+    chart: Axes, labels: np.ndarray, probabilities: Mapping[str, np.ndarray]
+) -> None:
+    thresholds = np.linspace(0.01, 0.99, 99)
+    for (name, values), (colour, style) in zip(probabilities.items(), _STYLES, strict=False):
+        benefits = decision_curve(labels, values, thresholds)
+        chart.plot(thresholds, benefits, style, color=colour, label=name)
+    everybody = decision_curve(labels, np.ones(len(labels)), thresholds)
+    chart.plot(thresholds, everybody, "-.", color=GREY, label="calling all")
+    chart.axhline(0, ls=":", color=GREY, label="calling none")
+    share = float(labels.mean())
+    chart.set(xlabel="threshold probability", ylabel="net benefit a case", xlim=(0, 1))
+    # Beyond its share calling all falls without end.
+    chart.set_ylim(-0.15 * share, 1.1 * share)
+
+
+def _draw_reliability(chart: Axes, bins: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Shares of positives with their intervals by bin, over the numbers of cases of the last."""
+    for (name, rows), (colour, style) in zip(bins.items(), _STYLES, strict=False):
+        places = np.array([row["probability"] for row in rows])
+        shares = np.array([row["share"]["value"] for row in rows])
+        # Without an interval: too few patients.
+        limits = np.array([row["share"]["ci95"] or [row["share"]["value"]] * 2 for row in rows])
+        chart.errorbar(
+            *(places, shares, abs(limits.T - shares)),
+            fmt="o" + style, ms=3, lw=1, elinewidth=0.6, color=colour, label=name,
+        )  # fmt: skip
+    most = max(row["n"] for row in rows)
+    for row in rows:
+        width = row["to"] - row["from"]
+        height = 0.2 * row["n"] / most
+        chart.bar(row["from"], height, width, align="edge", color=GREY, alpha=0.25)
+        chart.text(row["from"] + width / 2, 0.01, str(row["n"]), ha="center", fontsize=6)
+    chart.plot([0, 1], [0, 1], ":", color=GREY, label="perfect")
+    chart.set(xlabel="predicted probability; below, cases", ylabel="share of positives")
+    chart.set_ylim(0, 1.02)
 
 
 def histogram_picture(

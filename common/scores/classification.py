@@ -7,26 +7,21 @@ a classifier that never says yes, is None and not a number that looks like a sco
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_curve
 
 from common.scores import estimates
+from common.scores.calibration import ERROR, calibration_error
 from common.scores.estimates import Estimate, auroc, average_precision, mean_of
 from common.scores.intervals import BIASED, Interval, by_name, difference, interval, scored
 
-CALIBRATION_BINS = 15
-
-_GROUP_SCORES = ("n", "positives", "auroc", "accuracy", "recall", "specificity", "ci95")
-_SAID_OF_INTERVALS = ("ci95_method", "ci95_reason")
 _RANKING = ("auroc", "average_precision")
 _SHARES = ("accuracy", "precision", "recall", "specificity", "f1")
-_CALIBRATION_ERROR = "expected_calibration_error"
 
 
 def classification_scores(
@@ -100,9 +95,9 @@ def known_scores(
     return {
         **{name: scored(of_class[name]) for name in _RANKING},
         **{name: scored(part)["value"] for name, part in plain.items()},
-        _CALIBRATION_ERROR: calibration_error,
+        ERROR: calibration_error,
         **more,
-        **by_name({**limits, _CALIBRATION_ERROR: Interval(None, reason=BIASED)}),
+        **by_name({**limits, ERROR: Interval(None, reason=BIASED)}),
     }
 
 
@@ -180,86 +175,6 @@ def confusion(labels: ArrayLike, probabilities: ArrayLike, threshold: float) -> 
     return [*np.bincount(cells, minlength=4).reshape(2, 2).tolist()]
 
 
-def calibration_error(labels: ArrayLike, probabilities: ArrayLike) -> float:
-    """The expected calibration error, 0 to 1, 0 at best.
-
-    Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning": the mean,
-    over `CALIBRATION_BINS` of equal width weighted by their cases, of the difference between the
-    mean probability of yes and the share of yes.
-
-    Args:
-        labels: (n,) 0 or 1.
-        probabilities: (n,) in 0..1.
-    """
-    labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=float)
-    bins = np.minimum((probabilities * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    return float(np.abs(np.bincount(bins, probabilities - labels)).sum() / len(labels))
-
-
-def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> float:
-    """The temperature that minimises the cross-entropy of a validation split.
-
-    Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv:1706.04599): the logit is
-    divided by one number, which changes no ranking. Above 1 the network was overconfident.
-
-    Args:
-        labels: (n,) 0 or 1.
-        probabilities: (n,) in 0..1.
-
-    Returns:
-        Between 0.05 and 20; 1 for one class alone.
-    """
-    labels = np.asarray(labels)
-    if len(np.unique(labels)) < 2:
-        return 1.0
-    signed = np.where(labels == 1, 1.0, -1.0) * _logits(probabilities)
-
-    def crossentropy(log_temperature: float) -> float:
-        return float(np.logaddexp(0, -signed / np.exp(log_temperature)).mean())
-
-    return float(np.exp(minimize_scalar(crossentropy, bounds=np.log([0.05, 20])).x))
-
-
-def with_temperature(probabilities: ArrayLike, temperature: float) -> np.ndarray:
-    """Probabilities (n,) with their logits divided by a temperature."""
-    return 1 / (1 + np.exp(-_logits(probabilities) / temperature))
-
-
-def calibration(
-    labels: ArrayLike, probabilities: ArrayLike, patients: ArrayLike, temperature: float
-) -> dict[str, Any]:
-    """Brier score and calibration error before and after a temperature from `fit_temperature`.
-
-    The other arguments are as in `classification_scores`, the probabilities before scaling. The
-    Brier score (Brier 1950) is the mean squared error of the probabilities.
-
-    Returns:
-        As `calibration_of`.
-    """
-    labels = np.asarray(labels)
-    parts = [np.asarray(probabilities, float), with_temperature(probabilities, temperature)]
-    briers = [estimates.mean((part - labels) ** 2, patients) for part in parts]
-    return calibration_of(temperature, briers, [calibration_error(labels, part) for part in parts])
-
-
-def calibration_of(
-    temperature: float, briers: Sequence[Estimate], errors: Sequence[float]
-) -> dict[str, Any]:
-    """Two Brier scores and two calibration errors, before and after, as metrics.json has them.
-
-    Returns:
-        ``temperature``, ``brier_before``, ``brier_after``, the same of
-        ``expected_calibration_error``, and ``ci95`` of these four by name.
-    """
-    values: dict[str, float] = {}
-    limits: dict[str, Interval] = {}
-    for when, brier, error in zip(("before", "after"), briers, errors, strict=True):
-        values |= {f"brier_{when}": float(brier.value), f"{_CALIBRATION_ERROR}_{when}": error}
-        limits[f"brier_{when}"] = interval(brier)
-        limits[f"{_CALIBRATION_ERROR}_{when}"] = Interval(None, reason=BIASED)
-    return {"temperature": temperature, **values, **by_name(limits)}
-
-
 def differences(
     labels: ArrayLike,
     model: tuple[ArrayLike, ArrayLike],
@@ -302,30 +217,6 @@ def mean_auroc(labels: np.ndarray, scores: np.ndarray, patients: ArrayLike) -> E
     return mean_of([auroc(*pair, patients) for pair in zip(labels.T, scores.T, strict=True)])
 
 
-def scores_by_group(
-    groups: ArrayLike,
-    labels: ArrayLike,
-    probabilities: ArrayLike,
-    patients: ArrayLike,
-    threshold: float,
-) -> dict[str, dict[str, Any]]:
-    """The main scores of each group of cases, such as each view, by the group's name.
-
-    ``groups`` are (n,) names, "" for a case in none; the other arguments are as in
-    `classification_scores`.
-    """
-    groups, labels, probabilities, patients = map(
-        np.asarray, (groups, labels, probabilities, patients)
-    )
-    by_group = {}
-    for group in sorted(set(groups) - {""}):
-        rows = groups == group
-        scores = classification_scores(labels[rows], probabilities[rows], patients[rows], threshold)
-        kept = (*_GROUP_SCORES, *_SAID_OF_INTERVALS)
-        by_group[str(group)] = {name: scores[name] for name in kept if name in scores}
-    return by_group
-
-
 def _shares(labels: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each case's part (5, n) and whole (5, n) in the scores that are shares."""
     yes, predicted = labels == 1, answers.astype(bool)
@@ -333,12 +224,6 @@ def _shares(labels: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, np.nda
     parts = (yes == predicted, hit, hit, ~yes & ~predicted, 2 * hit)
     wholes = (np.ones_like(yes), predicted, yes, ~yes, yes.astype(int) + predicted)
     return np.stack(parts).astype(float), np.stack(wholes).astype(float)
-
-
-def _logits(probabilities: ArrayLike) -> np.ndarray:
-    # A float32 sigmoid gives 0 or 1 where the logit is beyond 17.
-    clipped = np.clip(np.asarray(probabilities, dtype=float), 1e-7, 1 - 1e-7)
-    return np.asarray(np.log(clipped / (1 - clipped)))
 
 
 def _midway(scores: ArrayLike, threshold: float) -> float:

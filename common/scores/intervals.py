@@ -32,6 +32,8 @@ OF_SHARE_DIFFERENCES = "Bonett and Price, effective number of patients"
 OF_AUROCS = "logit, DeLong's variance by patient (Obuchowski)"
 OF_AUROC_DIFFERENCES = "DeLong's paired variance by patient (Obuchowski)"
 OF_MEDIANS = "Woodruff, effective number of patients"
+OF_COEFFICIENTS = "t, sandwich variance by patient"
+OF_RATIOS = "MOVER-R, from mid-P limits of both"
 OF_INDEPENDENT = "square-and-add (Zou and Donner)"
 
 _TAIL = 0.025

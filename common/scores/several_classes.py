@@ -16,14 +16,9 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
-from common.scores import classification, estimates
-from common.scores.classification import (
-    calibration_of,
-    class_estimates,
-    class_scores,
-    known_scores,
-    mean_auroc,
-)
+from common.scores import calibration, estimates
+from common.scores.calibration import NONE, TEMPERATURE, Rescaling
+from common.scores.classification import class_estimates, class_scores, known_scores, mean_auroc
 from common.scores.estimates import Estimate, mean_of
 from common.scores.intervals import by_name, interval, scored
 
@@ -107,22 +102,46 @@ def calibration_error(truth: np.ndarray, probabilities: np.ndarray, exclusive: b
     """The expected calibration error, as `several_scores` has it."""
     if not exclusive:
         pairs = zip(truth.T, probabilities.T, strict=True)
-        return float(np.mean([classification.calibration_error(*pair) for pair in pairs]))
+        return float(np.mean([calibration.calibration_error(*pair) for pair in pairs]))
     likeliest = np.argmax(probabilities, axis=1)[:, None]
     labels, top = (np.take_along_axis(part, likeliest, 1)[:, 0] for part in (truth, probabilities))
-    return classification.calibration_error(labels, top)
+    return calibration.calibration_error(labels, top)
+
+
+def log_losses(truth: np.ndarray, probabilities: np.ndarray, exclusive: bool) -> np.ndarray:
+    """(n,) minus the logarithm of the probability of the true class, or the mean over labels."""
+    if not exclusive:
+        return np.asarray(calibration.log_losses(truth, probabilities).mean(axis=1))
+    return np.asarray(-np.log(np.maximum((truth * probabilities).sum(axis=1), 1e-7)))
+
+
+def choose_rescaling(
+    truth: np.ndarray, probabilities: np.ndarray, patients: ArrayLike, exclusive: bool
+) -> Rescaling:
+    """A temperature, or none where that is no better by more than chance.
+
+    As `common.scores.calibration.choose_rescaling`, but for Platt's: a shift for each class would
+    take many cases.
+    """
+    fitted = Rescaling(TEMPERATURE, fit_temperature(truth, probabilities, exclusive))
+    before, after = (
+        log_losses(truth, rescaled(probabilities, part, exclusive), exclusive)
+        for part in (Rescaling(), fitted)
+    )
+    gains = (before - after) * (1 if exclusive else truth.shape[1])
+    return fitted if calibration.is_more_than_chance(gains, patients, 1) else Rescaling()
 
 
 def fit_temperature(truth: np.ndarray, probabilities: np.ndarray, exclusive: bool) -> float:
     """The temperature that minimises the cross-entropy of a validation split.
 
-    As `common.scores.classification.fit_temperature`, one for all classes.
+    As `common.scores.calibration.fit_temperature`, one for all classes.
     """
     if not exclusive:
-        return classification.fit_temperature(truth.ravel(), probabilities.ravel())
+        return calibration.fit_temperature(truth.ravel(), probabilities.ravel())
 
     def crossentropy(log_temperature: float) -> float:
-        scaled = with_temperature(probabilities, float(np.exp(log_temperature)), exclusive)
+        scaled = with_temperature(probabilities, float(np.exp(log_temperature)))
         return float(-np.log(np.maximum(scaled[truth > 0], 1e-300)).mean())
 
     if len(np.unique(np.argmax(truth, axis=1))) < 2:
@@ -130,30 +149,38 @@ def fit_temperature(truth: np.ndarray, probabilities: np.ndarray, exclusive: boo
     return float(np.exp(minimize_scalar(crossentropy, bounds=np.log([0.05, 20])).x))
 
 
-def with_temperature(probabilities: np.ndarray, temperature: float, exclusive: bool) -> np.ndarray:
-    """Probabilities (n, classes) with their logits divided by a temperature."""
-    if not exclusive:
-        return classification.with_temperature(probabilities, temperature)
+def with_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities (n, classes) of classes that exclude each other, their logits divided."""
     logits = np.log(np.maximum(probabilities, 1e-7)) / temperature
     return np.asarray(softmax(logits, axis=1))
 
 
-def calibration(
+def rescaled(probabilities: np.ndarray, rescaling: Rescaling, exclusive: bool) -> np.ndarray:
+    """Probabilities (n, classes) rescaled."""
+    if exclusive and rescaling.method != NONE:
+        return with_temperature(probabilities, rescaling.temperature)
+    return rescaling.of(probabilities)
+
+
+def rescaled_scores(
     truth: np.ndarray,
     probabilities: np.ndarray,
     patients: ArrayLike,
-    temperature: float,
+    rescaling: Rescaling,
     exclusive: bool,
 ) -> dict[str, Any]:
-    """Brier score and calibration error before and after a temperature from `fit_temperature`.
+    """How far off probabilities are before and after a rescaling, and which is better.
 
     Returns:
-        As `common.scores.classification.calibration_of`.
+        As `common.scores.calibration.before_and_after`.
     """
-    parts = [probabilities, with_temperature(probabilities, temperature, exclusive)]
-    briers = [brier(truth, part, patients, exclusive) for part in parts]
-    errors = [calibration_error(truth, part, exclusive) for part in parts]
-    return calibration_of(temperature, briers, errors)
+    parts = [probabilities, rescaled(probabilities, rescaling, exclusive)]
+    return calibration.before_and_after(
+        rescaling,
+        [brier(truth, part, patients, exclusive) for part in parts],
+        [estimates.mean(log_losses(truth, part, exclusive), patients) for part in parts],
+        [calibration_error(truth, part, exclusive) for part in parts],
+    )
 
 
 def _precision(of_class: Mapping[str, Estimate]) -> Estimate:

@@ -27,7 +27,7 @@ from common.training.callbacks import ResumedEarlyStopping, SaveProgress
 from common.training.checkpoints import State
 from common.training.optimizers import optimizer
 from common.training.pipeline import Training
-from common.training.precision import device_count
+from common.training.precision import ValidateInFloat32, device_count
 from common.training.tensorboard import TensorBoard, TrainingPictures
 
 
@@ -168,6 +168,7 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
                     SaveProgress(
                         run, task.training, settings, state, signals, average, metric_sums
                     ),
+                    ValidateInFloat32(),
                 ],
                 shuffle=False,
                 verbose=0,
@@ -175,7 +176,7 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
 
         # Keras builds its metrics with the first batch that it sees. In a training step it would
         # trace that step twice, which for ResNet50 takes 10 seconds.
-        model.evaluate(task.validation.take(1), verbose=0)
+        model.evaluate(task.validation.take(1), verbose=0, callbacks=[ValidateInFloat32()])
         # Keras knows epochs of one length: the rest of one that was broken off is fitted by
         # itself, and read again, since Keras overwrites weights with their average at its end.
         if state.step:

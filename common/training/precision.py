@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import tensorflow as tf
 from tensorflow.python.framework.config import is_op_determinism_enabled
 
 from common.base.backend import has_gpu
+
+_REWRITE = "auto_mixed_precision_onednn_bfloat16"
 
 
 def set_precision(precision: str) -> str:
@@ -31,10 +34,29 @@ def set_precision(precision: str) -> str:
         precision = _best_precision()
     # A rewrite of TensorFlow's graph: 1.5 times as fast on a CPU with AVX512-BF16 where Keras's own
     # policy is slower than float32.
-    rewrite = {"auto_mixed_precision_onednn_bfloat16": precision == "onednn_bfloat16"}
-    tf.config.optimizer.set_experimental_options(rewrite)
+    tf.config.optimizer.set_experimental_options({_REWRITE: precision == "onednn_bfloat16"})
     keras.config.set_dtype_policy(precision if precision.startswith("mixed") else "float32")
     return precision
+
+
+class ValidateInFloat32(keras.callbacks.Callback):
+    """Validates in float32, in which models predict, what onednn_bfloat16 trains.
+
+    So the best epoch is that of the predictions. A model of Keras's mixed precision is validated as
+    it trains: another one in float32 would need its own memory.
+    """
+
+    def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        """Leave the graph as it is."""
+        options = tf.config.optimizer.get_experimental_options()
+        self.rewrites = bool(options.get(_REWRITE))
+        if self.rewrites:
+            tf.config.optimizer.set_experimental_options({_REWRITE: False})
+
+    def on_test_end(self, logs: Mapping[str, float] | None = None) -> None:
+        """Train as before."""
+        if self.rewrites:
+            tf.config.optimizer.set_experimental_options({_REWRITE: True})
 
 
 def computed_with(precision: str) -> dict[str, Any]:

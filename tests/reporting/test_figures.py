@@ -6,6 +6,7 @@ from PIL import Image, ImageColor
 
 from common.reporting import charts, figures
 from common.reporting.palette import PREDICTION, SECOND, TRUTH
+from common.scores.calibration import reliability
 from tests.helpers.fixtures import soft_image
 
 BLACK = np.zeros((100, 60))
@@ -211,6 +212,14 @@ def labels_and_scores():
     return labels, np.clip(labels * 0.3 + rng.uniform(0, 0.7, 80), 0, 1)
 
 
+def curves():
+    labels, scores = labels_and_scores()
+    parts = {"model": scores, "temperature scaled": scores**2}
+    # Of the first patients there are too few for an interval.
+    patients = np.maximum(np.arange(80), 10)
+    return {name: (part, reliability(labels, part, patients)) for name, part in parts.items()}
+
+
 EPOCHS = [
     {"epoch": 1, "seconds": 2.0, "learning_rate": 1e-3, "dice": 0.1, "loss": 2.0, "val_dice": 0.1,
      "val_loss": 3.0},
@@ -225,9 +234,7 @@ PICTURES = {
     ),
     "sheet": lambda path, s: figures.film_sheet(path, [BLACK], [np.zeros((0, 4))], ["t"], s),
     "confusion": lambda path, s: charts.confusion_picture(path, [[5, 1], [0, 0]], ["a", "b"], s),
-    "curves": lambda path, s: charts.curves_picture(
-        path, *labels_and_scores(), labels_and_scores()[1] ** 2, 0.4, s
-    ),
+    "curves": lambda path, s: charts.curves_picture(path, labels_and_scores()[0], curves(), 0.4, s),
     "histogram": lambda path, s: charts.histogram_picture(
         path, np.array([0.1, 0.5]), np.array([0.2, 0.3]), "IoU", s
     ),

@@ -9,16 +9,11 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from common.scores.classification import (
-    calibration,
-    calibration_error,
     classification_scores,
     confusion,
     differences,
-    fit_temperature,
-    scores_by_group,
     sensitivity_at_specificity,
     threshold_for_sensitivity,
-    with_temperature,
     youden_threshold,
 )
 from common.scores.estimates import auroc, average_precision
@@ -149,81 +144,6 @@ def test_sensitivity_at_a_specificity_by_hand():
     for specificity, expected in ((0.9, 0.5), (1.0, 0.25)):
         found = sensitivity_at_specificity(labels, scores, specificity, range(14))
         assert found.value == expected
-
-
-def test_calibration_by_hand():
-    # Bins of a fifteenth: 0.01 and 0.05 share one, 1.0 falls into the last.
-    probabilities, labels = [0.01, 0.05, 0.5, 1.0], [0, 1, 1, 1]
-    expected = (2 * abs(0.03 - 0.5) + 0.5 + 0) / 4
-    assert calibration_error(labels, probabilities) == pytest.approx(expected)
-    assert calibration_error([0, 1], [0.0, 1.0]) == 0
-
-
-# ---- Temperature
-
-
-@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
-def test_the_temperature_is_found_again(temperature):
-    rng = np.random.default_rng(4)
-    logits = rng.normal(scale=2, size=40_000)
-    labels = (rng.random(logits.size) < 1 / (1 + np.exp(-logits))).astype(int)
-    too_sure = 1 / (1 + np.exp(-logits * temperature))
-    assert fit_temperature(labels, too_sure) == pytest.approx(temperature, rel=0.05)
-
-
-def test_the_temperature_makes_the_crossentropy_least():
-    labels, scores = cases(decimals=6)
-    found = fit_temperature(labels, scores)
-    losses = [
-        metrics.log_loss(labels, with_temperature(scores, found * factor))
-        for factor in (0.9, 0.99, 1.0, 1.01, 1.1)
-    ]
-    assert int(np.argmin(losses)) == 2
-
-
-def test_a_temperature_by_hand():
-    # The logit of 0.8 is ln 4; half of it is ln 2, the logit of two thirds.
-    np.testing.assert_allclose(with_temperature([0.8, 0.5], 2.0), [2 / 3, 0.5])
-    np.testing.assert_allclose(with_temperature([0.8, 0.1], 1.0), [0.8, 0.1])
-
-
-def test_a_temperature_changes_no_ranking_and_keeps_extremes_finite():
-    scores = np.array([0.0, 1e-9, 0.2, 0.7, 1.0])
-    after = with_temperature(scores, 3.0)
-    assert (np.diff(after) >= 0).all() and (after > 0).all() and (after < 1).all()
-    assert fit_temperature([1, 1], [0.2, 0.9]) == 1.0
-    assert 0.05 <= fit_temperature([0, 1], [0.0, 1.0]) <= 20
-
-
-def test_calibration_before_and_after():
-    labels, scores = cases()
-    patients = np.arange(300) // 2
-    found = calibration(labels, scores, patients, 2.0)
-    after = with_temperature(scores, 2.0)
-    for when, of in (("before", scores), ("after", after)):
-        alone = classification_scores(labels, of, patients, 0.5)
-        for name in ("brier", "expected_calibration_error"):
-            assert found[f"{name}_{when}"] == pytest.approx(alone[name])
-            assert found["ci95"][f"{name}_{when}"] == alone["ci95"][name]
-    assert found["brier_after"] == pytest.approx(metrics.brier_score_loss(labels, after))
-    assert found["temperature"] == 2.0
-
-
-def test_scores_of_groups_are_those_of_their_cases():
-    labels, scores = cases()
-    groups = np.array(["PA", "AP", ""])[np.arange(len(labels)) % 3]
-    patients = np.arange(len(labels)) // 2
-    found = scores_by_group(groups, labels, scores, patients, 0.5)
-    assert list(found) == ["AP", "PA"]
-    for group, of in found.items():
-        mine = groups == group
-        assert of["n"] == mine.sum()
-        assert of["auroc"]["value"] == pytest.approx(
-            metrics.roc_auc_score(labels[mine], scores[mine])
-        )
-        assert of["recall"] == pytest.approx(
-            metrics.recall_score(labels[mine], scores[mine] >= 0.5)
-        )
 
 
 # ---- A model and its baseline on the same cases

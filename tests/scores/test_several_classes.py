@@ -7,15 +7,18 @@ import pytest
 from scipy.optimize import minimize_scalar
 from sklearn import metrics as sk
 
+from common.scores.calibration import BETTER, TEMPERATURE, Rescaling
 from common.scores.classification import differences, mean_auroc
 from common.scores.intervals import FEW
 from common.scores.several_classes import (
     answers_of,
-    calibration,
+    choose_rescaling,
     fit_temperature,
+    log_losses,
     macro_scores,
+    rescaled,
+    rescaled_scores,
     several_scores,
-    with_temperature,
 )
 
 NAMES = ["basophil", "monocyte", "platelet"]
@@ -104,28 +107,49 @@ def test_a_class_that_no_case_has_is_left_out_of_the_mean_and_has_no_score(score
 
 def test_the_temperature_is_the_likeliest_and_calibrates(scored):
     truth, probabilities, _, _, exclusive = scored
-    spoiled = with_temperature(probabilities, 0.4, exclusive)
+    spoiled = rescaled(probabilities, Rescaling(TEMPERATURE, 0.4), exclusive)
     temperature = fit_temperature(truth, spoiled, exclusive)
 
     def loss(log_temperature):
-        scaled = with_temperature(spoiled, np.exp(log_temperature), exclusive)
+        scaled = rescaled(spoiled, Rescaling(TEMPERATURE, np.exp(log_temperature)), exclusive)
         if exclusive:
             return sk.log_loss(truth.argmax(1), scaled)
         return np.mean([sk.log_loss(*pair) for pair in zip(truth.T, scaled.T, strict=True)])
 
     best = minimize_scalar(loss, bounds=np.log([0.05, 20])).x
     assert temperature == pytest.approx(np.exp(best), rel=1e-2)
-    back = with_temperature(spoiled, 2.5, exclusive)
+    back = rescaled(spoiled, Rescaling(TEMPERATURE, 2.5), exclusive)
     np.testing.assert_allclose(back, probabilities, atol=1e-4)
-    found = calibration(truth, spoiled, np.arange(len(truth)), temperature, exclusive)
+    rescaling, patients = Rescaling(TEMPERATURE, temperature), np.arange(len(truth))
+    found = rescaled_scores(truth, spoiled, patients, rescaling, exclusive)
     assert found["expected_calibration_error_after"] < found["expected_calibration_error_before"]
     assert found["brier_after"] < found["brier_before"]
     if exclusive:
-        scaled = with_temperature(spoiled, temperature, exclusive)
+        scaled = rescaled(spoiled, rescaling, exclusive)
         right = scaled.argmax(1) == truth.argmax(1)
         bins = np.minimum((scaled.max(1) * 15).astype(int), 14)
         gaps = [abs((scaled.max(1) - right)[bins == b].sum()) for b in range(15)]
         assert found["expected_calibration_error_after"] == pytest.approx(sum(gaps) / len(right))
+
+
+def test_the_log_loss_is_scikit_learns_and_a_temperature_is_taken_where_it_helps(scored):
+    truth, probabilities, _, _, exclusive = scored
+    patients = np.arange(len(truth))
+    losses = log_losses(truth, probabilities, exclusive)
+    if exclusive:
+        expected = sk.log_loss(truth.argmax(1), probabilities)
+    else:
+        pairs = zip(truth.T, probabilities.T, strict=True)
+        expected = np.mean([sk.log_loss(*pair) for pair in pairs])
+    assert losses.mean() == pytest.approx(expected)
+    spoiled = rescaled(probabilities, Rescaling(TEMPERATURE, 0.3), exclusive)
+    chosen = choose_rescaling(truth, spoiled, patients, exclusive)
+    assert chosen.temperature == pytest.approx(fit_temperature(truth, spoiled, exclusive))
+    gap = rescaled_scores(truth, spoiled, patients, chosen, exclusive)["differences"]["log_loss"]
+    assert gap["value"] < 0 and gap["verdict"] == BETTER
+    # Few cases carry none: nothing is rescaled.
+    few = slice(0, 6)
+    assert choose_rescaling(truth[few], probabilities[few], patients[few], exclusive) == Rescaling()
 
 
 def test_a_baseline_is_compared_by_the_mean_auroc_and_the_cases_all_right(scored):
