@@ -78,7 +78,7 @@ def draw_scores(
         curves = {"model": (scores, calibration["bins_before"])}
         rescaling = Rescaling(*(calibration[key] for key in ("method", "temperature", "shift")))
         if rescaling.column:
-            rescaled = (rescaling.of(scores), calibration["bins_after"])
+            rescaled = (rescaling.apply(scores), calibration["bins_after"])
             curves[rescaling.column.replace("_", " ")] = rescaled
         labels = cases["label"].to_numpy()
         charts.curves_picture(

@@ -83,7 +83,7 @@ def score(
             **known,
             "calibration": rescaled_scores(*scored, rule.rescaling),
             "net_benefit": decisions.net_benefit(
-                labels, rule.rescaling.of(cases["probability"]), patients
+                labels, rule.rescaling.apply(cases["probability"]), patients
             ),
             **{
                 key: scores_by_group(cases[column], *scored, threshold)

@@ -61,7 +61,9 @@ def test_films_are_called_as_evaluate_calls_them(whole, asked):
     assert set(rows) == {row["case"] for row in once.predictions}
     for row in once.predictions:
         found = rows[row["case"]]
-        for name in ("probability", "calibrated"):
+        rescaled = {"temperature_scaled", "platt_scaled"} & set(row)
+        assert rescaled == {"temperature_scaled", "platt_scaled"} & set(found)
+        for name in ("probability", *rescaled):
             assert float(found[name]) == pytest.approx(float(row[name]), abs=3e-6)
         assert found["predicted"] == row["predicted"]
 

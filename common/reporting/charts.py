@@ -132,12 +132,14 @@ def _draw_reliability(chart: Axes, bins: Mapping[str, Sequence[Mapping[str, Any]
     for (name, rows), (colour, style) in zip(bins.items(), _STYLES, strict=False):
         places = np.array([row["probability"] for row in rows])
         shares = np.array([row["share"]["value"] for row in rows])
-        # Without an interval: too few patients.
         limits = np.array([row["share"]["ci95"] or [row["share"]["value"]] * 2 for row in rows])
         chart.errorbar(
             *(places, shares, abs(limits.T - shares)),
             fmt="o" + style, ms=3, lw=1, elinewidth=0.6, color=colour, label=name,
         )  # fmt: skip
+        # Hollow where there are too few patients for an interval.
+        few = np.array([row["share"]["ci95"] is None for row in rows])
+        chart.plot(places[few], shares[few], "o", ms=3, color=colour, mfc="white", zorder=3)
     most = max(row["n"] for row in rows)
     for row in rows:
         width = row["to"] - row["from"]

@@ -75,7 +75,7 @@ class Rescaling:
         """What tables call the rescaled probabilities; "" where nothing is rescaled."""
         return COLUMNS.get(self.method, "")
 
-    def of(self, probabilities: ArrayLike) -> np.ndarray:
+    def apply(self, probabilities: ArrayLike) -> np.ndarray:
         """Probabilities (...) rescaled."""
         if self.method == NONE:
             return np.asarray(probabilities, float)
@@ -112,7 +112,7 @@ def choose_rescaling(labels: ArrayLike, probabilities: ArrayLike, patients: Arra
     temperature = Rescaling(TEMPERATURE, fit_temperature(labels, probabilities))
     platt = fit_platt(labels, probabilities)
     losses = {
-        rescaling.method: log_losses(labels, rescaling.of(probabilities))
+        rescaling.method: log_losses(labels, rescaling.apply(probabilities))
         for rescaling in (Rescaling(), temperature, platt)
     }
     if not is_more_than_chance(losses[NONE] - losses[PLATT], patients, 2):
@@ -316,7 +316,7 @@ def rescaled_scores(
         ``bins``.
     """
     labels = np.asarray(labels)
-    parts = [np.asarray(probabilities, float), rescaling.of(probabilities)]
+    parts = [np.asarray(probabilities, float), rescaling.apply(probabilities)]
     scores = before_and_after(
         rescaling,
         [estimates.mean((part - labels) ** 2, patients) for part in parts],

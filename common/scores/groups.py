@@ -62,7 +62,9 @@ def gaps_of_groups(
     for kind, column in columns.items():
         groups = np.asarray(column)
         known = sorted(set(groups) - {""})
-        for group in known[: 1 if len(known) == 2 else len(known)] if len(known) > 1 else ():
+        if len(known) < 2:
+            continue
+        for group in known[:1] if len(known) == 2 else known:
             mine = groups == group
             own, others = score_cases(mine), score_cases(~mine & (groups != ""))
             gaps.append(

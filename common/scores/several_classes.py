@@ -159,7 +159,7 @@ def rescaled(probabilities: np.ndarray, rescaling: Rescaling, exclusive: bool) -
     """Probabilities (n, classes) rescaled."""
     if exclusive and rescaling.method != NONE:
         return with_temperature(probabilities, rescaling.temperature)
-    return rescaling.of(probabilities)
+    return rescaling.apply(probabilities)
 
 
 def rescaled_scores(

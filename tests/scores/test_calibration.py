@@ -153,7 +153,7 @@ def test_the_temperature_makes_the_crossentropy_least():
     labels, probabilities, _ = drawn(slope=0.6)
     best = fit_temperature(labels, probabilities)
     losses = [
-        metrics.log_loss(labels, Rescaling(TEMPERATURE, best * factor).of(probabilities))
+        metrics.log_loss(labels, Rescaling(TEMPERATURE, best * factor).apply(probabilities))
         for factor in (0.9, 0.99, 1.0, 1.01, 1.1)
     ]
     assert int(np.argmin(losses)) == 2
@@ -178,21 +178,21 @@ def test_platts_rescaling_is_scikit_learns():
     values = logits(probabilities)[:, None]
     given = FrozenEstimator(_Given().fit(values, labels))
     oracle = CalibratedClassifierCV(given, method="sigmoid").fit(values, labels)
-    rescaled = fit_platt(labels, probabilities).of(probabilities)
+    rescaled = fit_platt(labels, probabilities).apply(probabilities)
     np.testing.assert_allclose(rescaled, oracle.predict_proba(values)[:, 1], atol=1e-4)
 
 
 def test_a_rescaling_by_hand():
     # The logit of 0.8 is ln 4; half of it is ln 2, the logit of two thirds.
-    np.testing.assert_allclose(Rescaling(TEMPERATURE, 2.0).of([0.8, 0.5]), [2 / 3, 0.5])
-    np.testing.assert_allclose(Rescaling(PLATT, 2.0, np.log(2)).of([0.8, 0.5]), [0.8, 2 / 3])
-    np.testing.assert_array_equal(Rescaling().of([0.0, 0.8, 1.0]), [0, 0.8, 1])
+    np.testing.assert_allclose(Rescaling(TEMPERATURE, 2.0).apply([0.8, 0.5]), [2 / 3, 0.5])
+    np.testing.assert_allclose(Rescaling(PLATT, 2.0, np.log(2)).apply([0.8, 0.5]), [0.8, 2 / 3])
+    np.testing.assert_array_equal(Rescaling().apply([0.0, 0.8, 1.0]), [0, 0.8, 1])
 
 
 def test_a_rescaling_changes_no_ranking_and_keeps_extremes_finite():
     scores = np.array([0.0, 1e-9, 0.2, 0.7, 1.0])
     for rescaling in (Rescaling(TEMPERATURE, 3.0), fit_platt([1, 1, 0, 0, 0], scores)):
-        after = rescaling.of(scores)
+        after = rescaling.apply(scores)
         assert (np.diff(after) >= 0).all() and (after > 0).all() and (after < 1).all()
     assert fit_temperature([1, 1], [0.2, 0.9]) == 1.0
     assert 0.05 <= fit_temperature([0, 1], [0.0, 1.0]) <= 20
@@ -235,7 +235,7 @@ def test_scores_before_and_after_are_those_of_each_alone():
     labels, probabilities, patients = drawn(films=2, slope=0.5)
     rescaling = Rescaling(PLATT, 1.8, 0.1)
     scores = rescaled_scores(labels, probabilities, patients, rescaling)
-    after = rescaling.of(probabilities)
+    after = rescaling.apply(probabilities)
     for when, part in (("before", probabilities), ("after", after)):
         alone = classification_scores(labels, part, patients, 0.5)
         for name in ("brier", "expected_calibration_error"):
@@ -262,7 +262,7 @@ def test_the_difference_is_paired_and_its_words_follow_from_its_interval():
             assert low < gap["value"] < high and gap["verdict"] == expected, name
             assert gap["value"] == pytest.approx(scores[f"{name}_after"] - scores[f"{name}_before"])
         # By hand: Student's t on the differences of patients.
-        gaps = (rescaling.of(part[1]) - part[0]) ** 2 - (part[1] - part[0]) ** 2
+        gaps = (rescaling.apply(part[1]) - part[0]) ** 2 - (part[1] - part[0]) ** 2
         half = 1.964 * gaps.std(ddof=1) / np.sqrt(600)
         assert np.ptp(scores["differences"]["brier"]["ci95"]) == pytest.approx(2 * half, rel=0.01)
     assert verdict({"ci95": None}) == UNKNOWN

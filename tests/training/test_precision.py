@@ -26,6 +26,28 @@ def test_precision():
         keras.config.set_dtype_policy(before)
 
 
+def test_validation_computes_as_a_prediction_does_whatever_trains():
+    import numpy as np
+
+    inputs = np.random.default_rng(0).normal(size=(64, 256)).astype("float32")
+    truth = (inputs[:, :1] > 0).astype("float32")
+    model = keras.Sequential([keras.Input((256,)), *[keras.layers.Dense(256) for _ in range(3)]])
+    model.add(keras.layers.Dense(1, "sigmoid"))
+    model.compile(loss="binary_crossentropy")
+    validates = [precision.ValidateInFloat32()]
+    try:
+        precision.set_precision("onednn_bfloat16")
+        validated = model.evaluate(inputs, truth, verbose=0, callbacks=validates)
+        as_trained = model.evaluate(inputs, truth, verbose=0)
+        precision.set_precision("float32")
+        assert validated == model.evaluate(inputs, truth, verbose=0)
+        # Where the processor has bfloat16 what trains is another number, before and after.
+        if precision._best_precision() == "onednn_bfloat16":
+            assert as_trained != validated
+    finally:
+        precision.set_precision("float32")
+
+
 @pytest.mark.parametrize("asked", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_what_a_training_computes_with(asked):
     """TensorFlow reads the environment when it starts."""
