@@ -142,6 +142,13 @@ def _methods(entries: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join(dict.fromkeys(filter(None, (each.get("ci95_method") for each in entries))))
 
 
+def _rescaled(calibration: Mapping[str, Any]) -> str:
+    keys = ("method", "temperature", "shift", "brier_before", "brier_after")
+    gap = calibration.get("differences", {}).get("brier")
+    words = f"; after less before {with_interval(gap, sign='+')}, {gap['verdict']}" if gap else ""
+    return plain({key: calibration[key] for key in keys if key in calibration}) + words
+
+
 _scores = _entries(lambda entry: f"{entry['name']} {with_interval(entry)}")
 _DEALT = ("validation_share", "test_share", "folds", "split_by", "split_from", "own_split", "seed")
 
@@ -169,6 +176,7 @@ _COUNTS = Fact("by split", METRICS, _SPLITS, _entries(_numbers))
 _WHO = Fact("by split", METRICS, _SPLITS, _entries(_characteristics))
 _MAIN = Fact("scores with 95 % interval", METRICS, "main_scores", _scores)
 _GROUPS = Fact("by group", METRICS, "main_scores_of_groups", _entries(_group))
+_RESCALED = Fact("probabilities rescaled", METRICS, "calibration", _rescaled)
 _SHA = Fact("SHA-256 of the run's files", FITTED, "sha256")
 _COMMIT = Fact("commit of the code", CONFIG, "versions/commit")
 _THRESHOLD = (
@@ -341,7 +349,7 @@ TRIPOD = Checklist(
         Item(
             "12f",
             "updating of the model, such as recalibration",
-            (Fact("temperature", FITTED, "temperature"), *_THRESHOLD),
+            (_RESCALED, *_THRESHOLD),
         ),
         Item(
             "12g",
@@ -379,7 +387,7 @@ TRIPOD = Checklist(
         Item("22", "the full model, to predict with", (_SHA, _COMMIT)),
         Item("23a", "performance in key groups", (_GROUPS,)),
         Item("23b", "performance between clusters", _ELSEWHERE),
-        Item("24", "results of updating", (Fact("calibration", METRICS, "calibration"),)),
+        Item("24", "results of updating", (_RESCALED,)),
         Item("25", "interpretation, fairness included"),
         Item("27a", "poor or missing input in use"),
         Item("27b", "who uses it, and with what expertise"),
