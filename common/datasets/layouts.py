@@ -26,6 +26,7 @@ from common.datasets.image_table import (
 )
 from common.datasets.nih import TABLES as NIH_TABLES
 from common.datasets.nih import index_nih
+from common.datasets.patient_folders import refuse_patient_folders
 from common.datasets.rsna import IMAGE_FOLDERS, TEST_FOLDERS, find_labels, index_pneumonia
 from common.datasets.wrong_folder import FILMS, holds_dataset, refuse_wrong_folder
 from common.imaging.image_files import is_written
@@ -82,6 +83,7 @@ def index_films(
             chosen = FOLDERS if films - {*IMAGE_FOLDERS, *TEST_FOLDERS} else RSNA
         if chosen == FOLDERS:
             refuse_doubtful_classes(source)
+            refuse_patient_folders(source)
     if chosen == RSNA:
         frame = index_pneumonia(source, patients, pattern)
     else:

@@ -16,6 +16,7 @@ from common.datasets.decathlon import DATASET, MASKS, volume_folder
 from common.datasets.decathlon import IMAGES as VOLUME_FOLDER
 from common.datasets.image_table import find_tables
 from common.datasets.nih import TABLES as NIH_TABLES
+from common.datasets.patient_folders import refuse_patient_folders
 from common.datasets.rsna import HEARTS, find_labels
 from common.datasets.rsna import LABELS as RSNA_TABLES
 from common.imaging.image_files import is_film, is_written
@@ -61,6 +62,9 @@ def refuse_wrong_folder(source: Path, wanted: str) -> None:
     if not inner:
         below = [f for folder in visible_folders(source)[:_MOST] for f in visible_folders(folder)]
         inner = [folder for folder in below[:_MOST] if is_wanted(folder)]
+    for folder in inner if wanted == FILMS else ():
+        if not _has_tables(folder):
+            refuse_patient_folders(folder)
     if len(inner) == 1:
         raise UserError(f"{source}: holds the dataset's folder; give --source {inner[0]}")
     if inner:

@@ -82,6 +82,15 @@ def archive_and_table(folder: Path) -> None:
     (folder / "stage_2_train_images.zip").write_bytes(b"PK\x03\x04")
 
 
+def exported(folder: Path) -> None:
+    """An archive's export: a folder for each patient, in it one for each study."""
+    for number in range(6):
+        film(
+            folder / f"HOSP-{number // 2}" / f"1.2.840.{number}" / "IM000001",
+            number, patient=f"HOSP-{number // 2}",
+        )  # fmt: skip
+
+
 def other_pictures(folder: Path) -> None:
     films_of("A/1.png", "B/2.png")(folder)
     (folder / "C").mkdir()
@@ -200,6 +209,20 @@ CASES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
         other_pictures, "", "films",
         "{0}/C: none of its 1 files is DICOM, PNG or JPEG, such as 3.tif; convert them, or move the"
         " folder away",
+    ),
+    "an archive's export, without a table": (
+        exported, "", "films",
+        "{0}: its folders are patients or their studies, as an archive exports them, not classes; "
+        "add a CSV file with the columns image_path and label there (or patientId, the "
+        "SOPInstanceUID of each film, and Target), or give --layout folders if these are the "
+        "classes",
+    ),
+    "one above an archive's export": (
+        lambda folder: exported(folder / "export"), "", "films",
+        "{0}/export: its folders are patients or their studies, as an archive exports them, not "
+        "classes; add a CSV file with the columns image_path and label there (or patientId, the "
+        "SOPInstanceUID of each film, and Target), or give --layout folders if these are the "
+        "classes",
     ),
     "a table and an archive": (
         archive_and_table, "", "films",
