@@ -1,27 +1,32 @@
 """A CSV of (image_path, label) to a table of cases: the article's, and what prepare_data.py writes.
 
-A path is from the table's folder, from the dataset's, or of another machine: then it is the file
-below the dataset's folder whose path ends as it does, beyond the folder that all paths of the table
-begin with. Windows' separators are read too, other letters, and a name without its suffix.
+Which file a path is of: `common.datasets.table_paths`. Labels in lists, or in a column or a row
+each: `common.datasets.label_cells`.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from itertools import takewhile
-from pathlib import Path, PurePosixPath
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from common.base.errors import UserError
 from common.datasets.class_folders import OFFICIAL
-from common.datasets.class_names import class_column, is_normal, label_of, same_letters, split_named
+from common.datasets.class_names import class_column, label_of, split_named
 from common.datasets.classes import BETWEEN
-from common.datasets.csv_tables import first_rows, list_columns, list_csv, read_csv, rename, whole
+from common.datasets.csv_tables import (
+    Row,
+    first_rows,
+    list_columns,
+    list_csv,
+    read_csv,
+    rename,
+    whole,
+)
 from common.datasets.images import (
     COMMON,
     FROM_HEADER,
@@ -31,8 +36,18 @@ from common.datasets.images import (
     frame_of,
     rows_of,
 )
-from common.datasets.repairs import Repair, note, noted_repairs
+from common.datasets.label_cells import (
+    are_rows_of_findings,
+    are_several,
+    as_sets,
+    finding_columns,
+    from_columns,
+    parts_of,
+    without_lists,
+)
+from common.datasets.repairs import Repair, note, note_repair, noted_repairs
 from common.datasets.rsna import CLASSES, HEARTS
+from common.datasets.table_paths import files_of, parts_of_path, posix
 from common.imaging.image_files import as_text, image_id, is_film, list_files
 
 FILE = "images.csv"
@@ -41,9 +56,6 @@ FILE = "images.csv"
 PATH, LABEL = "image_path", "label"
 PATIENT, SPLIT = "patient", "split"
 """Columns: the first two are needed."""
-
-# Between several labels of one image.
-_MULTIPLE = "|;"
 
 
 class _Row(NamedTuple):
@@ -57,16 +69,39 @@ class _Row(NamedTuple):
     split: str
 
     @property
-    def meaning(self) -> tuple[str, str, str]:
-        """What rows of one image must agree on."""
-        return self.label.casefold(), self.patient, self.split
+    def labels(self) -> frozenset[str]:
+        """Its labels in small letters."""
+        return frozenset(part.casefold() for part in parts_of(self.label))
+
+
+class _Rows(NamedTuple):
+    """The rows of the tables that are read.
+
+    Attributes:
+        tables: Their files.
+        rows: The rows.
+        is_open: Whether an image may have any number of labels, also none, by how they are written.
+        are_findings: Whether a row is a finding of its image, which may have several.
+    """
+
+    tables: list[Path]
+    rows: list[_Row]
+    is_open: bool
+    are_findings: bool
 
 
 def find_tables(source: Path) -> list[Path]:
-    """The tables of a folder: `FILE`, else all CSV files with its two columns by any known name."""
+    """The tables of a folder.
+
+    They are `FILE`, else all CSV files with its two columns by any known name, else those with a
+    column for each label.
+    """
     files = _csv_files(source)
     named = [file for file in files if file.name.lower() == FILE]
-    return [file for file in named or files if not _lacking(file)]
+    tables = [file for file in named or files if not _lacking(file)]
+    headers = {file: next(iter(first_rows(file, [PATH, LABEL])), []) for file in tables}
+    labelled = [file for file in tables if LABEL in _renamed(file, headers[file])]
+    return labelled or tables
 
 
 def refuse_unread_tables(source: Path, patients: Path | None = None) -> None:
@@ -109,7 +144,7 @@ def naming_films(source: Path, files: Sequence[Path]) -> list[Path]:
 def _names(column: Sequence[str], films: Collection[str]) -> bool:
     """Whether most of a column's cells are films; of numbers all, and each once."""
     cells = {cell for cell in column if cell}
-    named = {cell for cell in cells if image_id(["", *_parts(cell)][-1]) in films}
+    named = {cell for cell in cells if image_id(["", *parts_of_path(cell)][-1]) in films}
     if all(cell.isdigit() for cell in cells):
         return len(named) == len(cells) == len(column)
     return len(named) * 2 >= len(cells)
@@ -123,12 +158,14 @@ def _csv_files(source: Path) -> list[Path]:
 
 def _lacking(file: Path) -> str:
     """Why a CSV file is no table of images and labels by its header, "" where it is one."""
-    header = next(iter(first_rows(file, [PATH, LABEL])), [])
+    header, *rows = first_rows(file, [PATH, LABEL]) or [[]]
     try:
         columns = _renamed(file, header)
     except UserError as error:
         return str(error).removeprefix(f"{file}: ").partition(";")[0]
     missing = [name for name in (PATH, LABEL) if name not in columns]
+    if missing == [LABEL] and finding_columns(columns, [row[: len(columns)] for row in rows]):
+        return ""
     return f"none of {list_columns(header)} is the column {missing[0]}" if missing else ""
 
 
@@ -152,20 +189,21 @@ def index_csv(
         As `common.datasets.class_folders.index_folders`; `OFFICIAL` is the column ``split``, if
         there is one, or where the tables are train.csv, val.csv and test.csv, their names. Labels
         with "|" or ";" in them are several at once: ``label`` is then text with "|" and
-        ``.attrs["exclusive"]`` is False, as of `common.datasets.nih.index_nih`. An image with two
-        labels, patients or splits is left out.
+        ``.attrs["exclusive"]`` is False, as of `common.datasets.nih.index_nih`. So are lists, a
+        column for each label, and rows that each say where a finding of their image is, unless
+        every image has exactly one. An image with two labels, patients or splits is left out.
 
     Raises:
         UserError: There is no such table, or several; or a cell is not what it should be.
     """
     source = Path(source)
-    tables, rows = _read(source)
-    files, repaired = _files_of(source, [row.path for row in rows])
+    tables, rows, is_open, are_findings = _read(source)
+    files, repaired = files_of(source, [row.path for row in rows])
     # By the place of a file, else by the path as it stands in the table.
     by_file: dict[Path, list[_Row]] = defaultdict(list)
     first: dict[str, Path] = {}
     for row, file in zip(rows, files, strict=True):
-        place = file or Path(os.path.normpath(source / as_text(_posix(row.path))))
+        place = file or Path(os.path.normpath(source / as_text(posix(row.path))))
         by_file[first.setdefault(os.path.realpath(place), place)].append(row)
     films = films_of(source, by_file)
     of_case = {case: by_file[paths[0]] for case, paths in films.by_id.items()}
@@ -174,8 +212,11 @@ def index_csv(
         file = films.by_id[case][0]
         if file in repaired:
             note(Repair(case, OTHER_CASE, f"its file is {ascii(file.name)[1:-1]}"))
-        if len({row.meaning for row in entries}) > 1:
-            reasons[case] = "conflicting labels"
+        if are_findings:
+            together = BETWEEN.join(dict.fromkeys(row.label for row in entries if row.label))
+            of_case[case] = entries = [row._replace(label=together) for row in entries]
+        if conflict := _conflict(entries):
+            reasons[case] = f"conflicting labels: {conflict}"
         elif not file.is_file():
             reasons[case] = "no image"
             films.by_id[case] = []
@@ -184,7 +225,7 @@ def index_csv(
     table, known = rows_of(films, of_case, reasons, patients, pattern, listed)
     nothing = _Row(source, 0, "", "", "", "")
     cells = [of_case.get(entry["case"], [nothing])[0] for entry in table]
-    numbers, classes, exclusive = _labels([row.label for row in cells], positive)
+    numbers, classes, exclusive = _labels([row.label for row in cells], positive, is_open)
     for entry, number, row in zip(table, numbers, cells, strict=True):
         entry |= {"label": number, "boxes": [], "finding": "", OFFICIAL: row.split}
         if number == -1:
@@ -199,7 +240,7 @@ def index_csv(
 # ---- The tables
 
 
-def _read(source: Path) -> tuple[list[Path], list[_Row]]:
+def _read(source: Path) -> _Rows:
     """The tables that are read, and their rows."""
     tables = find_tables(source)
     if not tables:
@@ -213,13 +254,45 @@ def _read(source: Path) -> tuple[list[Path], list[_Row]]:
             f"{source}: holds {len(tables)} tables of images ({names}); call the one that is meant "
             f"{FILE}, or those of a split train.csv, val.csv and test.csv"
         )
-    rows = []
+    rows: list[_Row] = []
+    is_open = are_findings = False
     for file, named in zip(tables, splits, strict=True):
-        for line, row in read_csv(file, [PATH, LABEL], [PATIENT, SPLIT])[1]:
+        columns, cells, labels = _read_labels(file)
+        listed = without_lists(file, labels)
+        is_findings = are_rows_of_findings(columns)
+        is_open |= listed != labels or is_findings or LABEL not in columns
+        are_findings |= is_findings
+        for (line, row), label in zip(cells, listed, strict=True):
             split = _split(file, line, row[SPLIT]) if SPLIT in row else named * (len(tables) > 1)
-            label, patient = label_of(row[LABEL]), whole(row.get(PATIENT, ""))
-            rows.append(_Row(file, line, row[PATH], label, patient, split))
-    return tables, rows
+            rows.append(_Row(file, line, row[PATH], label, whole(row.get(PATIENT, "")), split))
+        several = len(rows) - len({row.path for row in rows})
+        if is_findings:
+            note_repair(file, "rows of an image that has one already, its labels together", several)
+    return _Rows(tables, rows, is_open, are_findings)
+
+
+def _read_labels(file: Path) -> tuple[list[str], list[Row], list[str]]:
+    """The columns and the rows of a table, and the label of each row."""
+    header = next(iter(first_rows(file, [PATH, LABEL])), [])
+    if LABEL in _renamed(file, header) or _lacking(file):
+        columns, rows = read_csv(file, [PATH, LABEL], [PATIENT, SPLIT])
+        return columns, rows, [label_of(row[LABEL]) for _, row in rows]
+    columns, rows = read_csv(file, [PATH], [PATIENT, SPLIT])
+    cells = [[row[name] for name in columns] for _, row in rows]
+    names = [columns[place] for place in finding_columns(columns, cells)]
+    if not names:
+        read_csv(file, [PATH, LABEL])  # refuses, and says what is missing
+    return columns, rows, from_columns(file, names, [[row[n] for n in names] for _, row in rows])
+
+
+def _conflict(entries: Sequence[_Row]) -> str:
+    """In what the rows of one image differ, in words; "" where they agree."""
+    if len({row.labels for row in entries}) > 1:
+        names = sorted({row.label for row in entries})
+        return " and ".join(ascii(name)[1:-1][:40] or "none" for name in names[:3])
+    if len({row.patient for row in entries}) > 1:
+        return "two patients"
+    return "two splits" if len({row.split for row in entries}) > 1 else ""
 
 
 def _split(file: Path, line: int, text: str) -> str:
@@ -229,87 +302,14 @@ def _split(file: Path, line: int, text: str) -> str:
     return split
 
 
-def _labels(labels: Sequence[str], positive: str) -> tuple[list[Any], list[str], bool]:
+def _labels(
+    labels: Sequence[str], positive: str, is_open: bool
+) -> tuple[list[Any], list[str], bool]:
     """What `index_csv` gives for each label, the classes, and whether they exclude each other."""
     if {*labels} - {""} == {"-1", "0", "1"}:
         # As CheXpert has it: neither is known.
         labels = ["" if label == "-1" else label for label in labels]
-    if not any(sign in label for label in labels for sign in _MULTIPLE):
+    if not are_several(labels) and not (is_open and "" in labels):
         return *class_column(labels, positive), True
-    parts = [
-        {label_of(part.strip()) for part in re.split(f"[{_MULTIPLE}]", label)} for label in labels
-    ]
-    names = same_letters(name for own in parts for name in sorted(own) if name)
-    # What is called normal has none of the others.
-    sets = [{names[name] for name in own if name and not is_normal(name)} for own in parts]
+    sets = as_sets(labels)
     return [BETWEEN.join(sorted(own)) for own in sets], sorted(set().union(*sets)), False
-
-
-# ---- From paths to files
-
-
-def _posix(path: str) -> str:
-    return path.replace("\\", "/") if "\\" in path else path
-
-
-def _files_of(source: Path, paths: Sequence[str]) -> tuple[list[Path | None], set[Path]]:
-    """The file of each path of a table, None where there is none; those of other letters."""
-    films: dict[tuple[str, ...], list[Path]] | None = None
-    files: list[Path | None] = []
-    repaired = set()
-    every = [_parts(path) for path in paths]
-    begin = len(_common(parts[:-1] for parts in every if parts))
-    for text, parts in zip(paths, every, strict=True):
-        path = next((p for p in (text, _posix(text)) if p and (source / p).is_file()), "")
-        if path and is_film(source / path):
-            files.append(source / path)
-            continue
-        films = _by_ends(source) if films is None else films
-        file = _longest_end(parts, films, begin)
-        if file and image_id(file.name) != image_id(parts[-1]):
-            repaired.add(file)
-        files.append(file)
-    return files, repaired
-
-
-def _parts(path: str) -> tuple[str, ...]:
-    return tuple(as_text(part) for part in PurePosixPath(_posix(path)).parts)
-
-
-def _common(folders: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    """The folders that all these begin with."""
-    levels = zip(*folders, strict=False)
-    return tuple(level[0] for level in takewhile(lambda level: len({*level}) == 1, levels))
-
-
-def _key(parts: Sequence[str]) -> tuple[str, ...]:
-    """A path without upper case and the film's suffix."""
-    return (*(part.casefold() for part in parts[:-1]), image_id(parts[-1]).casefold())
-
-
-def _by_ends(source: Path) -> dict[tuple[str, ...], list[Path]]:
-    """The films below a folder by every end of their path: of a/b.png that of b.png and its own."""
-    ends: dict[tuple[str, ...], list[Path]] = defaultdict(list)
-    for file in filter(is_film, list_files(source).files):
-        key = _key([as_text(part) for part in file.relative_to(source).parts])
-        for start in range(len(key)):
-            ends[key[start:]].append(file)
-    return ends
-
-
-def _longest_end(
-    parts: tuple[str, ...], ends: dict[tuple[str, ...], list[Path]], begin: int
-) -> Path | None:
-    """The one film whose path ends as these parts do, by as many of them as possible.
-
-    Those from ``begin`` on must be in it: a film of equal name in another folder is another film.
-    """
-    best: list[Path] = []
-    key = _key(parts) if parts else ()
-    for start in reversed(range(len(key))):
-        if not (same := ends.get(key[start:], [])):
-            break
-        best = same if start <= begin else []
-    if len(best) > 1:
-        best = [file for file in best if as_text(file.name) == parts[-1]]
-    return best[0] if len(best) == 1 else None

@@ -36,8 +36,10 @@ FROM_HEADER = ["view", "sex", "age_years", "rows", "columns"]
 SPACING = ["row_mm", "column_mm"]
 
 # How public sets write whose a film is into its name: Kaggle's children, those of Kermany's own
-# archive, and NIH.
+# archive, NIH and CheXpert.
 _PATIENT_NAMES = (
+    # CheXpert's folders, which the ids of its films begin with.
+    r".*?(patient\d+)_study\d+_",
     r"(person\d+)_",
     r"((?:normal\d*-)?im-\d+)-\d+",
     r"(?:normal|bacteria|virus)-(\d+)-\d+",

@@ -226,7 +226,7 @@ def test_rows_of_one_film_agree_in_all_but_letters(tmp_path):
     table(tmp_path / "images.csv", "image_path,label,patient", cells)
     with noted_repairs() as repairs:
         frame = index_films(tmp_path)
-    assert list(frame["left_out"]) == ["", "conflicting labels", ""]
+    assert list(frame["left_out"]) == ["", "conflicting labels: sick and well", ""]
     assert not [repair for repair in repairs if repair.check == OTHER_CASE]
 
 

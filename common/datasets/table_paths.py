@@ -1,0 +1,92 @@
+"""The paths in a table to the films of a dataset.
+
+A path is from the table's folder, from the dataset's, or of another machine: then it is the file
+below the dataset's folder whose path ends as it does, beyond the folder that all paths of the table
+begin with. Windows' separators are read too, other letters, and a name without its suffix.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+
+from common.imaging.image_files import as_text, image_id, is_film, list_files
+
+
+def posix(path: str) -> str:
+    """A path with "/" between its parts, which Windows parts by backslashes."""
+    return path.replace("\\", "/") if "\\" in path else path
+
+
+def files_of(source: Path, paths: Sequence[str]) -> tuple[list[Path | None], set[Path]]:
+    """The film of each path of a table.
+
+    Args:
+        source: The dataset's folder.
+        paths: As they stand in the table.
+
+    Returns:
+        The films, None where there is none; and those whose name differs in letters.
+    """
+    films: dict[tuple[str, ...], list[Path]] | None = None
+    files: list[Path | None] = []
+    repaired = set()
+    every = [parts_of_path(path) for path in paths]
+    begin = len(_common(parts[:-1] for parts in every if parts))
+    for text, parts in zip(paths, every, strict=True):
+        path = next((p for p in (text, posix(text)) if p and (source / p).is_file()), "")
+        if path and is_film(source / path):
+            files.append(source / path)
+            continue
+        films = _by_ends(source) if films is None else films
+        file = _longest_end(parts, films, begin)
+        if file and image_id(file.name) != image_id(parts[-1]):
+            repaired.add(file)
+        files.append(file)
+    return files, repaired
+
+
+def parts_of_path(path: str) -> tuple[str, ...]:
+    """The parts of a path as text."""
+    return tuple(as_text(part) for part in PurePosixPath(posix(path)).parts)
+
+
+def _common(folders: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """The folders that all these begin with."""
+    levels = zip(*folders, strict=False)
+    return tuple(level[0] for level in takewhile(lambda level: len({*level}) == 1, levels))
+
+
+def _key(parts: Sequence[str]) -> tuple[str, ...]:
+    """A path without upper case and the film's suffix."""
+    return (*(part.casefold() for part in parts[:-1]), image_id(parts[-1]).casefold())
+
+
+def _by_ends(source: Path) -> dict[tuple[str, ...], list[Path]]:
+    """The films below a folder by every end of their path: of a/b.png that of b.png and its own."""
+    ends: dict[tuple[str, ...], list[Path]] = defaultdict(list)
+    for file in filter(is_film, list_files(source).files):
+        key = _key([as_text(part) for part in file.relative_to(source).parts])
+        for start in range(len(key)):
+            ends[key[start:]].append(file)
+    return ends
+
+
+def _longest_end(
+    parts: tuple[str, ...], ends: dict[tuple[str, ...], list[Path]], begin: int
+) -> Path | None:
+    """The one film whose path ends as these parts do, by as many of them as possible.
+
+    Those from ``begin`` on must be in it: a film of equal name in another folder is another film.
+    """
+    best: list[Path] = []
+    key = _key(parts) if parts else ()
+    for start in reversed(range(len(key))):
+        if not (same := ends.get(key[start:], [])):
+            break
+        best = same if start <= begin else []
+    if len(best) > 1:
+        best = [file for file in best if as_text(file.name) == parts[-1]]
+    return best[0] if len(best) == 1 else None
