@@ -13,9 +13,10 @@ import pandas as pd
 
 from common.base.errors import UserError
 from common.base.files import write_bytes, write_csv
-from common.base.printing import print_paths, print_settings
+from common.base.printing import as_printed, print_paths, print_settings
 from common.base.tables import Table, print_table
 from common.datasets.class_folders import OFFICIAL
+from common.datasets.class_names import is_normal
 from common.datasets.classes import Classes
 from common.datasets.image_table import FILE, LABEL, PATH, PATIENT
 from common.datasets.images import path_from
@@ -81,8 +82,9 @@ def prepare(
         if settings.own_split:
             cases = cases.drop(columns=OFFICIAL, errors="ignore")
         classes = Classes.described(cases.attrs)
-        names = ", ".join(ascii(name)[1:-1] for name in classes.names)
-        print(f"\nlayout: {WORDS[cases.attrs['layout']]}; classes: {names}", flush=True)
+        _print_layout(
+            WORDS[cases.attrs["layout"]], classes, bool(settings.positive_class) or all_test
+        )
         if accept:
             accept(classes)
 
@@ -167,6 +169,19 @@ def decode_case(
         features.pop(REMARK, None)  # it is the case's own
     label = classes.truth([job["label"]])[0]
     return {**features, "label": label, "case": job["case"], "boxes": boxes}
+
+
+def _print_layout(layout: str, classes: Classes, is_chosen: bool) -> None:
+    """Print the layout and the classes, and which is positive where no name says so."""
+    names = [*map(as_printed, classes.names)]
+    print(f"\nlayout: {layout}; classes: {', '.join(names)}", flush=True)
+    known = sum(is_normal(name, classes.names) for name in classes.names) == 1
+    if classes.are_two and not known and not is_chosen:
+        print(
+            f"  positive: {names[1]}, the second by its name, since neither is called normal; "
+            f"--positive-class '{names[0]}' takes the other",
+            flush=True,
+        )
 
 
 def _tails(

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from sklearn.metrics import classification_report
 
+from common.base.printing import as_printed
 from common.base.tables import MISSING, Table, print_table
 from common.datasets.classes import Classes
 from common.explaining.heatmaps import FINER, GRADCAM
@@ -104,6 +105,7 @@ def print_scores(cases: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
     print(report.rstrip())
     for table in tables(metrics):
         print_table(table)
+    _print_absent(cases, classes)
     print_shortcuts(metrics["shortcuts"])
     kinds = surest(cases)
     worst = [
@@ -112,6 +114,20 @@ def print_scores(cases: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
         for i in kinds.get(kind, [])[:1]
     ]
     print(f"\n  worst cases: {', '.join(worst) or 'none'}")
+
+
+def _print_absent(cases: pd.DataFrame, classes: Classes) -> None:
+    """Print which classes no scored case has, and so have no AUROC."""
+    there = {*cases["label"]}
+    if classes.are_two:
+        there = {classes.names[int(label)] for label in there}
+    absent = " or ".join(as_printed(name) for name in classes.names if name not in there)
+    if classes.exclusive and absent:
+        of_which = "" if classes.are_two else f" of {absent}"
+        print(
+            f"\n  no AUROC{of_which}: none of the {len(cases)} cases is {absent}, and it takes "
+            "cases with and without; is a folder or a part of the table missing?"
+        )
 
 
 def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:

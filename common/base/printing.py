@@ -45,6 +45,13 @@ def print_settings(title: str, settings: Shared, project: Project) -> None:
     print("  " + ", ".join([f"--preset {settings.preset}", *given]), flush=True)
 
 
+def as_printed(name: str) -> str:
+    """A name as the terminal can show it: its letters, and escapes for what it has none for."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+    return safe.encode(encoding, "backslashreplace").decode(encoding)
+
+
 def counted(number: int, noun: str) -> str:
     """A number of things: "1 file", "2 files"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -18,6 +18,7 @@ import pandas as pd
 
 from common.base.errors import UserError
 from common.base.files import write_csv
+from common.base.printing import as_printed
 from common.base.settings import SharedPrepare
 from common.base.tables import Table, print_table
 from common.datasets.class_folders import OFFICIAL
@@ -37,6 +38,7 @@ from common.records.file_findings import (
     unused,
 )
 from common.records.names import Names
+from common.records.official import absent_classes
 from common.records.outcomes import WARNING, Case, Features, try_cases
 from common.records.shards import FINDINGS, Shards, write_shards
 
@@ -48,7 +50,7 @@ _MAX_SIZES = 5
 _ABSENT = ("no image", "no mask", "no label", "not in dataset.json", NO_SPLIT)
 
 _UNKNOWN, _TWO_SIDES, _OTHER = "patients unknown", "patient on two sides", "other pixels"
-_MISSING = "cases of the split missing"
+_MISSING, _NO_CLASS = "cases of the split missing", "class not in a split"
 # The names of the checks: of all datasets, of films, of volumes.
 _FILES = (
     "no image",
@@ -64,7 +66,7 @@ _PIXELS = ("constant image", "exact duplicate", "several sizes")
 _ONE_CLASS = "one class"
 _SETS = (
     *(TABLE, WARNING, _ONE_CLASS, "also a test image", _UNKNOWN, _TWO_SIDES, NO_SPLIT),
-    *(_MISSING, _OTHER, "free disk"),
+    *(_NO_CLASS, _MISSING, _OTHER, "free disk"),
 )
 _FILMS = (
     *_FILES, "no label", "conflicting labels", "several boxes", "incomplete box",
@@ -167,7 +169,7 @@ class DatasetCheck:
             self._kept.append(Finding(case, _OTHER, f"than in {name}", KEPT))
 
     def check_official(self, cases: pd.DataFrame) -> None:
-        """Check the dataset's own split, in the column ``split``: that nobody is on two sides."""
+        """Check the dataset's own split, in ``split``: its patients' sides, and its classes."""
         own = "the dataset's own split"
         self._check_sides(cases[cases["split"] != ""], own, own)
 
@@ -180,6 +182,14 @@ class DatasetCheck:
             )
         for patient, sides in torn.items():
             self._kept.append(Finding(patient, _TWO_SIDES, f"{sides} in {where}", KEPT))
+        if absent := absent_classes(cases):
+            details = [f"{side} has no {', '.join(names)}" for side, names in absent.items()]
+            self._warnings.append(
+                f"{_NO_CLASS.upper()}: of {split} {'; '.join(map(as_printed, details))}: scores of "
+                "a class need cases of it: is a folder or a part of a table missing, or a class "
+                "called by two names? complete it, or deal another split with --own-split"
+            )
+            self._kept += [Finding("", _NO_CLASS, f"{text} in {where}", KEPT) for text in details]
 
     def usable(self, cases: pd.DataFrame) -> pd.DataFrame:
         """The cases that are not left out.
@@ -303,7 +313,7 @@ def _patients(cases: pd.DataFrame) -> str:
     """How many patients the usable cases have, and what names them."""
     usable = cases[cases["left_out"] == ""]
     named = usable[usable["patient_hash"] != ""] if "patient_hash" in usable else usable
-    if cases.attrs["patients_remark"] and len(named) in (0, len(usable)):
+    if not len(usable) or (cases.attrs["patients_remark"] and len(named) in (0, len(usable))):
         return "unknown"
     return (
         f"{named['patient'].nunique()}, on {len(named)} of {len(usable)} images, by "

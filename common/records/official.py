@@ -6,6 +6,7 @@ import pandas as pd
 
 from common.base.settings import SharedPrepare
 from common.datasets.class_folders import OFFICIAL
+from common.datasets.classes import Classes
 from common.datasets.splits import TEST, TRAIN, VALIDATION
 
 
@@ -40,3 +41,26 @@ def official_split(
     text = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     print(f"\nsplit: the dataset's own ({text}); --own-split deals another", flush=True)
     return splits
+
+
+def absent_classes(cases: pd.DataFrame) -> dict[str, list[str]]:
+    """The classes that a split lacks and another one has, by the split that lacks them.
+
+    Args:
+        cases: The usable cases, with ``label`` and ``split``; ``.attrs`` names the classes.
+
+    Returns:
+        Nothing of cases without classes, such as volumes.
+    """
+    splits = sorted({*cases["split"]} - {""})
+    if "label" not in cases or "classes" not in cases.attrs or len(splits) < 2:
+        return {}
+    classes = Classes.described(cases.attrs)
+    truth = classes.truth(cases["label"])
+    there = pd.DataFrame(truth > 0, cases.index, classes.names[-truth.shape[1] :])
+    if classes.are_two:
+        there.insert(0, classes.names[0], truth[:, 0] == 0)
+    by_split = there.groupby(cases["split"]).any().loc[splits]
+    known = by_split.loc[:, by_split.any()]
+    lacking = {str(split): [*row.index[~row]] for split, row in known.iterrows()}
+    return {split: names for split, names in lacking.items() if names}

@@ -1,9 +1,12 @@
 """What a script prints first and last."""
 
+import io
 from dataclasses import fields
 from pathlib import Path
 
-from common.base.printing import counted, print_paths, print_settings
+import pytest
+
+from common.base.printing import as_printed, counted, print_paths, print_settings
 from common.base.project import Preset, Project
 from common.base.settings import SharedEvaluate, SharedPredict, SharedPrepare, SharedTrain
 
@@ -30,6 +33,20 @@ def test_of_thousands_of_inputs_the_first_are_shown(capsys):
     print_settings("Predict", settings, PROJECT)
     printed = capsys.readouterr().out
     assert "0.dcm 1.dcm 2.dcm 3.dcm and 2996 more" in printed and "4.dcm" not in printed
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [
+        ("utf-8", "Unauff\xe4llig \u4e2d \\x1b[1m\\n"),
+        ("cp1252", "Unauff\xe4llig \\u4e2d \\x1b[1m\\n"),
+        ("ascii", "Unauff\\xe4llig \\u4e2d \\x1b[1m\\n"),
+    ],
+)
+def test_a_name_has_the_letters_that_the_terminal_has(monkeypatch, encoding, expected):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr("sys.stdout", terminal)
+    assert as_printed("Unauff\xe4llig \u4e2d \x1b[1m\n") == expected
 
 
 def test_what_was_written_is_shown_shortly(tmp_path, capsys):

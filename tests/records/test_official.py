@@ -1,10 +1,12 @@
 """The split that a dataset comes with."""
 
+import shutil
+
 import pandas as pd
 import pytest
 
 from common.datasets.class_folders import OFFICIAL
-from common.records.official import official_split
+from common.records.official import absent_classes, official_split
 from pneumonia_classification.config import PrepareSettings
 from pneumonia_classification.dataset import prepare
 from tests.helpers.film_folders import film, kaggle
@@ -72,3 +74,73 @@ def test_a_child_on_two_sides_is_said_and_a_split_of_our_own_has_none(tmp_path, 
     if not own:
         assert list(table["split"]) == list(table[OFFICIAL])
         assert "patient on two sides" in (tmp_path / "p" / "findings.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("move", "details", "check"),
+    [
+        (("test/NORMAL", ""), ["test has no NORMAL"], False),
+        (("val/PNEUMONIA", ""), ["validation has no PNEUMONIA"], True),
+        (("test/NORMAL", "test/HEALTHY"),
+         ["test has no NORMAL", "train has no HEALTHY", "validation has no HEALTHY"], True),
+    ],
+)  # fmt: skip
+def test_a_class_that_a_split_lacks_is_a_finding(tmp_path, move, details, check, capsys):
+    data = kaggle(tmp_path / "data")
+    here, there = move
+    shutil.move(data / here, data / there if there else tmp_path / "away")
+    settings = PrepareSettings(
+        preset="cpu", source=data, prepared=tmp_path / "p", image_size=16, copies=0, workers=1,
+        check=check,
+    )  # fmt: skip
+    prepare(settings)
+    findings = pd.read_csv(tmp_path / "p" / "findings.csv")
+    kept = findings[findings["check"] == "class not in a split"]
+    assert list(kept["found"]) == [f"{text} in the dataset's own split" for text in details]
+    printed = capsys.readouterr().out
+    assert f"class not in a split        {len(details)}      kept" in printed
+    assert f"CLASS NOT IN A SPLIT: of the dataset's own split {'; '.join(details)}: " in printed
+
+
+def test_a_whole_split_has_no_such_finding(tmp_path):
+    settings = PrepareSettings(
+        preset="cpu", source=kaggle(tmp_path / "data"), prepared=tmp_path / "p", image_size=16,
+        copies=0, workers=1, check=True,
+    )  # fmt: skip
+    prepare(settings)
+    assert "class not" not in (tmp_path / "p" / "findings.csv").read_text()
+
+
+def test_of_labels_that_come_together_each_is_looked_for():
+    table = pd.DataFrame({"label": ["A|B", "A", "", "B"], "split": ["train", "train", "test", ""]})
+    table.attrs |= {"classes": ["A", "B", "C"], "exclusive": False}
+    assert absent_classes(table) == {"test": ["A", "B"]}
+    assert absent_classes(table.assign(split=["train", "test", "train", "test"])) == {}
+
+
+@pytest.mark.parametrize(
+    ("names", "positive", "line"),
+    [
+        (("Lungenentz\xfcndung", "Unauff\xe4llig"), "",
+         "  positive: Unauff\xe4llig, the second by its name, since neither is called normal; "
+         "--positive-class 'Lungenentz\xfcndung' takes the other"),
+        (("Lungenentz\xfcndung", "Unauff\xe4llig"), "Lungenentz\xfcndung", ""),
+        (("NORMAL", "PNEUMONIA"), "", ""),
+    ],
+)  # fmt: skip
+def test_the_positive_class_is_printed_where_no_name_says_it(
+    tmp_path, capsys, names, positive, line
+):
+    for number in range(12):
+        film(tmp_path / "data" / names[number % len(names)] / f"{number}.png", number)
+    settings = PrepareSettings(
+        preset="cpu", source=tmp_path / "data", prepared=tmp_path / "p", image_size=16, copies=0,
+        workers=1, check=True, positive_class=positive,
+    )  # fmt: skip
+    prepare(settings)
+    printed = capsys.readouterr().out
+    if line:
+        assert f"\n{line}\n" in printed
+    assert ("  positive: " in printed) == bool(line)
+    classes = sorted(names, key=positive.__eq__)
+    assert f"layout: folders by class; classes: {', '.join(classes)}\n" in printed
