@@ -25,6 +25,8 @@ from common.datasets.csv_tables import list_names, read_csv
 from common.datasets.images import find_films
 from common.datasets.patients import MAPPING, PATIENTS
 from common.datasets.rsna import CLASSES, HEARTS, IMAGE_FOLDERS, LABELS
+from common.imaging.volume_files import read_file
+from common.imaging.volume_names import is_volume, stem
 
 Names = Collection[str] | None
 """The names of the films that are wanted; None for all."""
@@ -191,28 +193,71 @@ def convert_uamt(source: Path, folder: Path, names: Names = None, part: str = "t
     files = {f"la_{number:03d}": volumes[name] for number, name in enumerate(listed, 1)}
     both = _wanted(source, files, names)
     with _new_folder(folder) as unfinished:
-        training = []
         for name in tqdm(both, **_BAR):
-            file = f"{name}.nii.gz"
             for part_of, values in zip(("images", "labels"), _read_h5(files[name]), strict=True):
-                _write_volume(unfinished / f"{part_of}Tr" / file, values)
-            training.append({"image": f"./imagesTr/{file}", "label": f"./labelsTr/{file}"})
-        write_json(
-            unfinished / "dataset.json",
-            {
-                "name": "LeftAtrium",
-                "reference": "2018 Atrial Segmentation Challenge, Xiong et al. 2020; cropped "
-                "volumes of Yu et al. 2019 (UA-MT)",
-                "tensorImageSize": "3D",
-                "modality": {"0": "MRI"},
-                "labels": {"0": "background", "1": "left atrium"},
-                "numTraining": len(training),
-                "numTest": 0,
-                "training": training,
-                "test": [],
-            },
-        )
+                _write_volume(unfinished / f"{part_of}Tr" / f"{name}.nii.gz", values)
+        _write_dataset(unfinished, 1, "; cropped volumes of Yu et al. 2019 (UA-MT)")
     return len(both)
+
+
+def convert_la2018(source: Path, folder: Path, names: Names = None) -> int:
+    """The folders of the 2018 Atrial Segmentation Challenge to the decathlon's layout.
+
+    Args:
+        source: Holds ``NAME/lgemri.nrrd`` and ``NAME/laendo.nrrd`` (or .nii.gz), at any depth.
+        folder: The new folder: the same files as ``imagesTr/NAME.nrrd`` and ``labelsTr/NAME.nrrd``.
+        names: The wanted folders.
+
+    Returns:
+        The number of volumes.
+
+    Raises:
+        UserError: There is no such folder, two have one name, or a mask marks nothing or more than
+            one value; the new folder is there.
+    """
+    volumes = [path for path in sorted(source.rglob("*")) if is_volume(path)]
+    images, masks = (
+        {path.parent: path for path in volumes if stem(path.name).lower() == name}
+        for name in ("lgemri", "laendo")
+    )
+    _require_pairs(source, images, masks, "lgemri volumes", "laendo masks")
+    pairs = {place.name: (images[place], masks[place]) for place in images if place in masks}
+    if len(pairs) < len(images.keys() & masks.keys()):
+        raise UserError(f"{source}: two folders of volumes have one name; give one part of it")
+    both = _wanted(source, pairs, names)
+    values: set[int] = set()
+    with _new_folder(folder) as unfinished:
+        for name in tqdm(both, **_BAR):
+            values |= {int(value) for value in np.unique(read_file(pairs[name][1])[0])}
+            for part_of, file in zip(("imagesTr", "labelsTr"), pairs[name], strict=True):
+                (unfinished / part_of).mkdir(exist_ok=True)
+                new = name + file.name[len(stem(file.name)) :].lower()
+                shutil.copyfile(file, unfinished / part_of / new)
+        if len(values - {0}) != 1:
+            raise UserError(f"{source}: its masks hold {sorted(values)}; expected 0 and another")
+        _write_dataset(unfinished, max(values), "")
+    return len(both)
+
+
+def _write_dataset(folder: Path, value: int, more: str) -> None:
+    """The decathlon's dataset.json; the masks have ``value`` where the atrium is."""
+    images, masks = (
+        [f"./{path.relative_to(folder).as_posix()}" for path in sorted((folder / name).iterdir())]
+        for name in ("imagesTr", "labelsTr")
+    )
+    training = [{"image": image, "label": m} for image, m in zip(images, masks, strict=True)]
+    content = {
+        "name": "LeftAtrium",
+        "reference": f"2018 Atrial Segmentation Challenge, Xiong et al. 2020{more}",
+        "tensorImageSize": "3D",
+        "modality": {"0": "MRI"},
+        "labels": {"0": "background", str(value): "left atrium"},
+        "numTraining": len(training),
+        "numTest": 0,
+        "training": training,
+        "test": [],
+    }
+    write_json(folder / "dataset.json", content)
 
 
 def read_jsrt(file: Path) -> np.ndarray:

@@ -5,12 +5,14 @@
     python -m data.convert jsrt ~/JSRT data/raw/heart
     python -m data.convert ctr ~/cardiothoracic_ratio_estimation_dataset data/raw/heart
     python -m data.convert uamt ~/UA-MT/data data/raw/la2018
+    python -m data.convert la2018 ~/2018-challenge data/raw/la2018
 
 rsna      RSNA's challenge, of which --list names a part
 kermany   JPEG folders NORMAL and PNEUMONIA, to the challenge's layout
 jsrt      JSRT's IMG films and SCR's heart masks, to films with heart boxes
 ctr       JSRT and Wingspan at 512 x 512 with heart masks, to films with heart boxes
 uamt      UA-MT's h5 volumes of the 2018 Atrial Segmentation Challenge, to the decathlon's layout
+la2018    the challenge's own folders NAME/lgemri and laendo, to the decathlon's layout
 """
 
 from __future__ import annotations
@@ -21,7 +23,14 @@ from pathlib import Path
 from common.base.arguments import Parser
 from common.base.errors import UserError, run_script
 from common.datasets.cohort import read_cohort
-from data.conversions import convert_ctr, convert_jsrt, convert_kermany, convert_rsna, convert_uamt
+from data.conversions import (
+    convert_ctr,
+    convert_jsrt,
+    convert_kermany,
+    convert_la2018,
+    convert_rsna,
+    convert_uamt,
+)
 
 KINDS = {
     "rsna": convert_rsna,
@@ -29,6 +38,7 @@ KINDS = {
     "jsrt": convert_jsrt,
     "ctr": convert_ctr,
     "uamt": convert_uamt,
+    "la2018": convert_la2018,
 }
 
 

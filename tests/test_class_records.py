@@ -245,8 +245,9 @@ def test_what_is_for_two_classes_is_refused_of_several(tmp_path, classes, flag):
 
 
 @pytest.mark.parametrize("classes", [CELLS, LABELS])
-def test_tables_and_recipes_show_what_was_scored(tmp_path, classes):
+def test_tables_and_recipes_show_what_was_scored(tmp_path, classes, capsys):
     from common.scores.recipes import estimate, read_predictions
+    from common.scores.shortcuts import UNKNOWN
     from common.training.runs import Run
     from pneumonia_classification import score_tables
     from pneumonia_classification.inference import answers_table
@@ -272,6 +273,11 @@ def test_tables_and_recipes_show_what_was_scored(tmp_path, classes):
     assert set(metrics["per_view"]) == {"AP", "PA"}
     cells = [cell for table in score_tables.tables(metrics) for row in table.rows for cell in row]
     assert set(classes.names) <= set(cells) and "no metadata" in cells
+    metrics["shortcuts"] = UNKNOWN
+    others = cases[cases["label"] != classes.names[0]].reset_index(drop=True)
+    score_tables.print_scores(others, metrics)
+    lacks = f"no AUROC of {classes.names[0]}: none of the "
+    assert (lacks in capsys.readouterr().out) == classes.exclusive
     cases.to_csv(tmp_path / "predictions.csv", index=False)
     table = read_predictions(tmp_path / "predictions.csv")
     main = score_tables.main_scores(metrics)

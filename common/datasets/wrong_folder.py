@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -21,6 +22,7 @@ from common.datasets.rsna import HEARTS, find_labels
 from common.datasets.rsna import LABELS as RSNA_TABLES
 from common.imaging.image_files import is_film, is_written
 from common.imaging.volume_names import is_volume
+from common.imaging.volume_names import stem as volume_stem
 
 FILMS, BOXES, VOLUMES = "films", "boxes", "volumes"
 """The kinds of datasets: films with labels, films with a heart's box, volumes with masks."""
@@ -72,6 +74,8 @@ def refuse_wrong_folder(source: Path, wanted: str) -> None:
         raise UserError(
             f"{source}: holds {len(inner)} datasets ({names}); give --source one of them"
         )
+    if wanted == VOLUMES:
+        _refuse_folders_of_cases(source)
     example = f" ({RSNA_TABLES[0]})" if wanted == FILMS else ""
     for kind, is_kind in _KINDS.items():
         if is_kind(source):
@@ -85,6 +89,25 @@ def refuse_wrong_folder(source: Path, wanted: str) -> None:
     if archives:
         name = ascii(archives[0])[1:-1]
         raise UserError(f"{source}: holds {name}, not unpacked; unpack it there")
+
+
+def _refuse_folders_of_cases(source: Path) -> None:
+    """Raise a `UserError` where each case has a folder of its own, with the same names in each."""
+    folders = [source, *visible_folders(source)[:_MOST]]
+    below = [path for folder in folders for path in visible_folders(folder)[:_MOST]]
+    names = {path: tuple(sorted(filter(is_volume, _files(path)))) for path in below}
+    sets = Counter(tuple(file.name for file in files) for files in names.values())
+    same, count = max(sets.items(), key=lambda item: (len(item[0]) > 1, item[1]), default=((), 0))
+    if len(same) < 2 or count < 2:
+        return
+    first = next(path for path, files in names.items() if tuple(f.name for f in files) == same)
+    mend = "put the images into imagesTr/ and the masks into labelsTr/, each named after its case"
+    if {volume_stem(name).lower() for name in same} >= {"lgemri", "laendo"}:
+        mend = f"convert it: python -m data.convert la2018 {str(source)!r} data/raw/la2018"
+    raise UserError(
+        f"{source}: has a folder for each case, such as {first.relative_to(source)} with "
+        f"{' and '.join(same[:3])}, and {_WORDS[VOLUMES]} are wanted; {mend}"
+    )
 
 
 def holds_dataset(folder: Path) -> bool:

@@ -121,6 +121,25 @@ def test_uamts_volumes_become_the_decathlons_layout(tmp_path, part):
     assert (label == (numbers > 200)).all()
 
 
+@pytest.mark.parametrize("value", [1, 255])
+def test_the_2018_challenges_folders_become_the_decathlons_layout(tmp_path, value):
+    rng, place = np.random.default_rng(5), tmp_path / "in" / "Training Set"
+    for name in ("B7", "A3"):
+        (place / name).mkdir(parents=True)
+        for file, high in (("lgemri", 200), ("laendo", 2)):
+            voxels = rng.integers(0, high, (6, 5, 4)).astype(np.uint8)
+            voxels = voxels * value if file == "laendo" else voxels
+            nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), place / name / f"{file}.nii.gz")
+    folder = convert("la2018", tmp_path)
+    cases, labels = index_volumes(folder)
+    assert list(cases["case"]) == ["A3", "B7"] and not cases["left_out"].any()
+    assert labels == {0: "background", value: "left atrium"}
+    for name in cases["case"]:
+        for part, file in (("imagesTr", "lgemri"), ("labelsTr", "laendo")):
+            copied = (folder / part / f"{name}.nii.gz").read_bytes()
+            assert copied == (place / name / f"{file}.nii.gz").read_bytes()
+
+
 def test_values_that_were_no_whole_numbers_stay_as_they_are(tmp_path):
     numbers = np.random.default_rng(3).normal(100, 50, (6, 5, 4))
     uamt(tmp_path, numbers)
@@ -137,6 +156,7 @@ def test_what_is_no_such_folder_is_refused_and_nothing_is_written(tmp_path, film
         ("jsrt", r"holds 0 \*.IMG films and 0 masks/heart/\*.gif masks"),
         ("ctr", "and no pair of one name; found train"),
         ("uamt", "holds no train.list"),
+        ("la2018", "holds 0 lgemri volumes and 0 laendo masks"),
     ):
         with pytest.raises(UserError, match=message):
             convert(kind, tmp_path)

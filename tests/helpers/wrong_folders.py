@@ -23,6 +23,15 @@ def volumes(folder: Path) -> None:
     (folder / "dataset.json").write_text("{}")
 
 
+def folders_of_cases(folder: Path, image: str = "lgemri", mask: str = "laendo") -> None:
+    """A folder for each case, as the 2018 Atrial Segmentation Challenge hands them out."""
+    for number in range(3):
+        for name, value in ((image, 1), (mask, 0)):
+            file = folder / "Training Set" / f"ABC{number}" / f"{name}.nii.gz"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_nifti(file, pixels(value)[..., None])
+
+
 def written(folder: Path) -> None:
     kaggle(folder / "data")
     (folder / "prepared" / "augmented").mkdir(parents=True)
@@ -138,6 +147,18 @@ CASES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
     "one below of volumes": (
         volumes, "imagesTr", "volumes",
         "{0}/imagesTr: is a part of a dataset; give --source {0}",
+    ),
+    "volumes of the 2018 challenge": (
+        folders_of_cases, "", "volumes",
+        "{0}: has a folder for each case, such as Training Set/ABC0 with laendo.nii.gz and "
+        "lgemri.nii.gz, and volumes in imagesTr/ and labelsTr/ are wanted; convert it: python -m "
+        "data.convert la2018 '{0}' data/raw/la2018",
+    ),
+    "volumes in a folder for each case": (
+        lambda folder: folders_of_cases(folder, "flair", "seg"), "Training Set", "volumes",
+        "{0}/Training Set: has a folder for each case, such as ABC0 with flair.nii.gz and "
+        "seg.nii.gz, and volumes in imagesTr/ and labelsTr/ are wanted; put the images into "
+        "imagesTr/ and the masks into labelsTr/, each named after its case",
     ),
     "volumes for films": (
         volumes, "", "films",
