@@ -45,6 +45,7 @@ from common.datasets.label_cells import (
     parts_of,
     without_lists,
 )
+from common.datasets.other_ids import refuse_other_ids
 from common.datasets.repairs import Repair, note, note_repair, noted_repairs
 from common.datasets.rsna import CLASSES, HEARTS
 from common.datasets.table_paths import files_of, parts_of_path, posix
@@ -198,7 +199,10 @@ def index_csv(
     """
     source = Path(source)
     tables, rows, is_open, are_findings = _read(source)
-    files, repaired = files_of(source, [row.path for row in rows])
+    files, repaired, zeros = files_of(source, [row.path for row in rows])
+    note_repair(tables[0], "paths whose leading zeros were lost, as in a spreadsheet", zeros)
+    if not any(files) and (films := list(filter(is_film, list_files(source).files))):
+        refuse_other_ids(tables[0], {row.path for row in rows}, films)
     # By the place of a file, else by the path as it stands in the table.
     by_file: dict[Path, list[_Row]] = defaultdict(list)
     first: dict[str, Path] = {}

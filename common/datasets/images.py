@@ -16,8 +16,9 @@ import pandas as pd
 from common.base.errors import UserError
 from common.base.processes import each
 from common.datasets.csv_tables import usable_id, whole
+from common.datasets.other_ids import refuse_other_ids, restore_zeros
 from common.datasets.patients import NAMED, Patients, find_patients, numbered
-from common.datasets.repairs import Repair, note
+from common.datasets.repairs import Repair, note, note_repair
 from common.imaging.dicom import Header
 from common.imaging.film_origin import read_element
 from common.imaging.films import is_plain, read_film_header
@@ -75,7 +76,7 @@ class Films:
                     note(Repair(name, OTHER_CASE, f"its file is {file}"))
 
     def match(self, table: Path, names: Iterable[str]) -> None:
-        """Give films the ids of a table that differ from theirs in letters, or are their UIDs.
+        """Give films the ids of a table that differ in letters or leading zeros, or are their UIDs.
 
         In the export of an archive files are called IM000001 in every folder; its table then has
         the SOPInstanceUID of each.
@@ -89,6 +90,10 @@ class Films:
         """
         names = {name for name in names if usable_id(name)}
         self.named_as(names)
+        zeros = restore_zeros(names - self.by_id.keys(), self.by_id.keys() - names)
+        note_repair(table, "ids whose leading zeros were lost, as in a spreadsheet", len(zeros))
+        for name, own in zeros.items():
+            self.by_id[name] = self.by_id.pop(own)
         if not names or not self.by_id or names & self.by_id.keys():
             return
         files = [file for same in self.by_id.values() for file in same]
@@ -97,11 +102,7 @@ class Films:
         for uid, file in zip(uids, files, strict=True):
             by_uid[uid if uid in names else image_id(file.name)].append(file)
         if not names & by_uid.keys():
-            own, other = (ascii(min(some))[1:-1] for some in (names, self.by_id))
-            raise UserError(
-                f"{table}: none of its {len(names)} ids, such as {own}, is that of a film, such as "
-                f"{other}; give --source the folder of these films and their own table"
-            )
+            refuse_other_ids(table, names, files)
         self.by_id = dict(by_uid)
 
 

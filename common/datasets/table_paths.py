@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
+from common.datasets.other_ids import restore_zeros
 from common.imaging.image_files import as_text, image_id, is_film, list_files
 
 
@@ -20,7 +21,7 @@ def posix(path: str) -> str:
     return path.replace("\\", "/") if "\\" in path else path
 
 
-def files_of(source: Path, paths: Sequence[str]) -> tuple[list[Path | None], set[Path]]:
+def files_of(source: Path, paths: Sequence[str]) -> tuple[list[Path | None], set[Path], int]:
     """The film of each path of a table.
 
     Args:
@@ -28,7 +29,8 @@ def files_of(source: Path, paths: Sequence[str]) -> tuple[list[Path | None], set
         paths: As they stand in the table.
 
     Returns:
-        The films, None where there is none; and those whose name differs in letters.
+        The films, None where there is none; those whose name differs in letters; and how many are
+        found by a number that lost its leading zeros.
     """
     films: dict[tuple[str, ...], list[Path]] | None = None
     files: list[Path | None] = []
@@ -45,7 +47,15 @@ def files_of(source: Path, paths: Sequence[str]) -> tuple[list[Path | None], set
         if file and image_id(file.name) != image_id(parts[-1]):
             repaired.add(file)
         files.append(file)
-    return files, repaired
+    lacking = {
+        place: every[place][-1] for place, file in enumerate(files) if file is None and every[place]
+    }
+    by_name = {key[0]: same[0] for key, same in (films or {}).items() if len(key) == len(same) == 1}
+    zeros = restore_zeros({image_id(name) for name in lacking.values()}, by_name)
+    for place, name in lacking.items():
+        if own := zeros.get(image_id(name)):
+            files[place] = by_name[own]
+    return files, repaired, len(zeros)
 
 
 def parts_of_path(path: str) -> tuple[str, ...]:
