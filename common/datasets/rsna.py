@@ -21,13 +21,22 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
 
 import pandas as pd
 
 from common.base.errors import UserError
+from common.datasets.boxes import (
+    FAR,
+    Box,
+    box_fault,
+    box_of,
+    edges_of,
+    keep_once,
+    refuse_fractions,
+    resize_boxes,
+)
 from common.datasets.csv_tables import (
     Row,
     first_rows,
@@ -62,13 +71,8 @@ IMAGE_FOLDERS = ("stage_2_train_images", "stage_1_train_images", "images", "trai
 TEST_FOLDERS = ("stage_2_test_images", "stage_1_test_images", "test")
 """The images without labels."""
 
-_FAR = ("xmax", "ymax")
 # The Target that goes with a class, in lower case.
 _TARGETS = {"normal": 0, "no lung opacity / not normal": 0, "lung opacity": 1}
-
-Numbers = TypeVar("Numbers", bound=tuple[float, ...])
-Box = tuple[float, float, float, float]
-"""``(x0, y0, x1, y1)`` in the image's own pixels, half-open."""
 
 
 def index_pneumonia(source: Path, patients: Path | None = None, pattern: str = "") -> pd.DataFrame:
@@ -105,8 +109,8 @@ def index_pneumonia(source: Path, patients: Path | None = None, pattern: str = "
     films = _open(source)
     file = find_labels(films.source) or films.source / LABELS[0]
     cells = ("x", "y", "width", "height")
-    columns, rows = read_csv(file, ["patientId", "Target"], [*cells, *_FAR, "patient"])
-    edges = _edges(columns, cells, file, len(rows))
+    columns, rows = read_csv(file, ["patientId", "Target"], [*cells, *FAR, "patient"])
+    edges = edges_of(columns, cells, file, len(rows))
     labels: dict[str, set[int]] = defaultdict(set)
     boxes: dict[str, list[Box]] = defaultdict(list)
     reasons: dict[str, str] = {}
@@ -120,9 +124,9 @@ def index_pneumonia(source: Path, patients: Path | None = None, pattern: str = "
         numbers = [number_in(row, name, file, line) for name in edges]
         # Some tables have 0 in each cell where there is no box.
         if any(number and not math.isnan(number) for number in numbers):
-            boxes[case].append(_box(numbers, edges))
-    _keep_once(boxes, file)
-    _refuse_fractions(boxes, file, "write them in pixels, or take their columns away")
+            boxes[case].append(box_of(numbers, edges))
+    keep_once(boxes, file)
+    refuse_fractions(boxes, file, "write them in pixels, or take their columns away")
     findings = _findings(films.source, reasons)
     for case, targets in labels.items():
         of_class = _TARGETS.get(findings.get(case, "").lower(), -1)
@@ -135,12 +139,13 @@ def index_pneumonia(source: Path, patients: Path | None = None, pattern: str = "
     in_table = set(labels) | set(reasons)
     names = in_table | set(films.by_id)
     table, known = rows_of(films, names, reasons, patients, pattern, listed)
+    resized = resize_boxes(boxes, table, file, LABELS)
     for entry in table:
         case = entry["case"]
         entry["label"] = next(iter(labels[case])) if len(labels[case]) == 1 else -1
-        entry["boxes"] = boxes[case]
+        entry["boxes"] = resized.get(case, [])
         entry["finding"] = findings.get(case, "")
-        faults = [_box_fault(box, entry, 1.0, 1.0) for box in boxes[case]]
+        faults = [box_fault(box, entry, 1.0, 1.0, edges) for box in entry["boxes"]]
         checks = [entry["left_out"], "" if labels[case] else "no label", *faults]
         entry["left_out"] = next(filter(None, checks), "")
     columns = [*COMMON, "label", *FROM_HEADER, *SPACING, "boxes"]
@@ -188,8 +193,8 @@ def index_heart(source: Path, patients: Path | None = None, label: str = "heart"
     shape = ["img_shape_x", "img_shape_y"]
     if not file.is_file():
         read_csv(file, ["name", *cells])  # refuses, and says what is expected
-    columns, rows = read_csv(file, ["name"], [*cells, *_FAR, *shape, "label", "patient"])
-    edges = _edges(columns, cells, file, len(rows))
+    columns, rows = read_csv(file, ["name"], [*cells, *FAR, *shape, "label", "patient"])
+    edges = edges_of(columns, cells, file, len(rows))
     if not set(shape) & set(columns):
         shape = []
     if not edges or not set(shape) <= set(columns):
@@ -201,11 +206,11 @@ def index_heart(source: Path, patients: Path | None = None, label: str = "heart"
     for line, case, row in _usable(rows, "name", file, reasons, listed):
         if (row.get("label") or label).lower() == label.lower():
             numbers = [number_in(row, name, file, line) for name in (*edges, *shape)]
-            boxes[case].append((*_box(numbers[:4], edges), *numbers[4:]))
+            boxes[case].append((*box_of(numbers[:4], edges), *numbers[4:]))
         else:
             other_labels.append(row["label"])
-    _keep_once(boxes, file)
-    _refuse_fractions(
+    keep_once(boxes, file)
+    refuse_fractions(
         boxes,
         file,
         "write them in pixels or, where x0 and y0 are the upper left corner, put 1 into the "
@@ -235,7 +240,7 @@ def index_heart(source: Path, patients: Path | None = None, label: str = "heart"
         box = (x0 * across, y0 * down, x1 * across, y1 * down)
         # A grid of 1 is no grid of pixels: the box is in fractions.
         pixel = (across, down) if (grid_x, grid_y) != (1, 1) else (1.0, 1.0)
-        entry["left_out"] = _box_fault(box, entry, *pixel)
+        entry["left_out"] = box_fault(box, entry, *pixel, edges)
         if not entry["left_out"]:
             entry.update(zip(("x0", "y0", "x1", "y1"), box, strict=True))
     columns = [*COMMON, *FROM_HEADER, *SPACING, "x0", "y0", "x1", "y1"]
@@ -329,58 +334,3 @@ def _usable(
             reasons[case] = "conflicting labels: two patients"
         yield line, case, row
     note_repair(file, "ids with a folder before them", with_folder)
-
-
-def _edges(columns: Sequence[str], box: Sequence[str], file: Path, count: int) -> Sequence[str]:
-    """The columns of a box, those of both corners if they are there; none if too few are."""
-    if {*box[:2], *_FAR} <= set(columns):
-        note_repair(file, "boxes by two corners, not by a corner and a size", count)
-        return (*box[:2], *_FAR)
-    return box if set(box) <= set(columns) else ()
-
-
-def _box(numbers: Sequence[float], edges: Sequence[str]) -> Box:
-    """The numbers of `_edges` as a box."""
-    x, y, across, down = numbers
-    return (x, y, across, down) if edges[-1] in _FAR else (x, y, x + across, y + down)
-
-
-def _refuse_fractions(boxes: Mapping[str, Sequence[Sequence[float]]], file: Path, do: str) -> None:
-    """Raise a `UserError` where every box lies between 0 and 1, and no grid of 1 is given."""
-    whole = [
-        box
-        for of_case in boxes.values()
-        for box in of_case
-        if box[2] > box[0] and box[3] > box[1] and list(box[4:]) != [1, 1]
-    ]
-    if whole and all(min(box[:4]) >= -0.01 and max(box[:4]) <= 1.01 for box in whole):
-        raise UserError(
-            f"{file}: all {len(whole)} boxes lie between 0 and 1, as fractions of an image; {do}"
-        )
-
-
-def _keep_once(boxes: dict[str, list[Numbers]], file: Path) -> None:
-    """Keep of equal boxes of a case the first, as where two readers' tables were joined."""
-    before = sum(map(len, boxes.values()))
-    for case, listed in boxes.items():
-        boxes[case] = list(dict.fromkeys(listed))
-    repeated = before - sum(map(len, boxes.values()))
-    note_repair(file, "boxes that are there already, the same", repeated)
-
-
-def _box_fault(box: Box, case: Mapping[str, Any], across: float, down: float) -> str:
-    """Why a box can't be used, or ""; it may overshoot by one pixel of its own grid.
-
-    Such a pixel is ``across`` wide and ``down`` high, in the image's own pixels.
-    """
-    x0, y0, x1, y1 = box
-    if any(math.isnan(part) for part in box):
-        return "incomplete box"
-    if x1 <= x0 or y1 <= y0:
-        return "box without area"
-    if x1 - x0 < across and y1 - y0 < down:
-        return "box without area: smaller than a pixel"
-    inside = x0 >= -across and x1 <= case["columns"] + across
-    if not (inside and y0 >= -down and y1 <= case["rows"] + down):
-        return "box leaves the image"
-    return ""

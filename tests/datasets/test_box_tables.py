@@ -160,3 +160,61 @@ def test_a_class_that_contradicts_its_target_is_left_out_with_both(source):
         "conflicting labels: Target 1, and class Normal",
         "conflicting labels: Target 0, and class Lung Opacity", "", "",
     ]  # fmt: skip
+
+
+def test_a_size_that_is_read_as_a_corner_is_said(source):
+    rows = [["a", 14, 15, 4, 5], ["b", 4, 5, 14, 25]]
+    cases, _ = indexed(source, index_heart, HEARTS, "name,x0,y0,x1,y1", rows)
+    assert list(cases["left_out"]) == [
+        "box without area: its last two numbers (x1 and y1) are read as a corner; call a width and "
+        "a height w and h",
+        "",
+    ]
+    cases, _ = indexed(source, index_heart, HEARTS, "name,x0,y0,w,h", [["a", 14, 15, 0, 5]])
+    assert list(cases["left_out"]) == ["box without area"]
+
+
+# ---- Films that were made smaller
+
+
+def shrunk(folder, suffix, boxes, file=LABELS):
+    """Films of 40 by 40 pixels, each with its box of another grid or none."""
+    rows = []
+    for number, box in enumerate(boxes):
+        film(folder / "images" / f"{number}{suffix}", number)
+        rows.append([number, *(box or ["", "", "", ""]), int(bool(box))])
+    return indexed(folder, index_pneumonia, file, SIZE, rows)
+
+
+BOXES = [(512, 256, 128, 512), (0, 0, 1024, 1024), (100, 200, 200, 150), None]
+
+
+def test_boxes_of_the_challenge_are_scaled_to_smaller_pictures(tmp_path):
+    cases, repairs = shrunk(tmp_path, ".png", BOXES)
+    assert "boxes of 1024 x 1024, scaled to 40 x 40: 3" in repairs
+    assert not cases["left_out"].any() and list(cases["label"]) == [1, 1, 1, 0]
+    for own, box in zip(cases["boxes"], BOXES, strict=True):
+        x, y, width, height = box or (0, 0, 0, 0)
+        corners = [x, y, x + width, y + height]
+        assert own == ([pytest.approx([edge * 40 / 1024 for edge in corners])] if box else [])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "file", "boxes"),
+    [
+        (".dcm", LABELS, BOXES[:2]),  # such films are never made smaller
+        (".png", "labels.csv", BOXES[:2]),  # whose boxes are of nobody knows what
+        (".png", LABELS, [(0, 0, 2000, 9), *BOXES[:1]]),  # of a larger film than the challenge's
+    ],
+)
+def test_of_another_grid_the_films_are_kept_without_boxes(tmp_path, suffix, file, boxes):
+    cases, repairs = shrunk(tmp_path, suffix, [*boxes * 2, None], file)
+    assert "films whose boxes, in pixels of a larger image, are left away: 4" in repairs
+    assert not cases["left_out"].any() and not any(cases["boxes"])
+    assert list(cases["label"]) == [1, 1, 1, 1, 0]
+
+
+def test_of_many_boxes_one_that_leaves_its_film_is_wrong_itself(tmp_path):
+    cases, repairs = shrunk(tmp_path, ".png", [(90, 9, 9, 9), *[(1, 2, 3, 4)] * 10])
+    assert list(cases["left_out"]).count("box leaves the image") == 1 and repairs == []
+    assert sorted(map(len, cases["boxes"])) == [1] * 11
