@@ -201,8 +201,8 @@ def index_csv(
     tables, rows, is_open, are_findings = _read(source)
     files, repaired, zeros = files_of(source, [row.path for row in rows])
     note_repair(tables[0], "paths whose leading zeros were lost, as in a spreadsheet", zeros)
-    if not any(files) and (films := list(filter(is_film, list_files(source).files))):
-        refuse_other_ids(tables[0], {row.path for row in rows}, films)
+    if not any(files) and (there := list(filter(is_film, list_files(source).files))):
+        refuse_other_ids(tables[0], {row.path for row in rows}, there)
     # By the place of a file, else by the path as it stands in the table.
     by_file: dict[Path, list[_Row]] = defaultdict(list)
     first: dict[str, Path] = {}

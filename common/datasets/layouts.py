@@ -17,8 +17,10 @@ from common.datasets.class_folders import (
     split_folders,
 )
 from common.datasets.class_names import is_class
-from common.datasets.csv_tables import named_file
+from common.datasets.csv_tables import list_names, named_file
 from common.datasets.image_table import (
+    LABEL,
+    PATH,
     find_tables,
     index_csv,
     naming_films,
@@ -28,8 +30,9 @@ from common.datasets.nih import TABLES as NIH_TABLES
 from common.datasets.nih import index_nih
 from common.datasets.patient_folders import refuse_patient_folders
 from common.datasets.rsna import IMAGE_FOLDERS, TEST_FOLDERS, find_labels, index_pneumonia
+from common.datasets.rsna import LABELS as RSNA_TABLES
 from common.datasets.wrong_folder import FILMS, holds_dataset, refuse_wrong_folder
-from common.imaging.image_files import is_written
+from common.imaging.image_files import is_written, stem
 
 AUTO, RSNA, NIH, FOLDERS, CSV = "auto", "rsna", "nih", "folders", "csv"
 LAYOUTS = (AUTO, RSNA, NIH, FOLDERS, CSV)
@@ -44,6 +47,10 @@ WORDS: Mapping[str, str] = MappingProxyType(
     }
 )
 """The layouts in words."""
+
+
+# Endings of tables that are not read.
+_OTHER_TABLES = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".parquet", ".feather", ".dta")
 
 
 def index_films(
@@ -81,6 +88,8 @@ def index_films(
         if not chosen:
             films = {own.name for own in class_folders(source) if holds_films(own.folder)}
             chosen = FOLDERS if films - {*IMAGE_FOLDERS, *TEST_FOLDERS} else RSNA
+            if chosen == RSNA and holds_films(source):
+                _refuse_without_labels(source)
         if chosen == FOLDERS:
             refuse_doubtful_classes(source)
             refuse_patient_folders(source)
@@ -108,6 +117,32 @@ def layout_of(source: Path) -> str:
         if not (is_sorted or is_above) or naming_films(source, tables):
             return CSV
     return FOLDERS if is_sorted else ""
+
+
+def _refuse_without_labels(source: Path) -> None:
+    """Raise the `UserError` of films without labels: the table that is not read, or what is."""
+    files = sorted(path for path in source.iterdir() if path.is_file())
+    tables = [path for path in files if path.suffix.lower() in _OTHER_TABLES]
+    tables += [path for path in files if path.suffix.lower() == ".txt" and _names_films(path)]
+    mend = f"as a CSV file with the columns {PATH} and {LABEL}"
+    if tables:
+        names = " and ".join(ascii(path.name)[1:-1] for path in tables[:3])
+        raise UserError(f"{source}: the labels may be in {names}, no CSV; save them {mend}")
+    raise UserError(
+        f"{source}: holds films and no labels; expected a folder for each class, the table of a "
+        f"known dataset ({RSNA_TABLES[0]}, {NIH_TABLES[0]}), or the labels {mend} "
+        f"(data/README.md); found {list_names(source)}"
+    )
+
+
+def _names_films(file: Path) -> bool:
+    """Whether most lines of a text name a film, by the ending of a word."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()[:100]
+    except OSError:
+        return False
+    naming = [line for line in lines if any(stem(word) != word for word in line.split())]
+    return len(naming) * 2 > len(lines)
 
 
 def _is_written(source: Path) -> bool:

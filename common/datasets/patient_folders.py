@@ -32,7 +32,7 @@ class _Folder(NamedTuple):
     """A folder: its name, the number of its films, and what its first and last film are of."""
 
     name: str
-    count: int
+    films: int
     first: tuple[str, ...]
     last: tuple[str, ...]
 
@@ -61,7 +61,7 @@ def refuse_patient_folders(source: Path) -> None:
         UserError: They are; the message says what is needed in their place.
     """
     folders = [_look(own.name, own.folder) for own in class_folders(source)[:_MOST]]
-    folders = [folder for folder in folders if folder.count]
+    folders = [folder for folder in folders if folder.films]
     if _are_patients(folders):
         raise UserError(
             f"{source}: its folders are patients or their studies, as an archive exports them, not "
@@ -81,7 +81,7 @@ def _are_patients(folders: Sequence[_Folder]) -> bool:
     # A class may have a folder in each split.
     counts: Counter[str] = Counter()
     for folder in folders:
-        counts[folder.name.casefold()] += folder.count
+        counts[folder.name.casefold()] += folder.films
     if len(counts) >= _MANY and sum(n <= _FEW for n in counts.values()) > len(counts) / 2:
         return True
     patients = [f.first[0] for f in folders if f.first[0] and f.first[0] == f.last[0]]

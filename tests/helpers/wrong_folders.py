@@ -65,6 +65,17 @@ def unlabelled(folder: Path) -> None:
     film(folder / "a.png", 1)
 
 
+def with_labels(name: str, text: str) -> Callable[[Path], None]:
+    """Makes two films, and their labels in a file that is not read."""
+
+    def make(folder: Path) -> None:
+        films_of("images/a.png", "images/b.png")(folder)
+        (folder / "README.txt").write_text("Of two films.\n")
+        (folder / name).write_text(text)
+
+    return make
+
+
 def films_of(*names: str) -> Callable[[Path], None]:
     """Makes a film for each name."""
 
@@ -272,7 +283,18 @@ CASES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
     ),
     "films without a table": (
         unlabelled, "", "films",
-        "{0}/stage_2_train_labels.csv: there is no such file; expected a CSV file with the columns "
-        "patientId, Target; found a.png",
+        "{0}: holds films and no labels; expected a folder for each class, the table of a known "
+        "dataset (stage_2_train_labels.csv, Data_Entry_2017.csv), or the labels as a CSV file with "
+        "the columns image_path and label (data/README.md); found a.png",
+    ),
+    "labels in a workbook": (
+        with_labels("labels.xlsx", ""), "", "films",
+        "{0}: the labels may be in labels.xlsx, no CSV; save them as a CSV file with the "
+        "columns image_path and label",
+    ),
+    "labels in a text of lines": (
+        with_labels("train.txt", "1 a.png positive rsna\n2 b.png negative rsna\n"), "", "films",
+        "{0}: the labels may be in train.txt, no CSV; save them as a CSV file with the "
+        "columns image_path and label",
     ),
 }  # fmt: skip

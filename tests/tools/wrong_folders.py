@@ -9,6 +9,7 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,11 +64,17 @@ def _two_sides(folder: Path) -> None:
     film(folder / "test" / "PNEUMONIA" / "person1_virus_99.jpeg", 99)
 
 
+def _no_class(folder: Path) -> None:
+    kaggle(folder, 12)
+    shutil.rmtree(folder / "test" / "NORMAL")
+
+
 BROKEN: dict[str, Callable[[Path], None]] = {
     "An unzip that was cut": _cut_unzip,
     "Files of no bytes, a web page, a link that leads nowhere, a name in old bytes, other letters":
         _odd_files,
     "A child on both sides of the official split": _two_sides,
+    "A class that the test split lacks": _no_class,
 }  # fmt: skip
 
 
