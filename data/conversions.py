@@ -217,11 +217,11 @@ def convert_la2018(source: Path, folder: Path, names: Names = None) -> int:
     """
     volumes = [path for path in sorted(source.rglob("*")) if is_volume(path)]
     images, masks = (
-        {path.parent: path for path in volumes if stem(path.name).lower() == name}
+        {str(path.parent): path for path in volumes if stem(path.name).lower() == name}
         for name in ("lgemri", "laendo")
     )
     _require_pairs(source, images, masks, "lgemri volumes", "laendo masks")
-    pairs = {place.name: (images[place], masks[place]) for place in images if place in masks}
+    pairs = {Path(place).name: (images[place], masks[place]) for place in images if place in masks}
     if len(pairs) < len(images.keys() & masks.keys()):
         raise UserError(f"{source}: two folders of volumes have one name; give one part of it")
     both = _wanted(source, pairs, names)
