@@ -12,6 +12,7 @@ cannot be read is named, and its row says why. The same command resumes an inter
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from functools import partial
 
@@ -26,7 +27,7 @@ from common.base.files import lock_folder
 from common.base.printing import print_paths, print_settings
 from common.imaging.volume_names import SUFFIXES, is_slice, is_volume, volume_of
 from common.prediction.inputs import find_inputs
-from common.prediction.predictions import begin_predictions
+from common.prediction.predictions import begin_predictions, titled
 from common.reporting.model_card import model_hashes
 from common.training.runs import Run
 from common.training.trained import picture_mark
@@ -70,8 +71,9 @@ def main() -> None:
         models = open_networks(members, [network])[network]
         values = np.array([int(value) for value in run.fitted["labels"]], np.uint8)
         read = partial(read_unlabelled, spacing_mm=run.config["data"]["settings"]["spacing_mm"])
+        doubt = operator.itemgetter("doubt")
         # A volume is a batch of slices already.
-        for [(file, volume)] in predictions.read(read, 1, settings.workers):
+        for [(file, volume)] in predictions.read(read, 1, settings.workers, doubt):
             labels, spacing_mm = segment(models, volume, settings), volume["spacing_mm"]
             mask = f"masks/{file.name}.nii.gz"
             write_mask(folder / mask, values[labels], volume["grid_header"])
@@ -84,14 +86,14 @@ def main() -> None:
                     spacing_mm,
                     None,
                     masks,
-                    file.name[:60],
+                    titled(file.name[:60], predictions.doubt_of(file.file)),
                     synthetic,
                 )
             in_ml = {
                 column: round(volume_ml(labels == label, volume["affine"]), 3)
                 for label, column in enumerate(columns, start=1)
             }
-            row = {"file": file.file, **in_ml, "doubt": volume["doubt"]}
+            row = {"file": file.file, **in_ml}
             predictions.add([{**row, "mask": mask, "picture": picture}])
         written = predictions.finish(run, ABOUT, [*columns, "doubt", "mask", "picture"])
     print_paths(written)

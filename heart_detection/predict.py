@@ -20,7 +20,7 @@ from common.base.files import lock_folder
 from common.base.printing import print_paths, print_settings
 from common.imaging.image_files import FILM_SUFFIXES, FILMS, is_film
 from common.prediction.inputs import find_inputs
-from common.prediction.predictions import begin_predictions
+from common.prediction.predictions import begin_predictions, titled
 from common.training.runs import open_run
 from common.training.trained import picture_mark
 from heart_detection.config import PROJECT
@@ -44,12 +44,14 @@ def main() -> None:
         from common.models.stored import load_model
         from common.records.stored_images import model_inputs, stored_film, stored_pixels
         from common.reporting.figures import box_picture
+        from common.training.film_detector import film_doubter
         from heart_detection.dataset import BOX
         from heart_detection.inference import predict_boxes
 
         model = load_model(run.folder / "model.keras")
         read = partial(stored_film, image_size=run.config["data"]["settings"]["image_size"])
-        for batch in predictions.read(read, settings.batch_size, settings.workers):
+        doubt = film_doubter(run)
+        for batch in predictions.read(read, settings.batch_size, settings.workers, doubt):
             images = model_inputs([film for _, film in batch], run.fitted["image_size"])
             boxes = predict_boxes(model, images, settings.batch_size, settings)
             rows = []
@@ -62,12 +64,11 @@ def main() -> None:
                         film.square.cut_out(stored_pixels(film.encoded)),
                         None,
                         film.square.to_cut_out(box),
-                        source.name[:36],
+                        titled(source.name[:36], predictions.doubt_of(source.file)),
                         picture_mark(run.config),
                     )
                 edges = dict(zip(BOX, box.round(2).tolist(), strict=True))
-                row = {"file": source.file, **edges, "doubt": film.doubt, "picture": picture}
-                rows.append(row)
+                rows.append({"file": source.file, **edges, "picture": picture})
             predictions.add(rows)
         paths = predictions.finish(run, ABOUT, (*BOX, "doubt", "picture"))
     print_paths(paths)

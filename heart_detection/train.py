@@ -1,8 +1,9 @@
 """Train a ResNet50 to box the heart on a chest radiograph.
 
 Reads the prepared folder (and prepares it first where there is none). Writes config.json,
-history.csv, tensorboard/, model.keras (the best epoch by --monitor) and fitted.json (the baselines,
-from the training split). The same command resumes a stopped training.
+history.csv, tensorboard/, model.keras (the best epoch by --monitor), film_doubts.npz (what an odd
+film looks like) and fitted.json (the baselines, from the training split). The same command resumes
+a stopped training.
 
     python train.py --preset cpu --prepared data/prepared/heart --run runs/my-run
     python train.py --weights runs/pneumonia_classification/my-run
@@ -33,6 +34,7 @@ def main() -> None:
     from common.models.resnet50 import HEAD_LAYERS
     from common.scores.thumbnails import fit_numbers, thumbnail
     from common.training import fitting, seen
+    from common.training.film_detector import fit_film_detector
     from common.training.pipeline import film_size
     from common.training.precision import computed_with, set_precision
     from heart_detection import networks
@@ -84,7 +86,8 @@ def main() -> None:
             "mean_box": boxes.mean(axis=0).tolist(),
             "thumbnail": fit_numbers(pixels, boxes),
         }
-        runs.end_run(run, fitted, ["model.keras", seen.FILE])
+        doubts = fit_film_detector(run, prepared, train, settings.seed)
+        runs.end_run(run, fitted, ["model.keras", seen.FILE, *doubts])
     print_paths([run / name for name in ("model.keras", "history.csv", "fitted.json")])
 
 

@@ -27,7 +27,7 @@ from common.base.printing import print_paths, print_settings
 from common.datasets.classes import Classes
 from common.imaging.image_files import FILM_SUFFIXES, FILMS, is_film
 from common.prediction.inputs import find_inputs
-from common.prediction.predictions import begin_predictions
+from common.prediction.predictions import begin_predictions, titled
 from common.scores.decisions import UNDECIDED
 from common.training.runs import open_run
 from common.training.trained import picture_mark
@@ -63,12 +63,14 @@ def main() -> None:
         from common.explaining.gradcam import saliency_maps
         from common.records.stored_images import model_inputs, stored_film, stored_pixels
         from common.reporting.figures import gradcam_picture
+        from common.training.film_detector import film_doubter
 
         model = inference.open_model(run, settings)
         data = run.config["data"]["settings"]
         stretch = data["proportions"] == "stretch"
         read = partial(stored_film, image_size=data["image_size"], stretch=stretch)
-        for batch in predictions.read(read, settings.batch_size, settings.workers):
+        doubt = film_doubter(run)
+        for batch in predictions.read(read, settings.batch_size, settings.workers, doubt):
             images = model_inputs([film for _, film in batch], run.fitted["image_size"])
             by_view = inference.probabilities(model, images, classes)
             scores = inference.averaged(by_view, settings.flip, classes)
@@ -77,10 +79,9 @@ def main() -> None:
                 {
                     "file": source.file,
                     **{name: _plain(table[name][i]) for name in columns if name in table},
-                    "doubt": film.doubt,
                     "picture": predictions.picture_path(source, settings.pictures),
                 }
-                for i, (source, film) in enumerate(batch)
+                for i, (source, _) in enumerate(batch)
             ]
             drawn = [i for i, row in enumerate(rows) if row["picture"]]
             likeliest = None if classes.are_two else table["likeliest"][drawn]
@@ -89,12 +90,13 @@ def main() -> None:
             for number, i in enumerate(drawn):
                 (source, film), row = batch[i], rows[i]
                 output = "" if classes.are_two else classes.names[table["likeliest"][i]]
+                title = f"{source.name[:36]}\n{_title(row, output, decision.threshold, classes)}"
                 gradcam_picture(
                     folder / row["picture"],
                     stored_pixels(film.encoded),
                     {name: heats[number] for name, heats in maps.items()},
                     np.zeros((0, 4)),
-                    f"{source.name[:36]}\n{_title(row, output, decision.threshold, classes)}",
+                    titled(title, predictions.doubt_of(source.file)),
                     picture_mark(run.config),
                     output or f"the {inference.positive(classes)} output",
                 )

@@ -2,8 +2,9 @@
 
 Reads the prepared folder (and prepares it first where there is none). Writes config.json,
 history.csv, tensorboard/, model.keras (the best epoch by --monitor), validation.csv (the
-predictions of the validation split, from which evaluate.py takes what it decides by) and
-fitted.json (the baselines, from the training split). The same command resumes a stopped training.
+predictions of the validation split, from which evaluate.py takes what it decides by),
+film_doubts.npz (what an odd film looks like) and fitted.json (the baselines, from the training
+split). The same command resumes a stopped training.
 
     python train.py --preset cpu --prepared data/prepared/pneumonia --run runs/my-run
 """
@@ -39,6 +40,7 @@ def main() -> None:
     from common.models.resnet50 import HEAD_LAYERS
     from common.models.stored import load_model
     from common.training import fitting, seen
+    from common.training.film_detector import fit_film_detector
     from common.training.pipeline import film_size
     from common.training.precision import computed_with, set_precision
     from pneumonia_classification import networks
@@ -89,7 +91,8 @@ def main() -> None:
         held_out = with_patients(held_out, prepared)
         write_csv(run / "validation.csv", held_out.columns, held_out.to_dict("records"))
         fitted = {"image_size": image_size, **fit_baselines(prepared, train, image_size)}
-        runs.end_run(run, fitted, ["model.keras", "validation.csv", seen.FILE])
+        doubts = fit_film_detector(run, prepared, train, settings.seed)
+        runs.end_run(run, fitted, ["model.keras", "validation.csv", seen.FILE, *doubts])
     print_paths(
         [run / name for name in ("model.keras", "history.csv", "validation.csv", "fitted.json")]
     )

@@ -311,6 +311,8 @@ class SharedPredict(Shared):
     """Images per batch."""
     workers: int = 0
     """Number of decoding processes. 0: one per core."""
+    strict: bool = False
+    """Predict no file that is doubted; its row has the doubt as its error."""
     overwrite: bool = False
     """Replace predictions of other files, of another run or with other settings."""
 

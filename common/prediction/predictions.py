@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -52,6 +53,8 @@ PICTURES, MASKS = WRITTEN
 OF_CLASS = "probability_"
 """What the columns of single classes begin with, which only the table has."""
 
+# Characters of a doubt in a line of a picture's title.
+_WIDTH = 48
 # Rows, and skipped files, that are printed.
 _MAX_ROWS = 10
 _FINISHED, _UNFINISHED = "predictions.json", "unfinished.jsonl"
@@ -73,6 +76,7 @@ class Predictions:
         key: The hash of both; other predictions have another.
         rows: By the file's name in the table; with ``error`` where it could not be read, and with
             ``warnings`` of libraries (`common.imaging.library_warnings`) where there are.
+        strict: Whether files that are doubted are skipped.
     """
 
     folder: Path
@@ -80,10 +84,16 @@ class Predictions:
     decides: Mapping[str, Any]
     key: str
     rows: dict[str, dict[str, Any]]
+    strict: bool = False
     _kinds: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    _doubts: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def read(
-        self, read: Callable[[Path], Any], batch_size: int, workers: int
+        self,
+        read: Callable[[Path], Any],
+        batch_size: int,
+        workers: int,
+        look: Callable[[Any], str],
     ) -> Iterator[list[tuple[Input, Any]]]:
         """Read the files without a row, in processes, in batches, a few files ahead.
 
@@ -93,6 +103,7 @@ class Predictions:
             read: Reads a file from its path; importable, raises `UserError`.
             batch_size: Files in a batch; the last may have fewer.
             workers: Number of processes; 0: one per core.
+            look: Why what was read is doubted, "" for no reason.
         """
         files = [file for file in self.inputs if file.file not in self.rows]
         paths = [file.path for file in files]
@@ -106,6 +117,9 @@ class Predictions:
             for file, (content, error, kinds) in zip(files, contents, strict=True):
                 self._kinds[file.file] = kinds
                 if not error:
+                    self._doubts[file.file] = doubt = look(content)
+                    error = f"doubted (--strict): {doubt}" if doubt and self.strict else ""
+                if not error:
                     batch.append((file, content))
                 else:
                     self.add([{"file": file.file, "error": error}])
@@ -118,6 +132,10 @@ class Predictions:
                     bar.update(len(batch))
                     batch = []
 
+    def doubt_of(self, file: str) -> str:
+        """Why a file that was read is doubted, by its name in the table; "" for no reason."""
+        return self._doubts.get(file, "")
+
     def picture_path(self, file: Input, limit: int) -> str:
         """A file's picture, below the folder; "" beyond the limit, which is none if negative."""
         return f"{PICTURES}/{file.name}.png" if limit < 0 or file.number < limit else ""
@@ -126,7 +144,10 @@ class Predictions:
         """Write rows, each with its ``file``; they outlive a kill."""
         with open(self.folder / _UNFINISHED, "a", encoding="utf-8") as file:
             kinds = ({"warnings": k} if (k := self._kinds.get(row["file"])) else {} for row in rows)
-            whole = [{**row, **more} for row, more in zip(rows, kinds, strict=True)]
+            whole = [
+                {**row, "doubt": self.doubt_of(row["file"]), **more}
+                for row, more in zip(rows, kinds, strict=True)
+            ]
             file.writelines(json.dumps(row) + "\n" for row in whole)
             file.flush()
             os.fsync(file.fileno())
@@ -169,6 +190,7 @@ class Predictions:
                 **self.decides,
                 "files": len(rows),
                 "skipped": len(bad),
+                "doubted": sum(1 for row in rows if row.get("doubt")),
                 "warnings": dict(sorted(kinds.items())),
                 "versions": versions(),
                 "created": now(),
@@ -184,6 +206,11 @@ class Predictions:
         if len(good) > _MAX_ROWS:
             print(f"  and {len(good) - _MAX_ROWS} more")
         print(f"\n  {len(good)} of {len(rows)} files predicted, {len(bad)} skipped")
+        if doubted := [row for row in rows if row.get("doubt")]:
+            print(
+                f"  {len(doubted)} are doubted (column doubt); the first, {doubted[0]['file']}: "
+                f"{doubted[0]['doubt']}"
+            )
         for kind, count in sorted(kinds.items()):
             print(f"  a library warned, in {count} files: {kind}")
         warning = run.config.get("split_warning", "")
@@ -195,6 +222,11 @@ class Predictions:
             print(f"  {caution}")
         paths = [self.folder / name for name in (TABLE, FILE, PICTURES, MASKS)]
         return [path for path in paths if path.exists()]
+
+
+def titled(title: str, doubt: str) -> str:
+    """A picture's title, with the doubt under it."""
+    return f"{title}\nDOUBTED: {textwrap.fill(doubt, _WIDTH)}" if doubt else title
 
 
 def begin_predictions(
@@ -215,7 +247,10 @@ def begin_predictions(
     Raises:
         UserError: The folder holds other predictions, or other files.
     """
-    chosen = {n: v for n, v in first_names(settings).items() if n not in _NOT_IN_KEY}
+    chosen = first_names(settings)
+    if not settings.strict:
+        chosen.pop("strict")  # folders of before it keep their key
+    chosen = {n: v for n, v in chosen.items() if n not in _NOT_IN_KEY}
     decides = {"models": model_hashes(run.folder), "settings": chosen, **more}
     key = content_key({"decides": decides, "files": [_identity(file) for file in inputs]})
     finished, unfinished = folder / _FINISHED, folder / _UNFINISHED
@@ -247,7 +282,8 @@ def begin_predictions(
             (folder / name).unlink(missing_ok=True)
     if len(lines) > 1:
         print(f"\n{folder}: goes on, {len(lines) - 1} of {len(inputs)} files are done", flush=True)
-    return Predictions(folder, inputs, decides, key, {row["file"]: row for row in lines[1:]})
+    by_file = {row["file"]: row for row in lines[1:]}
+    return Predictions(folder, inputs, decides, key, by_file, settings.strict)
 
 
 def _identity(file: Input) -> tuple[str | int, ...]:

@@ -10,7 +10,7 @@ and not a second time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -64,13 +64,14 @@ _FILES = (
 )
 _PIXELS = ("constant image", "exact duplicate", "several sizes")
 _ONE_CLASS = "one class"
+_ODD = "odd picture"
 _SETS = (
     *(TABLE, WARNING, _ONE_CLASS, "also a test image", _UNKNOWN, _TWO_SIDES, NO_SPLIT),
     *(_NO_CLASS, _MISSING, _OTHER, "free disk"),
 )
 _FILMS = (
     *_FILES, "no label", "conflicting labels", "several boxes", "incomplete box",
-    "box without area", "box leaves the image", "another kind", *_PIXELS, *_SETS,
+    "box without area", "box leaves the image", "another kind", _ODD, *_PIXELS, *_SETS,
 )  # fmt: skip
 _VOLUMES = (
     *_FILES, "no mask", "not in dataset.json", "outside the dataset", "several channels",
@@ -239,6 +240,10 @@ class DatasetCheck:
         for kind, count in counts.items():
             self._kept.append(Finding("", WARNING, f"{kind}, in {count} cases", KEPT))
         return shards, left_out, features
+
+    def note_odd(self, doubts: Mapping[str, str]) -> None:
+        """Note the films whose pictures look odd among the others: a doubt or "" by case."""
+        self._kept += [Finding(case, _ODD, doubt, KEPT) for case, doubt in doubts.items() if doubt]
 
     def report(self, cases: pd.DataFrame) -> None:
         """Write findings.csv and print the table of all checks."""

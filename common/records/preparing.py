@@ -24,6 +24,8 @@ from common.datasets.published import is_public_path
 from common.datasets.repairs import Repair, noted_repairs
 from common.datasets.splits import TEST, folds_in
 from common.imaging.acquisition import as_table
+from common.imaging.film_doubts import look_over
+from common.imaging.film_looks import Look
 from common.imaging.image_files import as_text
 from common.records import shards as records
 from common.records.findings import DatasetCheck
@@ -45,6 +47,9 @@ _LATER = {
     "split_by": BY_PATIENT,
     **{"layout": "auto", "patient_pattern": "", "positive_class": "", "own_split": False},
 }
+
+LOOK = "look"
+"""A feature that no record has: the film's look, where it is checked."""
 
 STATISTICS = "acquisition.csv"
 """The table of how films were taken (`common.imaging.acquisition`), where there is one."""
@@ -226,6 +231,7 @@ class Preparation:
         decoding: Sequence[Case],
         decode: Callable[[Case], Features],
         cases_per_shard: int,
+        look: Callable[[Features], Look] | None = None,
     ) -> records.Shards:
         """Decode and write, or with ``--check`` decode alone; note what could not be decoded.
 
@@ -234,8 +240,12 @@ class Preparation:
             decoding: From `jobs`.
             decode: As for `common.records.shards.write_shards`.
             cases_per_shard: Cases in one file.
+            look: From a film's features to its look; ``--check`` names those that look odd.
         """
-        kept = (*FINGERPRINTS, ACQUISITION)
+        is_looked_at = look is not None and self._settings.check
+        if look is not None and is_looked_at:
+            decode = partial(_decoded_with_look, decode, look)
+        kept = (*FINGERPRINTS, ACQUISITION, *((LOOK,) if is_looked_at else ()))
         decode = partial(decode_unnamed, decode, self.source.folder)
         shards, unreadable, features = self._findings.decode(
             decoding, decode, cases_per_shard, kept
@@ -251,6 +261,11 @@ class Preparation:
         self.statistics = as_table(
             {case: text.get(ACQUISITION, "") for case, text in features.items()}
         )
+        if is_looked_at:
+            patients = cases.set_index("case")["patient"]
+            looks = [content[LOOK] for content in features.values()]
+            odd = look_over(looks, [patients[case] for case in features], self._settings.seed)
+            self._findings.note_odd(dict(zip(features, odd, strict=True)))
         if self._settings.check:
             self._check_split(cases[cases["left_out"] == ""])
             self._findings.report(cases)
@@ -300,6 +315,13 @@ class Preparation:
             return False
         self._findings.check_split(usable, self._cohort, self._settings.split_from)
         return True
+
+
+def _decoded_with_look(
+    decode: Callable[[Case], Features], look: Callable[[Features], Look], case: Case
+) -> Features:
+    features = decode(case)
+    return {**features, LOOK: look(features)}
 
 
 def settings_of_data(settings: SharedPrepare) -> dict[str, Any]:

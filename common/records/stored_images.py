@@ -8,7 +8,7 @@ coded with loss twice; everything else is stored as PNG, without loss.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from PIL import Image
 from common.base.errors import UnusableError
 from common.imaging.acquisition import acquisition, as_text
 from common.imaging.dicom import Radiograph
+from common.imaging.film_looks import Look, look_at
 from common.imaging.films import read_film
 from common.imaging.fingerprints import fingerprint
 from common.imaging.letterbox import Letterbox
@@ -37,11 +38,13 @@ class StoredFilm:
         encoded: JPEG Baseline or PNG bytes of (image_size, image_size) uint8.
         square: The place of the film in it.
         doubt: Why it may be no frontal chest film, "" for no reason.
+        look: The film as `common.imaging.film_doubts` looks at it.
     """
 
     encoded: bytes
     square: Letterbox
     doubt: str = ""
+    look: Look | None = None
 
 
 def stored_film(path: Path, image_size: int, stretch: bool = False) -> StoredFilm:
@@ -72,6 +75,11 @@ def film_features(
     return {"image": film.encoded, **fingerprint(radiograph.pixels), **remark, **statistics}
 
 
+def look_of(features: Mapping[str, Any]) -> Look:
+    """The look of a film from its `film_features`."""
+    return look_at(stored_pixels(features["image"]))
+
+
 def film_statistics(path: Path) -> dict[str, str]:
     """``acquisition``, the statistics of a film as text (`common.imaging.acquisition`).
 
@@ -90,9 +98,10 @@ def _stored(path: Path, radiograph: Radiograph, image_size: int, stretch: bool) 
         raise UnusableError(f"{path}: all its pixels are one value", "constant image")
     rows, columns = radiograph.pixels.shape
     square = Letterbox(rows, columns, image_size, stretch)
-    if radiograph.jpeg is not None and rows == columns == image_size:
-        return StoredFilm(radiograph.jpeg, square, radiograph.doubt)
-    return StoredFilm(png(square.into_square(radiograph.pixels)), square, radiograph.doubt)
+    pixels = square.into_square(radiograph.pixels)
+    own = radiograph.jpeg if rows == columns == image_size else None
+    encoded = png(pixels) if own is None else own
+    return StoredFilm(encoded, square, radiograph.doubt, look_at(pixels))
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -1,0 +1,71 @@
+"""A run's detector of odd films (`common.imaging.film_doubts`): fitted by train.py, used after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from common.imaging.film_doubts import FILE, MAX_FILMS, MIN_FILMS, fit_detector, read_detector
+from common.imaging.film_looks import Look, look_at
+from common.records.mapped import MappedRecords
+from common.records.prepared import Prepared
+from common.records.stored_images import StoredFilm, stored_pixels
+from common.training.runs import Run
+
+
+def fit_film_detector(run: Path, prepared: Prepared, train: Sequence[str], seed: int) -> list[str]:
+    """Fit the detector of a run's training films, and write it into the run.
+
+    Args:
+        run: The run's folder.
+        prepared: What it trains on.
+        train: The splits that train, without copies.
+        seed: Of what is drawn.
+
+    Returns:
+        The file's name; nothing where there are too few films.
+    """
+    looks = looks_of(prepared, train, MAX_FILMS, seed)
+    patients = prepared.cases().set_index("case")["patient"].astype(str)
+    detector = fit_detector([*looks.values()], [patients[case] for case in looks], seed)
+    (run / FILE).unlink(missing_ok=True)
+    if detector is None:
+        print(f"  {len(looks)} films are too few to learn what is odd; {MIN_FILMS} are enough")
+        return []
+    detector.write(run / FILE)
+    return [FILE]
+
+
+def looks_of(
+    prepared: Prepared, splits: Sequence[str], limit: int | None = None, seed: int = 0
+) -> dict[str, Look]:
+    """The looks of some splits' films by case; of more than a limit those that are drawn."""
+    records = MappedRecords(prepared.shards(splits))
+    numbers = np.arange(len(records))
+    if limit is not None and limit < len(records):
+        numbers = np.sort(np.random.default_rng(seed).choice(len(records), limit, replace=False))
+    looks = {}
+    for number in numbers:
+        features = tf.train.Example.FromString(records[number]).features.feature
+        case = features["case"].bytes_list.value[0].decode()
+        looks[case] = look_at(stored_pixels(features["image"].bytes_list.value[0]))
+    return looks
+
+
+def film_doubter(run: Run) -> Callable[[StoredFilm], str]:
+    """What says why a film is doubted, by its header and by a run's detector.
+
+    A run without a detector is said to have none, once.
+    """
+    detector = read_detector(run.folder / FILE)
+    if detector is None:
+        print("  the run has no detector of odd pictures: films are doubted by their header alone")
+
+    def doubt(film: StoredFilm) -> str:
+        by_picture = detector.doubts([film.look]) if detector and film.look else [""]
+        return "; ".join(filter(None, (film.doubt, *by_picture)))
+
+    return doubt
