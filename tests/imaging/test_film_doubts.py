@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from pydicom import dcmread
 from scipy import ndimage
 from skimage import data
 
@@ -10,13 +11,23 @@ from common.base.errors import UserError
 from common.imaging import film_doubts
 from common.imaging.film_doubts import SCORES, fit_detector, look_over, read_detector
 from common.imaging.film_looks import look_at, look_numbers
+from common.imaging.films import read_film
 from synthetic_sample.chest_dataset import draw_case, plan_cases
 
 SIZE = 128
 
 
 @pytest.fixture(scope="module")
-def films():
+def films(samples):
+    """Of the 60 films of the small sample each square and its patient."""
+    paths = sorted(samples["heart_detection"].glob("stage_2_train_images/*"))
+    pixels = [read_film(path).pixels for path in paths]
+    squares = [cv2.resize(p, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for p in pixels]
+    return squares, [dcmread(path, stop_before_pixels=True).PatientID for path in paths]
+
+
+@pytest.fixture(scope="module")
+def more_films():
     """Of 90 films of the sample each square and its patient."""
     cases = plan_cases(3, 90)
     squares = [
@@ -32,9 +43,9 @@ def as_bytes(image):
 
 
 @pytest.fixture(scope="module")
-def parts(films):
+def parts(more_films):
     """A detector of the films of two thirds of the patients, and the other films."""
-    squares, patients = films
+    squares, patients = more_films
     unseen = [int(patient) % 3 == 0 for patient in patients]
     known = [i for i, other in enumerate(unseen) if not other]
     looks = [look_at(squares[i]) for i in known]
@@ -49,6 +60,7 @@ def narrowed(square):
     return np.pad(narrow, ((0, 0), (empty // 2, empty - empty // 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "name", "least"),
     [
@@ -67,6 +79,7 @@ def test_what_was_done_to_a_film_is_found(parts, change, name, least):
     assert np.mean([SCORES[name] in doubt for doubt in doubts]) >= least
 
 
+@pytest.mark.slow
 def test_untouched_films_of_other_patients_are_let_pass(parts):
     detector, squares = parts
     assert len(squares) >= 25
@@ -74,6 +87,7 @@ def test_untouched_films_of_other_patients_are_let_pass(parts):
     assert sum(map(bool, doubts)) <= 2, doubts
 
 
+@pytest.mark.slow
 def test_what_is_no_film_is_unlike_them(parts):
     noise = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE)).astype(np.uint8)
     half = parts[1][0].copy()
@@ -83,26 +97,23 @@ def test_what_is_no_film_is_unlike_them(parts):
 
 
 def test_a_set_is_looked_over_by_models_of_other_patients(films):
-    squares, patients = films
-    squares = [*squares]
-    odd = {5: np.rot90(squares[5]), 40: 255 - squares[40]}
-    for number, square in odd.items():
-        squares[number] = np.ascontiguousarray(square)
+    squares, patients = [*films[0]], films[1]
+    squares[5], squares[40] = np.rot90(squares[5]).copy(), 255 - squares[40]
     doubts = look_over([look_at(square) for square in squares], patients, seed=0)
     assert SCORES["turned"] in doubts[5] and SCORES["inverted"] in doubts[40]
-    assert sum(map(bool, doubts)) <= 2 + 4, doubts
+    assert sum(map(bool, doubts)) <= 2 + 3, doubts
 
 
-def test_a_detector_is_kept(parts, tmp_path):
-    detector, squares = parts
+def test_a_detector_is_kept(films, tmp_path):
+    squares, patients = films
+    looks = [look_at(square) for square in squares]
+    detector = fit_detector(looks, patients, seed=0)
     file = tmp_path / "film_doubts.npz"
     assert read_detector(file) is None
     detector.write(file)
-    looks = [look_at(squares[0]), look_at(squares[1][::-1].copy())]
     kept = read_detector(file)
-    np.testing.assert_allclose(
-        kept.models.scores(looks), detector.models.scores(looks), rtol=1e-3, atol=1e-3
-    )
+    scores = kept.models.scores(looks[:9])
+    np.testing.assert_allclose(scores, detector.models.scores(looks[:9]), rtol=1e-3, atol=1e-3)
     with np.load(file) as stored:
         newer = {**stored, "version": stored["version"] + 1}
     np.savez(file, **newer)
