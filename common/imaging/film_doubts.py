@@ -302,8 +302,10 @@ def _tail(scores: np.ndarray, share: float) -> float:
 
 
 def _folds(patients: Sequence[str], seed: int) -> np.ndarray:
-    """The fold of each film, one for all of a patient."""
-    _, patient = np.unique(np.asarray(patients, str), return_inverse=True)
+    """The fold of each film, one for all of a patient; of fewer than `_FOLDS` each film's own."""
+    names, patient = np.unique(np.asarray(patients, str), return_inverse=True)
+    if len(names) < _FOLDS:
+        patient = np.arange(len(patients))
     places = np.random.default_rng(seed).permutation(patient.max() + 1)
     return places[patient] % _FOLDS
 

@@ -123,6 +123,11 @@ def test_a_detector_is_kept(films, tmp_path):
         read_detector(file)
 
 
+def test_films_of_a_single_patient_are_looked_over(films):
+    doubts = look_over([look_at(square) for square in films[0]], ["A"] * 60, seed=0)
+    assert sum(map(bool, doubts)) <= 3, doubts
+
+
 def test_few_films_say_nothing(films):
     squares, patients = films
     few = [look_at(square) for square in squares[:49]]
