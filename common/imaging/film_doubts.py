@@ -67,8 +67,8 @@ _RIDGE = 0.1
 _COMPONENTS = 40
 # Of deviations, so that what never varied is no reason for infinite distances.
 _LEAST = 0.05
-# Of the distance outside of the main components, and of sharpness, next to that in them. Chosen on the
-# films of docs/doubts.md.
+# Of the distance outside of the main components, and of sharpness, next to that in them.
+# Chosen on the films of docs/doubts.md.
 _OUTSIDE, _SHARPNESS = 4.0, 0.5
 # The share of scores that is their tail.
 _TAIL = 0.1
@@ -232,7 +232,7 @@ class _CrossFitted:
         self._whole = _whole(numbers, looks)
         # Of standardised numbers; what is constant has no penalty.
         self._penalty = _RIDGE * np.append(self._copies.numbers.var(axis=0) + 1e-4, 0)
-        own = self._folds[self._copies.of]
+        own = self._folds[self._copies.film]
         self._sums = [_sums(self._copies, own == fold) for fold in range(_FOLDS)]
         self.thresholds = self._thresholds()
 

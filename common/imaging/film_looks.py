@@ -94,14 +94,14 @@ class Copies:
 
     Attributes:
         numbers: (n, 772), `look_numbers`.
-        of: (n,), the number of the film that each was made from.
+        film: (n,), the number of the film that each was made from.
         degrees: (n,), by which each is tilted.
         squash: (n,), the logarithm of its height over its width, 0 as it was.
         pose: (n,), such as `UPRIGHT`; -1 of tilted and squashed ones.
     """
 
     numbers: np.ndarray
-    of: np.ndarray
+    film: np.ndarray
     degrees: np.ndarray
     squash: np.ndarray
     pose: np.ndarray
@@ -117,8 +117,8 @@ def changed_copies(pictures: Sequence[np.ndarray], count: int, seed: int) -> Cop
     """
     generator = np.random.default_rng(seed)
     rows = [row for i, look in enumerate(pictures) for row in _copies(i, look, count, generator)]
-    numbers, of, degrees, squash, pose = zip(*rows, strict=True)
-    return Copies(np.stack(numbers), *map(np.array, (of, degrees, squash, pose)))
+    numbers, film, degrees, squash, pose = zip(*rows, strict=True)
+    return Copies(np.stack(numbers), *map(np.array, (film, degrees, squash, pose)))
 
 
 def _copies(
