@@ -24,12 +24,12 @@ from common.datasets.published import is_public_path
 from common.datasets.repairs import Repair, noted_repairs
 from common.datasets.splits import TEST, folds_in
 from common.imaging.acquisition import as_table
-from common.imaging.film_doubts import look_over
 from common.imaging.film_looks import Look
 from common.imaging.image_files import as_text
 from common.records import shards as records
 from common.records.findings import DatasetCheck
 from common.records.jobs import jobs
+from common.records.looks import LOOK, decode_with_look, find_odd
 from common.records.names import PATHS, Names, decode_unnamed
 from common.records.official import official_split
 from common.records.outcomes import ACQUISITION, Case, Features
@@ -47,9 +47,6 @@ _LATER = {
     "split_by": BY_PATIENT,
     **{"layout": "auto", "patient_pattern": "", "positive_class": "", "own_split": False},
 }
-
-LOOK = "look"
-"""A feature that no record has: the film's look, where it is checked."""
 
 STATISTICS = "acquisition.csv"
 """The table of how films were taken (`common.imaging.acquisition`), where there is one."""
@@ -244,7 +241,7 @@ class Preparation:
         """
         is_looked_at = look is not None and self._settings.check
         if look is not None and is_looked_at:
-            decode = partial(_decoded_with_look, decode, look)
+            decode = partial(decode_with_look, decode, look)
         kept = (*FINGERPRINTS, ACQUISITION, *((LOOK,) if is_looked_at else ()))
         decode = partial(decode_unnamed, decode, self.source.folder)
         shards, unreadable, features = self._findings.decode(
@@ -262,10 +259,7 @@ class Preparation:
             {case: text.get(ACQUISITION, "") for case, text in features.items()}
         )
         if is_looked_at:
-            patients = cases.set_index("case")["patient"]
-            looks = [content[LOOK] for content in features.values()]
-            odd = look_over(looks, [patients[case] for case in features], self._settings.seed)
-            self._findings.note_odd(dict(zip(features, odd, strict=True)))
+            self._findings.note_odd(find_odd(features, cases, self._settings.seed))
         if self._settings.check:
             self._check_split(cases[cases["left_out"] == ""])
             self._findings.report(cases)
@@ -315,13 +309,6 @@ class Preparation:
             return False
         self._findings.check_split(usable, self._cohort, self._settings.split_from)
         return True
-
-
-def _decoded_with_look(
-    decode: Callable[[Case], Features], look: Callable[[Features], Look], case: Case
-) -> Features:
-    features = decode(case)
-    return {**features, LOOK: look(features)}
 
 
 def settings_of_data(settings: SharedPrepare) -> dict[str, Any]:
