@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.imaging.image_files import as_text
 from tests.helpers.fixtures import soft_image, write_dicom
 from tests.helpers.scripts import everything
 from tests.tools import fuzz, fuzz_targets
@@ -110,13 +111,18 @@ def test_hostile_names_write_nothing_outside_and_break_no_table(tmp_path):
     )
 
     after = everything(tmp_path)
+    with open(tmp_path / "out" / "id-map.csv", newline="", encoding="utf-8") as file:
+        names = {row["id"]: row["name"] for row in csv.DictReader(file)}
+    del after[str(tmp_path / "out" / "id-map.csv")]
     assert {path for path in after if not path.startswith(str(folder))} == set(before)
     assert {path: after[path] for path in before} == before
     assert not [path for path in folder.rglob("*") if path.is_symlink()]
     with open(folder / "cases.csv", newline="", encoding="utf-8") as file:
         cases = {row["case"]: row for row in csv.DictReader(file)}
-    assert {case for case, row in cases.items() if not row["left_out"]} == {*good, *usable, "link"}
+    used = {names.get(case, case) for case, row in cases.items() if not row["left_out"]}
+    assert used == {*map(as_text, [*good, *usable]), "link"} and not {*usable, "link"} & {*cases}
     assert all(len(case.splitlines()) == 1 for case in cases)
     with open(folder / "images.csv", newline="", encoding="utf-8") as file:
-        listed = [Path(row["image_path"]) for row in csv.DictReader(file)]
-    assert all((path if path.is_absolute() else folder / path).is_file() for path in listed)
+        listed = [row["image_path"] for row in csv.DictReader(file)]
+    assert all(path in names or (folder / path).is_file() for path in listed)
+    assert not any(Path(path).is_absolute() for path in listed)
