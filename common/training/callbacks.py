@@ -90,14 +90,17 @@ class SaveProgress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if self.is_rest_of_epoch:
-            if len(self.metric_sums) != len(self.model.metrics_variables):
-                raise UserError(
-                    f"{self.run / 'checkpoint.npz'}: is of a version that measured other scores; "
-                    "remove it to begin this run anew"
-                )
             # Keras has set them to nothing.
-            for variable, value in zip(self.model.metrics_variables, self.metric_sums, strict=True):
-                variable.assign(value)
+            if len(self.metric_sums) == len(self.model.metrics_variables):
+                pairs = zip(self.model.metrics_variables, self.metric_sums, strict=True)
+                for variable, value in pairs:
+                    variable.assign(value)
+            else:
+                print(
+                    "  the checkpoint is of a version that measured other scores: this epoch's "
+                    "training scores are of the steps since",
+                    flush=True,
+                )
         self.began = time.monotonic() - self.state.seconds
         self.bar = tqdm(
             total=self.training.steps, initial=self.state.step, unit="step", leave=False,

@@ -146,7 +146,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
         with self.writer.as_default(epoch):
             # HParams compares runs by the last value of a curve.
             for name in logs:
-                if name.startswith("val_"):
+                # An epoch of an earlier version has no score that was not measured then.
+                if name.startswith("val_") and name in best:
                     tf.summary.scalar(f"best_epoch/{name}", best[name])
         # Before the checkpoint says that this epoch is done.
         for writer in (self.writer, self._train_writer, self._val_writer):
