@@ -23,7 +23,9 @@ from common.datasets.decathlon import index_volumes
 from common.datasets.splits import TRAIN
 from common.datasets.wrong_folder import VOLUMES, refuse_wrong_folder
 from common.imaging.fingerprints import fingerprint
+from common.imaging.volume_doubts import look_at_volume, look_over
 from common.imaging.volumes import Volume, read_mask, read_volume, resample_mask, resample_volume
+from common.records.looks import Looking
 from common.records.mapped import MappedRecords, free_memory
 from common.records.outcomes import REMARK
 from common.records.prepared import Prepared
@@ -80,7 +82,7 @@ def prepare(
         # -- Write.
         jobs = steps.jobs(usable, ["mask_path"])
         decode = partial(decode_case, source=source, labels=labels, spacing_mm=settings.spacing_mm)
-        shards = steps.write(cases, jobs, decode, VOLUMES_PER_SHARD)
+        shards = steps.write(cases, jobs, decode, VOLUMES_PER_SHARD, LOOKING)
         if settings.check:
             # SciPy takes a second to import, and decoding processes import this module.
             from common.scores.expected import print_expected
@@ -153,10 +155,21 @@ def decode_case(
     return features
 
 
-class Volumes(Sequence[dict[str, Any]]):
-    """The working volumes of some splits: ``image`` and ``mask`` (z, y, x) uint8, ``case``.
+def look_of(features: Mapping[str, Any]) -> np.ndarray:
+    """The look of a volume from its `decode_case`."""
+    image = np.frombuffer(zlib.decompress(features["image"]), np.uint8)
+    return look_at_volume(image.reshape(features["shape"]), _affine(features["affine"]))
 
-    A mask counts the dataset's labels from 0, in the order of their values.
+
+LOOKING = Looking(look_of, look_over)
+"""How the volumes of a dataset are looked at."""
+
+
+class Volumes(Sequence[dict[str, Any]]):
+    """The working volumes of some splits.
+
+    Each has its ``case``; ``image`` and ``mask`` (z, y, x) uint8; ``affine`` (4, 4) to mm. A mask
+    counts the dataset's labels from 0, in the order of their values.
 
     Args:
         prepared: Where they are.
@@ -191,6 +204,7 @@ class Volumes(Sequence[dict[str, Any]]):
             "case": features["case"].bytes_list.value[0].decode(),
             "image": _array(features["image"], features["shape"]),
             "mask": _array(features["mask"], features["shape"]),
+            "affine": _affine(features["affine"].bytes_list.value[0]),
         }
 
 
@@ -202,17 +216,13 @@ def whole_volumes(prepared: Prepared, splits: Sequence[str]) -> Iterator[dict[st
         and ``mask`` (x, y, z) uint8 on the volume's own grid, canonical, with ``affine``,
         ``spacing_mm`` and ``grid_header`` (`volumes.Volume`). A mask counts the labels from 0.
     """
-
-    def affine(feature: Any) -> np.ndarray:
-        return np.frombuffer(feature.bytes_list.value[0], "<f8").reshape(4, 4)
-
     for record in MappedRecords(prepared.shards(splits)):
         feature = _features(record)
-        grid_affine = affine(feature["grid_affine"])
+        grid_affine = _affine(feature["grid_affine"].bytes_list.value[0])
         yield {
             "case": feature["case"].bytes_list.value[0].decode(),
             "working": _array(feature["image"], feature["shape"]),
-            "working_affine": affine(feature["affine"]),
+            "working_affine": _affine(feature["affine"].bytes_list.value[0]),
             "image": _array(feature["grid_image"], feature["grid_shape"]).T,
             "mask": _array(feature["grid_mask"], feature["grid_shape"]).T,
             "affine": grid_affine,
@@ -227,6 +237,10 @@ def _features(record: bytes) -> Any:
     import tensorflow as tf
 
     return tf.train.Example.FromString(record).features.feature
+
+
+def _affine(stored: bytes) -> np.ndarray:
+    return np.frombuffer(stored, "<f8").reshape(4, 4)
 
 
 def _array(feature: Any, shape: Any) -> np.ndarray:

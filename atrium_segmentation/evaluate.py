@@ -46,6 +46,7 @@ def main() -> None:
     from atrium_segmentation.dataset import whole_volumes
     from atrium_segmentation.inference import open_networks, segment
     from atrium_segmentation.mean_shape import mean_shape_mask
+    from atrium_segmentation.odd_volumes import doubted_volumes
     from atrium_segmentation.report import write_page
     from common.imaging.volumes import write_mask
     from common.reporting.examples import evaluation_files
@@ -109,6 +110,8 @@ def main() -> None:
             **scores.differences(list(networks), scored),
         }
         metrics["scored_before"] = scored_before(run, prepared, splits)
+        doubts = doubted_volumes(run, prepared, splits, cases["case"])
+        metrics["doubted"] = evaluations.doubted(doubts)
         metrics |= scores.main_scores(metrics)
         rows = [
             {"case": row["case"], "patient": row["patient"], "model": network, "label": label}

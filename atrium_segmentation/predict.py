@@ -2,7 +2,7 @@
 
 Reads a finished run, and volumes or folders of them: NIfTI, DICOM series (of each the folder with
 its slices), NRRD and MetaImage. Writes predictions.csv (one row per volume: how many ml each label
-has, and a doubt where voxels are no numbers), masks/ (NIfTI, in the input's own grid), pictures/
+has, and why it is doubted), masks/ (NIfTI, in the input's own grid), pictures/
 (the three orthogonal views with the mask's outline), model_card.md and predictions.json. What
 cannot be read is named, and its row says why. The same command resumes an interrupted run.
 
@@ -12,7 +12,6 @@ cannot be read is named, and its row says why. The same command resumes an inter
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from functools import partial
 
@@ -64,6 +63,7 @@ def main() -> None:
 
         from atrium_segmentation.dataset import read_unlabelled
         from atrium_segmentation.inference import open_networks, segment
+        from atrium_segmentation.odd_volumes import volume_doubter
         from common.imaging.volumes import write_mask
         from common.reporting.orthogonal_views import views_picture
         from common.scores.volumes import volume_ml
@@ -71,7 +71,7 @@ def main() -> None:
         models = open_networks(members, [network])[network]
         values = np.array([int(value) for value in run.fitted["labels"]], np.uint8)
         read = partial(read_unlabelled, spacing_mm=run.config["data"]["settings"]["spacing_mm"])
-        doubt = operator.itemgetter("doubt")
+        doubt = volume_doubter(run)
         # A volume is a batch of slices already.
         for [(file, volume)] in predictions.read(read, 1, settings.workers, doubt):
             labels, spacing_mm = segment(models, volume, settings), volume["spacing_mm"]

@@ -2,8 +2,8 @@
 
 Reads the prepared folder (and prepares it first where there is none). Writes config.json, one
 folder per network with history.csv, tensorboard/ and model.keras (the best epoch by --monitor),
-mean_shape.npz (the baseline) and fitted.json (each network's time and memory). The same command
-resumes a stopped training.
+mean_shape.npz (the baseline), volume_doubts.npz (what an odd volume looks like) and fitted.json
+(each network's time and memory). The same command resumes a stopped training.
 
     python train.py --preset cpu --prepared data/prepared/atrium --run runs/my-run
     python train.py --models unet
@@ -33,6 +33,7 @@ def main() -> None:
 
     from atrium_segmentation import mean_shape, networks
     from atrium_segmentation.dataset import Volumes
+    from atrium_segmentation.odd_volumes import fit_volume_detector
     from atrium_segmentation.slices import (
         samples,
         smallest_square,
@@ -105,7 +106,8 @@ def main() -> None:
             "mean_shape_thresholds": mean_shape.fit_mean_shapes(run, prepared, train),
         }
         kept = [*(f"{name}/model.keras" for name in settings.models), mean_shape.FILE]
-        runs.end_run(run, fitted, [*kept, seen.FILE])
+        doubts = fit_volume_detector(run, prepared, volumes, settings.seed)
+        runs.end_run(run, fitted, [*kept, seen.FILE, *doubts])
     print_paths([run / name for name in (*kept, "fitted.json")])
 
 

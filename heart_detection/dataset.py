@@ -19,7 +19,7 @@ from common.records.offline_copies import imgaug_copy
 from common.records.outcomes import REMARK
 from common.records.prepared import Prepared
 from common.records.preparing import preparation
-from common.records.stored_images import film_features, look_of, png, stored_pixels
+from common.records.stored_images import FILMS, film_features, png, stored_pixels
 from heart_detection.config import PROJECT, PrepareSettings, TrainSettings
 from synthetic_sample.make_sample import make_sample
 
@@ -69,7 +69,7 @@ def prepare(settings: PrepareSettings, all_test: bool = False) -> Path:
         # -- Write: the cases, then imgaug's copies of those that may train.
         jobs = steps.jobs(usable, ["rows", "columns", *BOX], settings.copies)
         decode = partial(decode_case, source=source.folder, image_size=settings.image_size)
-        shards = steps.write(cases, jobs, decode, CASES_PER_SHARD, look_of)
+        shards = steps.write(cases, jobs, decode, CASES_PER_SHARD, FILMS)
         if settings.check:
             # SciPy takes a second to import, and decoding processes import this module.
             from common.scores.expected import print_expected

@@ -40,6 +40,7 @@ def main() -> None:
     from common.reporting.examples import evaluation_files, worst_typical_best
     from common.scores.boxes import box_scores, iou, scores_by_group
     from common.scores.thumbnails import predict_numbers
+    from common.training.film_detector import doubted_films
     from common.training.pipeline import stored_films
     from common.training.seen import cases_to_score, note_scoring, scored_before
     from heart_detection import score_tables
@@ -93,6 +94,8 @@ def main() -> None:
             **box_scores(truth, predicted, patients, baselines, spacing_mm),
         }
         metrics["scored_before"] = scored_before(run, prepared, splits)
+        doubts = doubted_films(run, prepared, splits, cases["case"])
+        metrics["doubted"] = evaluations.doubted(doubts)
         for group in ("view", "sex"):
             metrics[f"per_{group}"] = scores_by_group(
                 cases[group], truth, predicted, patients, baselines

@@ -30,7 +30,7 @@ from common.records.offline_copies import augmentor_copy
 from common.records.outcomes import REMARK
 from common.records.prepared import Prepared
 from common.records.preparing import Preparation, preparation
-from common.records.stored_images import film_features, look_of, png, stored_pixels
+from common.records.stored_images import FILMS, film_features, png, stored_pixels
 from pneumonia_classification.config import PROJECT, PrepareSettings, TrainSettings
 from synthetic_sample.make_sample import make_sample
 
@@ -107,7 +107,7 @@ def prepare(
             stretch=settings.proportions == "stretch",
             classes=classes,
         )
-        shards = steps.write(cases, jobs, decode, CASES_PER_SHARD, look_of)
+        shards = steps.write(cases, jobs, decode, CASES_PER_SHARD, FILMS)
 
         # -- Look for shortcuts: whether the label can be read from how its films were taken.
         # scikit-learn takes a second to import, and decoding processes import this module.

@@ -35,6 +35,7 @@ def main() -> None:
 
     from common.reporting.examples import evaluation_files
     from common.scores.shortcuts import UNKNOWN
+    from common.training.film_detector import doubted_films
     from common.training.pipeline import stored_films
     from common.training.seen import cases_to_score, note_scoring, scored_before
     from pneumonia_classification import inference, score_pictures, score_tables
@@ -78,6 +79,8 @@ def main() -> None:
         details = {"threshold_from": decision.source, "flip": settings.flip}
         metrics |= {**details, "evaluation_settings": details, "seen": seen}
         metrics |= {**classes.description, "scored_before": scored_before(run, prepared, splits)}
+        doubts = doubted_films(run, prepared, splits, cases["case"])
+        metrics["doubted"] = evaluations.doubted(doubts)
         metrics["baselines"] = baselines(run, cases, classes)
         metrics["shortcuts"] = prepared.manifest.get("shortcuts", UNKNOWN)
 

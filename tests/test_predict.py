@@ -229,10 +229,10 @@ def test_a_mask_lies_on_its_image_however_that_is_stored(whole, asked, tmp_path)
     image = nibabel.load(path)
     # The same volume with its axes in another order, two of them turned round.
     turned = image.as_reoriented(np.array([[1, -1], [2, 1], [0, -1]]))
-    nibabel.save(turned, tmp_path / "turned.nii")
-    run(ATRIUM, "predict", tmp_path / "turned.nii", "--run", whole(ATRIUM).run, "--output",
+    nibabel.save(turned, tmp_path / "la_101.nii")
+    run(ATRIUM, "predict", tmp_path / "la_101.nii", "--run", whole(ATRIUM).run, "--output",
         tmp_path / "out", "--pictures", 0)  # fmt: skip
-    mask = nibabel.load(tmp_path / "out" / "masks" / "turned.nii.gz")
+    mask = nibabel.load(tmp_path / "out" / "masks" / "la_101.nii.gz")
     assert mask.shape == turned.shape != image.shape and np.allclose(mask.affine, turned.affine)
     before = nibabel.as_closest_canonical(nibabel.load(out / "masks" / path.name))
     assert np.array_equal(nibabel.as_closest_canonical(mask).dataobj, before.dataobj)

@@ -16,8 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from common.base.errors import UserError
-from common.base.files import atomic_write
+from common.imaging.detectors import (
+    FOLDS,
+    patient_folds,
+    read_arrays,
+    tail_threshold,
+    write_arrays,
+)
 from common.imaging.film_looks import (
     INVERTED,
     MIRRORED,
@@ -59,7 +64,6 @@ _SHARES = {"turned": 0.001, "inverted": 0.001, "mirrored": 0.001, "tilt": 0.005,
 _SHARES |= {"unlike": 0.003}
 # A threshold for bars is so far above all but a few that were met, in shares of the side.
 _BARS_ABOVE = 0.05
-_FOLDS = 5
 # Tilted and squashed copies of each film, and in all.
 _COPIES, _ALL_COPIES = 16, 4000
 # The penalty on squared weights, for each copy.
@@ -70,8 +74,6 @@ _LEAST = 0.05
 # Of the distance outside of the main components, and of sharpness, next to that in them.
 # Chosen on the films of docs/doubts.md.
 _OUTSIDE, _SHARPNESS = 4.0, 0.5
-# The share of scores that is their tail.
-_TAIL = 0.1
 
 
 @dataclass(frozen=True)
@@ -140,9 +142,7 @@ class Detector:
 
     def write(self, path: Path) -> None:
         """Write the detector into a file."""
-        arrays = {name: np.float32(values) for name, values in vars(self.models).items()}
-        with atomic_write(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, version=VERSION, thresholds=self.thresholds, **arrays)  # type: ignore[arg-type]
+        write_arrays(path, VERSION, {**vars(self.models), "thresholds": self.thresholds})
 
 
 def read_detector(path: Path) -> Detector | None:
@@ -151,17 +151,11 @@ def read_detector(path: Path) -> Detector | None:
     Raises:
         UserError: The file is damaged.
     """
-    if not path.exists():
+    names = list(Models.__dataclass_fields__)
+    arrays = read_arrays(path, VERSION, [*names, "thresholds"])
+    if arrays is None:
         return None
-    try:
-        with np.load(path) as stored:
-            if int(stored["version"]) != VERSION:
-                return None
-            names = Models.__dataclass_fields__
-            models = Models(**{name: stored[name] for name in names})
-            return Detector(models, stored["thresholds"])
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: is damaged; train again into another folder") from error
+    return Detector(Models(**{name: arrays[name] for name in names}), arrays["thresholds"])
 
 
 def in_words(scores: np.ndarray, thresholds: np.ndarray) -> list[str]:
@@ -196,12 +190,12 @@ def look_over(looks: Sequence[Look], patients: Sequence[str], seed: int) -> list
     if len(looks) < MIN_FILMS:
         return [""] * len(looks)
     chosen = _sample(len(looks), seed)
-    folds = _folds(patients, seed)
+    folds = patient_folds(patients, seed)
     fitted = _CrossFitted(
         [looks[i] for i in chosen], [patients[i] for i in chosen], seed, folds[chosen]
     )
     scores = np.zeros((len(looks), len(SCORES)))
-    for fold in range(_FOLDS):
+    for fold in range(FOLDS):
         members = np.flatnonzero(folds == fold)
         scores[members] = fitted.models(fold).scores([looks[int(i)] for i in members])
     return in_words(scores, fitted.thresholds)
@@ -226,14 +220,14 @@ class _CrossFitted:
     ) -> None:
         count = int(np.clip(_ALL_COPIES // len(looks), 4, _COPIES))
         self._looks = looks
-        self._folds = _folds(patients, seed) if folds is None else folds
+        self._folds = patient_folds(patients, seed) if folds is None else folds
         self._copies = changed_copies([look.picture for look in looks], count, seed)
         numbers = np.stack([look_numbers(look.picture) for look in looks])
         self._whole = _whole(numbers, looks)
         # Of standardised numbers; what is constant has no penalty.
         self._penalty = _RIDGE * np.append(self._copies.numbers.var(axis=0) + 1e-4, 0)
         own = self._folds[self._copies.film]
-        self._sums = [_sums(self._copies, own == fold) for fold in range(_FOLDS)]
+        self._sums = [_sums(self._copies, own == fold) for fold in range(FOLDS)]
         self.thresholds = self._thresholds()
 
     def models(self, without: int = -1) -> Models:
@@ -247,11 +241,13 @@ class _CrossFitted:
 
     def _thresholds(self) -> np.ndarray:
         right = []
-        for fold in range(_FOLDS):
+        for fold in range(FOLDS):
             members = np.flatnonzero(self._folds == fold)
             right.append(self.models(fold).scores([self._looks[int(i)] for i in members]))
         untouched = dict(zip(SCORES, np.concatenate(right).T, strict=True))
-        thresholds = {name: _tail(untouched[name], share) for name, share in _SHARES.items()}
+        thresholds = {
+            name: tail_threshold(untouched[name], share) for name, share in _SHARES.items()
+        }
         thresholds["bars"] = np.quantile(untouched["bars"], 0.99) + _BARS_ABOVE
         return np.array([thresholds[name] for name in SCORES])
 
@@ -276,24 +272,6 @@ def _components(whole: np.ndarray) -> tuple[np.ndarray, ...]:
     _, lengths, axes = np.linalg.svd(deviations[:, :-3], full_matrices=False)
     sharpness = np.cov(deviations[:, -3:].T) + _LEAST * np.eye(3)
     return centre, scale, axes[:count].T, lengths[:count] ** 2 / len(whole), sharpness
-
-
-def _tail(scores: np.ndarray, share: float) -> float:
-    """The score that such a share of all exceeds, with an exponential tail."""
-    start = np.quantile(scores, 1 - _TAIL)
-    excess = scores[scores > start] - start
-    # The median, which a few odd films among the others do not move.
-    mean = np.median(excess) / np.log(2) if len(excess) else 0.0
-    return float(start + mean * np.log(_TAIL / share))
-
-
-def _folds(patients: Sequence[str], seed: int) -> np.ndarray:
-    """The fold of each film, one for all of a patient; of fewer than `_FOLDS` each film's own."""
-    names, patient = np.unique(np.asarray(patients, str), return_inverse=True)
-    if len(names) < _FOLDS:
-        patient = np.arange(len(patients))
-    places = np.random.default_rng(seed).permutation(patient.max() + 1)
-    return places[patient] % _FOLDS
 
 
 def _sample(count: int, seed: int) -> np.ndarray:

@@ -24,12 +24,11 @@ from common.datasets.published import is_public_path
 from common.datasets.repairs import Repair, noted_repairs
 from common.datasets.splits import TEST, folds_in
 from common.imaging.acquisition import as_table
-from common.imaging.film_looks import Look
 from common.imaging.image_files import as_text
 from common.records import shards as records
 from common.records.findings import DatasetCheck
 from common.records.jobs import jobs
-from common.records.looks import LOOK, decode_with_look, find_odd
+from common.records.looks import LOOK, Looking, decode_with_look, find_odd
 from common.records.names import PATHS, Names, decode_unnamed
 from common.records.official import official_split
 from common.records.outcomes import ACQUISITION, Case, Features
@@ -228,7 +227,7 @@ class Preparation:
         decoding: Sequence[Case],
         decode: Callable[[Case], Features],
         cases_per_shard: int,
-        look: Callable[[Features], Look] | None = None,
+        looking: Looking | None = None,
     ) -> records.Shards:
         """Decode and write, or with ``--check`` decode alone; note what could not be decoded.
 
@@ -237,12 +236,12 @@ class Preparation:
             decoding: From `jobs`.
             decode: As for `common.records.shards.write_shards`.
             cases_per_shard: Cases in one file.
-            look: From a film's features to its look; ``--check`` names those that look odd.
+            looking: With it ``--check`` names cases that look odd.
         """
-        is_looked_at = look is not None and self._settings.check
-        if look is not None and is_looked_at:
-            decode = partial(decode_with_look, decode, look)
-        kept = (*FINGERPRINTS, ACQUISITION, *((LOOK,) if is_looked_at else ()))
+        looking = looking if self._settings.check else None
+        if looking:
+            decode = partial(decode_with_look, decode, looking.at)
+        kept = (*FINGERPRINTS, ACQUISITION, *((LOOK,) if looking else ()))
         decode = partial(decode_unnamed, decode, self.source.folder)
         shards, unreadable, features = self._findings.decode(
             decoding, decode, cases_per_shard, kept
@@ -258,8 +257,8 @@ class Preparation:
         self.statistics = as_table(
             {case: text.get(ACQUISITION, "") for case, text in features.items()}
         )
-        if is_looked_at:
-            self._findings.note_odd(find_odd(features, cases, self._settings.seed))
+        if looking:
+            self._findings.note_odd(find_odd(looking, features, cases, self._settings.seed))
         if self._settings.check:
             self._check_split(cases[cases["left_out"] == ""])
             self._findings.report(cases)

@@ -20,10 +20,12 @@ from PIL import Image
 from common.base.errors import UnusableError
 from common.imaging.acquisition import acquisition, as_text
 from common.imaging.dicom import Radiograph
+from common.imaging.film_doubts import look_over
 from common.imaging.film_looks import Look, look_at
 from common.imaging.films import read_film
 from common.imaging.fingerprints import fingerprint
 from common.imaging.letterbox import Letterbox
+from common.records.looks import Looking
 from common.records.outcomes import ACQUISITION, REMARK
 
 if TYPE_CHECKING:
@@ -78,6 +80,10 @@ def film_features(
 def look_of(features: Mapping[str, Any]) -> Look:
     """The look of a film from its `film_features`."""
     return look_at(stored_pixels(features["image"]))
+
+
+FILMS = Looking(look_of, look_over)
+"""How the films of a dataset are looked at."""
 
 
 def film_statistics(path: Path) -> dict[str, str]:

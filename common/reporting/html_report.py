@@ -32,6 +32,7 @@ from common.reporting.elsewhere import Elsewhere, elsewhere
 from common.reporting.examples import examples_of
 from common.reporting.model_card import NOT_FOR, SYNTHETIC, About, display, model_card
 from common.scores.formatting import of_validation
+from common.training.evaluations import doubted_note
 from common.training.runs import Run, open_run
 from common.training.seen import describe
 
@@ -166,6 +167,7 @@ def write_report(run: Run, folder: Path, about: About, page: Page) -> Path:
             ],
             participants=participant_tables(metrics),
             participants_note=participants_note(metrics),
+            doubted_note=doubted_note(metrics),
             facts=_facts(run, folder, metrics),
         ),
     )

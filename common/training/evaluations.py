@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -187,11 +188,32 @@ def _data_of(run: Run) -> Prepared | None:
     return prepared if prepared.manifest["key"] == run.config["data"]["key"] else None
 
 
+def doubted(doubts: Mapping[str, str] | None) -> dict[str, Any] | None:
+    """``doubted`` of metrics.json, from why each case is, or ""; None where nobody looked."""
+    if doubts is None:
+        return None
+    kinds = Counter(kind for doubt in doubts.values() for kind in doubt.split("; ") if kind)
+    names = [case for case, doubt in doubts.items() if doubt]
+    return {"n": len(names), "first": names[0] if names else "", "kinds": dict(kinds)}
+
+
+def doubted_note(metrics: Mapping[str, Any]) -> str:
+    """How many cases of an evaluation look odd, in a sentence; "" where none does."""
+    short = metrics.get("doubted")
+    if not short or not short["n"]:
+        return ""
+    kinds = ", ".join(f"{kind} ({count})" for kind, count in short["kinds"].items())
+    return (
+        f"{short['n']} of {metrics['n']} cases are doubted by how they look, and scored all the "
+        f"same: {kinds}; the first is {short['first']}."
+    )
+
+
 def print_participants(metrics: Mapping[str, Any]) -> None:
-    """Print who is in the splits and what was left out."""
+    """Print who is in the splits and what was left out, and how many cases look odd."""
     for table in participant_tables(metrics):
         print_table(table)
-    if note := participants_note(metrics):
+    for note in filter(None, (participants_note(metrics), doubted_note(metrics))):
         print(f"  {note}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,18 @@ def looks_of(
         case = features["case"].bytes_list.value[0].decode()
         looks[case] = look_at(stored_pixels(features["image"].bytes_list.value[0]))
     return looks
+
+
+def doubted_films(
+    run: Run, prepared: Prepared, splits: Sequence[str], cases: Iterable[str]
+) -> dict[str, str] | None:
+    """Why each case is doubted by a run's detector, or ""; None where it has none."""
+    detector = read_detector(run.folder / FILE)
+    if detector is None:
+        return None
+    looks = looks_of(prepared, splits)
+    scored = [case for case in cases if case in looks]
+    return dict(zip(scored, detector.doubts([looks[case] for case in scored]), strict=True))
 
 
 def film_doubter(run: Run) -> Callable[[StoredFilm], str]:

@@ -9,6 +9,7 @@ from skimage import data
 
 from common.base.errors import UserError
 from common.imaging import film_doubts
+from common.imaging.detectors import tail_threshold
 from common.imaging.film_doubts import SCORES, fit_detector, look_over, read_detector
 from common.imaging.film_looks import look_at, look_numbers
 from common.imaging.films import read_film
@@ -139,7 +140,7 @@ def test_shares_of_right_films_that_may_be_doubted_are_2_percent():
     assert sum(film_doubts._SHARES.values()) <= 0.02
     scores = np.random.default_rng(0).exponential(size=20_000)
     # Of an exponential the tail is exact: P(X > -log(share)) = share.
-    assert film_doubts._tail(scores, 0.004) == pytest.approx(-np.log(0.004), rel=0.05)
+    assert tail_threshold(scores, 0.004) == pytest.approx(-np.log(0.004), rel=0.05)
 
 
 def test_numbers_tell_no_brightness(films):

@@ -1,0 +1,68 @@
+"""A run's detector of odd volumes (`common.imaging.volume_doubts`), fitted by train.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from atrium_segmentation.dataset import Volumes
+from common.imaging.volume_doubts import (
+    FILE,
+    MIN_VOLUMES,
+    fit_detector,
+    look_at_volume,
+    read_detector,
+)
+from common.records.prepared import Prepared
+from common.training.runs import Run
+
+
+def fit_volume_detector(run: Path, prepared: Prepared, volumes: Volumes, seed: int) -> list[str]:
+    """Fit the detector of a run's training volumes, and write it into the run.
+
+    Returns:
+        The file's name; nothing where there are too few volumes.
+    """
+    looks = {scan["case"]: look_at_volume(scan["image"], scan["affine"]) for scan in volumes}
+    patients = prepared.cases().set_index("case")["patient"].astype(str)
+    detector = fit_detector([*looks.values()], [patients[case] for case in looks], seed)
+    (run / FILE).unlink(missing_ok=True)
+    if detector is None:
+        print(f"  {len(looks)} volumes are too few to learn what is odd; {MIN_VOLUMES} are enough")
+        return []
+    detector.write(run / FILE)
+    return [FILE]
+
+
+def doubted_volumes(
+    run: Run, prepared: Prepared, splits: Sequence[str], cases: Iterable[str]
+) -> dict[str, str] | None:
+    """Why each case is doubted by a run's detector, or ""; None where it has none."""
+    detector = read_detector(run.folder / FILE)
+    if detector is None:
+        return None
+    chosen = set(cases)
+    looks = {
+        volume["case"]: look_at_volume(volume["image"], volume["affine"])
+        for volume in Volumes(prepared, splits)
+        if volume["case"] in chosen
+    }
+    return dict(zip(looks, detector.doubts([*looks.values()]), strict=True))
+
+
+def volume_doubter(run: Run) -> Callable[[Mapping[str, Any]], str]:
+    """What says why a volume of `dataset.read_unlabelled` is doubted.
+
+    A run without a detector is said to have none, once.
+    """
+    detector = read_detector(run.folder / FILE)
+    if detector is None:
+        print("  the run has no detector of odd volumes: only their voxels are doubted")
+
+    def doubt(volume: Mapping[str, Any]) -> str:
+        look = look_at_volume(volume["working"], volume["working_affine"])
+        odd = detector.doubts([look]) if detector else [""]
+        return "; ".join(filter(None, (volume["doubt"], *odd)))
+
+    return doubt
