@@ -275,7 +275,7 @@ def test_a_wrong_argument_is_one_line():
 
 
 def test_a_row_keeps_what_libraries_warned_of_until_the_end(tmp_path):
-    predictions = Predictions(tmp_path, [], {}, "key", {}, {"a.dcm": ["pydicom: Odd"]})
+    predictions = Predictions(tmp_path, [], {}, "key", {}, _kinds={"a.dcm": ["pydicom: Odd"]})
     predictions.add([{"file": "a.dcm", "probability": 1}, {"file": "b.dcm", "probability": 0}])
     lines = [json.loads(line) for line in (tmp_path / "unfinished.jsonl").read_text().splitlines()]
     assert lines == list(predictions.rows.values())
