@@ -182,7 +182,7 @@ def test_parts_are_of_one_split_that_is_dealt_here(given):
 
 
 def test_random_and_shifted_stand_side_by_side():
-    from common.scores.classification import scores_by_group
+    from common.scores.groups import scores_by_group
     from pneumonia_classification.score_tables import GROUPS
 
     assert next(iter(GROUPS.items())) == ("per_part", "part")
