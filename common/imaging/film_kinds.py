@@ -23,13 +23,15 @@ _PARTS = (
 _CHEST = ("CHEST", "HEART", "LUNG", "RIB", "STERNUM", "THORAX")
 _SIDEWAYS = {"LL": "lateral", "RL": "lateral", "LLO": "oblique", "RLO": "oblique"}
 _MAX_PROPORTION = 5
+# No detector's pixels are as small, and no chest as large.
+_LEAST_SPACING_MM, _MAX_SIDE_MM = 0.01, 1000
 
 
 def film_doubt(dataset: Dataset, is_colour: bool) -> str:
     """Why a picture may be no frontal chest film, by its header; "" for no reason.
 
     Args:
-        dataset: With `KIND_TAGS`, Rows and Columns.
+        dataset: With `KIND_TAGS`, Rows, Columns, PixelSpacing and ImagerPixelSpacing.
         is_colour: Whether its pixels have colours.
     """
     modality, part, view, annotation = (
@@ -48,6 +50,7 @@ def film_doubt(dataset: Dataset, is_colour: bool) -> str:
     if is_colour:
         doubts.append("colour, as a screen has it")
     doubts.append(proportions_doubt(int(dataset.Rows), int(dataset.Columns)))
+    doubts.append(_spacing_doubt(dataset))
     return "; ".join(filter(None, doubts))
 
 
@@ -55,4 +58,23 @@ def proportions_doubt(rows: int, columns: int) -> str:
     """Why a picture of this size may be no film, "" for no reason."""
     if max(rows, columns) > _MAX_PROPORTION * min(rows, columns):
         return f"{rows} x {columns} pixels are no film's proportions"
+    return ""
+
+
+def _spacing_doubt(dataset: Dataset) -> str:
+    """Why a film's distance of pixels cannot be (PS3.3 10.7.1.1), "" for no reason."""
+    for name in ("PixelSpacing", "ImagerPixelSpacing"):
+        value = dataset.get(name)
+        if not value:
+            continue
+        try:
+            row_mm, column_mm = (float(number) for number in value)
+        except (TypeError, ValueError):
+            return f"{name} is no two numbers"
+        least, side_mm = (
+            min(row_mm, column_mm),
+            max(row_mm * dataset.Rows, column_mm * dataset.Columns),
+        )
+        if not least >= _LEAST_SPACING_MM or not side_mm <= _MAX_SIDE_MM:
+            return f"{name} {row_mm:g} x {column_mm:g} mm can't be"
     return ""

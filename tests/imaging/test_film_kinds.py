@@ -30,6 +30,11 @@ from tests.helpers.fixtures import soft_image, write_dicom
             {"BurnedInAnnotation": "YES"},
             "BurnedInAnnotation: text is drawn into it, perhaps a name",
         ),
+        ({"PixelSpacing": [0.143, 0.143]}, ""),
+        ({"PixelSpacing": [0, 0]}, "PixelSpacing 0 x 0 mm can't be"),
+        ({"PixelSpacing": [-0.1, 0.1]}, "PixelSpacing -0.1 x 0.1 mm can't be"),
+        ({"ImagerPixelSpacing": [139, 139]}, "ImagerPixelSpacing 139 x 139 mm can't be"),
+        ({"PixelSpacing": [0.2]}, "PixelSpacing is no two numbers"),
         ({"Modality": "MG", "ViewPosition": "RL"}, "modality MG; lateral view RL"),
     ],
 )
