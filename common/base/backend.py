@@ -21,8 +21,6 @@ def start_tensorflow(device: str = "auto") -> None:
     TensorFlow writes them below Python, before any logger is set up, and they bury a script's own
     lines. A failing import still raises its error. A second call does nothing.
 
-    Keras reads no keras.json, in which another project's channels_first or float16 may stand.
-
     Args:
         device: "cpu" hides every graphics card; else all that are visible are used.
     """
@@ -30,16 +28,25 @@ def start_tensorflow(device: str = "auto") -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     if "tensorflow" in sys.modules:
         return
-    with _silent_standard_error():
-        with _keras_home(os.devnull):
-            import keras  # noqa: F401
-            import tensorflow as tf
+    import_tensorflow()
+    import tensorflow as tf
 
+    with _silent_standard_error():
         if device == CPU:
             # The driver, if it was asked before, no longer reads the environment.
             tf.config.set_visible_devices([], "GPU")
         tf.config.list_physical_devices()
         tf.constant(0)
+
+
+def import_tensorflow() -> None:
+    """Import Keras and TensorFlow, which looks for no device yet.
+
+    Keras reads no keras.json, in which another project's channels_first or float16 may stand.
+    """
+    with _silent_standard_error(), _keras_home(os.devnull):
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 

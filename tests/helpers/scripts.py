@@ -1,4 +1,4 @@
-"""How the tests run the scripts: as a user does, in processes of their own."""
+"""How the tests run the scripts: as a user does, or in forks of a process that is ready."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.forked import run_forked
 from tests.helpers.formats_checked import check_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,18 +38,24 @@ TINY_DATA = {
 }
 
 
+def run_alone(project: str, script: str, *arguments: object) -> str:
+    """Run a script in a process of its own, as a user does; give back what it printed."""
+    command = [sys.executable, str(ROOT / project / f"{script}.py"), *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout + done.stderr
+
+
 def run(project: str, script: str, *arguments: object, cwd: Path = ROOT, code: int = 0) -> str:
     """Run a script; give back what it printed, standard error after standard output."""
-    command = [sys.executable, str(ROOT / project / f"{script}.py"), *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
+    done = run_forked(ROOT / project / f"{script}.py", [*map(str, arguments)], cwd, timeout=600)
     assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
     return done.stdout + done.stderr
 
 
 def refused(project: str, script: str, *arguments: object) -> str:
     """Run a script that must be refused: status 2, one line on standard error, no traceback."""
-    command = [sys.executable, str(ROOT / project / f"{script}.py"), *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = run_forked(ROOT / project / f"{script}.py", [*map(str, arguments)], ROOT, timeout=600)
     assert done.returncode == 2, done.stdout[-2000:] + done.stderr[-4000:]
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     assert len(lines) == 1, done.stderr
@@ -101,13 +108,13 @@ class Whole:
 
     def _through(self) -> dict[str, str]:
         return {
-            "prepare": run(
+            "prepare": run_alone(
                 self.project, "prepare_data", "--preset", "cpu", "--source", self.sample,
                 "--prepared", self.prepared, "--validation-share", 0.2, "--test-share", 0.3,
                 *TINY_DATA[self.project],
             ),
-            "train": run(self.project, "train", *self.training(2)),
-            "evaluate": run(self.project, "evaluate", "--run", self.run, "--pictures", 2),
+            "train": run_alone(self.project, "train", *self.training(2)),
+            "evaluate": run_alone(self.project, "evaluate", "--run", self.run, "--pictures", 2),
         }  # fmt: skip
 
     def training(self, epochs: int) -> list[object]:
