@@ -101,6 +101,7 @@ def test_the_main_scores_are_those_of_the_networks_and_of_predictions_csv(once):
     assert metrics["main_scores_of_groups"] == []
 
 
+@pytest.mark.slow
 def test_a_page_of_an_older_evaluation_and_one_of_a_network_that_is_not_known(once, tmp_path):
     run_copy = copy_run(once.run, tmp_path / "run")
     file = run_copy / "evaluation" / "test" / "metrics.json"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.fixtures import soft_image, write_dicom, write_nifti
-from tests.helpers.scripts import PROJECTS, TINY_DATA, everything, refused, run
+from tests.helpers.scripts import FIRST_PROJECT_FAST, PROJECTS, TINY_DATA, everything, refused, run
 
 FILM = soft_image(32, 32)
 HEARTS = "rsna_heart_detection.csv"
@@ -258,7 +258,7 @@ def test_where_every_mask_lies_on_another_grid_the_error_names_both_files(tmp_pa
     assert "labelsTr/la_0.nii.gz" in line and "imagesTr/la_0.nii.gz" in line
 
 
-@pytest.mark.parametrize("project", PROJECTS)
+@pytest.mark.parametrize("project", FIRST_PROJECT_FAST)
 def test_the_sample_is_clean(samples, project, tmp_path):
     source = tmp_path / "source"
     shutil.copytree(samples[project], source)

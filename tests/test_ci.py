@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,6 +138,7 @@ def test_the_thirds_are_alike_in_size():
     assert min(sizes) >= len(marked) // 6, sizes
 
 
+@pytest.mark.slow
 def test_what_did_not_run_for_time_is_named_and_fails_where_its_turn_it_was(tmp_path):
     for name in "abcdef":
         (tmp_path / f"test_{name}.py").write_text("def test(): pass")

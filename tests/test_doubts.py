@@ -38,7 +38,8 @@ def rows(folder):
         return {row["file"]: row for row in csv.DictReader(file)}
 
 
-@pytest.mark.parametrize("project", [CHEST[1], pytest.param(CHEST[0], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("project", CHEST)
 def test_a_turned_film_is_doubted_and_with_strict_refused(whole, detector, tmp_path, project):
     once, films = whole(project), tmp_path / "films"
     films.mkdir()

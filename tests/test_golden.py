@@ -74,6 +74,7 @@ def test_its_manifest_is_held_against_its_seal(golden, folder):
         open_prepared(path.parent, FOLDERS[folder])
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_and_scores_what_it_scored(golden):
     folder = golden / "atrium" / "run"
     before = json.loads((folder / "evaluation" / "test" / "metrics.json").read_text())

@@ -16,7 +16,7 @@ from tests.helpers.scripts import FIRST_PROJECT_FAST, PROJECTS, ROOT, TINY_DATA,
 
 
 @pytest.mark.parametrize("script", ["prepare_data", "train", "evaluate", "predict"])
-@pytest.mark.parametrize("project", PROJECTS)
+@pytest.mark.parametrize("project", FIRST_PROJECT_FAST)
 def test_help_shows_every_setting_and_starts_no_tensorflow(project, script, tmp_path):
     import dataclasses
     import importlib

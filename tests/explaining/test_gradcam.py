@@ -159,6 +159,7 @@ def test_in_mixed_precision_our_own_formula_is_used():
     assert one[5, 2] == pytest.approx(0.2, abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_map_changes_when_the_weights_are_drawn_anew():
     keras.utils.set_random_seed(0)
     model = build_resnet50(SIDE, weights="none")

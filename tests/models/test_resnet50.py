@@ -174,6 +174,7 @@ def test_the_pyramid_takes_any_size(side):
     assert found.shape == (2, 4) and (found[:, 2:] > found[:, :2]).all()
 
 
+@pytest.mark.slow
 def test_the_pyramid_trains_by_xla_in_mixed_precision_as_in_float32():
     changes = []
     for policy in ("float32", "mixed_bfloat16"):

@@ -42,7 +42,14 @@ def save_as(model, kind, folder):
     return folder if kind == "run" else path
 
 
-@pytest.mark.parametrize("kind", [".keras", ".weights.h5", ".h5", "run", "applications"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ".weights.h5",
+        "run",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in (".keras", ".h5", "applications")),
+    ],
+)
 def test_what_is_loaded_is_what_is_used(trained, batch, tmp_path, capsys, kind):
     source = save_as(trained, kind, tmp_path)
     model = build_resnet50(SIZE, weights=str(source))
@@ -65,6 +72,7 @@ def test_a_classifiers_run_starts_a_box_network_of_another_size(trained, run_fol
     assert "started anew: head_conv, head_bn, box_centre_size" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_weights_of_another_standardisation_are_refused(run_folder, tmp_path):
     means = tmp_path / "means.keras"
     build_resnet50(SIZE, weights="none", standardise=False).save(means)
@@ -95,6 +103,7 @@ def test_imagenet_weights_come_from_keras_own_file(trained, batch, tmp_path, mon
     path.unlink()
 
 
+@pytest.mark.slow
 def test_all_gpu_presets_start(tmp_path, monkeypatch):
     from atrium_segmentation import networks as atrium
     from atrium_segmentation.config import GPU as OF_ATRIUM

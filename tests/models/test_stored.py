@@ -68,6 +68,7 @@ def test_an_older_file_that_is_mixed_is_loaded_as_float32(tmp_path, policy):
     assert maps.max() == 1 or gradient_maps(plain, images, "conv").max() <= 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", export.FORMATS)
 def test_an_older_file_that_is_mixed_is_exported(tmp_path, name):
     needs.package(*export._NEEDED[name])
@@ -77,6 +78,7 @@ def test_an_older_file_that_is_mixed_is_exported(tmp_path, name):
     assert export.export(model, tmp_path / export._NAMES[name], name) <= export.TOLERANCE
 
 
+@pytest.mark.slow
 def test_every_network_is_copied_with_its_operations():
     boxes = np.random.default_rng(0).uniform(0, 255, (2, 33, 33, 1)).astype("float32")
     slices = boxes[:, :32, :32]

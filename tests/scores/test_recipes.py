@@ -51,6 +51,7 @@ def test_cases_of_different_folds_are_pooled():
     np.testing.assert_allclose(found["ci95"], expected, atol=0.02)
 
 
+@pytest.mark.slow
 def test_the_same_cases_by_several_runs_count_once():
     tables = [predictions(range(20), seed) for seed in (1, 2, 3)]
     assert same_cases(tables) is True

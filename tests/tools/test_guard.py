@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from common.base.files import ROOT
 from tools.guard import BEGIN, CELLS, END, PAGE, Cell
 
@@ -56,6 +58,7 @@ def test_every_cell_stands_in_the_table():
         assert tuple(str(value) for value in dataclasses.astuple(cell)) in table
 
 
+@pytest.mark.slow
 def test_a_few_cells(whole):
     prepared = {name: str(whole(name).prepared) for name in VALUES["project"]}
     cells = [dataclasses.asdict(cell) for cell in FEW]

@@ -326,6 +326,7 @@ def test_xla_on_several_devices_is_refused(tmp_path, monkeypatch):
     assert names(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_sample_that_weighs_nothing_is_not_learned(tmp_path):
     image = keras.Input((3,))
     model = keras.Model(image, keras.layers.Dense(1, "sigmoid", kernel_initializer="zeros")(image))

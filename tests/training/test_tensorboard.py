@@ -155,6 +155,7 @@ def test_epochs_that_a_kill_took_back_are_shown_once(shown, tmp_path):
     assert_shown_alike(tmp_path, shown[0])
 
 
+@pytest.mark.slow
 def test_precision_and_recall_are_those_of_scikit_learn(tmp_path):
     from sklearn.metrics import precision_score, recall_score
 
