@@ -153,7 +153,7 @@ def test_bad_files_are_named_and_skipped_and_no_picture_is_lost(whole, asked, tm
 @pytest.mark.parametrize("project", [HEART, ATRIUM])
 def test_where_no_file_can_be_read_it_is_refused(whole, project, tmp_path):
     suffix = "nii.gz" if project == ATRIUM else "dcm"
-    bad = tmp_path / f"bad.{suffix}"
+    bad = tmp_path / f"broken.{suffix}"
     bad.write_bytes(b"this is no image")
     for _ in range(2):
         line = refused(project, "predict", bad, "--run", whole(project).run, "--output",
