@@ -121,6 +121,9 @@ class EvaluateSettings(DecisionSettings, SharedEvaluate):
     """How --source lies on the disk, as of prepare_data.py."""
     patient_pattern: str = ""
     """What finds the patient in the name of a film of --source, as of prepare_data.py."""
+    positive_class: str = ""
+    """The class of --source that is called positive, where its two have other names than the run's.
+    Default: as of the run."""
     prevalence: float = 0.0
     """The share of your patients who are ill, above 0 and below 1: also print the predictive values
     (PPV, NPV) for it. For two classes. 0: those of the scored cases alone."""
@@ -129,6 +132,8 @@ class EvaluateSettings(DecisionSettings, SharedEvaluate):
         """Refuse shares outside 0 to 1."""
         super().__post_init__()
         require(0 <= self.prevalence < 1, "prevalence", "0 or more and below 1", self)
+        is_of_source = not self.positive_class or self.source is not None
+        require(is_of_source, "positive_class", "of another dataset; give --source too", self)
 
 
 @dataclass(frozen=True)

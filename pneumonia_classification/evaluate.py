@@ -15,12 +15,13 @@ from functools import partial
 
 from common.base.backend import start_tensorflow
 from common.base.command_line import parse
-from common.base.errors import run_script
+from common.base.errors import UserError, run_script
 from common.base.files import write_csv, write_json
 from common.base.printing import print_paths, print_settings
+from common.datasets.classes import Classes
 from common.training import evaluations, runs
 from common.training.trained import picture_mark
-from pneumonia_classification.config import PROJECT
+from pneumonia_classification.config import PROJECT, EvaluateSettings
 
 
 def main() -> None:
@@ -46,11 +47,13 @@ def main() -> None:
     with evaluations.new_evaluation(folder, "gradcam", "surest.png") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
         image_size, classes = run.fitted["image_size"], inference.classes_of_run(run)
-        accept = partial(classes.known_places, source=str(settings.source), run="the run")
+        accept = partial(_accept, classes, settings)
         prepared, splits = evaluations.evaluation_data(
             run, settings, folder, partial(PROJECT.prepare_to_test, accept=accept)
         )
         decision, of_data = inference.decision(run, settings), classes_of(prepared)
+        # The positive one was named, and any other two are these two.
+        of_data = Classes() if settings.positive_class else of_data
         cases, seen = cases_to_score([run], prepared, splits, name, settings.score_seen, new)
         cases = inference.labelled(cases, of_data, classes, str(settings.source or prepared.folder))
 
@@ -113,6 +116,17 @@ def main() -> None:
     score_tables.print_scores(cases, metrics)
     note_scoring(run, prepared, splits)
     print_paths(evaluation_files(folder, examples))
+
+
+def _accept(classes: Classes, settings: EvaluateSettings, of_data: Classes) -> None:
+    """Refuse another dataset whose classes are not those of the run."""
+    if not settings.positive_class:
+        classes.known_places(of_data, str(settings.source), "the run")
+    elif not (classes.are_two and of_data.are_two):
+        raise UserError(
+            f"--positive-class {settings.positive_class}: is for two classes; {settings.source} "
+            f"has the {of_data}, and the run the {classes}"
+        )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 
+from tests.helpers.film_folders import film
 from tests.helpers.scripts import TINY, TINY_DATA, copy_run, refused, run
 
 PROJECT = "pneumonia_classification"
@@ -330,3 +331,22 @@ def test_the_same_seed_gives_the_same_metrics_twice(whole, tmp_path):
     # The other run, on the same data, was scored too.
     assert scored_before[1] == scored_before[0] + 1
     assert found[0] == found[1]
+
+
+@pytest.mark.slow
+def test_the_positive_class_of_another_dataset_can_be_named(whole, tmp_path):
+    once, source = whole(PROJECT), tmp_path / "data"
+    for number in range(6):
+        film(source / "A" / f"film-{number}.png", number)
+        film(source / "B" / f"film-{10 + number}.png", 10 + number, True)
+    auroc = {}
+    for positive in "AB":
+        run(PROJECT, "evaluate", "--run", once.run, "--source", source, "--name", positive,
+            "--positive-class", positive, "--pictures", 0)  # fmt: skip
+        folder = once.run / "evaluation" / positive
+        labels = {row["case"]: row["label"] for row in rows_of(folder / "predictions.csv")}
+        assert labels["film-0"] == str(int(positive == "A")) != labels["film-10"]
+        auroc[positive] = json.loads((folder / "metrics.json").read_text())["auroc"]["value"]
+    assert auroc["A"] == pytest.approx(1 - auroc["B"])
+    line = refused(PROJECT, "evaluate", "--run", once.run, "--positive-class", "B")
+    assert "--positive-class must be of another dataset; give --source too" in line

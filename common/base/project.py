@@ -110,6 +110,8 @@ class Project:
             if field.name not in SPLIT_SETTINGS and (value := stored.get(field.name)) is not None
         }
         values |= {name: value for name, value in vars(given).items() if name in SPLIT_SETTINGS}
+        if positive := getattr(given, "positive_class", ""):
+            values["positive_class"] = positive
         settings = kind(
             **values, source=given.source, prepared=folder, ids=given.ids, overwrite=True
         )

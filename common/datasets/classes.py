@@ -154,11 +154,12 @@ class Classes:
         Raises:
             UserError: They are other classes.
         """
-        places = self.places_in(other)
+        places, are_two = self.places_in(other), self.are_two and other.are_two
         if places is None:
             raise UserError(
                 f"{source}: has the {other}, and {run} was trained on the {self}; give a dataset "
                 "of the same ones, in any order"
+                + (", or name the positive one with --positive-class" if are_two else "")
             )
         return places
 

@@ -32,7 +32,7 @@ OVERLAP = "overlap.csv"
 """In an evaluation: the cases that the run has seen in training, and as which."""
 
 # Settings of prepare_data.py that do not decide how a case looks to a model.
-_NOT_OF_A_CASE = (*SPLIT_SETTINGS, "seed", "all_test", "duplicates")
+_NOT_OF_A_CASE = (*SPLIT_SETTINGS, "positive_class", "seed", "all_test", "duplicates")
 
 
 def evaluation_folder(run: Run, settings: SharedEvaluate) -> tuple[str, Path]:
