@@ -24,12 +24,19 @@ LONGEST = (
     "tests/training/test_averaging.py",
     "tests/training/test_tensorboard.py",
     "tests/tools/test_guard.py",
+    "tests/base/test_bundled.py",
+    "tests/datasets/test_duplicates.py",
+    "tests/models/test_resnet50.py",
+    "tests/models/test_starting_weights.py",
+    "tests/synthetic_sample/test_sample.py",
+    "tests/test_install.py",
     "tests/test_predict.py",
     "tests/test_patients.py",
     "tests/test_reliability.py",
 )
 """Files of minutes, which come first in this order: begun last, one of them would keep a single
-process busy. Those that wait for a project once through stand apart from what goes through it."""
+process busy. Between the first, which takes each project once through, and those that wait for it
+stands what the other process does meanwhile."""
 NOT_RUN = pytest.StashKey[list[str]]()
 
 
