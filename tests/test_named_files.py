@@ -14,7 +14,7 @@ import heart_detection.dataset
 import pneumonia_classification.config
 import pneumonia_classification.dataset
 from tests.helpers.film_folders import film, table
-from tests.helpers.scripts import CHEST, TINY_DATA, Whole, run
+from tests.helpers.scripts import CHEST, Whole, run
 from tests.test_privacy import ATRIUM, DAY, TEXT, found_in, written
 
 NAMES = [f"{TEXT}^Erika-{number}" for number in range(12)]
@@ -219,4 +219,3 @@ def test_from_a_dataset_to_predictions_no_byte_names_anybody(samples, tmp_path, 
     cases = {case["case"] for case in rows(once.prepared / "cases.csv")}
     predicted = {row["file"] for row in rows(out / "predictions.csv")}
     assert len(predicted & cases) == len(cases) > 5
-    assert TEXT in once.said["prepare"] and TINY_DATA[project]
