@@ -48,6 +48,7 @@ def main() -> None:
     from atrium_segmentation.mean_shape import mean_shape_mask
     from atrium_segmentation.odd_volumes import doubted_volumes
     from atrium_segmentation.report import write_page
+    from common.imaging.volume_doubts import look_at_volume
     from common.imaging.volumes import write_mask
     from common.reporting.examples import evaluation_files
     from common.training.seen import cases_to_score, note_scoring, scored_before
@@ -66,7 +67,7 @@ def main() -> None:
         values = np.array([int(value) for value in run.fitted["labels"]], np.uint8)
         labels = list(run.fitted["labels"].values())[1:]
         patients = cases.set_index("case")["patient"]
-        scored, seconds = [], dict.fromkeys(networks, 0.0)
+        scored, looks, seconds = [], {}, dict.fromkeys(networks, 0.0)
         unseen = (v for v in whole_volumes(prepared, splits) if v["case"] in patients.index)
         for volume in tqdm(unseen, total=len(cases), unit="volume", file=sys.stdout):
             case, masks = volume["case"], {"mean_shape": mean_shape_mask(run, volume["mask"].shape)}
@@ -76,6 +77,7 @@ def main() -> None:
                 seconds[network] += time.monotonic() - began
                 path = new / "masks" / f"{case}-{network}.nii.gz"
                 write_mask(path, values[masks[network]], volume["grid_header"])
+            looks[case] = look_at_volume(volume["working"], volume["working_affine"])
             scored.append({"case": case, "patient": patients[case]})
             for model, mask in masks.items():
                 scored[-1][model] = scores.mask_scores(volume, mask, labels)
@@ -110,8 +112,7 @@ def main() -> None:
             **scores.differences(list(networks), scored),
         }
         metrics["scored_before"] = scored_before(run, prepared, splits)
-        doubts = doubted_volumes(run, prepared, splits, cases["case"])
-        metrics["doubted"] = evaluations.doubted(doubts)
+        metrics["doubted"] = evaluations.doubted(doubted_volumes(run, looks))
         metrics |= scores.main_scores(metrics)
         rows = [
             {"case": row["case"], "patient": row["patient"], "model": network, "label": label}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from atrium_segmentation.dataset import Volumes
+from common.imaging.detectors import keep_detector
 from common.imaging.volume_doubts import (
     FILE,
     MIN_VOLUMES,
@@ -14,6 +17,7 @@ from common.imaging.volume_doubts import (
     look_at_volume,
     read_detector,
 )
+from common.records.looks import patients_of
 from common.records.prepared import Prepared
 from common.training.runs import Run
 
@@ -25,29 +29,16 @@ def fit_volume_detector(run: Path, prepared: Prepared, volumes: Volumes, seed: i
         The file's name; nothing where there are too few volumes.
     """
     looks = {scan["case"]: look_at_volume(scan["image"], scan["affine"]) for scan in volumes}
-    patients = prepared.cases().set_index("case")["patient"].astype(str)
-    detector = fit_detector([*looks.values()], [patients[case] for case in looks], seed)
-    (run / FILE).unlink(missing_ok=True)
-    if detector is None:
-        print(f"  {len(looks)} volumes are too few to learn what is odd; {MIN_VOLUMES} are enough")
-        return []
-    detector.write(run / FILE)
-    return [FILE]
+    detector = fit_detector([*looks.values()], patients_of(prepared.cases(), looks), seed)
+    too_few = f"{len(looks)} volumes are too few to learn what is odd; {MIN_VOLUMES} are enough"
+    return keep_detector(run, FILE, detector, too_few)
 
 
-def doubted_volumes(
-    run: Run, prepared: Prepared, splits: Sequence[str], cases: Iterable[str]
-) -> dict[str, str] | None:
-    """Why each case is doubted by a run's detector, or ""; None where it has none."""
+def doubted_volumes(run: Run, looks: Mapping[str, np.ndarray]) -> dict[str, str] | None:
+    """Why each case is doubted by a run's detector, or "", from its look; None without one."""
     detector = read_detector(run.folder / FILE)
     if detector is None:
         return None
-    chosen = set(cases)
-    looks = {
-        volume["case"]: look_at_volume(volume["image"], volume["affine"])
-        for volume in Volumes(prepared, splits)
-        if volume["case"] in chosen
-    }
     return dict(zip(looks, detector.doubts([*looks.values()]), strict=True))
 
 

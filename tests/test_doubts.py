@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 
 import cv2
@@ -16,6 +17,7 @@ from common.imaging.film_doubts import FILE, fit_detector
 from common.imaging.film_looks import look_at
 from common.imaging.films import read_film
 from common.imaging.letterbox import Letterbox
+from common.training.evaluations import doubted, doubted_note
 from synthetic_sample.make_sample import make_sample
 from tests.helpers.scripts import CHEST, TINY_DATA, run
 
@@ -137,3 +139,16 @@ def test_a_turned_volume_is_doubted_and_with_strict_refused(hearts, tmp_path):
     run(ATRIUM, "predict", *files, "--run", trained, "--output", strict, "--strict")
     assert rows(strict)["volume-1.nii.gz"]["error"].startswith("doubted (--strict): turned")
     assert [path.name for path in strict.glob("masks/*")] == ["volume-2.nii.gz"]
+    run(ATRIUM, "evaluate", "--run", trained, "--pictures", 0)
+    metrics = json.loads((trained / "evaluation" / "test" / "metrics.json").read_text())
+    assert metrics["doubted"]["n"] <= 1 < metrics["n"]
+
+
+def test_doubted_cases_are_counted_by_kind_and_told_in_a_sentence():
+    short = doubted({"a": "", "b": "tilted; inverted", "c": "tilted"})
+    assert short == {"n": 2, "first": "b", "kinds": {"tilted": 2, "inverted": 1}}
+    note = doubted_note({"n": 3, "doubted": short})
+    assert note.startswith("2 of 3 cases are doubted by how they look, and scored all the same: ")
+    assert note.endswith("tilted (2), inverted (1); the first is b.")
+    assert doubted(None) is None and doubted_note({"n": 3, "doubted": None}) == ""
+    assert doubted_note({"n": 3, "doubted": doubted({"a": ""})}) == doubted_note({"n": 3}) == ""

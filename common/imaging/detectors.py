@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -35,6 +36,12 @@ def tail_threshold(scores: np.ndarray, share: float) -> float:
     return float(start + mean * np.log(_TAIL / share))
 
 
+def in_words(doubted: np.ndarray, words: Sequence[str]) -> list[str]:
+    """Why each picture is doubted, from (n, words) of booleans; "" for no reason."""
+    texts = np.array(words)
+    return ["; ".join(texts[row]) for row in doubted]
+
+
 def write_arrays(path: Path, version: int, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a detector's arrays into a file, thresholds as they are and the others as float32."""
     arrays = {
@@ -43,6 +50,33 @@ def write_arrays(path: Path, version: int, arrays: Mapping[str, np.ndarray]) -> 
     }
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, version=version, **arrays)  # type: ignore[arg-type]  # stub of NumPy
+
+
+class Detector(Protocol):
+    """Of odd films or volumes."""
+
+    def write(self, path: Path) -> None:
+        """Write the detector into a file."""
+
+
+def keep_detector(run: Path, file: str, detector: Detector | None, too_few: str) -> list[str]:
+    """Write a run's detector, if there is one, in the place of an earlier one.
+
+    Args:
+        run: The run's folder.
+        file: The detector's name in it.
+        detector: None where nothing can be learned.
+        too_few: Is printed then.
+
+    Returns:
+        The file's name; nothing where there is none.
+    """
+    (run / file).unlink(missing_ok=True)
+    if detector is None:
+        print(f"  {too_few}")
+        return []
+    detector.write(run / file)
+    return [file]
 
 
 def read_arrays(path: Path, version: int, names: Sequence[str]) -> dict[str, np.ndarray] | None:

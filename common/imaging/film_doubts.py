@@ -18,6 +18,7 @@ import numpy as np
 
 from common.imaging.detectors import (
     FOLDS,
+    in_words,
     patient_folds,
     read_arrays,
     tail_threshold,
@@ -138,7 +139,7 @@ class Detector:
 
     def doubts(self, looks: Sequence[Look]) -> list[str]:
         """Why each film is doubted, in words; "" for no reason."""
-        return in_words(self.models.scores(looks), self.thresholds)
+        return in_words(self.models.scores(looks) > self.thresholds, [*SCORES.values()])
 
     def write(self, path: Path) -> None:
         """Write the detector into a file."""
@@ -156,12 +157,6 @@ def read_detector(path: Path) -> Detector | None:
     if arrays is None:
         return None
     return Detector(Models(**{name: arrays[name] for name in names}), arrays["thresholds"])
-
-
-def in_words(scores: np.ndarray, thresholds: np.ndarray) -> list[str]:
-    """The doubts of scores (n, `SCORES`) above thresholds (`SCORES`,), one text a film."""
-    words = np.array(list(SCORES.values()))
-    return ["; ".join(words[row]) for row in scores > thresholds]
 
 
 def fit_detector(looks: Sequence[Look], patients: Sequence[str], seed: int) -> Detector | None:
@@ -198,7 +193,7 @@ def look_over(looks: Sequence[Look], patients: Sequence[str], seed: int) -> list
     for fold in range(FOLDS):
         members = np.flatnonzero(folds == fold)
         scores[members] = fitted.models(fold).scores([looks[int(i)] for i in members])
-    return in_words(scores, fitted.thresholds)
+    return in_words(scores > fitted.thresholds, [*SCORES.values()])
 
 
 class _CrossFitted:

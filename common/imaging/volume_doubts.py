@@ -19,6 +19,7 @@ import numpy as np
 
 from common.imaging.detectors import (
     FOLDS,
+    in_words,
     patient_folds,
     read_arrays,
     tail_threshold,
@@ -99,6 +100,8 @@ class Detector:
 
     def scores(self, looks: Sequence[np.ndarray]) -> np.ndarray:
         """Scores (n, `SCORES`) of looks; high ones are odd."""
+        if not len(looks):
+            return np.zeros((0, len(SCORES)))
         whole = np.stack(looks).astype(float)
         unlike = self._distance(whole)
         rest, coarse = np.split(whole, [-(_SIDE**3)], axis=1)
@@ -111,7 +114,7 @@ class Detector:
 
     def doubts(self, looks: Sequence[np.ndarray]) -> list[str]:
         """Why each volume is doubted, in words; "" for no reason."""
-        return _in_words(self.scores(looks) > self.thresholds) if len(looks) else []
+        return in_words(self.scores(looks) > self.thresholds, [*SCORES.values()])
 
     def write(self, path: Path) -> None:
         """Write the detector into a file."""
@@ -161,7 +164,7 @@ def look_over(looks: Sequence[np.ndarray], patients: Sequence[str], seed: int) -
     if len(looks) < MIN_VOLUMES:
         return [""] * len(looks)
     scores = _cross_fitted(np.stack(looks), patients, seed)
-    return _in_words(scores > _thresholds(scores))
+    return in_words(scores > _thresholds(scores), [*SCORES.values()])
 
 
 def _cross_fitted(whole: np.ndarray, patients: Sequence[str], seed: int) -> np.ndarray:
@@ -191,8 +194,3 @@ def _fitted(whole: np.ndarray, thresholds: np.ndarray | None = None) -> Detector
 def _thresholds(scores: np.ndarray) -> np.ndarray:
     shares = [_SHARES[name] for name in SCORES]
     return np.array([tail_threshold(*pair) for pair in zip(scores.T, shares, strict=True)])
-
-
-def _in_words(doubted: np.ndarray) -> list[str]:
-    words = np.array(list(SCORES.values()))
-    return ["; ".join(words[row]) for row in doubted]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -33,11 +33,16 @@ def decode_with_look(
     return {**features, LOOK: look(features)}
 
 
+def patients_of(cases: pd.DataFrame, names: Iterable[str]) -> list[str]:
+    """The patient of each case that is named, from the table of cases."""
+    patients = cases.set_index("case")["patient"].astype(str)
+    return [patients[name] for name in names]
+
+
 def find_odd(
     looking: Looking, features: Mapping[str, Features], cases: pd.DataFrame, seed: int
 ) -> dict[str, str]:
     """Why cases look odd, or "", by case, from their features with looks."""
-    patients = cases.set_index("case")["patient"]
     looks = [content[LOOK] for content in features.values()]
-    odd = looking.over(looks, [str(patients[case]) for case in features], seed)
+    odd = looking.over(looks, patients_of(cases, features), seed)
     return dict(zip(features, odd, strict=True))

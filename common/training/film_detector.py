@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from common.imaging.detectors import keep_detector
 from common.imaging.film_doubts import FILE, MAX_FILMS, MIN_FILMS, fit_detector, read_detector
 from common.imaging.film_looks import Look, look_at
+from common.records.looks import patients_of
 from common.records.mapped import MappedRecords
 from common.records.prepared import Prepared
 from common.records.stored_images import StoredFilm, stored_pixels
@@ -29,14 +31,9 @@ def fit_film_detector(run: Path, prepared: Prepared, train: Sequence[str], seed:
         The file's name; nothing where there are too few films.
     """
     looks = looks_of(prepared, train, MAX_FILMS, seed)
-    patients = prepared.cases().set_index("case")["patient"].astype(str)
-    detector = fit_detector([*looks.values()], [patients[case] for case in looks], seed)
-    (run / FILE).unlink(missing_ok=True)
-    if detector is None:
-        print(f"  {len(looks)} films are too few to learn what is odd; {MIN_FILMS} are enough")
-        return []
-    detector.write(run / FILE)
-    return [FILE]
+    detector = fit_detector([*looks.values()], patients_of(prepared.cases(), looks), seed)
+    too_few = f"{len(looks)} films are too few to learn what is odd; {MIN_FILMS} are enough"
+    return keep_detector(run, FILE, detector, too_few)
 
 
 def looks_of(
