@@ -195,10 +195,14 @@ def test_from_a_dataset_to_predictions_no_byte_names_anybody(samples, tmp_path, 
     images = next(source.glob("*mages*"))
     out, ids = tmp_path / "other" / "predictions", tmp_path / "id-map.csv"
     (tmp_path / "other").mkdir()
-    run(
+    broken = tmp_path / "more" / f"{TEXT}.{'nii.gz' if project == ATRIUM else 'dcm'}"
+    broken.parent.mkdir()
+    broken.write_bytes(b"this is no image")
+    said = run(
         project,
         "predict",
         images,
+        broken,
         "--run",
         once.run,
         "--output",
@@ -219,3 +223,5 @@ def test_from_a_dataset_to_predictions_no_byte_names_anybody(samples, tmp_path, 
     cases = {case["case"] for case in rows(once.prepared / "cases.csv")}
     predicted = {row["file"] for row in rows(out / "predictions.csv")}
     assert len(predicted & cases) == len(cases) > 5
+    # On the screen a file has its name.
+    assert any("skipped: " in line and broken.name in line for line in said.splitlines())

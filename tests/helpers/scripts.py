@@ -41,14 +41,17 @@ TINY_DATA = {
 def run_alone(project: str, script: str, *arguments: object) -> str:
     """Run a script in a process of its own, as a user does; give back what it printed."""
     command = [sys.executable, str(ROOT / project / f"{script}.py"), *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return done.stdout + done.stderr
+    return printed(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600))
 
 
 def run(project: str, script: str, *arguments: object, cwd: Path = ROOT, code: int = 0) -> str:
     """Run a script; give back what it printed, standard error after standard output."""
     done = run_forked(ROOT / project / f"{script}.py", [*map(str, arguments)], cwd, timeout=600)
+    return printed(done, code)
+
+
+def printed(done: subprocess.CompletedProcess[str], code: int = 0) -> str:
+    """What a process printed, standard error after standard output, whose status is as given."""
     assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
     return done.stdout + done.stderr
 
