@@ -91,7 +91,7 @@ def test_every_fault_of_films_is_found_counted_and_named(project, tmp_path):
     said = run(project, "prepare_data", "--check", *common)
     assert sorted(path.name for path in prepared.iterdir()) == [".lock", "findings.csv"]
     found = findings(prepared)
-    first = "copy"  # by name; good0 is its copy
+    first = "copy"  # by path; good0 is its copy
     no_label = ("unlabelled", "no label")
     if project == "heart_detection":
         no_label = ("stage_2_train_images/unlabelled.dcm", "image not used")

@@ -67,10 +67,11 @@ def find_duplicates(cases: pd.DataFrame, source: Path, workers: int = 0) -> pd.S
         workers: Number of processes; 0 for one per core.
 
     Returns:
-        (cases,) the first case, by sorted name, with the same pixels; "" for that case itself,
-        for a film without an equal, and for a file that cannot be read.
+        (cases,) the first case, by sorted path, with the same pixels; "" for that case itself,
+        for a film without an equal, and for a file that cannot be read. An id may be one of ours,
+        which the key of ``id-map.csv`` decides; a path is the same on every machine.
     """
-    ordered = cases.sort_values("case")
+    ordered = cases.sort_values(["path", "case"])
     files = [source / path for path in ordered["path"]]
     stored = each(
         _stored, files, _READ_POOL_FROM, workers, _unread, desc="compare bytes", unit="file"
@@ -103,7 +104,7 @@ def find_duplicate_volumes(cases: pd.DataFrame, source: Path, workers: int = 0) 
         (cases,) ``duplicate_of``, as from `find_duplicates`, and ``size``: shape and spacing in
         words, "" for a file that cannot be read.
     """
-    ordered = cases.sort_values("case")
+    ordered = cases.sort_values(["path", "case"])
     files = [source / path for path in ordered["path"]]
     starts = each(
         _start, files, _VOLUME_POOL_FROM, workers, _unread, desc="compare starts", unit="volume"

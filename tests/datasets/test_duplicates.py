@@ -157,13 +157,14 @@ def test_what_cant_be_read_equals_nothing(tmp_path, duplicates):
     assert list(find_duplicates(cases, tmp_path)) == ["", ""]
 
 
-def test_the_first_case_is_the_first_by_name_in_any_order_of_rows(tmp_path):
+def test_the_first_case_is_the_first_by_path_in_any_order_of_rows(tmp_path):
+    # And not by its id: the key of an id-map.csv decides those.
     for name in "abc":
         write_dicom(tmp_path / f"{name}.dcm", IMAGE)
     cases = pd.DataFrame({"case": ["3", "1", "2"], "path": ["a.dcm", "b.dcm", "c.dcm"]})
     cases.index = [7, 5, 9]
     result = find_duplicates(cases, tmp_path)
-    assert result.to_dict() == {7: "1", 5: "", 9: "1"}
+    assert result.to_dict() == {7: "", 5: "3", 9: "3"}
 
 
 def test_processes_find_what_one_finds(tmp_path, duplicates, monkeypatch):
