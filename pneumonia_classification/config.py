@@ -132,8 +132,6 @@ class EvaluateSettings(DecisionSettings, SharedEvaluate):
         """Refuse shares outside 0 to 1."""
         super().__post_init__()
         require(0 <= self.prevalence < 1, "prevalence", "0 or more and below 1", self)
-        is_of_source = not self.positive_class or self.source is not None
-        require(is_of_source, "positive_class", "of another dataset; give --source too", self)
 
 
 @dataclass(frozen=True)

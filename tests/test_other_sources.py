@@ -78,10 +78,10 @@ def test_what_is_known_of_a_source_goes_to_its_preparation(films, tmp_path):
     given = settings(None, layout="nih")
     with pytest.raises(UserError, match=r"^nih: --layout is for another dataset; give --source"):
         evaluations.evaluation_folder(runs.Run(tmp_path, {}, {}), given)
-    with pytest.raises(UserError, match="--patient-pattern is for another dataset"):
-        evaluations.evaluation_folder(
-            runs.Run(tmp_path, {}, {}), replace(given, layout="auto", patient_pattern="x")
-        )
+    for name in ("patient_pattern", "positive_class"):
+        of_none = settings(None, **{name: "x"})
+        with pytest.raises(UserError, match=f"--{name.replace('_', '-')} is for another dataset"):
+            evaluations.evaluation_folder(runs.Run(tmp_path, {}, {}), of_none)
 
 
 def test_other_classes_are_refused_before_any_film_is_prepared(films, tmp_path):

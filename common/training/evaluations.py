@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 OVERLAP = "overlap.csv"
 """In an evaluation: the cases that the run has seen in training, and as which."""
 
+# Settings of evaluate.py that say what another dataset is.
+_OF_A_SOURCE = (*SPLIT_SETTINGS, "positive_class")
+
 # Settings of prepare_data.py that do not decide how a case looks to a model.
-_NOT_OF_A_CASE = (*SPLIT_SETTINGS, "positive_class", "seed", "all_test", "duplicates")
+_NOT_OF_A_CASE = (*_OF_A_SOURCE, "seed", "all_test", "duplicates")
 
 
 def evaluation_folder(run: Run, settings: SharedEvaluate) -> tuple[str, Path]:
@@ -40,7 +43,7 @@ def evaluation_folder(run: Run, settings: SharedEvaluate) -> tuple[str, Path]:
     name = settings.name or settings.split
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        if settings.source is None and field.name in SPLIT_SETTINGS and value != field.default:
+        if settings.source is None and field.name in _OF_A_SOURCE and value != field.default:
             raise UserError(
                 f"{value}: --{field.name.replace('_', '-')} is for another dataset; give --source "
                 "too, or give it to prepare_data.py"
