@@ -22,8 +22,8 @@ from atrium_segmentation import networks, slices
 from atrium_segmentation.dataset import Volumes
 from common.datasets.splits import training_splits
 from common.models.fcn8 import build_fcn8
+from common.models.film_networks import build_classifier
 from common.models.fused import fuse_batch_normalization
-from common.models.resnet50 import build_resnet50
 from common.models.unet import build_unet
 from common.records.prepared import Prepared, open_prepared
 from common.training.precision import set_precision
@@ -108,7 +108,7 @@ def _network(name: str) -> keras.Model:
         return build_unet(CHANNELS, 1, width=16, depth=4)
     if name == "fcn8":
         return build_fcn8(CHANNELS, 1, width=16)
-    return build_resnet50(FILM_SIZE, weights="none")
+    return build_classifier(FILM_SIZE, weights="none")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from common.reporting.model_card import About
 
 ABOUT = About(
-    model="A ResNet50 (He et al. 2016) with four outputs. It sees one chest film, scaled into a "
+    model="NETWORK with four outputs. It sees one chest film, scaled into a "
     "square with its proportions kept, 8 bits, as the DICOM file's own window shows it.",
     question="Where is the heart on this chest film?",
     answer="One box, (x0, y0, x1, y1) in the image's own pixels, half-open.",

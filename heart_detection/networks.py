@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from common.models.resnet50 import build_box_resnet50
+from common.models.film_networks import build_box_network
 from common.models.stochastic_depth import drop_blocks
 from common.training.loss_names import box_loss
 from common.training.losses import iou
@@ -14,15 +14,19 @@ from heart_detection.config import TrainSettings
 
 
 def build(image_size: int, weights: str, settings: TrainSettings) -> keras.Model:
-    """A ResNet50: films (batch, image_size, image_size, 1) of 0..255 to boxes (batch, 4).
+    """A network: films (batch, image_size, image_size, 1) of 0..255 to boxes (batch, 4).
 
     Args:
         image_size: Side of the input in pixels.
         weights: "imagenet", "none", or a weights file or run folder.
-        settings: With ``pooling``, ``standardise`` and ``stochastic_depth``.
+        settings: With ``backbone``, ``pooling``, ``standardise`` and ``stochastic_depth``.
     """
-    model = build_box_resnet50(
-        image_size, weights=weights, pooling=settings.pooling, standardise=settings.standardise
+    model = build_box_network(
+        image_size,
+        weights=weights,
+        pooling=settings.pooling,
+        standardise=settings.standardise,
+        backbone=settings.backbone,
     )
     return drop_blocks(model, settings.stochastic_depth)
 

@@ -1,4 +1,4 @@
-"""Train a ResNet50 to box the heart on a chest radiograph.
+"""Train a network (a ResNet50 by default) to box the heart on a chest radiograph.
 
 Reads the prepared folder (and prepares it first where there is none). Writes config.json,
 history.csv, tensorboard/, model.keras (the best epoch by --monitor), film_doubts.npz (what an odd
@@ -24,14 +24,14 @@ from heart_detection.config import PROJECT
 def main() -> None:
     """Train a network, or go on with its training."""
     settings = parse(PROJECT, "train", __doc__)
-    print_settings("Train a ResNet50 to detect the heart", settings, PROJECT)
+    print_settings("Train a network to detect the heart", settings, PROJECT)
     prepared = runs.find_prepared(PROJECT, settings, lambda: PROJECT.prepare_to_train(settings))
     run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow(settings.device)
 
     import numpy as np
 
-    from common.models.resnet50 import HEAD_LAYERS
+    from common.models.film_networks import HEAD_LAYERS
     from common.scores.thumbnails import fit_numbers, thumbnail
     from common.training import fitting, seen
     from common.training.film_detector import fit_film_detector

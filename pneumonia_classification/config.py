@@ -102,8 +102,9 @@ class DecisionSettings(Shared):
     every film gets an answer."""
     flip: bool = False
     """Average the probabilities of the film and its mirror image, for the threshold too."""
-    gradcam_layer: str = "conv5_block3_out"
-    """The convolutional layer that Grad-CAM uses; conv4_block6_out has twice the resolution."""
+    gradcam_layer: str = ""
+    """The convolutional layer that Grad-CAM uses; of resnet50 conv4_block6_out has twice the
+    resolution of the last. Default: the last of the network."""
 
     def __post_init__(self) -> None:
         """Refuse shares outside 0 to 1."""

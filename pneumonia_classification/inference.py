@@ -93,11 +93,11 @@ def open_model(run: Run, settings: DecisionSettings) -> keras.Model:
         UserError: It cannot be loaded, or has no such layer as Grad-CAM is to look at.
     """
     # A decision, which predict.py needs first, is made without Keras.
-    from common.explaining.gradcam import check_layer
+    from common.explaining.gradcam import layer_to_explain
     from common.models.stored import load_model
 
     model = load_model(run.folder / "model.keras")
-    check_layer(model, settings.gradcam_layer)
+    layer_to_explain(model, settings.gradcam_layer)
     return model
 
 

@@ -6,7 +6,7 @@ from common.datasets.classes import TWO, Classes
 from common.reporting.model_card import About
 
 ABOUT = About(
-    model="A ResNet50 (He et al. 2016) with one sigmoid output. It sees one chest film, scaled "
+    model="NETWORK with one sigmoid output. It sees one chest film, scaled "
     "into a square, 8 bits, as the DICOM file's own window shows it.",
     question="Does this chest film show an opacity that radiologists call pneumonia?",
     answer="A probability, 0 to 1, and a decision at a threshold from the validation split.",
@@ -51,7 +51,7 @@ def about(classes: Classes) -> About:
     return dataclasses.replace(
         ABOUT,
         tags=(),
-        model=f"A ResNet50 (He et al. 2016) with {classes.outputs} outputs under a {kind}. It sees "
+        model=f"NETWORK with {classes.outputs} outputs under a {kind}. It sees "
         "one image, scaled into a square, 8 bits, in grey levels.",
         question=question,
         answer=answer,

@@ -9,7 +9,7 @@ import keras
 
 from common.base.files import read_json
 from common.datasets.classes import Classes
-from common.models.resnet50 import build_resnet50, with_places
+from common.models.film_networks import build_classifier, with_places
 from common.models.stochastic_depth import drop_blocks
 from common.training.losses import InsideRegion
 from pneumonia_classification.config import TrainSettings
@@ -18,7 +18,7 @@ from pneumonia_classification.config import TrainSettings
 def build(
     image_size: int, weights: str, settings: TrainSettings, classes: Classes | None = None
 ) -> keras.Model:
-    """A ResNet50: films (batch, image_size, image_size, 1) of 0..255 to (batch, outputs) of 0..1.
+    """A network: films (batch, image_size, image_size, 1) of 0..255 to (batch, outputs) of 0..1.
 
     Where the weights are a run's that tells other classes apart, the head starts anew. With
     ``box_weight`` it has a second output, the logits of `with_places`.
@@ -26,17 +26,18 @@ def build(
     Args:
         image_size: Side of the input in pixels.
         weights: "imagenet", "none", or a weights file or run folder.
-        settings: With ``standardise``, ``box_weight`` and ``stochastic_depth``.
+        settings: With ``backbone``, ``standardise``, ``box_weight`` and ``stochastic_depth``.
         classes: What it tells apart; two where there is none.
     """
     classes = classes or Classes()
-    model = build_resnet50(
+    model = build_classifier(
         image_size,
         classes.outputs,
         classes.activation,
         weights,
         standardise=settings.standardise,
         new_head=_is_of_others(weights, classes),
+        backbone=settings.backbone,
     )
     model = with_places(model) if settings.box_weight else model
     return drop_blocks(model, settings.stochastic_depth)

@@ -60,7 +60,7 @@ def main() -> None:
 
         import numpy as np
 
-        from common.explaining.gradcam import saliency_maps
+        from common.explaining.gradcam import layer_to_explain, saliency_maps
         from common.records.stored_images import model_inputs, stored_film, stored_pixels
         from common.reporting.figures import gradcam_picture
         from common.training.film_detector import film_doubter
@@ -85,7 +85,7 @@ def main() -> None:
             ]
             drawn = [i for i, row in enumerate(rows) if row["picture"]]
             likeliest = None if classes.are_two else table["likeliest"][drawn]
-            layer = settings.gradcam_layer
+            layer = layer_to_explain(model, settings.gradcam_layer)
             maps = saliency_maps(model, images[drawn], layer, likeliest) if drawn else {}
             for number, i in enumerate(drawn):
                 (source, film), row = batch[i], rows[i]

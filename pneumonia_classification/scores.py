@@ -11,7 +11,13 @@ import numpy as np
 import pandas as pd
 
 from common.datasets.classes import Classes
-from common.explaining.gradcam import cells, finer_layer, saliency_maps, with_shuffled_weights
+from common.explaining.gradcam import (
+    cells,
+    finer_layer,
+    layer_to_explain,
+    saliency_maps,
+    with_shuffled_weights,
+)
 from common.explaining.heatmaps import FINER, GRADCAM
 from common.records.prepared import Prepared
 from common.scores import decisions, several_classes
@@ -221,7 +227,7 @@ def explain(
     classes = cases["likeliest"].to_numpy() if "likeliest" in cases else None
     films_of = [films[case] for case in cases["case"]]
     images = np.array(films_of).reshape(-1, *model.input_shape[1:])
-    layer = settings.gradcam_layer
+    layer = layer_to_explain(model, settings.gradcam_layer)
     maps = saliency_maps(model, images, layer, classes)
     # The films of a check by drawn weights: maps of all would take as long again, thrice.
     checked = np.linspace(0, len(cases) - 1, min(len(cases), _MOST_CHECKED)).astype(int)

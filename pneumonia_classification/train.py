@@ -1,4 +1,4 @@
-"""Train a ResNet50 to recognise pneumonia on a chest radiograph.
+"""Train a network (a ResNet50 by default) to recognise pneumonia on a chest radiograph.
 
 Reads the prepared folder (and prepares it first where there is none). Writes config.json,
 history.csv, tensorboard/, model.keras (the best epoch by --monitor), validation.csv (the
@@ -26,7 +26,7 @@ from pneumonia_classification.config import PROJECT
 def main() -> None:
     """Train a network, or go on with its training."""
     settings = parse(PROJECT, "train", __doc__)
-    print_settings("Train a ResNet50 to classify pneumonia", settings, PROJECT)
+    print_settings("Train a network to classify pneumonia", settings, PROJECT)
     prepared = runs.find_prepared(PROJECT, settings, lambda: PROJECT.prepare_to_train(settings))
     train, validation = training_splits(prepared.splits, settings.fold)
     with_copies = [*train, *map(copies_of, train)]
@@ -37,7 +37,7 @@ def main() -> None:
     run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow(settings.device)
 
-    from common.models.resnet50 import HEAD_LAYERS
+    from common.models.film_networks import HEAD_LAYERS
     from common.models.stored import load_model
     from common.training import fitting, seen
     from common.training.film_detector import fit_film_detector

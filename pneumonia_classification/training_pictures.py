@@ -10,13 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from common.datasets.classes import Classes
-from common.explaining.gradcam import saliency_maps
+from common.explaining.gradcam import layer_to_explain, saliency_maps
 from common.records.prepared import Prepared
 from common.reporting.figures import draw_heat, pixels, sheet
 from common.reporting.palette import TRUTH
 from common.training.pipeline import stored_films
 from common.training.tensorboard import TrainingPictures, first_output
-from pneumonia_classification.config import EvaluateSettings, TrainSettings
+from pneumonia_classification.config import TrainSettings
 from pneumonia_classification.dataset import boxes_in_square, classes_of
 from pneumonia_classification.score_pictures import in_words, shortened
 
@@ -48,7 +48,7 @@ def training_pictures(
         images = films[..., None]
         scores = first_output(bare, images)
         likeliest = None if classes.are_two else np.argmax(scores, axis=1)
-        maps = saliency_maps(bare, images, EvaluateSettings().gradcam_layer, likeliest)
+        maps = saliency_maps(bare, images, layer_to_explain(bare), likeliest)
         heats = next(iter(maps.values()))
         titles = [
             f"{case['case'][:24]}\n{_title(classes, case['label'], row)}"

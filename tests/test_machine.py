@@ -25,7 +25,7 @@ from common.base.backend import cards_of
 from common.base.errors import UserError, run_script
 from common.base.files import ROOT, read_json, write_json
 from common.base.settings import SharedEvaluate
-from common.explaining.gradcam import check_layer, gradcam
+from common.explaining.gradcam import gradcam, layer_to_explain
 from common.models.stored import load_model
 from common.prediction.predictions import Predictions
 from common.training import evaluations, runs
@@ -157,7 +157,7 @@ def test_a_card_can_be_hidden():
 )  # fmt: skip
 def test_a_layer_without_a_map(layer, problem):
     with pytest.raises(UserError, match=r"^--gradcam-layer ") as refusal:
-        check_layer(small(), layer)
+        layer_to_explain(small(), layer)
     assert str(refusal.value) == f"--gradcam-layer {layer}: {problem}; ask one of norm"
 
 
@@ -165,7 +165,7 @@ def test_every_layer_that_is_not_refused_has_a_map():
     model = small()
     for layer in model.layers:
         try:
-            check_layer(model, layer.name)
+            layer_to_explain(model, layer.name)
         except UserError:
             continue
         heat = gradcam(model, np.ones((1, 16, 16, 1), np.float32), layer.name)

@@ -126,7 +126,7 @@ def run_cell(cell: Cell, prepared: Prepared, run: Path) -> Outcome:
     """
     import keras
 
-    from common.models.resnet50 import HEAD_LAYERS
+    from common.models.film_networks import HEAD_LAYERS
     from common.models.stored import load_model
     from common.training import fitting
     from common.training.precision import set_precision

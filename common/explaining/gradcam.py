@@ -25,8 +25,12 @@ MIN_CELLS = 6
 _BATCH_SIZE = 16
 
 
-def check_layer(model: keras.Model, layer_name: str) -> None:
-    """Refuse a layer that has no map: it is to have places, and to be computed by weights.
+def layer_to_explain(model: keras.Model, name: str = "") -> str:
+    """The layer that Grad-CAM looks at.
+
+    Args:
+        model: A flat functional model with one output.
+        name: Of the layer; "" for the last that has a map, and is computed by weights.
 
     Raises:
         UserError: It is none of the model's, or has no map; the message names layers that have, of
@@ -34,14 +38,14 @@ def check_layer(model: keras.Model, layer_name: str) -> None:
     """
     first = next((i for i, layer in enumerate(model.layers) if layer.trainable_weights), 0)
     with_map = [layer for layer in model.layers[first:] if len(layer.output.shape) == 4]
-    if layer_name in {layer.name for layer in with_map}:
-        return
     last = {tuple(layer.output.shape[1:3]): layer.name for layer in with_map}
-    has = any(layer.name == layer_name for layer in model.layers)
+    if not name and with_map:
+        return with_map[-1].name
+    if name in {layer.name for layer in with_map}:
+        return name
+    has = any(layer.name == name for layer in model.layers)
     problem = "has no map of places" if has else "is no layer of the model"
-    raise UserError(
-        f"--gradcam-layer {layer_name}: {problem}; ask one of {', '.join(last.values())}"
-    )
+    raise UserError(f"--gradcam-layer {name}: {problem}; ask one of {', '.join(last.values())}")
 
 
 def saliency_maps(
@@ -82,7 +86,10 @@ def finer_layer(model: keras.Model, layer_name: str) -> str:
     fine = [
         layer.name
         for layer in before
-        if len(layer.output.shape) == 4 and min(layer.output.shape[1:3]) >= MIN_CELLS
+        if len(layer.output.shape) == 4
+        and min(layer.output.shape[1:3]) >= MIN_CELLS
+        # Its places are not where those of the image are.
+        and not isinstance(layer, keras.layers.ZeroPadding2D)
     ]
     return "" if not fine or fine[-1] == layer_name else fine[-1]
 

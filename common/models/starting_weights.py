@@ -21,17 +21,17 @@ import h5py
 import keras
 
 from common.base.errors import UserError
-
-_IMAGENET_FOLDER = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
-_IMAGENET_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
-_IMAGENET_MD5 = "4d473c1dd8becc155b73f8504c6f6626"
+from common.models.backbones import BACKBONES
 
 Arrays = Mapping[str, list[h5py.Dataset]]
 """By the name of their layer."""
 
 
-def imagenet_file() -> Path:
-    """The ImageNet weights of `keras.applications.ResNet50`, without its head.
+def imagenet_file(backbone: str) -> Path:
+    """The ImageNet weights of a network of keras.applications, without its head.
+
+    Args:
+        backbone: One of `backbones.BACKBONES`.
 
     Returns:
         The file in Keras's own cache; it is downloaded if it is not there.
@@ -40,22 +40,56 @@ def imagenet_file() -> Path:
         UserError: The download fails. The message names the file, the folder to put it
             in by hand and what else can be done.
     """
+    folder, file, md5 = BACKBONES[backbone].file
     # Keras's own folder, which Keras does not know if `start_tensorflow` imported it.
     home = Path(os.environ.get("KERAS_HOME", "~/.keras"))
     with suppress(OSError, RuntimeError):  # Keras takes another where this one can't be written
         home = home.expanduser()
         home.mkdir(parents=True, exist_ok=True)
     try:
-        url = _IMAGENET_FOLDER + _IMAGENET_FILE
-        options = {"cache_dir": home, "cache_subdir": "models", "file_hash": _IMAGENET_MD5}
-        return Path(keras.utils.get_file(_IMAGENET_FILE, url, **options))
+        options = {"cache_dir": home, "cache_subdir": "models", "file_hash": md5}
+        return Path(keras.utils.get_file(file, folder + file, **options))
     # Keras raises a bare Exception when a download fails.
     except Exception as error:
         raise UserError(
-            f"the ImageNet weights could not be downloaded ({error}). Get {_IMAGENET_FILE} from "
-            f"{_IMAGENET_FOLDER} on another machine and put it into {home / 'models'}, or choose "
+            f"the ImageNet weights could not be downloaded ({error}). Get {file} from "
+            f"{folder} on another machine and put it into {home / 'models'}, or choose "
             "--weights none, or --weights with a weights file or the folder of a finished run"
         ) from error
+
+
+def take_imagenet(model: keras.Model, backbone: str) -> list[str]:
+    """Copy ImageNet's weights into the backbone of ``model``.
+
+    Keras reads its own files, by the order of their layers: the names in them are of older
+    versions.
+
+    Args:
+        model: With the layers of the backbone.
+        backbone: One of `backbones.BACKBONES`.
+
+    Returns:
+        The names of the layers taken, in the backbone's order.
+
+    Raises:
+        UserError: The file cannot be had, or is not that network's.
+    """
+    path = imagenet_file(backbone)
+    official = BACKBONES[backbone]
+    network = official.build(
+        include_top=False, weights=None, input_shape=(224, 224, 3), **official.options
+    )
+    try:
+        network.load_weights(path)
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(
+            f"{path}: not readable as the ImageNet weights of {backbone} ({error}); remove it, so "
+            "that it is downloaded again"
+        ) from error
+    taken = [layer for layer in network.layers if layer.weights]
+    for layer in taken:
+        model.get_layer(layer.name).set_weights(layer.get_weights())
+    return [layer.name for layer in taken]
 
 
 def take_weights(
@@ -102,13 +136,16 @@ def take_weights(
     return [layer.name for layer in taken]
 
 
-def layer_names(source: str | Path) -> set[str]:
-    """The layers of a ``.keras`` file or of a run's, without weights too; none of another file."""
+def described(source: str | Path) -> tuple[str, set[str]]:
+    """The name of the model of a ``.keras`` file or of a run, and those of its layers.
+
+    Nothing of another file.
+    """
     try:
-        config = json.loads(_entry(_file(source), "config.json"))
-        return {layer["config"]["name"] for layer in config["config"]["layers"]}
+        config = json.loads(_entry(_file(source), "config.json"))["config"]
+        return str(config["name"]), {layer["config"]["name"] for layer in config["layers"]}
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error):
-        return set()
+        return "", set()
 
 
 def _file(source: str | Path) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from common.models.backbones import block_ends
 from common.models.fused import fuse_batch_normalization
 
 
@@ -20,7 +21,7 @@ def drop_blocks(model: keras.Model, rate: float) -> keras.Model:
     The layers stay Keras's own, under their names: they are saved and loaded as such.
 
     Args:
-        model: A ResNet50 of `common.models.resnet50`; changed in place.
+        model: A network of `common.models.film_networks`; changed in place.
         rate: The last block's chance, 0 to below 1; 0 changes nothing.
 
     Returns:
@@ -30,9 +31,9 @@ def drop_blocks(model: keras.Model, rate: float) -> keras.Model:
         return model
     # Among the model's variables, so that a training that goes on draws as an unbroken one.
     model.block_seeds = keras.random.SeedGenerator()
-    last = [layer for layer in fuse_batch_normalization(model).layers if "_3_bn" in layer.name]
-    for number, layer in enumerate(last, 1):
-        stays = 1 - rate * number / len(last)
+    ends = block_ends(fuse_batch_normalization(model))
+    for number, layer in enumerate(ends, 1):
+        stays = 1 - rate * number / len(ends)
         layer.call = partial(_call, layer, layer.call, model.block_seeds, stays)
     return model
 

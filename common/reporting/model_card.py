@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from common.base.files import read_json, sha256, write_text
+from common.base.settings import BACKBONES
 from common.reporting.elsewhere import card_lines
 from common.reporting.front_matter import as_yaml, metadata
 from common.scores.formatting import marked_name, of_validation, score_rows, with_interval
@@ -42,7 +43,7 @@ class About:
     """What a project says of its models, whichever run made them.
 
     Attributes:
-        model: What the network is and what goes into it.
+        model: What the network is and what goes into it; NETWORK stands for the run's backbone.
         question: What it answers.
         answer: What comes out, and its unit.
         factors: What its scores may depend on.
@@ -102,7 +103,7 @@ def model_card(
         evaluations = sorted(map(read_json, files), key=lambda metrics: metrics["created"])
     config = run.config
     sections = (
-        Section("Model details", (about.model,), _details(run)),
+        Section("Model details", (_model(about, config["settings"]),), _details(run)),
         Section(
             "Intended use",
             (
@@ -164,6 +165,12 @@ def write_model_card(folder: Path, run: Run, about: About) -> Path:
     path = folder / FILE
     write_text(path, as_markdown(model_card(run, about)))
     return path
+
+
+def _model(about: About, settings: Mapping[str, Any]) -> str:
+    # Runs of earlier versions are all of the first.
+    backbone = settings.get("backbone", next(iter(BACKBONES)))
+    return about.model.replace("NETWORK", BACKBONES[backbone])
 
 
 def _details(run: Run) -> Rows:

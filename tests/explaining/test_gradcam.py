@@ -11,16 +11,19 @@ from common.explaining.gradcam import (
     gradcam,
     gradient_maps,
     layer_cam,
+    layer_to_explain,
     saliency_maps,
     with_shuffled_weights,
 )
 from common.explaining.heatmaps import FINER, GRADCAM
-from common.models.resnet50 import GRADCAM_LAYER, build_resnet50
+from common.models.backbones import block_ends
+from common.models.film_networks import build_classifier
 from common.scores.pointing_game import rank_correlations
 from tests.helpers.fixtures import soft_image
 from tests.helpers.model_checks import dtype_policy
+from tests.helpers.scripts import FIRST_BACKBONE_FAST
 
-SIDE = 64
+SIDE, LAST = 64, "conv5_block3_out"
 
 
 def tiny(kernel=None):
@@ -39,13 +42,17 @@ def bright_corner():
     return image
 
 
-def test_tf_explain_and_our_own_formula_give_the_same_map():
+@pytest.mark.parametrize("backbone", FIRST_BACKBONE_FAST)
+def test_tf_explain_and_our_own_formula_give_the_same_map(backbone):
     keras.utils.set_random_seed(0)
-    model = build_resnet50(SIDE, weights="none")
+    model = build_classifier(SIDE, weights="none", backbone=backbone)
+    for layer in block_ends(model):  # Open the residual branches.
+        layer.gamma.assign(np.ones_like(layer.gamma))
     images = np.stack([soft_image(SIDE, SIDE), soft_image(SIDE, SIDE).T]).astype(np.float32)
     images = images[..., None]
-    found = gradcam(model, images, GRADCAM_LAYER)
-    own = np.maximum(gradient_maps(model, images, GRADCAM_LAYER), 0)
+    last = layer_to_explain(model)
+    found = gradcam(model, images, last)
+    own = np.maximum(gradient_maps(model, images, last), 0)
     assert own.max() > 0
     for one, of_own in zip(found, own, strict=True):
         scaled = Image.fromarray(of_own).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
@@ -101,20 +108,20 @@ def test_layer_cam_by_hand():
 
 def test_few_places_get_a_finer_map_which_comes_first():
     keras.utils.set_random_seed(0)
-    model = build_resnet50(SIDE, weights="none")
+    model = build_classifier(SIDE, weights="none")
     images = np.stack([soft_image(SIDE, SIDE), soft_image(SIDE, SIDE).T])[..., None]
     # 64 pixels end in 2 x 2 places, and have 4 x 4 and 8 x 8 before them.
-    assert finer_layer(model, GRADCAM_LAYER) == "conv3_block4_out"
+    assert finer_layer(model, LAST) == "conv3_block4_out"
     assert not finer_layer(model, "conv3_block4_out")
-    maps = saliency_maps(model, images, GRADCAM_LAYER)
+    maps = saliency_maps(model, images, LAST)
     assert list(maps) == [FINER, GRADCAM]
-    np.testing.assert_array_equal(maps[GRADCAM], gradcam(model, images, GRADCAM_LAYER))
+    np.testing.assert_array_equal(maps[GRADCAM], gradcam(model, images, LAST))
     fine = gradient_free(layer_cam(model, images, "conv3_block4_out"))
     expected = maps[GRADCAM] * np.sqrt(fine)
     expected /= expected.max((1, 2), keepdims=True)
     np.testing.assert_allclose(maps[FINER], expected, atol=1e-5)
     assert list(saliency_maps(model, images, "conv3_block4_out")) == [GRADCAM]
-    assert [each.shape for each in saliency_maps(model, images[:0], GRADCAM_LAYER).values()] == [
+    assert [each.shape for each in saliency_maps(model, images[:0], LAST).values()] == [
         (0, SIDE, SIDE)
     ] * 2
 
@@ -162,7 +169,7 @@ def test_in_mixed_precision_our_own_formula_is_used():
 @pytest.mark.slow
 def test_the_map_changes_when_the_weights_are_drawn_anew():
     keras.utils.set_random_seed(0)
-    model = build_resnet50(SIDE, weights="none")
+    model = build_classifier(SIDE, weights="none")
     for layer in model.layers:
         if layer.name.endswith("_3_bn"):  # A residual branch that starts closed says nothing.
             layer.gamma.assign(np.ones_like(layer.gamma))

@@ -118,16 +118,20 @@ def shake(model: keras.Model, seed: int = 0) -> None:
         weight.assign(value * rng.uniform(0.8, 1.2, value.shape) + rng.uniform(0, 0.01))
 
 
-def save_as_applications(layers: list[keras.Layer], path: Path) -> None:
+def save_as_applications(
+    layers: list[keras.Layer], path: Path, renamed: tuple[str, str] = ("", "")
+) -> Path:
     """Weights in the layout of keras.applications' files: names in attributes, those with ":0"."""
     with h5py.File(path, "w") as file:
-        file.attrs["layer_names"] = [layer.name.encode() for layer in layers]
-        for layer in layers:
-            group = file.create_group(layer.name)
-            names = [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
-            group.attrs["weight_names"] = [name.encode() for name in names]
-            for name, weight in zip(names, layer.weights, strict=True):
-                group[name] = keras.ops.convert_to_numpy(weight)
+        names = [layer.name.replace(*renamed) for layer in layers]
+        file.attrs["layer_names"] = [name.encode() for name in names]
+        for layer, name in zip(layers, names, strict=True):
+            group = file.create_group(name)
+            weights = [f"{name}/{weight.name}:0" for weight in layer.weights]
+            group.attrs["weight_names"] = [weight.encode() for weight in weights]
+            for place, weight in zip(weights, layer.weights, strict=True):
+                group[place] = keras.ops.convert_to_numpy(weight)
+    return path
 
 
 def _parts(path: Path) -> Iterator[tuple[str | None, str | None]]:

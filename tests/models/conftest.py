@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.models.resnet50 import build_resnet50
+from common.models.film_networks import build_classifier
 from tests.helpers.model_checks import shake
 
 SIZE = 32
@@ -17,7 +17,7 @@ def batch():
 @pytest.fixture(scope="module")
 def trained():
     """A classifier whose every weight differs from a fresh one's."""
-    model = build_resnet50(SIZE, weights="none")
+    model = build_classifier(SIZE, weights="none")
     shake(model)
     return model
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from common.training.loss_names import box_loss, segmentation_loss
 from common.models.fcn8 import build_fcn8
-from common.models.resnet50 import build_box_resnet50, build_resnet50
+from common.models.film_networks import build_box_network, build_classifier
 from common.models.unet import build_unet
 
 assert keras.backend.backend() == "jax"
@@ -39,9 +39,9 @@ masks = rng.integers(0, 2, (4, 32, 32, 1))
 corners = rng.uniform(0.1, 0.4, (4, 2))
 learns(build_unet(1, 1, width=4, depth=2), masks, segmentation_loss("dice+crossentropy", 1))
 learns(build_fcn8(1, 1, width=4), masks, segmentation_loss("crossentropy", 1))
-learns(build_resnet50(32, weights="none"), rng.integers(0, 2, (4, 1)), "binary_crossentropy")
+learns(build_classifier(32, weights="none"), rng.integers(0, 2, (4, 1)), "binary_crossentropy")
 boxes = np.concatenate([corners, corners + 0.4], 1)
-learns(build_box_resnet50(32, weights="none"), boxes, box_loss("iou+l1"))
+learns(build_box_network(32, weights="none"), boxes, box_loss("iou+l1"))
 print("learned on jax")
 """
 

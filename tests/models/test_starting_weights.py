@@ -9,24 +9,17 @@ import pytest
 
 from common.base.errors import UserError
 from common.models import starting_weights
-from common.models.resnet50 import (
-    GRADCAM_LAYER,
-    HEAD_LAYERS,
-    build_box_resnet50,
-    build_resnet50,
-)
+from common.models.backbones import BACKBONES
+from common.models.film_networks import HEAD_LAYERS, build_box_network, build_classifier
 from common.models.starting_weights import take_weights
-from tests.helpers.model_checks import (
-    output,
-    save_as_applications,
-    shake,
-)
+from tests.helpers.model_checks import output, save_as_applications, shake
+from tests.helpers.scripts import FIRST_BACKBONE_FAST
 
 SIZE = 32
 
 
 def features(model, batch):
-    until = keras.Model(model.input, model.get_layer(GRADCAM_LAYER).output)
+    until = keras.Model(model.input, model.get_layer("conv5_block3_out").output)
     return output(until, batch)
 
 
@@ -52,7 +45,7 @@ def save_as(model, kind, folder):
 )
 def test_what_is_loaded_is_what_is_used(trained, batch, tmp_path, capsys, kind):
     source = save_as(trained, kind, tmp_path)
-    model = build_resnet50(SIZE, weights=str(source))
+    model = build_classifier(SIZE, weights=str(source))
     np.testing.assert_array_equal(features(model, batch), features(trained, batch))
     printed = capsys.readouterr().out
     if kind == "applications":
@@ -65,9 +58,9 @@ def test_what_is_loaded_is_what_is_used(trained, batch, tmp_path, capsys, kind):
 
 
 def test_a_classifiers_run_starts_a_box_network_of_another_size(trained, run_folder, capsys):
-    model = build_box_resnet50(64, str(run_folder))
+    model = build_box_network(64, str(run_folder))
     image = np.full((1, 64, 64, 1), 90, "uint8")
-    larger = build_resnet50(64, weights=str(run_folder))
+    larger = build_classifier(64, weights=str(run_folder))
     np.testing.assert_array_equal(features(model, image), features(larger, image))
     assert "started anew: head_conv, head_bn, box_centre_size" in capsys.readouterr().out
 
@@ -75,18 +68,24 @@ def test_a_classifiers_run_starts_a_box_network_of_another_size(trained, run_fol
 @pytest.mark.slow
 def test_weights_of_another_standardisation_are_refused(run_folder, tmp_path):
     means = tmp_path / "means.keras"
-    build_resnet50(SIZE, weights="none", standardise=False).save(means)
-    for build in (build_resnet50, build_box_resnet50):
+    build_classifier(SIZE, weights="none", standardise=False).save(means)
+    for build in (build_classifier, build_box_network):
         with pytest.raises(UserError, match=r"trained with --standardise.*; give --standardise"):
             build(SIZE, weights=str(run_folder), standardise=False)
         with pytest.raises(UserError, match=r"means\.keras: was trained with --no-standardise"):
             build(SIZE, weights=str(means))
-    build_resnet50(SIZE, weights=str(means), standardise=False)
+    build_classifier(SIZE, weights=str(means), standardise=False)
     means.unlink()
 
 
-def test_imagenet_weights_come_from_keras_own_file(trained, batch, tmp_path, monkeypatch):
-    path = save_as(trained, "applications", tmp_path)
+@pytest.mark.parametrize("backbone", FIRST_BACKBONE_FAST)
+def test_imagenet_weights_come_from_keras_own_file(backbone, tmp_path, monkeypatch, capsys):
+    known = BACKBONES[backbone]
+    options = {"include_top": False, "weights": None, "input_shape": (64, 64, 3)}
+    official = known.build(**options, **known.options)
+    shake(official)
+    # Layers had other names when the files were written.
+    path = save_as_applications(official.layers, tmp_path / "notop.h5", renamed=("_", "-"))
     asked = {}
 
     def get_file(name, origin, **options):
@@ -95,11 +94,20 @@ def test_imagenet_weights_come_from_keras_own_file(trained, batch, tmp_path, mon
 
     monkeypatch.setattr(keras.utils, "get_file", get_file)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
-    model = build_resnet50(SIZE)
-    np.testing.assert_array_equal(features(model, batch), features(trained, batch))
-    assert asked["origin"].endswith(asked["name"])
-    assert asked["name"] == "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    model = build_classifier(SIZE, backbone=backbone)
+    with_weights = [layer for layer in official.layers if layer.weights]
+    for layer in with_weights:
+        for mine, its in zip(model.get_layer(layer.name).weights, layer.weights, strict=True):
+            np.testing.assert_array_equal(mine, its)
+    printed = capsys.readouterr().out
+    assert f"{len(with_weights)} layers from imagenet; started anew: predictions\n" in printed
+    assert asked["origin"] == known.file[0] + known.file[1]
+    assert (asked["name"], asked["file_hash"]) == known.file[1:]
     assert asked["cache_dir"] == tmp_path / "home" and asked["cache_subdir"] == "models"
+
+    other = next(name for name in BACKBONES if name != backbone)
+    with pytest.raises(UserError, match=rf"notop\.h5: not readable as the ImageNet .* {other}"):
+        starting_weights.take_imagenet(model, other)
     path.unlink()
 
 
@@ -135,7 +143,7 @@ def test_imagenet_weights_that_cannot_be_downloaded(monkeypatch, tmp_path):
     monkeypatch.setattr(keras.utils, "get_file", get_file)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(UserError) as caught:
-        starting_weights.imagenet_file()
+        starting_weights.imagenet_file("resnet50")
     message = str(caught.value)
     assert "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5" in message
     assert str(tmp_path / "models") in message and "--weights none" in message

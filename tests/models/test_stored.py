@@ -10,7 +10,7 @@ import pytest
 from common import export
 from common.base.errors import UserError
 from common.explaining.gradcam import gradcam, gradient_maps
-from common.models.resnet50 import build_box_resnet50
+from common.models.film_networks import build_box_network
 from common.models.stored import in_float32, load_model
 from common.models.unet import build_unet
 from tests.helpers import needs
@@ -83,7 +83,7 @@ def test_every_network_is_copied_with_its_operations():
     boxes = np.random.default_rng(0).uniform(0, 255, (2, 33, 33, 1)).astype("float32")
     slices = boxes[:, :32, :32]
     for build, images in (
-        (lambda: build_box_resnet50(33, "none", pooling="extremes"), boxes),
+        (lambda: build_box_network(33, "none", pooling="extremes"), boxes),
         (lambda: build_unet(width=2, depth=3, deep_supervision=2), slices),
     ):
         with dtype_policy("mixed_bfloat16"):

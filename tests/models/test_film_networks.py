@@ -1,4 +1,4 @@
-"""ResNet50 and its heads."""
+"""The networks for films: their backbones and heads."""
 
 import subprocess
 import sys
@@ -7,18 +7,14 @@ import keras
 import numpy as np
 import pytest
 
-from common.models.resnet50 import (
-    GRADCAM_LAYER,
-    PYRAMID,
-    build_box_resnet50,
-    build_resnet50,
-    with_places,
-)
-from tests.helpers.model_checks import (
-    dtype_policy,
-    model_faults,
-    output,
-)
+from common import export
+from common.base.errors import UserError
+from common.base.settings import BACKBONES as NAMES
+from common.models.backbones import BACKBONES, block_ends, build_backbone
+from common.models.film_networks import build_box_network, build_classifier, with_places
+from tests.helpers import needs
+from tests.helpers.model_checks import dtype_policy, model_faults, output, shake
+from tests.helpers.scripts import FIRST_BACKBONE_FAST
 
 SIZE = 32
 
@@ -27,7 +23,7 @@ SIZE = 32
 @pytest.mark.parametrize("pooling", ["flatten", "extremes"])
 def test_box_resnet50_is_a_sound_model(tmp_path, batch, pooling):
     def build():
-        return build_box_resnet50(SIZE, "none", pooling=pooling)
+        return build_box_network(SIZE, "none", pooling=pooling)
 
     target = np.tile(np.array([0.2, 0.3, 0.6, 0.8], "float32"), (3, 1))
     loss = keras.losses.MeanSquaredError()
@@ -52,15 +48,87 @@ def test_preprocessing_is_that_of_keras_applications(batch, policy):
     grey = batch + np.float32(0.3)
     expected = keras.applications.resnet.preprocess_input(np.repeat(grey, 3, axis=-1))
     with dtype_policy(policy):
-        model = build_resnet50(SIZE, weights="none", standardise=False)
+        model = build_classifier(SIZE, weights="none", standardise=False)
         inside = keras.Model(model.input, model.get_layer("subtract_means").output)
         np.testing.assert_array_equal(output(inside, grey), expected)
+
+
+def of_efficientnet(images):
+    network = keras.applications.EfficientNetV2B0(include_top=False, weights=None)
+    first = network.get_layer("stem_conv").input
+    return output(keras.Model(network.input, first), images)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "prepared"),
+    [
+        ("densenet121", keras.applications.densenet.preprocess_input),
+        ("efficientnetv2b0", of_efficientnet),
+        ("mobilenetv3large", lambda images: images / 127.5 - 1),
+    ],
+)
+def test_other_backbones_get_what_their_weights_were_trained_on(batch, backbone, prepared):
+    grey = batch + np.float32(0.3)
+    network = build_backbone(backbone, SIZE, standardise=False)
+    inside = keras.Model(network.input, network.get_layer("subtract_means").output)
+    expected = prepared(np.repeat(grey, 3, axis=-1))
+    np.testing.assert_allclose(output(inside, grey), expected, atol=1e-5)
+    standardised = build_backbone(backbone, SIZE)
+    inside = keras.Model(standardised.input, standardised.get_layer("grey_to_three").output)
+    spread = BACKBONES[backbone].greys.spread
+    np.testing.assert_allclose(output(inside, batch).std((1, 2, 3)), spread, rtol=1e-3)
+
+
+def test_the_backbones_are_those_that_settings_name():
+    assert list(BACKBONES) == list(NAMES)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_backbone_is_the_same_whatever_was_built_before(backbone):
+    first, second = (build_backbone(backbone, 64) for _ in range(2))
+    names = [[layer.name for layer in network.layers] for network in (first, second)]
+    assert names[0] == names[1] and len(set(names[0])) == len(names[0])
+    for name, pixels in BACKBONES[backbone].sums.items():
+        assert first.get_layer(name).output.shape[1:3] == (64 // pixels, 64 // pixels)
+    assert first.output_shape[1:3] == (2, 2)
+    assert {of.momentum for of in first.layers if hasattr(of, "momentum")} == {0.9}
+    assert not any(of.rate for of in first.layers if isinstance(of, keras.layers.Dropout))
+    assert bool(block_ends(first)) == (backbone != "densenet121")
+
+
+@pytest.mark.parametrize("backbone", FIRST_BACKBONE_FAST)
+@pytest.mark.parametrize("build", [build_classifier, build_box_network])
+def test_any_backbone_starts_as_its_shortcuts_is_saved_and_loaded(batch, tmp_path, build, backbone):
+    model = build(SIZE, weights="none", pooling="flatten", backbone=backbone)
+    assert not any(np.any(layer.gamma) for layer in block_ends(model))
+    shake(model)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(output(loaded, batch), output(model, batch))
+    other = next(name for name in BACKBONES if name != backbone)
+    with pytest.raises(UserError, match=rf"is of a {backbone}; give --backbone {backbone} too"):
+        build(SIZE, weights=str(tmp_path / "model.keras"), backbone=other)
+    copy = build(SIZE, weights=str(tmp_path / "model.keras"), pooling="flatten", backbone=backbone)
+    np.testing.assert_array_equal(output(copy, batch), output(model, batch))
+    (tmp_path / "model.keras").unlink()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_any_backbone_is_exported(tmp_path, backbone):
+    for build in (build_classifier, build_box_network):
+        pooling = {"pooling": "extremes"} if build is build_box_network else {}
+        model = build(64, weights="none", backbone=backbone, **pooling)
+        shake(model)
+        for name, needed in export._NEEDED.items():
+            needs.package(*needed)
+            assert export.export(model, tmp_path / export._NAMES[name], name) <= export.TOLERANCE
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_exposure_and_contrast_do_not_count(batch, policy):
     with dtype_policy(policy):
-        model = build_resnet50(SIZE, weights="none")
+        model = build_classifier(SIZE, weights="none")
         inside = keras.Model(model.input, model.get_layer("grey_to_three").output)
         found = output(inside, batch)
         other = output(inside, batch * np.float32(0.5) + np.float32(31))
@@ -78,12 +146,12 @@ def test_bytes_and_floats_are_the_same_image(trained, batch):
 
 def test_the_graph_is_flat_and_ends_as_grad_cam_wants_it(trained):
     assert not any(isinstance(layer, keras.Model) for layer in trained.layers)
-    assert trained.get_layer(GRADCAM_LAYER).output.shape[1:] == (1, 1, 2048)
+    assert trained.get_layer("conv5_block3_out").output.shape[1:] == (1, 1, 2048)
     assert trained.output_shape == (None, 1)
 
 
 def test_logits_classes_and_dropout(batch):
-    model = build_resnet50(SIZE, 3, None, "none", dropout=0.5, pooling="flatten")
+    model = build_classifier(SIZE, 3, None, "none", dropout=0.5, pooling="flatten")
     found = output(model, batch)
     assert found.shape == (3, 3)
     assert model.get_layer("predictions").activation is keras.activations.linear
@@ -101,7 +169,7 @@ def test_the_momentum_of_the_averages_is_set_and_saved(trained, run_folder):
 
 
 def test_a_box_is_never_inverted_nor_outside(batch):
-    model = build_box_resnet50(SIZE, "none")
+    model = build_box_network(SIZE, "none")
     head = model.get_layer("box_centre_size")
     corners = keras.Model(head.output, model.output)
     rng = np.random.default_rng(0)
@@ -118,6 +186,7 @@ def test_a_box_is_never_inverted_nor_outside(batch):
 @pytest.mark.parametrize(
     ("argument", "value"),
     [
+        ("backbone", "vgg16"),
         ("image_size", 31),
         ("outputs", 0),
         ("batch_norm_momentum", 1.0),
@@ -127,11 +196,11 @@ def test_a_box_is_never_inverted_nor_outside(batch):
 )
 def test_a_bad_argument_is_repeated(argument, value):
     with pytest.raises(ValueError, match=f"{argument} must be .* Received: '?{value}"):
-        build_resnet50(**{"image_size": SIZE, "weights": "none", argument: value})
+        build_classifier(**{"image_size": SIZE, "weights": "none", argument: value})
 
 
 def test_the_places_average_to_what_the_classifier_says(batch, tmp_path):
-    model = build_resnet50(64, weights="none")
+    model = build_classifier(64, weights="none")
     model.get_layer("predictions").bias.assign([0.3])
     for layer in model.layers:  # Open the residual branches, so that places differ.
         if layer.name.endswith("_3_bn"):
@@ -151,7 +220,7 @@ def test_the_places_average_to_what_the_classifier_says(batch, tmp_path):
 
 
 def test_each_edge_is_the_mean_place_of_its_map():
-    model = build_box_resnet50(64, "none", pooling="extremes")
+    model = build_box_network(64, "none", pooling="extremes")
     maps = model.get_layer("extreme_points")
     assert maps.output.shape[1:] == (8, 8, 4)
     drawn = np.full((1, 8, 8, 4), -50.0, "float32")
@@ -169,7 +238,7 @@ def test_each_edge_is_the_mean_place_of_its_map():
 
 @pytest.mark.parametrize("side", [33, 100, 128])
 def test_the_pyramid_takes_any_size(side):
-    model = build_box_resnet50(side, "none", pooling="extremes")
+    model = build_box_network(side, "none", pooling="extremes")
     found = output(model, np.zeros((2, side, side, 1), "float32"))
     assert found.shape == (2, 4) and (found[:, 2:] > found[:, :2]).all()
 
@@ -181,8 +250,8 @@ def test_the_pyramid_trains_by_xla_in_mixed_precision_as_in_float32():
         keras.utils.set_random_seed(0)
         with dtype_policy(policy):
             # Places of 13, 7 and 4 to a side.
-            model = build_box_resnet50(100, "none", pooling="extremes")
-        inputs = [model.get_layer(name).output for name in PYRAMID]
+            model = build_box_network(100, "none", pooling="extremes")
+        inputs = [model.get_layer(name).output for name in BACKBONES["resnet50"].sums]
         head = keras.Model(inputs, model.output)
         rng = np.random.default_rng(0)
         features = [np.abs(rng.normal(size=(2, *x.shape[1:]))).astype("float32") for x in inputs]

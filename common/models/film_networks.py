@@ -1,8 +1,7 @@
-"""ResNet50 for grey images, flat, with a head for classes or for one box.
+"""Networks for films: a backbone with a head for classes or for one box.
 
-He et al. 2016, "Deep Residual Learning for Image Recognition" (arXiv:1512.03385), as
-`keras.applications.ResNet50` builds it. Its layers stand in the model itself, not in a
-model within the model, so that Grad-CAM finds them by name.
+The usual backbone is ResNet50 (He et al. 2016, "Deep Residual Learning for Image Recognition",
+arXiv:1512.03385); `common.models.backbones` has all.
 """
 
 from __future__ import annotations
@@ -12,18 +11,8 @@ import numpy as np
 from keras import layers, ops
 
 from common.base.errors import UserError
-from common.models.starting_weights import imagenet_file, layer_names, take_weights
-
-GRADCAM_LAYER = "conv5_block3_out"
-"""The last convolutional activation: what Grad-CAM looks at."""
-
-PYRAMID = {"conv3_block4_add": 8, "conv4_block6_add": 16, "conv5_block3_add": 32}
-"""The last sums of three sizes, and how many pixels of the image a place of each covers.
-
-Not the activations after them: two layers read those already, and TensorFlow adds three gradients
-up in an order that changes from run to run where there are several threads (it adds in place, into
-whichever is free: AddN, tensorflow/core/kernels/aggregate_ops.cc).
-"""
+from common.models.backbones import BACKBONES, build_backbone, start_as_shortcuts
+from common.models.starting_weights import described, take_imagenet, take_weights
 
 HEAD_LAYERS = (
     *("head_conv", "head_bn", "predictions", "box_centre_size", "extreme_points"),
@@ -31,14 +20,8 @@ HEAD_LAYERS = (
 )
 """The layers with weights that are not of the backbone."""
 
-# The means of ImageNet as keras.applications.resnet.preprocess_input subtracts them: of
-# blue, green and red, in that order.
-_IMAGENET_MEANS = (103.939, 116.779, 123.68)
-# Its images' standard deviation, about, in grey levels.
-_IMAGENET_SPREAD = 58.0
 
-
-def build_resnet50(
+def build_classifier(
     image_size: int,
     outputs: int = 1,
     activation: str | None = "sigmoid",
@@ -48,8 +31,9 @@ def build_resnet50(
     pooling: str = "average",
     standardise: bool = True,
     new_head: bool = False,
+    backbone: str = "resnet50",
 ) -> keras.Model:
-    """A ResNet50 that takes a grey image as it is stored and gives ``outputs`` numbers.
+    """A network that takes a grey image as it is stored and gives ``outputs`` numbers.
 
     Args:
         image_size: Height and width of the image in pixels, 32 or more.
@@ -66,6 +50,7 @@ def build_resnet50(
             and contrast do not count; else ImageNet's means are subtracted, as its weights
             were trained.
         new_head: Whether the head starts anew though ``weights`` has one, of other classes.
+        backbone: One of `backbones.BACKBONES`.
 
     Returns:
         A model from "image", (batch, image_size, image_size, 1), uint8 or float in 0..255,
@@ -77,18 +62,20 @@ def build_resnet50(
             another ``standardise``.
 
     Example:
-        >>> model = build_resnet50(64, weights="none")
+        >>> model = build_classifier(64, weights="none")
         >>> model.output_shape
         (None, 1)
     """
-    image, features = _features(image_size, batch_norm_momentum, dropout, pooling, standardise)
     if outputs < 1:
         raise ValueError(f"outputs must be 1 or more. Received: {outputs}")
+    network = build_backbone(backbone, image_size, batch_norm_momentum, standardise)
+    features = _features(network, batch_norm_momentum, dropout, pooling)
     predictions = layers.Dense(outputs, dtype="float32", name="predictions")(features)
     if activation is not None:
         last = layers.Activation(activation, dtype="float32", name="probability")
         predictions = last(predictions)
-    return _finish(keras.Model(image, predictions, name="resnet50"), weights, new_head)
+    model = keras.Model(network.input, predictions, name=backbone)
+    return _finish(model, backbone, weights, new_head)
 
 
 def with_places(model: keras.Model) -> keras.Model:
@@ -99,26 +86,27 @@ def with_places(model: keras.Model) -> keras.Model:
     al. 2016, "Learning Deep Features for Discriminative Localization", arXiv:1512.04150).
 
     Args:
-        model: From `build_resnet50` with average pooling.
+        model: From `build_classifier` with average pooling.
 
     Returns:
         A model of the same layers and weights, to its outputs, (batch, outputs), and the logits
         of the places, (batch, height, width, outputs); height and width are a 32nd of the
         image's, rounded up.
     """
-    places = model.get_layer("predictions")(model.get_layer(GRADCAM_LAYER).output)
+    places = model.get_layer("predictions")(model.get_layer("pool").input)
     return keras.Model(model.input, [model.output, places], name=model.name)
 
 
-def build_box_resnet50(
+def build_box_network(
     image_size: int,
     weights: str = "imagenet",
     batch_norm_momentum: float = 0.9,
     dropout: float = 0.0,
     pooling: str = "flatten",
     standardise: bool = True,
+    backbone: str = "resnet50",
 ) -> keras.Model:
-    """A ResNet50 that gives the corners of one box.
+    """A network that gives the corners of one box.
 
     Four sigmoids are the box's centre, width and height in fractions of the image's side,
     and the model itself turns them into corners cut off at the image's edge. A box can so
@@ -133,12 +121,13 @@ def build_box_resnet50(
 
     Args:
         image_size: Height and width of the image in pixels, 32 or more.
-        weights: As in `build_resnet50`; the run of a classifier fits.
-        batch_norm_momentum: As in `build_resnet50`.
-        dropout: As in `build_resnet50`.
-        pooling: As in `build_resnet50`, where an average alone says little about a place; or
+        weights: As in `build_classifier`; the run of a classifier fits.
+        batch_norm_momentum: As in `build_classifier`.
+        dropout: As in `build_classifier`.
+        pooling: As in `build_classifier`, where an average alone says little about a place; or
             "extremes".
-        standardise: As in `build_resnet50`.
+        standardise: As in `build_classifier`.
+        backbone: As in `build_classifier`.
 
     Returns:
         A model from "image", (batch, image_size, image_size, 1), uint8 or float in 0..255,
@@ -148,28 +137,28 @@ def build_box_resnet50(
         ValueError: An argument is out of its range.
         UserError: The starting weights are not there or do not fit.
     """
+    network = build_backbone(backbone, image_size, batch_norm_momentum, standardise)
     if pooling == "extremes":
-        image, backbone = _backbone(image_size, batch_norm_momentum, standardise)
-        corners = _extreme_points(backbone, batch_norm_momentum, dropout)
+        corners = _extreme_points(network, batch_norm_momentum, dropout)
     else:
-        image, features = _features(image_size, batch_norm_momentum, dropout, pooling, standardise)
+        features = _features(network, batch_norm_momentum, dropout, pooling)
         box = layers.Dense(4, "sigmoid", dtype="float32", name="box_centre_size")(features)
         centre, size = box[:, :2], box[:, 2:]
         corners = ops.concatenate([centre - 0.5 * size, centre + 0.5 * size], axis=-1)
         corners = ops.clip(corners, 0.0, 1.0)
-    return _finish(keras.Model(image, corners, name="box_resnet50"), weights)
+    model = keras.Model(network.input, corners, name=f"box_{backbone}")
+    return _finish(model, backbone, weights)
 
 
 def _features(
-    image_size: int, batch_norm_momentum: float, dropout: float, pooling: str, standardise: bool
-) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """The input and the pooled features, (batch, 2048) or (batch, places * 32)."""
+    network: keras.Model, batch_norm_momentum: float, dropout: float, pooling: str
+) -> keras.KerasTensor:
+    """The pooled features, (batch, channels) or (batch, places * 32)."""
     if pooling not in ("average", "flatten"):
         raise ValueError(f"pooling must be 'average' or 'flatten'. Received: {pooling!r}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1). Received: {dropout}")
-    image, backbone = _backbone(image_size, batch_norm_momentum, standardise)
-    x = backbone.get_layer(GRADCAM_LAYER).output
+    x = network.output
     if pooling == "average":
         x = layers.GlobalAveragePooling2D(name="pool")(x)
     else:
@@ -179,10 +168,10 @@ def _features(
         x = layers.Flatten(name="flatten")(x)
     if dropout:
         x = layers.Dropout(dropout, name="head_dropout")(x)
-    return image, x
+    return x
 
 
-def _extreme_points(backbone: keras.Model, momentum: float, dropout: float) -> keras.KerasTensor:
+def _extreme_points(network: keras.Model, momentum: float, dropout: float) -> keras.KerasTensor:
     """The corners (batch, 4) of a box, each edge the mean place of its map."""
 
     def convolution(x: keras.KerasTensor, size: int, scale: int | str) -> keras.KerasTensor:
@@ -190,8 +179,8 @@ def _extreme_points(backbone: keras.Model, momentum: float, dropout: float) -> k
         return layers.BatchNormalization(momentum=momentum, name=f"head_bn_{scale}")(x)
 
     features = None
-    for name, pixels in reversed(PYRAMID.items()):
-        total = backbone.get_layer(name).output
+    for name, pixels in reversed(list(BACKBONES[network.name].sums.items())):
+        total = network.get_layer(name).output
         x = layers.Activation("relu", name=f"head_relu_of_{pixels}")(total)
         x = convolution(x, 1, pixels)
         if features is not None:
@@ -221,61 +210,35 @@ def _extreme_points(backbone: keras.Model, momentum: float, dropout: float) -> k
     return ops.clip(ops.concatenate([middle - half, middle + half], axis=-1), 0.0, 1.0)
 
 
-def _backbone(
-    image_size: int, batch_norm_momentum: float, standardise: bool
-) -> tuple[keras.KerasTensor, keras.Model]:
-    """The input, and the layers up to `GRADCAM_LAYER`."""
-    if image_size < 32:
-        raise ValueError(f"image_size must be 32 or more. Received: {image_size}")
-    if not 0 <= batch_norm_momentum < 1:
-        raise ValueError(f"batch_norm_momentum must be in [0, 1). Received: {batch_norm_momentum}")
-
-    image = keras.Input((image_size, image_size, 1), name="image")
-    # In float32: under mixed precision half floats would round the pixels.
-    if standardise:
-        # A blank image has no spread: one grey level, squared, stands in for it.
-        x = layers.LayerNormalization(
-            axis=(1, 2, 3), epsilon=1.0, center=False, scale=False, dtype="float32",
-            name="standardise",
-        )(image)  # fmt: skip
-        x = layers.Rescaling(_IMAGENET_SPREAD, dtype="float32", name="as_spread_as_imagenet")(x)
-        x = layers.Concatenate(dtype="float32", name="grey_to_three")([x, x, x])
-    else:
-        x = layers.Concatenate(dtype="float32", name="grey_to_three")([image, image, image])
-        x = layers.Rescaling(
-            1.0, [-mean for mean in _IMAGENET_MEANS], dtype="float32", name="subtract_means"
-        )(x)
-    backbone = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x)
-    # keras.applications has no argument for it; the attribute is what a layer computes with
-    # and what it saves.
-    for layer in backbone.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = batch_norm_momentum
-    return image, backbone
-
-
-def _finish(model: keras.Model, weights: str, new_head: bool = False) -> keras.Model:
+def _finish(model: keras.Model, backbone: str, weights: str, new_head: bool = False) -> keras.Model:
     if weights == "none":
-        # Every block starts as its shortcut alone (Goyal et al. 2017, arXiv:1706.02677, 5.1). A
-        # network that starts shallow learns from its first steps, where one from scratch on a few
-        # hundred films otherwise spends half of a short training before it learns.
-        for layer in model.layers:
-            if layer.name.endswith("_3_bn"):
-                layer.gamma.assign(ops.zeros(layer.gamma.shape))
+        start_as_shortcuts(model)
         return model
-    source = imagenet_file() if weights == "imagenet" else weights
-    inputs = {"standardise", "subtract_means"}
-    there = inputs & layer_names(source)
-    if there and there != inputs & {layer.name for layer in model.layers}:
-        flag = "--standardise" if "standardise" in there else "--no-standardise"
-        raise UserError(
-            f"{source}: was trained with {flag}, and its weights fit no other grey values; give "
-            f"{flag} too, or other --weights"
-        )
-    taken = take_weights(model, source, HEAD_LAYERS, HEAD_LAYERS if new_head else ())
+    if weights == "imagenet":
+        taken = take_imagenet(model, backbone)
+    else:
+        _refuse_others(model, backbone, weights)
+        taken = take_weights(model, weights, HEAD_LAYERS, HEAD_LAYERS if new_head else ())
     anew = [layer.name for layer in model.layers if layer.weights and layer.name not in taken]
     print(
         f"starting weights: {len(taken)} layers from {weights}; "
         f"started anew: {', '.join(anew) or 'none'}"
     )
     return model
+
+
+def _refuse_others(model: keras.Model, backbone: str, source: str) -> None:
+    """Refuse weights of another backbone, or that were trained on other grey values."""
+    name, layers_there = described(source)
+    if (other := name.removeprefix("box_")) in BACKBONES and other != backbone:
+        raise UserError(
+            f"{source}: is of a {other}; give --backbone {other} too, or other --weights"
+        )
+    inputs = {"standardise", "subtract_means"}
+    there = inputs & layers_there
+    if there and there != inputs & {layer.name for layer in model.layers}:
+        flag = "--standardise" if "standardise" in there else "--no-standardise"
+        raise UserError(
+            f"{source}: was trained with {flag}, and its weights fit no other grey values; give "
+            f"{flag} too, or other --weights"
+        )
