@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import os
 import tomllib
 import typing
 from collections.abc import Collection, Mapping
@@ -22,6 +23,9 @@ from typing import Any
 from common.base.errors import UserError
 from common.base.files import decoded, read_json
 from common.base.settings import Shared, SharedTrain, current_names
+
+FROM_RUN = ("prepared", "weights")
+"""The settings of train.py that config.json has as paths from the run, where they are paths."""
 
 
 def config_text(settings: Shared, given: Collection[str], script: str) -> str:
@@ -77,7 +81,10 @@ def _of_toml(path: Path) -> dict[str, Any]:
 
 
 def _of_run(path: Path, settings: type[Shared], project: str) -> dict[str, Any]:
-    """The settings of a run; one that is newer than the run has its default, as in `runs`."""
+    """The settings of a run for another; one that is newer than the run has its default.
+
+    Its paths are kept in part, so that they tell no machine, and whole from the run.
+    """
     content = read_json(path)
     stored = content.get("settings") if isinstance(content, dict) else None
     if not isinstance(stored, dict):
@@ -89,7 +96,10 @@ def _of_run(path: Path, settings: type[Shared], project: str) -> dict[str, Any]:
     if project and content.get("project") != project:
         raise UserError(f"{path}: is of a run of {content.get('project')}, not of {project}")
     before = {field.name: field.default for field in dataclasses.fields(settings)}
-    values = before | current_names(settings, stored)
+    values = before | current_names(settings, stored) | {"run": None}
+    for name in FROM_RUN:
+        if name in content:
+            values[name] = os.path.normpath(path.resolve().parent / content[name])
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -150,8 +150,9 @@ def begin_run(
                 **{name: manifest[name] for name in ("project", "dataset", "synthetic")},
                 "model_inputs": inputs_function,
                 "split_warning": prepared.split_warning,
-                # From the run: a whole path would tell whose machine this is.
+                # From the run: whole paths would tell whose machine this is.
                 "prepared": os.path.relpath(prepared.folder.resolve(), run.resolve()),
+                **_starting_weights(run, settings.weights),
                 "data": {
                     **{name: manifest[name] for name in _OF_DATA if name in manifest},
                     "sha256": prepared.sha256,
@@ -308,6 +309,12 @@ def _differences(config: Mapping[str, Any], settings: SharedTrain, prepared: Pre
     if not same or data.get("sha256", prepared.sha256) != prepared.sha256:
         differ.append("prepared")
     return differ
+
+
+def _starting_weights(run: Path, weights: str) -> dict[str, str]:
+    """Where the starting weights lie, from the run; nothing where they are no file or folder."""
+    path = Path(weights)
+    return {"weights": os.path.relpath(path.resolve(), run.resolve())} if path.exists() else {}
 
 
 def _without_folders(settings: SharedTrain) -> dict[str, Any]:

@@ -223,6 +223,17 @@ def test_a_runs_settings_are_taken_and_newer_ones_have_their_default(tmp_path):
     assert given_settings(TrainSettings, ["--config", str(file)]) >= with_values
 
 
+def test_a_runs_paths_are_those_from_its_folder_and_not_its_own(tmp_path):
+    run = tmp_path / "runs/first"
+    run.mkdir(parents=True)
+    stored = {"prepared": "data/prepared", "run": "runs/first", "epochs": 3}
+    content = {"project": "beats", "settings": stored, "prepared": "../../data/prepared"}
+    file = config(run, json.dumps(content), "config.json")
+    settings = train("--config", file)
+    assert (settings.prepared, settings.run) == (tmp_path / "data/prepared", None)
+    assert train("--config", file, "--prepared", "p").prepared == Path("p")
+
+
 @pytest.mark.damaged
 @pytest.mark.parametrize(
     ("kind", "content", "message"),
