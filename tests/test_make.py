@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import needs
-from tests.helpers.scripts import FIRST_PROJECT_FAST, PROJECTS, ROOT, TINY_DATA, Whole, run
+from tests.helpers.scripts import (
+    FIRST_PROJECT_FAST,
+    PROJECTS,
+    ROOT,
+    TINY_DATA,
+    Whole,
+    run_alone,
+)
 
 SCRIPTS = ("prepare_data", "train", "evaluate")
 STEPS = {"preparing": "prepare_data", "training": "train", "evaluating": "evaluate"}
@@ -63,10 +70,12 @@ class Tree:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for init in ROOT.glob("*/__init__.py"):
-            # data/ may hold datasets, and no step imports of it.
+            # data/ may hold datasets, and steps use its lists alone.
             for path in init.parent.rglob("*") if init.parent.name != "data" else []:
                 if path.suffix in {".py", ".css", ".j2", ".js", ".json"}:
                     self.copy(path.relative_to(ROOT).as_posix())
+        for path in (ROOT / "data/lists").glob("*.csv"):
+            self.copy(path.relative_to(ROOT).as_posix())
         self.copy("requirements.txt")
         self.copy("pyproject.toml")
         self.copy("Makefile")
@@ -227,7 +236,8 @@ def noted_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *command: object) 
     monkeypatch.setenv("NOTED", str(tmp_path / "noted"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), str(ROOT)]))
     project, script, *arguments = command
-    run(str(project), str(script), *arguments)
+    # A fork has run files of the tests before it.
+    run_alone(str(project), str(script), *arguments)
     names = set((tmp_path / "noted").read_text().splitlines())
     files = {Path(name).relative_to(ROOT) for name in names if Path(name).is_relative_to(ROOT)}
     return {file.as_posix() for file in files if (ROOT / file.parts[0] / "__init__.py").exists()

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 _BLOCKS = {"body", "orelse", "handlers", "finalbody", "cases"}
 _NAME = re.compile(r"^(?:async )?(?:def|class) (\w+)", re.MULTILINE)
+_FROM_ROOT = re.compile(r'\bROOT((?: / "[\w.-]+")+)$', re.MULTILINE)
 _WORD = re.compile(r"[^\W\d]\w*")
 
 
@@ -162,9 +163,17 @@ def _module_files(name: str) -> frozenset[str]:
 
 @cache
 def _resources(file: str) -> frozenset[str]:
-    """The files next to a module that are no modules and that it names, alone or by folder."""
+    """The files that are no modules and that a module names, alone or by folder.
+
+    They lie next to it, or it names them from the root: ``ROOT / "data" / "lists"``.
+    """
     text = _text(file)
     paths = [path for path in _no_modules((ROOT / file).parent) if f'"{path.name}"' in text]
+    for named in _FROM_ROOT.findall(text):
+        path = ROOT.joinpath(*re.findall(r'"([^"]+)"', named))
+        # Not a folder of datasets or of runs.
+        if path.is_file() or (path.is_dir() and all(each.is_file() for each in path.iterdir())):
+            paths.append(path)
     files = [entry for path in paths for entry in ([path] if path.is_file() else path.iterdir())]
     return frozenset(entry.relative_to(ROOT).as_posix() for entry in files)
 

@@ -26,7 +26,7 @@ LONGEST = (
     "tests/tools/test_guard.py",
     "tests/base/test_bundled.py",
     "tests/datasets/test_duplicates.py",
-    "tests/models/test_resnet50.py",
+    "tests/models/test_film_networks.py",
     "tests/models/test_starting_weights.py",
     "tests/synthetic_sample/test_sample.py",
     "tests/test_install.py",
