@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from common.base.errors import UserError
+from common.base.settings import NO_RUN
 from common.base.tables import Table, print_table
 from common.datasets.classes import Classes
 from common.records.prepared import Prepared
@@ -65,7 +66,7 @@ def data_of(
     with_boxes = Classes.described(prepared.manifest).are_two and "boxes" in cases
     have_boxes = with_boxes and bool((cases["boxes"].fillna("") != "").any())
     side = int(prepared.manifest["settings"]["image_size"])
-    from_run = weights not in ("none", "imagenet")
+    from_run = weights not in NO_RUN
     return Data(prepared.count(with_copies), have_boxes, side, from_run)
 
 

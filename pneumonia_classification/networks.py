@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from common.base.files import read_json
+from common.base.settings import NO_RUN
 from common.datasets.classes import Classes
 from common.models.film_networks import build_classifier, with_places
 from common.models.stochastic_depth import drop_blocks
@@ -46,7 +47,7 @@ def build(
 def _is_of_others(weights: str, classes: Classes) -> bool:
     """Whether weights are those of a run that tells other classes apart, which is printed."""
     config = Path(weights) / "config.json"
-    if weights in ("none", "imagenet") or not config.is_file():
+    if weights in NO_RUN or not config.is_file():
         return False
     trained = Classes.described(read_json(config).get("data", {}))
     places = classes.places_in(trained)

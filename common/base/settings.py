@@ -35,6 +35,9 @@ BACKBONES = {
 }
 """By the names in `common.models.backbones.BACKBONES`, which needs Keras, as a text calls them."""
 
+NO_RUN = ("none", "imagenet")
+"""Values of --weights that are no file or folder, and saw none of the cases."""
+
 SPLIT_SETTINGS = (
     *("validation_share", "test_share", "folds", "copies"),
     *("patients", "split_from", "split_by", "layout", "patient_pattern", "own_split"),

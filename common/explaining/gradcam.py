@@ -36,7 +36,7 @@ def layer_to_explain(model: keras.Model, name: str = "") -> str:
         UserError: It is none of the model's, or has no map; the message names layers that have, of
             each size of map the last.
     """
-    first = next((i for i, layer in enumerate(model.layers) if layer.trainable_weights), 0)
+    first = next((i for i, layer in enumerate(model.layers) if layer.weights), 0)
     with_map = [layer for layer in model.layers[first:] if len(layer.output.shape) == 4]
     last = {tuple(layer.output.shape[1:3]): layer.name for layer in with_map}
     if not name and with_map:

@@ -28,6 +28,7 @@ from common.base.files import (
 from common.base.formats import stamp
 from common.base.project import Project, newest_run
 from common.base.settings import (
+    NO_RUN,
     WITHOUT_CONSEQUENCE,
     SharedEvaluate,
     SharedPredict,
@@ -313,8 +314,9 @@ def _differences(config: Mapping[str, Any], settings: SharedTrain, prepared: Pre
 
 def _starting_weights(run: Path, weights: str) -> dict[str, str]:
     """Where the starting weights lie, from the run; nothing where they are no file or folder."""
-    path = Path(weights)
-    return {"weights": os.path.relpath(path.resolve(), run.resolve())} if path.exists() else {}
+    if weights in NO_RUN:
+        return {}
+    return {"weights": os.path.relpath(Path(weights).resolve(), run.resolve())}
 
 
 def _without_folders(settings: SharedTrain) -> dict[str, Any]:

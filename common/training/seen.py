@@ -18,6 +18,7 @@ import pandas as pd
 from common.base.errors import UserError
 from common.base.files import content_key, write_csv
 from common.base.printing import counted
+from common.base.settings import NO_RUN
 from common.datasets.splits import TEST
 from common.imaging.fingerprints import NEAR, differences
 from common.records.prepared import Prepared
@@ -28,9 +29,6 @@ FILE = SEEN
 COLUMNS = ("run", "role", "case", "patient_hash", "sha256", "perceptual")
 SCORINGS = "scorings.jsonl"
 """In the prepared folder that a run was trained on: a line each time that such a run was scored."""
-
-NO_RUN = ("none", "imagenet")
-"""Starting weights that saw no case."""
 
 UNKNOWN = "unknown"
 """The role in a row that stands for all that starting weights of unknown origin have seen."""

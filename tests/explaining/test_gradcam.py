@@ -60,6 +60,16 @@ def test_tf_explain_and_our_own_formula_give_the_same_map(backbone):
         np.testing.assert_allclose(one, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("backbone", FIRST_BACKBONE_FAST)
+def test_a_frozen_backbone_is_explained_by_the_same_layer(backbone):
+    # As in the epochs of --head-epochs.
+    model = build_classifier(SIDE, weights="none", backbone=backbone)
+    last = layer_to_explain(model)
+    for layer in model.layers:
+        layer.trainable = isinstance(layer, layers.Dense)
+    assert layer_to_explain(model) == last
+
+
 def test_the_formula_by_hand():
     # The mean over 64 places, times 2: the gradient at each place is 2 / 64.
     own = gradient_maps(tiny(), bright_corner(), "conv")

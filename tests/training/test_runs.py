@@ -27,6 +27,17 @@ def test_a_run_says_what_it_was_begun_with(run, prepared):
     assert config["created"].startswith("20")
 
 
+@pytest.mark.parametrize(("weights", "stored"), [("none", None), ("imagenet", None), ("r", "../r")])
+def test_starting_weights_are_a_path_from_the_run_where_no_name(
+    tmp_path, prepared, monkeypatch, weights, stored
+):
+    monkeypatch.chdir(tmp_path)
+    Path(weights).mkdir()
+    Path("run").mkdir()
+    runs.begin_run(tmp_path / "run", replace(SETTINGS, weights=weights), prepared)
+    assert json.loads(Path("run/config.json").read_text()).get("weights") == stored
+
+
 def test_a_run_goes_on_until_it_has_ended(run, prepared):
     assert runs.begin_run(run, SETTINGS, prepared)
     end(run)

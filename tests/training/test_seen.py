@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from common.base.errors import UserError
-from common.base.settings import SharedTrain
+from common.base.settings import NO_RUN, SharedTrain
 from common.imaging.fingerprints import fingerprint
 from common.records.prepared import Prepared
 from common.training import seen
@@ -211,7 +211,7 @@ def test_the_file_holds_no_patient_and_stays_when_training_goes_on(trained):
     assert (run.folder / seen.FILE).read_bytes() == content
     table = pd.read_csv(run.folder / seen.FILE)
     assert tuple(table.columns) == seen.COLUMNS and len(table) == 9
-    assert SharedTrain().weights in seen.NO_RUN
+    assert SharedTrain().weights in NO_RUN
 
 
 def test_scorings_are_counted_for_the_same_data(trained, capsys):
