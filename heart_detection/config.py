@@ -108,13 +108,14 @@ CPU = Preset(
 )
 
 GPU = Preset(
-    about="real data on a GPU, from ImageNet weights. python train.py --preset gpu",
+    about="real data on a GPU, from ImageNet weights, or from scratch where they cannot be had. "
+    "python train.py --preset gpu",
     prepare=PrepareSettings(image_size=224, copies=4),
     train=TrainSettings(
         epochs=100,
         batch_size=32,
         learning_rate=2e-4,
-        weights="imagenet",
+        weights="auto",
         patience=30,
         head_epochs=5,
         standardise=False,

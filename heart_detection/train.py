@@ -12,12 +12,13 @@ a stopped training.
 from __future__ import annotations
 
 from common.base.backend import start_tensorflow
-from common.base.command_line import parse
+from common.base.command_line import given_settings, parse
 from common.base.errors import run_script
 from common.base.files import lock_folder
 from common.base.printing import print_paths, print_settings
 from common.datasets.splits import copies_of, training_splits
 from common.training import runs
+from common.training.adapting import adapted, weights_changes
 from heart_detection.config import PROJECT
 
 
@@ -26,6 +27,8 @@ def main() -> None:
     settings = parse(PROJECT, "train", __doc__)
     print_settings("Train a network to detect the heart", settings, PROJECT)
     prepared = runs.find_prepared(PROJECT, settings, lambda: PROJECT.prepare_to_train(settings))
+    changes = weights_changes(settings)
+    settings, reasons = adapted(settings, changes, given_settings(type(settings)))
     run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow(settings.device)
 
@@ -44,7 +47,7 @@ def main() -> None:
     with lock_folder(run):
         precision = set_precision(settings.precision)
         used = computed_with(precision)
-        if not runs.begin_run(run, settings, prepared, PROJECT.inputs_function, used):
+        if not runs.begin_run(run, settings, prepared, PROJECT.inputs_function, used, reasons):
             print(f"\n{run}: this run has ended already, nothing to do")
             return
 

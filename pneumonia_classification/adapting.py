@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from common.base.errors import UserError
 from common.base.settings import NO_RUN
-from common.base.tables import Table, print_table
 from common.datasets.classes import Classes
 from common.records.prepared import Prepared
+from common.training.adapting import Change
 from pneumonia_classification.config import TrainSettings
 
 # Of training on two cores (Intel Xeon with AVX512-BF16, 28 November 2026): Kermany's 2,060 films at
@@ -40,14 +39,6 @@ class Data(NamedTuple):
     have_boxes: bool
     side: int
     from_run: bool
-
-
-class Change(NamedTuple):
-    """A setting that the preset changed: its name, its new value, and the reason in words."""
-
-    name: str
-    value: Any
-    reason: str
 
 
 def data_of(
@@ -120,28 +111,3 @@ def refuse_senseless(settings: TrainSettings, classes: Classes) -> None:
 def _epochs(films: int, side: int) -> int:
     """The number of epochs within the budget."""
     return int(_BUDGET_S / (films * _FILM_S * (side / _FILM_SIDE) ** 2))
-
-
-def adapted(
-    settings: TrainSettings, data: Data, given: Collection[str]
-) -> tuple[TrainSettings, dict[str, str]]:
-    """The settings with what the preset changes for some data, which is printed.
-
-    Args:
-        settings: With the preset's values, and those that were given.
-        data: What trains.
-        given: The names of the settings that were given; they stay.
-
-    Returns:
-        The settings, and the reason for each that was changed, by name.
-    """
-    changed = [change for change in changes(settings, data) if change.name not in given]
-    if changed:
-        rows = tuple(
-            (c.name, f"{getattr(settings, c.name):g}", f"{c.value:g}", c.reason) for c in changed
-        )
-        head = (f"--preset {settings.preset}", "is", "becomes", "since")
-        print_table(Table("adapted to the data", head, rows))
-    values = {change.name: change.value for change in changed}
-    reasons = {change.name: change.reason for change in changed}
-    return dataclasses.replace(settings, **values), reasons

@@ -172,13 +172,14 @@ CPU = Preset(
 )
 
 GPU = Preset(
-    about="real data on a GPU, from ImageNet weights. python train.py --preset gpu",
+    about="real data on a GPU, from ImageNet weights, or from scratch where they cannot be had. "
+    "python train.py --preset gpu",
     prepare=PrepareSettings(image_size=224),
     train=TrainSettings(
         epochs=30,
         batch_size=64,
         learning_rate=1e-4,
-        weights="imagenet",
+        weights="auto",
         head_epochs=3,
         standardise=False,
         box_weight=0.3,

@@ -19,6 +19,7 @@ from common.base.printing import print_paths, print_settings
 from common.datasets.classes import Classes
 from common.datasets.splits import copies_of, training_splits
 from common.training import runs
+from common.training.adapting import adapted, weights_changes
 from pneumonia_classification import adapting
 from pneumonia_classification.config import PROJECT
 
@@ -31,7 +32,8 @@ def main() -> None:
     train, validation = training_splits(prepared.splits, settings.fold)
     with_copies = [*train, *map(copies_of, train)]
     data = adapting.data_of(prepared, train, with_copies, settings.weights)
-    settings, reasons = adapting.adapted(settings, data, given_settings(type(settings)))
+    changes = [*weights_changes(settings), *adapting.changes(settings, data)]
+    settings, reasons = adapted(settings, changes, given_settings(type(settings)))
     classes = Classes.described(prepared.manifest)
     adapting.refuse_senseless(settings, classes)
     run = runs.run_folder(PROJECT, settings, prepared)

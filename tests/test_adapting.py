@@ -6,7 +6,8 @@ import json
 import pytest
 
 from common.base.command_line import given_settings
-from pneumonia_classification.adapting import Data, adapted, changes
+from common.training.adapting import adapted
+from pneumonia_classification.adapting import Data, changes
 from pneumonia_classification.config import CPU, GPU, TrainSettings
 from tests.helpers.scripts import run
 
@@ -43,7 +44,7 @@ def test_few_films_are_seen_larger_and_many_less_often():
 
 def test_what_is_given_stays(capsys):
     data = Data(240, False, 224, True)
-    settings, reasons = adapted(SETTINGS, data, {"image_size", "epochs"})
+    settings, reasons = adapted(SETTINGS, changes(SETTINGS, data), {"image_size", "epochs"})
     rate = 0.3 * SETTINGS.learning_rate
     expected = dataclasses.replace(SETTINGS, box_weight=0.0, learning_rate=rate, stretch=0.0)
     assert settings == expected

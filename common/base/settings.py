@@ -35,7 +35,7 @@ BACKBONES = {
 }
 """By the names in `common.models.backbones.BACKBONES`, which needs Keras, as a text calls them."""
 
-NO_RUN = ("none", "imagenet")
+NO_RUN = ("none", "imagenet", "auto")
 """Values of --weights that are no file or folder, and saw none of the cases."""
 
 SPLIT_SETTINGS = (
@@ -171,7 +171,8 @@ class SharedTrain(Shared):
     image_size: int = 0
     """Height and width of the model's input in pixels. 0: as prepared."""
     weights: str = "none"
-    """Initial weights: imagenet, none, a .keras or .weights.h5 file, or a run's folder."""
+    """Initial weights: imagenet, none, auto (ImageNet's where Keras has them or can download them,
+    else none), a .keras or .weights.h5 file, or a run's folder."""
     head_epochs: int = 0
     """First epochs, which train only the head, on a frozen backbone."""
     head_learning_rate: float = 1e-3

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import socket
 import struct
 import zipfile
 import zlib
@@ -48,7 +49,8 @@ def imagenet_file(backbone: str) -> Path:
         home.mkdir(parents=True, exist_ok=True)
     try:
         options = {"cache_dir": home, "cache_subdir": "models", "file_hash": md5}
-        return Path(keras.utils.get_file(file, folder + file, **options))
+        with _an_end_to_waiting():
+            return Path(keras.utils.get_file(file, folder + file, **options))
     # Keras raises a bare Exception when a download fails.
     except Exception as error:
         raise UserError(
@@ -56,6 +58,17 @@ def imagenet_file(backbone: str) -> Path:
             f"{folder} on another machine and put it into {home / 'models'}, or choose "
             "--weights none, or --weights with a weights file or the folder of a finished run"
         ) from error
+
+
+@contextmanager
+def _an_end_to_waiting() -> Iterator[None]:
+    """A server that is silent for half a minute counts as one that is not there."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(30)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def take_imagenet(model: keras.Model, backbone: str) -> list[str]:
@@ -115,8 +128,8 @@ def take_weights(
     path = _file(source)
     if not path.is_file():
         raise UserError(
-            f"{path}: there are no weights here; --weights is imagenet, none, a .keras or "
-            ".weights.h5 file, or the folder of a run that has a model.keras"
+            f"{path}: there are no weights here; --weights is imagenet, none, auto, a .keras "
+            "or .weights.h5 file, or the folder of a run that has a model.keras"
         )
     layers = [layer for layer in model.layers if layer.weights]
     with _open_arrays(path) as arrays:

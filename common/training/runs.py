@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from common.base.environment import recorded_environment
 from common.base.errors import UserError
@@ -36,9 +36,6 @@ from common.base.settings import (
     current_names,
 )
 from common.records.prepared import Prepared, open_prepared
-
-if TYPE_CHECKING:
-    pass
 
 SEEN = "seen.csv"
 """In a run: what it has learned from (`common.training.seen`)."""

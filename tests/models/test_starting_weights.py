@@ -125,7 +125,7 @@ def test_all_gpu_presets_start(tmp_path, monkeypatch):
     save_as_applications(official.layers, tmp_path / "notop.h5")
     monkeypatch.setattr(keras.utils, "get_file", lambda *_, **__: str(tmp_path / "notop.h5"))
     for networks, preset in ((heart, OF_HEART), (pneumonia, OF_PNEUMONIA)):
-        model = networks.build(64, preset.train.weights, preset.train)
+        model = networks.build(64, "imagenet", preset.train)
         started = [layer for layer in official.layers if layer.weights]
         assert len(started) == 106
         for layer in started:
