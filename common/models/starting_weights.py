@@ -74,9 +74,6 @@ def _an_end_to_waiting() -> Iterator[None]:
 def take_imagenet(model: keras.Model, backbone: str) -> list[str]:
     """Copy ImageNet's weights into the backbone of ``model``.
 
-    Keras reads its own files, by the order of their layers: the names in them are of older
-    versions.
-
     Args:
         model: With the layers of the backbone.
         backbone: One of `backbones.BACKBONES`.
@@ -88,6 +85,29 @@ def take_imagenet(model: keras.Model, backbone: str) -> list[str]:
         UserError: The file cannot be had, or is not that network's.
     """
     path = imagenet_file(backbone)
+    try:
+        network = read_official(path, backbone)
+    except UserError as error:
+        raise UserError(f"{error}; remove it, so that ImageNet's is downloaded again") from error
+    taken = [layer for layer in network.layers if layer.weights]
+    for layer in taken:
+        model.get_layer(layer.name).set_weights(layer.get_weights())
+    return [layer.name for layer in taken]
+
+
+def read_official(path: Path, backbone: str) -> keras.Model:
+    """A network of keras.applications without its head, with the weights of a file of its layout.
+
+    Keras reads its own files, by the order of their layers: the names in them are of older
+    versions.
+
+    Args:
+        path: A ``.h5`` file.
+        backbone: One of `backbones.BACKBONES`.
+
+    Raises:
+        UserError: It is not that network's, or cannot be read.
+    """
     official = BACKBONES[backbone]
     network = official.build(
         include_top=False, weights=None, input_shape=(224, 224, 3), **official.options
@@ -96,13 +116,9 @@ def take_imagenet(model: keras.Model, backbone: str) -> list[str]:
         network.load_weights(path)
     except (OSError, KeyError, ValueError) as error:
         raise UserError(
-            f"{path}: not readable as the ImageNet weights of {backbone} ({error}); remove it, so "
-            "that it is downloaded again"
+            f"{path}: not readable as the weights of {backbone} in Keras's own layout ({error})"
         ) from error
-    taken = [layer for layer in network.layers if layer.weights]
-    for layer in taken:
-        model.get_layer(layer.name).set_weights(layer.get_weights())
-    return [layer.name for layer in taken]
+    return network
 
 
 def take_weights(
