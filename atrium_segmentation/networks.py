@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.base.errors import UserError
-from common.reporting.palette import PREDICTION, SECOND
+from common.reporting.palette import PREDICTION, SECOND, THIRD
 from common.training.loss_names import segmentation_loss
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ class Network:
             Keras itself, since ``--help`` names the networks and should not wait for it.
         colour: Its colour in charts, as #rrggbb.
         marker: Its marker in charts, as matplotlib calls it.
+        by_default: Whether train.py trains it where ``--models`` is not given.
     """
 
     title: str
     build: Callable[[int, int, TrainSettings], keras.Model]
     colour: str
     marker: str
+    by_default: bool = True
 
 
 def _build_fcn8(channels: int, classes: int, settings: TrainSettings) -> keras.Model:
@@ -47,7 +50,9 @@ def _build_fcn8(channels: int, classes: int, settings: TrainSettings) -> keras.M
     return build_fcn8(channels, classes, settings.fcn8_width)
 
 
-def _build_unet(channels: int, classes: int, settings: TrainSettings) -> keras.Model:
+def _build_unet(
+    channels: int, classes: int, settings: TrainSettings, residual: bool = False
+) -> keras.Model:
     from common.models.unet import build_unet
 
     return build_unet(
@@ -56,11 +61,15 @@ def _build_unet(channels: int, classes: int, settings: TrainSettings) -> keras.M
         settings.unet_width,
         settings.unet_depth,
         deep_supervision=settings.deep_supervision,
+        residual=residual,
     )
 
 
 NETWORKS = {
     "fcn8": Network("FCN-8", _build_fcn8, SECOND, "s"),
+    "residual_unet": Network(
+        "Residual U-Net", partial(_build_unet, residual=True), THIRD, "^", by_default=False
+    ),
     "unet": Network("U-Net", _build_unet, PREDICTION, "o"),
 }
 """The networks by the names that ``--models`` takes, in the order in which they are shown. The last

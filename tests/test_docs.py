@@ -109,7 +109,8 @@ def test_the_captions_name_the_networks_in_the_order_of_the_gif():
     from atrium_segmentation.networks import NETWORKS
 
     [caption] = re.findall(r"^\| (.* at the left, .* at the right.*?) \|", README, re.MULTILINE)
-    places = [caption.index(network.title) for network in NETWORKS.values()]
+    shown = [network.title for network in NETWORKS.values() if network.by_default]
+    places = [caption.index(title) for title in shown]
     assert places == sorted(places)
 
 

@@ -124,12 +124,12 @@ def _densenet_name(part: str) -> str:
     """The layer of keras.applications for one of torchvision's DenseNet; "" of its head."""
     if part in (ends := {"conv0": "conv1_conv", "norm0": "conv1_bn", "norm5": "bn"}):
         return ends[part]
-    if found := re.fullmatch(r"transition(\d)\.(norm|conv)", part):
-        return f"pool{int(found[1]) + 1}_{'bn' if found[2] == 'norm' else 'conv'}"
+    if parts := re.fullmatch(r"transition(\d)\.(norm|conv)", part):
+        return f"pool{int(parts[1]) + 1}_{'bn' if parts[2] == 'norm' else 'conv'}"
     # The dot in "norm.1" is of before PyTorch 0.4.
-    if found := re.fullmatch(r"denseblock(\d)\.denselayer(\d+)\.(norm|conv)\.?([12])", part):
-        block, layer = int(found[1]) + 1, found[2]
-        return f"conv{block}_block{layer}_{_IN_A_BLOCK[found[3] + found[4]]}"
+    if parts := re.fullmatch(r"denseblock(\d)\.denselayer(\d+)\.(norm|conv)\.?([12])", part):
+        block, layer = int(parts[1]) + 1, parts[2]
+        return f"conv{block}_block{layer}_{_IN_A_BLOCK[parts[3] + parts[4]]}"
     return ""
 
 

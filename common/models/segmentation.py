@@ -10,7 +10,12 @@ BATCH_NORM_MOMENTUM = 0.9
 
 
 def convolutions(
-    x: keras.KerasTensor, width: int, count: int, batch_normalization: bool, name: str
+    x: keras.KerasTensor,
+    width: int,
+    count: int,
+    batch_normalization: bool,
+    name: str,
+    residual: bool = False,
 ) -> keras.KerasTensor:
     """``count`` times a 3 x 3 convolution, batch normalisation and ReLU, size kept.
 
@@ -20,13 +25,22 @@ def convolutions(
         count: How many convolutions.
         batch_normalization: Whether to normalise; without it the convolution has a bias.
         name: The layers are called ``name_conv1``, ``name_bn1``, ``name_relu1`` and so on.
+        residual: Whether what comes in is added before the last ReLU (He et al. 2016,
+            arXiv:1512.03385), after a 1 x 1 convolution where it has another number of channels.
 
     Returns:
         (batch, height, width, ``width``).
     """
-    for number in range(1, count + 1):
+    start = x
+    for number in range(1, count):
         x = convolution(x, width, 3, batch_normalization, name, str(number))
-    return x
+    if not residual:
+        return convolution(x, width, 3, batch_normalization, name, str(count))
+    x = _linear(x, width, 3, batch_normalization, name, str(count))
+    if start.shape[-1] != width:
+        start = _linear(start, width, 1, batch_normalization, name, "0")
+    x = layers.Add(name=f"{name}_add")([start, x])
+    return layers.Activation("relu", name=f"{name}_relu{count}")(x)
 
 
 def convolution(
@@ -38,6 +52,18 @@ def convolution(
     number: str = "",
 ) -> keras.KerasTensor:
     """One convolution, batch normalisation and ReLU, size kept; see `convolutions`."""
+    x = _linear(x, width, kernel_size, batch_normalization, name, number)
+    return layers.Activation("relu", name=f"{name}_relu{number}")(x)
+
+
+def _linear(
+    x: keras.KerasTensor,
+    width: int,
+    kernel_size: int,
+    batch_normalization: bool,
+    name: str,
+    number: str,
+) -> keras.KerasTensor:
     x = layers.Conv2D(
         width,
         kernel_size,
@@ -48,7 +74,7 @@ def convolution(
     )(x)
     if batch_normalization:
         x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"{name}_bn{number}")(x)
-    return layers.Activation("relu", name=f"{name}_relu{number}")(x)
+    return x
 
 
 def probabilities(

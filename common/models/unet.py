@@ -16,6 +16,7 @@ def build_unet(
     dropout: float = 0.0,
     batch_normalization: bool = True,
     deep_supervision: int = 0,
+    residual: bool = False,
 ) -> keras.Model:
     """A U-Net of any width and depth. With ``width=64, depth=4`` it is the paper's.
 
@@ -32,6 +33,8 @@ def build_unet(
         batch_normalization: Whether every convolution is followed by it.
         deep_supervision: How many of the coarser levels give probabilities too, which brings
             the loss nearer to them (Lee et al. 2015, arXiv:1409.5185); below ``depth``.
+        residual: Whether the convolutions of a level add to what comes in, as in the residual
+            U-Net (Zhang et al. 2018, arXiv:1711.10684).
 
     Returns:
         A model from "image", (batch, height, width, channels), float, height and width any
@@ -50,14 +53,18 @@ def build_unet(
         raise ValueError(
             f"deep_supervision must be 0 to depth - 1, {depth - 1}. Received: {deep_supervision}"
         )
+
+    def level_of(x: keras.KerasTensor, level: int, name: str) -> keras.KerasTensor:
+        return convolutions(x, width * 2**level, 2, batch_normalization, name, residual)
+
     image = keras.Input((None, None, channels), name="image")
     x = image
     skips = []
     for level in range(depth):
-        x = convolutions(x, width * 2**level, 2, batch_normalization, f"down{level}")
+        x = level_of(x, level, f"down{level}")
         skips.append(x)
         x = layers.MaxPooling2D(name=f"down{level}_pool")(x)
-    x = convolutions(x, width * 2**depth, 2, batch_normalization, "bottom")
+    x = level_of(x, depth, "bottom")
     if dropout:
         x = layers.Dropout(dropout, name="bottom_dropout")(x)
     coarser: list[keras.KerasTensor] = []
@@ -66,7 +73,7 @@ def build_unet(
             width * 2**level, 2, strides=2, kernel_initializer="he_normal", name=f"up{level}_double"
         )(x)
         x = layers.Concatenate(name=f"up{level}_skip")([skips[level], x])
-        x = convolutions(x, width * 2**level, 2, batch_normalization, f"up{level}")
+        x = level_of(x, level, f"up{level}")
         if 0 < level <= deep_supervision:
             score = layers.Conv2D(classes, 1, name=f"up{level}_score")(x)
             # In float32: in half XLA has no gradient of it.
@@ -76,4 +83,5 @@ def build_unet(
             coarser.insert(0, probabilities(enlarged, classes, f"up{level}_probabilities"))
     logits = layers.Conv2D(classes, 1, name="score")(x)
     finest = probabilities(logits, classes)
-    return keras.Model(image, [finest, *coarser] if coarser else finest, name="unet")
+    name = "residual_unet" if residual else "unet"
+    return keras.Model(image, [finest, *coarser] if coarser else finest, name=name)

@@ -24,6 +24,35 @@ def test_unet_is_a_sound_model(tmp_path, classes):
     assert faults == []
 
 
+@pytest.mark.parametrize("classes", [1, 3])
+def test_the_residual_unet_is_a_sound_model(tmp_path, classes):
+    rng = np.random.default_rng(0)
+    batch = rng.normal(size=(3, 16, 24, 2)).astype("float32")
+    target = rng.integers(0, max(2, classes), (3, 16, 24, 1))
+    faults = model_faults(
+        lambda: build_unet(2, classes, width=4, depth=2, dropout=0.2, residual=True),
+        batch,
+        target,
+        segmentation_loss("crossentropy", classes),
+        tmp_path,
+    )
+    assert faults == []
+
+
+def test_a_residual_level_adds_to_what_comes_in():
+    model = build_unet(width=2, depth=1, residual=True)
+    # A second convolution of zeros leaves the shortcut alone.
+    model.get_layer("down0_bn2").gamma.assign(np.zeros(2))
+    level = keras.Model(
+        model.input, [model.get_layer(f"down0_{name}").output for name in ("bn0", "relu2")]
+    )
+    shortcut, found = level(np.random.default_rng(0).normal(size=(1, 8, 8, 1)).astype("float32"))
+    np.testing.assert_array_equal(found, np.maximum(shortcut, 0))
+    extra = model.count_params() - build_unet(width=2, depth=1).count_params()
+    # A 1 x 1 convolution and four numbers of normalisation a channel, where the width changes.
+    assert extra == (1 * 2 + 4 * 2) + (2 * 4 + 4 * 4) + (4 * 2 + 4 * 2)
+
+
 def test_the_papers_unet_has_its_parameters():
     # Ronneberger's figure 1 with biases, two classes, worked out level by level.
     levels = [64, 128, 256, 512, 1024]
