@@ -28,6 +28,8 @@ _ADDED = {
     **dict.fromkeys((*uid.JPEGTransferSyntaxes, *uid.JPEGLSTransferSyntaxes), "imagecodecs"),
     **dict.fromkeys((uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K), "pillow"),
 }
+_WITHOUT_LOSS = {uid.JPEG2000: uid.JPEG2000Lossless, uid.HTJ2K: uid.HTJ2KLossless}
+
 PLUGINS = {
     **_ADDED,
     **dict.fromkeys((uid.JPEG2000Lossless, uid.JPEG2000), "pillow"),
@@ -46,7 +48,8 @@ def stored_pixels(dataset: Dataset, frame: bytes) -> np.ndarray:
 
     Args:
         dataset: As from `common.imaging.dicom_file.check`. Its PhotometricInterpretation becomes
-            that of the result: "RGB" or "YBR_FULL" for colour.
+            that of the result: "RGB" or "YBR_FULL" for colour. What a codestream of JPEG 2000
+            says of its sign, order and loss takes the place of what the dataset says.
         frame: Of compressed pixels, as from `check`.
 
     Returns:
@@ -63,6 +66,8 @@ def stored_pixels(dataset: Dataset, frame: bytes) -> np.ndarray:
         if frame:
             # A JP2 file around a codestream may name other colours, which Pillow would follow.
             start = frame.find(CODESTREAM) if header and not header.process else 0
+            if header and header.process == 0:
+                dataset.PlanarConfiguration = 0
             dataset.PixelData = encapsulate([frame[start:]])
         pixels, _ = base.get_decoder(syntax).as_array(
             dataset,
@@ -73,7 +78,24 @@ def stored_pixels(dataset: Dataset, frame: bytes) -> np.ndarray:
         )
     if dataset.SamplesPerPixel == 3:
         dataset.PhotometricInterpretation = colours
+    if header and header.is_reversible:
+        dataset.file_meta.TransferSyntaxUID = _WITHOUT_LOSS.get(syntax, syntax)
+    if header and header.is_signed and not dataset.PixelRepresentation:
+        pixels = _with_sign(pixels, header, dataset)
     return pixels
+
+
+def _with_sign(pixels: np.ndarray, header: FrameHeader, dataset: Dataset) -> np.ndarray:
+    """The values of a signed codestream that the dataset calls unsigned.
+
+    Pillow adds half the range to them. Where none is below 0, both can be meant.
+    """
+    values = pixels.astype(np.int32) - (1 << (header.bits - 1))
+    if values.min() >= 0:
+        return values.astype(pixels.dtype)
+    dataset.PixelRepresentation = 1
+    dataset.BitsStored, dataset.HighBit = header.bits, header.bits - 1
+    return values.astype(f"i{pixels.itemsize}")
 
 
 def _colours(header: FrameHeader | None, label: str) -> str:

@@ -39,9 +39,18 @@ _HEADER_TAGS = [
 PIXEL_TAGS = [
     *(Tag(number) for number in DicomDictionary if number >> 16 == 0x0028),
     *map(Tag, ("ImagerPixelSpacing", "PresentationLUTShape", "PixelData")),
+    *map(Tag, ("FloatPixelData", "DoubleFloatPixelData")),
     *KIND_TAGS,
 ]
 """The elements that a picture needs: group 0028, its display and kind, and the pixels."""
+
+# Of an enhanced object of one frame, what stands elsewhere in others (PS3.3 C.7.6.16.2).
+_GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+_IN_GROUPS = {
+    "PixelMeasuresSequence": ("PixelSpacing",),
+    "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "VOILUTFunction"),
+    "PixelValueTransformationSequence": ("RescaleIntercept", "RescaleSlope"),
+}
 
 # Elements that change grey values between the file and the screen.
 _CHANGING = [
@@ -143,14 +152,16 @@ def read_radiograph(path: Path) -> Radiograph:
     """
     path = Path(path)
     with quiet(), named(path, "its header can't be read"):
-        dataset = parse(path, [*PIXEL_TAGS, *ORIGIN_TAGS])
+        dataset = parse(path, [*PIXEL_TAGS, *ORIGIN_TAGS, *map(Tag, _GROUPS)])
         frame = check(path, dataset)
+        _take_from_groups(dataset)
+        if (header := frame_header(frame)) and header.is_8_bit_dct:
+            _believe_jpeg(dataset)
         syntax = dataset.file_meta.TransferSyntaxUID
     with quiet(), named(path, f"its pixels ({syntax.name}) can't be decoded"):
         jpeg = None
         if syntax == uid.JPEGBaseline8Bit and dataset.SamplesPerPixel == 1:
             frame = bare_jpeg(frame)
-            header = frame_header(frame)
             jpeg = frame if header and header.is_8_bit_dct else None
         stored = stored_pixels(dataset, frame)
     if stored.ndim != (2 if dataset.SamplesPerPixel == 1 else 3):
@@ -166,6 +177,33 @@ def read_radiograph(path: Path) -> Radiograph:
         doubt = film_doubt(dataset, stored.ndim == 3)
     exact = jpeg is not None and (pixels is stored or np.array_equal(stored, pixels))
     return Radiograph(pixels, spacing_mm, jpeg if exact else None, doubt, origin)
+
+
+# ---- What other elements say of the pixels
+
+
+def _take_from_groups(dataset: Dataset) -> None:
+    """Bring to the top what functional groups say of the one frame, its own group first."""
+    for groups in filter(None, map(dataset.get, _GROUPS)):
+        for sequence, names in _IN_GROUPS.items():
+            for item in (groups[0].get(sequence) or ())[:1]:
+                for name in names:
+                    if dataset.get(name) is None and item.get(name) is not None:
+                        setattr(dataset, name, item[name].value)
+
+
+def _believe_jpeg(dataset: Dataset) -> None:
+    """Let a film be of 8 bits without a sign, as its JPEG is (PS3.5 8.2.1).
+
+    Converters that make a JPEG of a deeper film leave its header behind, whose window and rescale
+    are of values that are no longer there.
+    """
+    dataset.PixelRepresentation = 0
+    if dataset.BitsStored > 8:
+        dataset.BitsStored, dataset.HighBit = 8, 7
+        for name in _CHANGING:
+            if name in dataset and name != "PresentationLUTShape":
+                del dataset[name]
 
 
 # ---- From stored values to displayed ones
@@ -200,9 +238,10 @@ def stored_bits(path: Path, words: np.ndarray, dataset: Dataset) -> np.ndarray:
         return words
     if syntax in _LOSSY and not (below or dataset.PixelRepresentation):
         # A code with loss may go beyond the greatest value, and means no small one.
-        return np.asarray(np.minimum(words, (1 << bits) - 1))
-    above = width - bits - below
-    stored = (words << above) >> (above + below)
+        stored = np.minimum(words, (1 << bits) - 1)
+    else:
+        above = width - bits - below
+        stored = (words << above) >> (above + below)
     padding = dataset.get("PixelPaddingValue")
     if padding is not None:
         # Words of padding may use the bits above, which no pixel does.

@@ -116,6 +116,8 @@ def check(path: Path, dataset: Dataset) -> bytes:
     """
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     declared = f"{path}: declares {rows} x {columns} pixels"
+    if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+        raise UserError(f"{path}: its pixels are floating-point numbers; convert it to integers")
     if not dataset.get("PixelData"):
         raise UserError(f"{path}: it has no pixels, or it is cut short; fetch it again")
     if (frames := int(dataset.get("NumberOfFrames") or 1)) != 1:
@@ -139,6 +141,9 @@ def check(path: Path, dataset: Dataset) -> bytes:
         raise UserError(f"{path}: its transfer syntax is none that is known; convert it")
     if not is_read(syntax):
         raise UserError(f"{path}: nothing here decodes {syntax.name}; convert it")
+    if syntax.is_encapsulated and _is_plain(dataset):
+        # Decompressed by a program that left the label; compressed pixels have no defined length.
+        dataset.file_meta.TransferSyntaxUID = syntax = uid.ExplicitVRLittleEndian
     if not syntax.is_encapsulated:
         _check_length(path, dataset)
         return b""
@@ -153,6 +158,15 @@ def check(path: Path, dataset: Dataset) -> bytes:
         bits = f"{dataset.BitsAllocated} bits, the image in it has {header.bits}"
         raise UserError(f"{path}: declares {bits}; convert it")
     return frame
+
+
+def _is_plain(dataset: Dataset) -> bool:
+    """Whether pixels are not in the fragments that compressed ones are in (PS3.5 A.4)."""
+    element = dataset["PixelData"]
+    if element.is_undefined_length or element.value.startswith(ITEM):
+        return False
+    needed = get_expected_length(dataset)
+    return len(element.value) in (needed, needed + needed % 2)
 
 
 def _check_length(path: Path, dataset: Dataset) -> None:

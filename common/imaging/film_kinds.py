@@ -8,8 +8,11 @@ from __future__ import annotations
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-KIND_TAGS = [*map(Tag, ("Modality", "BodyPartExamined", "ViewPosition", "BurnedInAnnotation"))]
-"""The elements that say what a picture shows, and whether with text in it."""
+KIND_TAGS = [
+    *map(Tag, ("Modality", "BodyPartExamined", "ViewPosition", "BurnedInAnnotation")),
+    Tag("PresentationIntentType"),
+]
+"""The elements that say what a picture shows, whether with text in it, and whether to be seen."""
 
 # PS3.3 C.7.3.1.1.1; "OT" is what converters of plain pictures write.
 _PLAIN = ("", "CR", "DX", "RF", "RG", "OT")
@@ -31,10 +34,11 @@ def film_doubt(dataset: Dataset, is_colour: bool) -> str:
     """Why a picture may be no frontal chest film, by its header; "" for no reason.
 
     Args:
-        dataset: With `KIND_TAGS`, Rows, Columns, PixelSpacing and ImagerPixelSpacing.
+        dataset: With `KIND_TAGS`, Rows, Columns, PixelSpacing, ImagerPixelSpacing,
+            PhotometricInterpretation and PixelIntensityRelationshipSign.
         is_colour: Whether its pixels have colours.
     """
-    modality, part, view, annotation = (
+    modality, part, view, annotation, intent = (
         str(dataset.get(tag).value if tag in dataset else "").strip(" \0").upper()
         for tag in KIND_TAGS
     )
@@ -47,6 +51,14 @@ def film_doubt(dataset: Dataset, is_colour: bool) -> str:
         doubts.append(f"{_SIDEWAYS[view]} view {view}")
     if annotation == "YES":
         doubts.append("BurnedInAnnotation: text is drawn into it, perhaps a name")
+    if intent == "FOR PROCESSING":
+        # PS3.3 C.8.11.1 and, for the sign, C.8.11.3: 1 where less beam is a lower value.
+        sign = dataset.get("PixelIntensityRelationshipSign")
+        is_dark = sign == {"MONOCHROME2": 1, "MONOCHROME1": -1}.get(
+            str(dataset.get("PhotometricInterpretation"))
+        )
+        dark = ", in which bone is dark" if is_dark and sign else ""
+        doubts.append(f"FOR PROCESSING: a detector's raw values{dark}")
     if is_colour:
         doubts.append("colour, as a screen has it")
     doubts.append(proportions_doubt(int(dataset.Rows), int(dataset.Columns)))

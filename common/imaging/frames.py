@@ -37,6 +37,8 @@ class FrameHeader(NamedTuple):
         columns: Width in pixels.
         rows: Height in pixels.
         colours: "RGB" or "YBR_FULL" where it names its colours, else "".
+        is_signed: Whether its samples have a sign, of JPEG 2000 (ISO/IEC 15444-1 A.5.1, Ssiz).
+        is_reversible: Whether it is JPEG 2000 by the 5-3 wavelet, without loss (A.6.1).
     """
 
     process: int
@@ -44,6 +46,8 @@ class FrameHeader(NamedTuple):
     columns: int
     rows: int
     colours: str
+    is_signed: bool = False
+    is_reversible: bool = False
 
     @property
     def is_8_bit_dct(self) -> bool:
@@ -96,16 +100,21 @@ def frame_header(frame: bytes) -> FrameHeader | None:
     x_end, y_end, x_start, y_start = (
         int.from_bytes(frame[start + i : start + i + 4], "big") for i in (8, 12, 16, 20)
     )
-    bits = (frame[start + 42] & 0x7F) + 1
-    colours = "RGB" if _has_component_transform(frame, start + 2) else ""
-    return FrameHeader(0, bits, x_end - x_start, y_end - y_start, colours)
+    sign, bits = frame[start + 42] & 0x80, (frame[start + 42] & 0x7F) + 1
+    coding = _coding(frame, start + 2)
+    colours = "RGB" if coding[8:9] == b"\x01" else ""
+    size = x_end - x_start, y_end - y_start
+    return FrameHeader(0, bits, *size, colours, bool(sign), coding[13:14] == b"\x01")
 
 
-def _has_component_transform(frame: bytes, start: int) -> bool:
-    """Whether COD (ISO/IEC 15444-1 A.6.1) turns components to RGB when they are decoded."""
+def _coding(frame: bytes, start: int) -> bytes:
+    """The marker segment COD of ISO/IEC 15444-1 A.6.1, from its marker on; b"" if absent.
+
+    Its ninth byte tells whether components are turned to RGB, its fourteenth the wavelet.
+    """
     while frame[start : start + 2] not in (b"\xff\x52", b"\xff\x90", b""):
         start += 2 + int.from_bytes(frame[start + 2 : start + 4], "big")
-    return frame[start : start + 2] == b"\xff\x52" and frame[start + 8 : start + 9] == b"\x01"
+    return frame[start : start + 14] if frame[start : start + 2] == b"\xff\x52" else b""
 
 
 def _jpeg_header(frame: bytes) -> FrameHeader | None:

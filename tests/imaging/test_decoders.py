@@ -211,3 +211,65 @@ def test_a_grey_film_as_ycbcr_under_the_label_rgb(tmp_path):
     grey = jpeg_bytes(soft_image())
     with pytest.raises(UserError, match="colour and grey contradict"):
         read_radiograph(write_dicom(tmp_path / "b.dcm", stored, photometric="RGB", jpeg=grey))
+
+
+def j2k(values, bits=16):
+    """A reversible codestream, signed where the values' type is."""
+    return imagecodecs.jpeg2k_encode(
+        values, level=0, reversible=True, codecformat="j2k", bitspersample=bits
+    )
+
+
+@pytest.mark.parametrize("syntax", [uid.JPEG2000Lossless, uid.HTJ2KLossless])
+@pytest.mark.parametrize("least", [0, -900])
+def test_a_signed_codestream_under_an_unsigned_header(tmp_path, syntax, least):
+    values = soft_image().astype(np.int16) * 16 + least
+    content = j2k(values) if syntax == uid.JPEG2000Lossless else imagecodecs.htj2k_encode(values)
+    path = write_dicom(
+        tmp_path / "a.dcm", values.astype(np.uint16), syntax, PixelData=encapsulate([content]),
+        WindowCenter=2048.5 + least, WindowWidth=4081,
+    )  # fmt: skip
+    expected = np.clip((values - least - 8) / 4080, 0, 1) * 255
+    assert np.abs(read_radiograph(path).pixels - expected).max() <= 0.51
+
+
+@pytest.mark.parametrize("syntax", [uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless])
+def test_a_codestreams_own_order_of_colours_counts(tmp_path, syntax):
+    is_plain = syntax != uid.HTJ2KLossless
+    content = j2k(COLOUR, 8) if is_plain else imagecodecs.htj2k_encode(COLOUR)
+    path = write_dicom(
+        tmp_path / "a.dcm", COLOUR, syntax, "YBR_RCT", PixelData=encapsulate([content]),
+        PlanarConfiguration=1,
+    )  # fmt: skip
+    assert np.abs(read_radiograph(path).pixels - LUMINANCE).max() <= 0.51
+
+
+@pytest.mark.parametrize("syntax", [uid.JPEG2000Lossless, uid.JPEG2000])
+def test_bits_above_are_no_pixels_where_a_codestream_lost_none(tmp_path, syntax):
+    values = soft_image().astype(np.uint16) * 16
+    overlay = values | (np.arange(values.size).reshape(values.shape) % 50 == 0) << 12
+    padded = values.copy()
+    padded[:4] = 65535
+    for stored, padding in ((overlay.astype(np.uint16), None), (padded, 65535)):
+        more = {} if padding is None else {"PixelPaddingValue": padding}
+        more["PixelData"] = encapsulate([j2k(stored)])
+        path = write_dicom(tmp_path / "a.dcm", stored, syntax, bits=12, **more)
+        seen = values if padding is None else values[4:]
+        expected = ramp(seen) if padding is None else np.vstack([values[:4] * 0, ramp(seen)])
+        assert np.abs(read_radiograph(path).pixels - expected).max() <= 0.51
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"BitsAllocated": 16, "BitsStored": 12, "HighBit": 11, "WindowCenter": 2048,
+         "WindowWidth": 4096, "RescaleSlope": 2, "RescaleIntercept": -7},
+        {"PixelRepresentation": 1},
+    ],
+)  # fmt: skip
+def test_an_8_bit_jpeg_is_believed_before_the_header_of_a_deeper_film(tmp_path, header):
+    content = jpeg_bytes(soft_image())
+    path = write_dicom(tmp_path / "a.dcm", soft_image(), jpeg=content, **header)
+    film = read_radiograph(path)
+    assert np.array_equal(film.pixels, np.asarray(Image.open(io.BytesIO(content))))
+    assert film.jpeg is not None

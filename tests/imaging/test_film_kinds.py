@@ -30,6 +30,15 @@ from tests.helpers.fixtures import soft_image, write_dicom
             {"BurnedInAnnotation": "YES"},
             "BurnedInAnnotation: text is drawn into it, perhaps a name",
         ),
+        ({"PresentationIntentType": "FOR PRESENTATION", "PixelIntensityRelationshipSign": 1}, ""),
+        (
+            {"PresentationIntentType": "FOR PROCESSING", "PixelIntensityRelationshipSign": -1},
+            "FOR PROCESSING: a detector's raw values",
+        ),
+        (
+            {"PresentationIntentType": "FOR PROCESSING", "PixelIntensityRelationshipSign": 1},
+            "FOR PROCESSING: a detector's raw values, in which bone is dark",
+        ),
         ({"PixelSpacing": [0.143, 0.143]}, ""),
         ({"PixelSpacing": [0, 0]}, "PixelSpacing 0 x 0 mm can't be"),
         ({"PixelSpacing": [-0.1, 0.1]}, "PixelSpacing -0.1 x 0.1 mm can't be"),

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 from pydicom import Dataset, Sequence, uid
 from pydicom.encaps import encapsulate
@@ -102,6 +103,12 @@ def odd_films() -> dict[str, tuple[Callable[[Path], Path], np.ndarray | None]]:
     by_curve, deep = curve[DEEP] / 4095 * 255, _stretched(DEEP)
     jpeg, fit = jpeg_bytes(GREY, quality=100), {"WindowCenter": 2048, "WindowWidth": 4096}
     middle = np.full_like(GREY, 128)
+    signed = imagecodecs.jpeg2k_encode(
+        DEEP.astype(np.int16), level=0, reversible=True, codecformat="j2k", bitspersample=16
+    )
+    group, window = Dataset(), Dataset()
+    window.WindowCenter, window.WindowWidth = fit["WindowCenter"], fit["WindowWidth"]
+    group.FrameVOILUTSequence = Sequence([window])
     tables = {}
     for name in ("Red", "Green", "Blue"):
         tables[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, 8]
@@ -157,6 +164,12 @@ def odd_films() -> dict[str, tuple[Callable[[Path], Path], np.ndarray | None]]:
         "pixels that are cut short": (film(GREY, PixelData=GREY.tobytes()[:-50]), None),
         "declares compression that is not there":
             (film(GREY, syntax=uid.JPEGLosslessSV1, PixelData=encapsulate([GREY.tobytes()])), None),
+        "an 8-bit JPEG under the header of a film of 12 bits":
+            (film(GREY, jpeg=jpeg, BitsAllocated=16, BitsStored=12, HighBit=11, **fit), GREY),
+        "a signed codestream of JPEG 2000 under an unsigned header":
+            (in_12(syntax=uid.JPEG2000Lossless, PixelData=encapsulate([signed]), **fit), deep),
+        "the window in a functional group of an enhanced object":
+            (in_12(SharedFunctionalGroupsSequence=[group]), deep),
         "no preamble and no file meta": (film(GREY, bare=True), GREY),
         "1 x 1 pixel": (film(GREY[:1, :1]), GREY[:1, :1]),
         "1 x 20,000 pixels": (film(np.resize(GREY, (1, 20_000))), np.resize(GREY, (1, 20_000))),
