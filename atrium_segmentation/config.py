@@ -49,8 +49,7 @@ class TrainSettings(SharedTrain):
 
     monitor: str = choice("val_loss", ("val_loss", "val_dice"))
     models: tuple[str, ...] = choice(_BY_DEFAULT, NETWORKS)
-    """The networks to train, one after the other, on the same batches. residual_unet is U-Net with
-    residual blocks, of the same settings."""
+    """The networks to train, one after the other, on the same batches."""
     unet_width: int = 16
     """Number of channels of U-Net's first level; each deeper level has twice as many."""
     unet_depth: int = 4

@@ -160,7 +160,7 @@ class SharedTrain(Shared):
     batch_size: int = 16
     """Images per step."""
     learning_rate: float = 1e-3
-    """Adam's peak learning rate: the rate warms up to it, then falls to a hundredth by a cosine."""
+    """Adam's peak learning rate: a warm-up to it, then a cosine down to a hundredth."""
     warmup_share: float = 0.1
     """Share of all steps in which the learning rate rises from 0."""
     monitor: str = choice("val_loss", ("val_loss",))
@@ -171,8 +171,7 @@ class SharedTrain(Shared):
     image_size: int = 0
     """Height and width of the model's input in pixels. 0: as prepared."""
     weights: str = "none"
-    """Initial weights: imagenet, none, auto (ImageNet's where Keras has them or can download them,
-    else none), a .keras or .weights.h5 file, or a run's folder."""
+    """Initial weights: imagenet, none, auto (either), a file, or a run's folder."""
     head_epochs: int = 0
     """First epochs, which train only the head, on a frozen backbone."""
     head_learning_rate: float = 1e-3

@@ -22,6 +22,7 @@ import numpy as np
 from pydicom import uid
 from pydicom.datadict import DicomDictionary
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
 from common.base.errors import UserError
@@ -45,7 +46,7 @@ PIXEL_TAGS = [
 """The elements that a picture needs: group 0028, its display and kind, and the pixels."""
 
 # Of an enhanced object of one frame, what stands elsewhere in others (PS3.3 C.7.6.16.2).
-_GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+_GROUPS = [*map(Tag, ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"))]
 _IN_GROUPS = {
     "PixelMeasuresSequence": ("PixelSpacing",),
     "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "VOILUTFunction"),
@@ -119,7 +120,8 @@ def read_header(path: Path) -> Header:
     """
     path = Path(path)
     with quiet(), named(path, "its header can't be read"):
-        dataset = parse(path, _HEADER_TAGS, stop_before_pixels=True)
+        dataset = parse(path, [*_HEADER_TAGS, *_GROUPS], stop_before_pixels=True)
+        _take_from_groups(dataset)
         sex = text(dataset, "PatientSex").upper()
         return Header(
             rows=int(dataset.Rows),
@@ -152,7 +154,7 @@ def read_radiograph(path: Path) -> Radiograph:
     """
     path = Path(path)
     with quiet(), named(path, "its header can't be read"):
-        dataset = parse(path, [*PIXEL_TAGS, *ORIGIN_TAGS, *map(Tag, _GROUPS)])
+        dataset = parse(path, [*PIXEL_TAGS, *ORIGIN_TAGS, *_GROUPS])
         frame = check(path, dataset)
         _take_from_groups(dataset)
         if (header := frame_header(frame)) and header.is_8_bit_dct:
@@ -184,7 +186,9 @@ def read_radiograph(path: Path) -> Radiograph:
 
 def _take_from_groups(dataset: Dataset) -> None:
     """Bring to the top what functional groups say of the one frame, its own group first."""
-    for groups in filter(None, map(dataset.get, _GROUPS)):
+    for groups in [dataset[tag].value for tag in _GROUPS if tag in dataset]:
+        if not isinstance(groups, Sequence) or not groups:
+            continue
         for sequence, names in _IN_GROUPS.items():
             for item in (groups[0].get(sequence) or ())[:1]:
                 for name in names:

@@ -381,7 +381,7 @@ def test_the_window_and_spacing_of_a_functional_group(tmp_path, place):
     film = read_radiograph(path)
     expected = np.clip((stored - 750.0) / 500, 0, 1) * 255
     assert np.abs(film.pixels - expected).max() <= 0.51
-    assert film.spacing_mm == (0.2, 0.3)
+    assert film.spacing_mm == read_header(path).spacing_mm == (0.2, 0.3)
 
 
 @pytest.mark.parametrize("syntax", [uid.JPEGLosslessSV1, uid.JPEG2000, uid.RLELossless])
