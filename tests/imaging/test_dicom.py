@@ -11,9 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pydicom import Dataset, Sequence, uid
-from pydicom.filewriter import write_file_meta_info
 
-from common.base.errors import UserError
 from common.imaging.dicom import read_header, read_radiograph
 from tests.helpers.fixtures import jpeg_bytes, real_data, soft_image, write_dicom
 
@@ -382,25 +380,3 @@ def test_the_window_and_spacing_of_a_functional_group(tmp_path, place):
     expected = np.clip((stored - 750.0) / 500, 0, 1) * 255
     assert np.abs(film.pixels - expected).max() <= 0.51
     assert film.spacing_mm == read_header(path).spacing_mm == (0.2, 0.3)
-
-
-@pytest.mark.parametrize("syntax", [uid.JPEGLosslessSV1, uid.JPEG2000, uid.RLELossless])
-def test_plain_pixels_under_the_label_of_compressed_ones(tmp_path, syntax):
-    path = write_dicom(tmp_path / "a.dcm", soft_image())
-    content = path.read_bytes()
-    meta = pydicom.dcmread(path).file_meta
-    rest = content[132 + 12 + meta.FileMetaInformationGroupLength :]
-    meta.TransferSyntaxUID, written = syntax, io.BytesIO()
-    write_file_meta_info(written, meta)
-    path.write_bytes(content[:132] + written.getvalue() + rest)
-    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == syntax
-    assert np.array_equal(read_radiograph(path).pixels, soft_image())
-
-
-@pytest.mark.parametrize("name", ["FloatPixelData", "DoubleFloatPixelData"])
-def test_pixels_of_floating_point_are_named(tmp_path, name):
-    kind = "<f4" if name.startswith("Float") else "<f8"
-    values = soft_image().astype(kind).tobytes()
-    path = write_dicom(tmp_path / "a.dcm", soft_image(), PixelData=None, **{name: values})
-    with pytest.raises(UserError, match=r"a\.dcm: its pixels are floating-point numbers; convert"):
-        read_radiograph(path)

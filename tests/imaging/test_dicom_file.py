@@ -1,5 +1,6 @@
 """Damaged, false and hostile DICOM files, and what may not be said of any."""
 
+import io
 import logging
 import warnings
 
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import uid
 from pydicom.encaps import encapsulate
+from pydicom.filewriter import write_file_meta_info
 
 from common.base.errors import UserError
 from common.imaging.dicom import read_header, read_radiograph
@@ -174,3 +176,25 @@ def test_no_warning_and_no_log_on_the_challenges_files(tmp_path, caplog):
 def test_a_header_does_not_show_its_patient(tmp_path):
     header = read_header(write_dicom(tmp_path / "a.dcm", soft_image()))
     assert header.patient == "Q-1" and "Q-1" not in repr(header)
+
+
+@pytest.mark.parametrize("syntax", [uid.JPEGLosslessSV1, uid.JPEG2000, uid.RLELossless])
+def test_plain_pixels_under_the_label_of_compressed_ones(tmp_path, syntax):
+    path = write_dicom(tmp_path / "a.dcm", soft_image())
+    content = path.read_bytes()
+    meta = pydicom.dcmread(path).file_meta
+    rest = content[132 + 12 + meta.FileMetaInformationGroupLength :]
+    meta.TransferSyntaxUID, written = syntax, io.BytesIO()
+    write_file_meta_info(written, meta)
+    path.write_bytes(content[:132] + written.getvalue() + rest)
+    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == syntax
+    assert np.array_equal(read_radiograph(path).pixels, soft_image())
+
+
+@pytest.mark.parametrize("name", ["FloatPixelData", "DoubleFloatPixelData"])
+def test_pixels_of_floating_point_are_named(tmp_path, name):
+    kind = "<f4" if name.startswith("Float") else "<f8"
+    values = soft_image().astype(kind).tobytes()
+    path = write_dicom(tmp_path / "a.dcm", soft_image(), PixelData=None, **{name: values})
+    with pytest.raises(UserError, match=r"a\.dcm: its pixels are floating-point numbers; convert"):
+        read_radiograph(path)
