@@ -1,6 +1,6 @@
 """Convert weights that were trained elsewhere, so that train.py --weights can start from them.
 
-    python -m common.convert_weights RadImageNet-ResNet50_notop.h5 --layout radimagenet \
+    python -m common.convert_weights RadImageNet-ResNet50-notop.h5 --layout radimagenet \
         --output radimagenet.keras
     python -m common.convert_weights mimic_ch-densenet121-best.pt \
         --layout torchxrayvision --output mimic.keras

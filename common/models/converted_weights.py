@@ -133,16 +133,14 @@ def _densenet_name(part: str) -> str:
     return ""
 
 
-_CAFFE_MEANS = (103.939, 116.779, 123.68)
-
 LAYOUTS: Mapping[str, Layout] = {
     # Mei et al. 2022, doi:10.1148/ryai.210315: files of Keras for images whose means are
-    # subtracted as of "caffe", and which are divided by 255 (acl/acl_train.py of its repository).
+    # subtracted as ResNet50's are, and which are divided by 255 (its repository's acl_train.py).
     "radimagenet": Layout(
         ("resnet50", "densenet121"),
         _keras_layers,
         (1 / 255,) * 3,
-        tuple(-mean / 255 for mean in _CAFFE_MEANS),
+        tuple(-mean / 255 for mean in BACKBONES["resnet50"].greys.means),
     ),
     # Cohen et al. 2022, arXiv:2111.00595: one channel of -1024 to 1024.
     "torchxrayvision": Layout(("densenet121",), _densenet_layers, (2048 / 255,), (-1024.0,)),

@@ -9,9 +9,10 @@ import pytest
 import tensorflow as tf
 from keras.applications.imagenet_utils import preprocess_input
 
+from common import convert_weights
 from common.base.errors import UserError
 from common.models.backbones import BACKBONES, build_backbone
-from common.models.converted_weights import convert
+from common.models.converted_weights import LAYOUTS, convert
 from common.models.film_networks import build_box_network, build_classifier
 from tests.helpers import torch_writer
 from tests.helpers.model_checks import save_as_applications, shake
@@ -189,6 +190,10 @@ def test_a_network_that_is_another_is_refused(change, message, densenet, tmp_pat
     with pytest.raises(UserError, match=message):
         convert(path, "torchxrayvision", "densenet121")
     path.unlink()
+
+
+def test_the_command_takes_every_layout():
+    assert set(convert_weights._LAYOUTS) == set(LAYOUTS)
 
 
 def test_a_file_of_another_layout_is_refused(tmp_path):
