@@ -8,6 +8,7 @@ deeper is of the class above it, segmentation masks excepted.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,10 +28,13 @@ from common.datasets.class_names import (
 )
 from common.datasets.csv_tables import list_names
 from common.datasets.images import COMMON, FROM_HEADER, SPACING, films_of, frame_of, rows_of
-from common.imaging.image_files import FILMS, as_text, is_film, is_written, list_files
+from common.imaging.image_files import FILMS, as_text, image_id, is_film, is_written, list_files
 
 OFFICIAL = "official_split"
 """The column of a dataset's own split: train, validation, test, or "" where it names none."""
+
+# What a mask is called next to its film.
+_MASK_OF = re.compile(r"(.+?)[ _-]+(?:mask|seg|segmentation|gt)(?:[ _-]*\d+)?", re.IGNORECASE)
 
 # Pictures that are not read: a folder of them is a class that would be missed.
 _OTHER_PICTURES = (".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".dcm.gz")
@@ -154,6 +158,13 @@ def refuse_doubtful_classes(source: Path) -> None:
             f"others away, {mend}"
         )
     inner = [_names_below(own.folder) for own in folders]
+    classes = {own.name.casefold() for own in folders}
+    for own, names_in in zip(folders, inner, strict=True):
+        for name in sorted(names_in & (classes - {own.name.casefold()})):
+            raise UserError(
+                f"{source}: {ascii(own.name)[1:-1]} holds a folder {ascii(name)[1:-1]}, which is "
+                f"a class too; move it out, {mend}"
+            )
     common = set.intersection(*inner) if inner else set()
     names = sorted({own.name for own in folders})
     # NORMAL is a class, whatever is in it.
@@ -219,6 +230,9 @@ def _sorted_in_folders(source: Path) -> _Sorted:
         listing = list_files(folder, masks)
         kept.faults |= listing.faults | dict.fromkeys(masks, "segmentation masks are no films")
         films = list(filter(is_film, listing.files))
+        drawn = _masks_among(films)
+        kept.faults |= dict.fromkeys(drawn, "a segmentation mask is no film")
+        films = [film for film in films if film not in drawn]
         if not films:
             _refuse_other_pictures(folder, listing.files)
         for film in films:
@@ -251,6 +265,13 @@ def _masks_in(folder: Path) -> Iterator[Path]:
         yield from masks
 
 
+def _masks_among(films: list[Path]) -> set[Path]:
+    """The films that are called like another in their folder, and a mask: 1.png and 1_mask.png."""
+    stems = {(film.parent, image_id(film.name)) for film in films}
+    parts = [(film, _MASK_OF.fullmatch(image_id(film.name))) for film in films]
+    return {film for film, own in parts if own and (film.parent, own[1]) in stems}
+
+
 def _outside(source: Path, folders: list[ClassFolder]) -> Iterator[tuple[Path, str]]:
     """The folders with films that are in none of a class, and why."""
     splits = split_folders(source)
@@ -266,7 +287,7 @@ def _outside(source: Path, folders: list[ClassFolder]) -> Iterator[tuple[Path, s
                 "into the one that is meant"
             )
         yield folder, "its films are in no folder of the split"
-    for folder in (source, *splits):
+    for folder in {source, *splits, *(_undoubled(*own) for own in splits.items())}:
         if any(map(_is_film_file, _names_in(folder))):
             yield folder, "films that are in no folder of a class"
 

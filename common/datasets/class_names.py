@@ -27,7 +27,10 @@ _NORMAL = {
 _NO = ("no", "non", "not", "without", "un", "negative", "negativefor", "absenceof")
 _ABSENT = ("negative", "absent", "free")
 # Names of folders that hold a dataset's films, masks or pictures and are no classes.
-_MASKS = re.compile(r"([a-z ]+ )?masks|mask")
+_MASKS = re.compile(
+    r"([a-z ]+ )?(masks|segmentations|labelmaps|annotations)"
+    r"|mask|segmentation|labelmap|annotation|segs?|gts?|ground ?truths?"
+)
 _PARTS = re.compile(r"stage \d .*|images?|imgs|films|docs?|figures?|screenshots?|assets")
 
 

@@ -165,7 +165,9 @@ def _lacking(file: Path) -> str:
     except UserError as error:
         return str(error).removeprefix(f"{file}: ").partition(";")[0]
     missing = [name for name in (PATH, LABEL) if name not in columns]
-    if missing == [LABEL] and finding_columns(columns, [row[: len(columns)] for row in rows]):
+    if missing == [LABEL] and finding_columns(
+        columns, [row[: len(columns)] for row in rows], are_all=False
+    ):
         return ""
     return f"none of {list_columns(header)} is the column {missing[0]}" if missing else ""
 
@@ -219,11 +221,11 @@ def index_csv(
         if are_findings:
             together = BETWEEN.join(dict.fromkeys(row.label for row in entries if row.label))
             of_case[case] = entries = [row._replace(label=together) for row in entries]
-        if conflict := _conflict(entries):
-            reasons[case] = f"conflicting labels: {conflict}"
-        elif not file.is_file():
+        if not file.is_file():
             reasons[case] = "no image"
             films.by_id[case] = []
+        if conflict := _conflict(entries):
+            reasons[case] = f"conflicting labels: {conflict}"
     listed = {case: entries[0].patient for case, entries in of_case.items()}
     listed = listed if any(row.patient for row in rows) else {}
     table, known = rows_of(films, of_case, reasons, patients, pattern, listed)
@@ -268,11 +270,19 @@ def _read(source: Path) -> _Rows:
         are_findings |= is_findings
         for (line, row), label in zip(cells, listed, strict=True):
             split = _split(file, line, row[SPLIT]) if SPLIT in row else named * (len(tables) > 1)
-            rows.append(_Row(file, line, row[PATH], label, whole(row.get(PATIENT, "")), split))
+            path = _in_split(source, file, row[PATH]) if len(tables) > 1 else row[PATH]
+            rows.append(_Row(file, line, path, label, whole(row.get(PATIENT, "")), split))
         several = len(rows) - len({row.path for row in rows})
         if is_findings:
             note_repair(file, "rows of an image that has one already, its labels together", several)
     return _Rows(tables, rows, is_open, are_findings)
+
+
+def _in_split(source: Path, file: Path, path: str) -> str:
+    """A path in the table of a split, which may be from the split's folder: train/, train.csv."""
+    inside = f"{file.stem}/{posix(path)}"
+    is_inside = not (source / posix(path)).is_file() and (source / inside).is_file()
+    return inside if is_inside else path
 
 
 def _read_labels(file: Path) -> tuple[list[str], list[Row], list[str]]:

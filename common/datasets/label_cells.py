@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
+from common.base.errors import UserError
 from common.datasets.class_names import is_normal, label_of, same_letters, split_named
 from common.datasets.classes import BETWEEN
 from common.datasets.csv_tables import NOTHING, plain, whole
@@ -50,6 +52,9 @@ def without_lists(file: Path, labels: Sequence[str]) -> list[str]:
 
     Returns:
         The cells as they are where not all that hold anything are lists.
+
+    Raises:
+        UserError: The lists are places for classes, without their names: [0, 1, 0].
     """
     matches = [_LIST.fullmatch(label) for label in labels]
     count = sum(match is not None for match in matches)
@@ -57,6 +62,12 @@ def without_lists(file: Path, labels: Sequence[str]) -> list[str]:
         return [*labels]
     note_repair(file, "labels that are lists, several names in one cell", count)
     inner = ["".join(filter(None, match.groups())) if match else "" for match in matches]
+    places = {tuple(re.split(r"[\s,]+", text.strip())) for text in inner if text.strip()}
+    if len({*map(len, places)}) == 1 and {*chain(*places)} <= {"0", "1"} and len(min(places)) > 1:
+        raise UserError(
+            f"{file}: its labels are lists of {len(min(places))} zeros and ones, a place for each "
+            "class, and the classes have no names; write the name of each image's class"
+        )
     return [BETWEEN.join(sorted({*filter(None, map(label_of, _names(text)))})) for text in inner]
 
 
@@ -65,7 +76,9 @@ def _names(text: str) -> list[str]:
     return quoted or [name.strip() for name in text.split(",")]
 
 
-def finding_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+def finding_columns(
+    header: Sequence[str], rows: Sequence[Sequence[str]], are_all: bool = True
+) -> list[int]:
     """The columns of a table that are a finding each: two or more, of 1, 0, -1 and nothing.
 
     CheXpert's table has them (Irvin et al. 2019, arXiv:1901.07031).
@@ -73,6 +86,7 @@ def finding_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> lis
     Args:
         header: Its columns.
         rows: Its cells.
+        are_all: Whether these are all its rows; the first ones may have no finding.
 
     Returns:
         The places of the columns; none where one alone looks so, or no cell says present.
@@ -88,7 +102,7 @@ def finding_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> lis
         and any(_plain(cell) in _PRESENT | _ABSENT for cell in cells)
     ]
     is_present = any(_plain(row[place]) in _PRESENT for row in rows for place in places)
-    return places if len(places) > 1 and is_present else []
+    return places if len(places) > 1 and (is_present or not are_all) else []
 
 
 def from_columns(file: Path, names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -133,4 +147,13 @@ def as_sets(labels: Sequence[str]) -> list[set[str]]:
     """The labels of each cell, in their commonest spelling; what is called normal is none."""
     parts = [parts_of(label) for label in labels]
     names = same_letters(name for own in parts for name in sorted(set(own)) if name)
-    return [{names[name] for name in own if name and not is_normal(name)} for own in parts]
+    # A 0 next to another label is the first of the classes' numbers.
+    is_class = any("0" in own and {*own} - {"0", ""} for own in parts)
+    return [
+        {
+            names[name]
+            for name in own
+            if name and (not is_normal(name) or (is_class and name == "0"))
+        }
+        for own in parts
+    ]

@@ -156,9 +156,7 @@ def read_patients(file: Path, id_column: str = "patientId") -> dict[str, str]:
     """
     patients: dict[str, str] = {}
     for image, patient in _entries(file, id_column):
-        # A table may number its patients from 0.
-        named = patient == "0" or not _nobody(patient)
-        if named and patients.setdefault(image, patient) != patient:
+        if not _nobody(patient, "table") and patients.setdefault(image, patient) != patient:
             raise _two_patients(file, image)
     return patients
 
@@ -191,8 +189,9 @@ def _two_patients(file: Path, image: str) -> UserError:
 def _by_image(patient_ids: Mapping[str, str], known_by: str) -> Patients:
     what, known_from = _KNOWN_BY[known_by]
     count = len(patient_ids)
-    named = {name: key for name, key in patient_ids.items() if not _nobody(key)}
-    keys = {name: _own(patient_ids, name) for name in patient_ids}
+    named = {name: key for name, key in patient_ids.items() if not _nobody(key, known_by)}
+    # Else the image's own key: no PatientID begins with a space.
+    keys = {name: named.get(name, f" {name}") for name in patient_ids}
     distinct = set(named.values())
     of_files = sum(name == key for name, key in named.items())
     remark = ""
@@ -211,14 +210,10 @@ def _by_image(patient_ids: Mapping[str, str], known_by: str) -> Patients:
     return Patients(keys, hashes, known_from if named else "", remark)
 
 
-def _own(patient_ids: Mapping[str, str], name: str) -> str:
-    """The PatientID; else the image's own key: no PatientID begins with a space."""
-    key = patient_ids[name]
-    return f" {name}" if _nobody(key) else key
-
-
-def _nobody(patient: str) -> bool:
-    return patient.strip().lower() in _NOBODY
+def _nobody(patient: str, known_by: str) -> bool:
+    """Whether an entry names nobody; a table may number its patients from 0."""
+    entry = patient.strip().lower()
+    return entry in _NOBODY and not (entry == "0" and known_by == "table")
 
 
 def _hash(patient: str) -> str:

@@ -8,10 +8,12 @@ begin with. Windows' separators are read too, other letters, and a name without 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from common.datasets.class_names import is_masks
 from common.datasets.other_ids import restore_zeros
 from common.imaging.image_files import as_text, image_id, is_film, list_files
 
@@ -36,13 +38,15 @@ def files_of(source: Path, paths: Sequence[str]) -> tuple[list[Path | None], set
     files: list[Path | None] = []
     repaired = set()
     every = [parts_of_path(path) for path in paths]
-    begin = len(_common(parts[:-1] for parts in every if parts))
+    begin: int | None = None
     for text, parts in zip(paths, every, strict=True):
         path = next((p for p in (text, posix(text)) if p and (source / p).is_file()), "")
         if path and is_film(source / path):
             files.append(source / path)
             continue
         films = _by_ends(source) if films is None else films
+        if begin is None:
+            begin = _begin(every, films)
         file = _longest_end(parts, films, begin)
         if file and image_id(file.name) != image_id(parts[-1]):
             repaired.add(file)
@@ -69,6 +73,21 @@ def _common(folders: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(level[0] for level in takewhile(lambda level: len({*level}) == 1, levels))
 
 
+def _begin(paths: Sequence[tuple[str, ...]], ends: Mapping[tuple[str, ...], Any]) -> int:
+    """How many folders that all paths begin with are another machine's.
+
+    Those at the end that are in the dataset too are its own: images/, next to which masks/ has
+    files of the same names.
+    """
+    common = _common(parts[:-1] for parts in paths if parts)
+    own = {folder for key in ends for folder in key[:-1]}
+    lenient = begin = len(common)
+    while begin and common[begin - 1].casefold() in own:
+        begin -= 1
+    is_found = any(_longest_end(parts, ends, begin) for parts in paths)
+    return begin if is_found else lenient
+
+
 def _key(parts: Sequence[str]) -> tuple[str, ...]:
     """A path without upper case and the film's suffix."""
     return (*(part.casefold() for part in parts[:-1]), image_id(parts[-1]).casefold())
@@ -85,7 +104,7 @@ def _by_ends(source: Path) -> dict[tuple[str, ...], list[Path]]:
 
 
 def _longest_end(
-    parts: tuple[str, ...], ends: dict[tuple[str, ...], list[Path]], begin: int
+    parts: tuple[str, ...], ends: Mapping[tuple[str, ...], list[Path]], begin: int
 ) -> Path | None:
     """The one film whose path ends as these parts do, by as many of them as possible.
 
@@ -98,5 +117,6 @@ def _longest_end(
             break
         best = same if start <= begin else []
     if len(best) > 1:
-        best = [file for file in best if as_text(file.name) == parts[-1]]
+        films = [file for file in best if not any(map(is_masks, file.parts[:-1]))]
+        best = [file for file in films or best if as_text(file.name) == parts[-1]]
     return best[0] if len(best) == 1 else None

@@ -290,3 +290,98 @@ def test_a_table_of_patients_in_another_spelling(tmp_path, id_of):
     file = table(tmp_path / "who.csv", "image,patient", cells)
     frame = index_films(tmp_path, file)
     assert list(frame["patient"].factorize()[0]) == [0, 0, 1, 1]
+
+
+# ---- What lies next to films
+
+
+def test_a_mask_is_no_film_in_place_of_one_that_is_missing(tmp_path):
+    put(tmp_path, *(f"masks/{n}.png" for n in range(6)), *(f"images/{n}.png" for n in range(5)))
+    table(tmp_path / "t.csv", "image,label", [[f"images/{n}.png", n % 2] for n in range(6)])
+    frame = index_films(tmp_path)
+    assert list(frame["left_out"]) == [""] * 5 + ["no image"]
+    assert set(answer(frame)) == {f"images/{n}.png" for n in range(5)}
+
+
+def test_of_a_film_and_a_mask_of_equal_names_the_film_is_meant(tmp_path):
+    put(tmp_path, *(f"{of}/{n}.png" for of in ("images", "masks") for n in range(4)))
+    table(tmp_path / "t.csv", "image,label", [[f"{n}.png", n % 2] for n in range(4)])
+    assert set(answer(index_films(tmp_path))) == {f"images/{n}.png" for n in range(4)}
+
+
+@pytest.mark.parametrize(
+    "mask",
+    ["A/1_mask.png", "A/1_mask_1.png", "A/1-seg.png", "A/segmentations/1.png", "A/gt/1.png",
+     "A/Ground Truth/1.png", "A/annotations/1.png"],
+)  # fmt: skip
+def test_masks_next_to_the_films_of_a_class(tmp_path, mask):
+    frame = index_films(put(tmp_path, "A/1.png", "B/1 (2).png", mask), layout="folders")
+    assert answer(frame) == {"A/1.png": "A", "B/1 (2).png": "B"}
+
+
+def test_a_name_like_a_masks_is_a_film_without_its_film(tmp_path):
+    frame = index_films(put(tmp_path, "A/1_mask.png", "B/2.png"))
+    assert answer(frame) == {"A/1_mask.png": "A", "B/2.png": "B"}
+
+
+def test_a_class_in_another_class_is_refused(tmp_path):
+    put(tmp_path, "NORMAL/1.png", "PNEUMONIA/2.png", "PNEUMONIA/NORMAL/3.png")
+    with pytest.raises(UserError, match="PNEUMONIA holds a folder normal, which is a class too"):
+        index_films(tmp_path)
+
+
+def test_films_of_a_split_that_are_in_no_class_are_told(tmp_path):
+    frame = index_films(put(tmp_path, "train/A/1.png", "train/B/2.png", "test/test/3.png"))
+    assert any(str(path).endswith("test/test") for path in frame.attrs["faults"])
+
+
+# ---- Tables
+
+
+@pytest.mark.parametrize("labels", [["[1, 0, 0]", "[0, 1, 0]"], ["[1 0]", "[0 1]"], ["(1,1)"]])
+def test_lists_of_places_for_classes_are_refused(tmp_path, labels):
+    put(tmp_path, *(f"{n}.png" for n in range(4)))
+    cells = [[f"{n}.png", labels[n % len(labels)]] for n in range(4)]
+    table(tmp_path / "t.csv", "image,label", cells)
+    with pytest.raises(UserError, match=r"t\.csv: its labels are lists of \d zeros and ones"):
+        index_films(tmp_path)
+
+
+def test_a_0_next_to_other_labels_is_a_class(tmp_path):
+    put(tmp_path, *(f"{n}.png" for n in range(4)))
+    cells = [[f"{n}.png", label] for n, label in enumerate(["0", "1", "0;2", "1;2"])]
+    frame = index_films(table(tmp_path / "t.csv", "image,label", cells).parent)
+    assert list(frame["label"]) == ["0", "1", "0|2", "1|2"]
+    assert frame.attrs["classes"] == ["0", "1", "2"]
+
+
+def test_patients_of_a_table_are_numbered_from_0(tmp_path):
+    put(tmp_path, *(f"{n:02}.png" for n in range(12)))
+    cells = [[f"{n:02}.png", n % 2, n // 4] for n in range(12)]
+    frame = index_films(table(tmp_path / "t.csv", "image,label,patient", cells).parent)
+    assert list(frame["patient"].factorize()[0]) == [n // 4 for n in range(12)]
+    assert frame.attrs["patients_remark"] == ""
+
+
+def test_two_rows_of_a_film_that_is_missing(tmp_path):
+    put(tmp_path, "1.png", "2.png")
+    cells = [["1.png", 0], ["2.png", 1], ["9.png", 0], ["9.png", 1]]
+    frame = index_films(table(tmp_path / "t.csv", "image,label", cells).parent)
+    assert list(frame["left_out"]) == ["", "", "conflicting labels: 0 and 1"]
+    assert all((tmp_path / path).is_file() for path in frame["path"] if path)
+
+
+def test_the_tables_of_a_split_are_of_its_folders(tmp_path):
+    for split, count in (("train", 4), ("test", 2)):
+        put(tmp_path, *(f"{split}/{n}.png" for n in range(count)))
+        table(tmp_path / f"{split}.csv", "file,label", [[f"{n}.png", n % 2] for n in range(count)])
+    said = answer(index_films(tmp_path))
+    assert said["test/1.png"] == "positive test" and said["train/1.png"] == "positive train"
+    assert len(said) == 6
+
+
+def test_a_table_of_findings_that_is_sorted(tmp_path):
+    put(tmp_path, *(f"{n}.png" for n in range(3)))
+    cells = [[f"{n}.png", int(n >= 110), int(n >= 115)] for n in range(120)]
+    frame = index_films(table(tmp_path / "t.csv", "image,Pneumonia,Edema", cells).parent)
+    assert frame.attrs["classes"] == ["Edema", "Pneumonia"]
