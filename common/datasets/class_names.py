@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from itertools import takewhile
 from typing import Any
 
 from common.base.errors import UserError
@@ -103,18 +104,25 @@ def numbered_classes(names: Collection[str], positive: str = "") -> list[str]:
     return ordered
 
 
-def is_normal(name: str, names: Iterable[str] = ()) -> bool:
+def is_normal(name: str, names: Collection[str] = ()) -> bool:
     """Whether a class is called by a word for normal, or as one of others with a no.
 
-    Normal cases, 0_healthy; non-COVID next to COVID, effusion absent next to effusion.
+    Normal cases, 0_healthy; non-COVID next to COVID, CT_NonCOVID next to CT_COVID, effusion absent
+    next to effusion.
     """
     if _is_normal_word(name):
         return True
+    # What all begin with says nothing of any.
+    words = zip(*map(_words, {name, *names}), strict=False)
+    same = "".join(column[0] for column in takewhile(lambda column: len({*column}) == 1, words))
     others = {plain(other) for other in names if not _is_normal_word(other)} - {plain(name)}
     others |= {re.sub("(positive|present)$", "", other) for other in others}
+    others |= {re.sub("^with(?!out)", "", other) for other in others}
+    others |= {other.removeprefix(same) for other in others}
     others.discard("")
     negated = {f"{no}{other}" for other in others for no in _NO}
-    return plain(name) in negated | {f"{other}{absent}" for other in others for absent in _ABSENT}
+    negated |= {f"{other}{absent}" for other in others for absent in _ABSENT}
+    return bool({plain(name), plain(name).removeprefix(same)} & negated)
 
 
 def _is_normal_word(name: str) -> bool:

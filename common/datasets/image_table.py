@@ -7,6 +7,7 @@ each: `common.datasets.label_cells`.
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -265,6 +266,7 @@ def _read(source: Path) -> _Rows:
     for file, named in zip(tables, splits, strict=True):
         columns, cells, labels = _read_labels(file)
         listed = without_lists(file, labels)
+        _drop_folds(file, [row for _, row in cells])
         is_findings = are_rows_of_findings(columns)
         is_open |= listed != labels or is_findings or LABEL not in columns
         are_findings |= is_findings
@@ -276,6 +278,15 @@ def _read(source: Path) -> _Rows:
         if is_findings:
             note_repair(file, "rows of an image that has one already, its labels together", several)
     return _Rows(tables, rows, is_open, are_findings)
+
+
+def _drop_folds(file: Path, rows: Sequence[dict[str, str]]) -> None:
+    """Empty the splits of rows where all are numbers: folds, none of which is known as the test."""
+    folds = [row[SPLIT] for row in rows if row.get(SPLIT)]
+    if folds and all(re.fullmatch(r"\d+(\.0)?", fold) for fold in folds):
+        note_repair(file, "numbers of folds, which name no split and are not used", len(folds))
+        for row in rows:
+            row[SPLIT] = ""
 
 
 def _in_split(source: Path, file: Path, path: str) -> str:

@@ -37,10 +37,9 @@ FROM_HEADER = ["view", "sex", "age_years", "rows", "columns"]
 SPACING = ["row_mm", "column_mm"]
 
 # How public sets write whose a film is into its name: Kaggle's children, those of Kermany's own
-# archive, NIH and CheXpert.
+# archive and NIH. CheXpert writes it into the folders.
+_PATIENT_FOLDERS = re.compile(r"(?:.*/)?(patient\d+)/study\d+/", re.I)
 _PATIENT_NAMES = (
-    # CheXpert's folders, which the ids of its films begin with.
-    r".*?(patient\d+)_study\d+_",
     r"(person\d+)_",
     r"((?:normal\d*-)?im-\d+)-\d+",
     r"(?:normal|bacteria|virus)-(\d+)-\d+",
@@ -172,6 +171,11 @@ def patient_in_name(pattern: str = "") -> Callable[[str], str]:
     return patient
 
 
+def _patient_in_folders(source: Path, film: Path) -> str:
+    folders = _PATIENT_FOLDERS.match(path_from(source, film))
+    return folders[1] if folders else ""
+
+
 def rows_of(
     films: Films,
     names: Iterable[str],
@@ -208,6 +212,7 @@ def rows_of(
             ids[name] = ids[name] or ("" if pattern else header.patient)
             # The id of a film whose name is another's too begins with its folders.
             own = in_name(image_id(single[name].name)) or in_name(name)
+            own = own or ("" if pattern else _patient_in_folders(films.source, single[name]))
             if not ids[name] and own:
                 ids[name], known_by = own, "name"
     known_by = "table" if listed else known_by

@@ -50,12 +50,18 @@ def unused(source: Path, cases: pd.DataFrame, folder: Path) -> Iterator[Finding]
     names = {_stem_and_suffix(path) for path in used}
     pairs = {stem for stem, suffix in names if suffix in (".hdr", ".mhd")}
     is_image = is_volume if "mask_path" in cases else is_film
+    faults = cases.attrs.get("faults")
+    if faults is None:
+        below = list_files(source, [folder]).faults
+        faults = {path.relative_to(source).as_posix(): why for path, why in below.items()}
     for place in sorted({str(PurePosixPath(path).parent) for path in used}):
         for file in sorted((source / place).iterdir()):
             path = Path(os.path.relpath(file, source)).as_posix()
             is_folder = file.is_dir()
+            if path in used | folders | faults.keys():
+                continue
             # The dataset's folder itself holds its tables too.
-            if path in used | folders or (place == "." and (is_folder or not is_film(file))):
+            if place == "." and (is_folder or not is_film(file)):
                 continue
             if is_folder and (file.resolve() == folder.resolve() or _is_written(file)):
                 continue
@@ -66,10 +72,6 @@ def unused(source: Path, cases: pd.DataFrame, folder: Path) -> Iterator[Finding]
                 yield Finding(_name(path), "image not used", "no case has this file", LEFT_OUT)
             elif file.exists():
                 yield Finding(_name(path), "extra file", "no image", LEFT_OUT)
-    faults = cases.attrs.get("faults")
-    if faults is None:
-        below = list_files(source, [folder]).faults
-        faults = {path.relative_to(source).as_posix(): why for path, why in below.items()}
     for path, why in faults.items():
         yield Finding(_name(path), "not followed", why, LEFT_OUT)
 

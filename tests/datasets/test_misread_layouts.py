@@ -8,6 +8,7 @@ from common.datasets.class_names import numbered_classes, split_named
 from common.datasets.images import OTHER_CASE
 from common.datasets.layouts import index_films
 from common.datasets.repairs import noted_repairs
+from common.records.file_findings import unused
 from tests.helpers.film_folders import film, nih, rsna, table
 
 
@@ -76,6 +77,12 @@ def test_what_is_in_no_class_is_said(tmp_path, names, place, why):
     assert index_films(put(tmp_path, *names)).attrs["faults"] == {place: why}
 
 
+def test_a_mask_among_films_is_one_finding(tmp_path):
+    put(tmp_path, "A/1.png", "A/1_mask.png", "B/2.png")
+    found = list(unused(tmp_path, index_films(tmp_path), tmp_path / "prepared"))
+    assert [finding.where for finding in found] == ["A/1_mask.png"]
+
+
 def test_a_file_that_is_in_two_classes_by_a_link_is_left_out(tmp_path):
     put(tmp_path, "A/1.png", "A/2.png", "B/3.png")
     (tmp_path / "A" / "all").symlink_to("..")
@@ -102,6 +109,13 @@ def test_the_patient_is_in_the_name_of_a_film_and_not_in_its_folders(tmp_path):
     assert index_films(tmp_path, pattern=r"^(person\d)_")["patient"].nunique() == 2
 
 
+def test_chexperts_folders_are_patients_whatever_its_films_are_called(tmp_path):
+    names = [f"{n % 2}/patient{n // 2:05}/study{n}/view{n}_frontal.png" for n in range(6)]
+    frame = index_films(put(tmp_path, *names))
+    assert frame["patient"].nunique() == 3 and not frame.attrs["patients_remark"]
+    assert index_films(tmp_path, pattern=r"view(\d)")["patient"].nunique() == 6
+
+
 @pytest.mark.parametrize(
     ("names", "ordered"),
     [
@@ -110,6 +124,8 @@ def test_the_patient_is_in_the_name_of_a_film_and_not_in_its_folders(tmp_path):
         (["pneumonia", "without pneumonia"], ["without pneumonia", "pneumonia"]),
         (["TB absent", "A TB present"], ["A TB present", "TB absent"]),
         (["covid_negative", "COVID positive"], ["covid_negative", "COVID positive"]),
+        (["CT_COVID", "CT_NonCOVID"], ["CT_NonCOVID", "CT_COVID"]),
+        (["with_pneumonia", "without_pneumonia"], ["without_pneumonia", "with_pneumonia"]),
         (["Infected", "Uninfected"], ["Uninfected", "Infected"]),
         (["0_pneumonia", "1_normal"], ["1_normal", "0_pneumonia"]),
         (["Malignant cases", "Normal cases"], ["Normal cases", "Malignant cases"]),
@@ -385,3 +401,15 @@ def test_a_table_of_findings_that_is_sorted(tmp_path):
     cells = [[f"{n}.png", int(n >= 110), int(n >= 115)] for n in range(120)]
     frame = index_films(table(tmp_path / "t.csv", "image,Pneumonia,Edema", cells).parent)
     assert frame.attrs["classes"] == ["Edema", "Pneumonia"]
+
+
+def test_numbers_of_folds_are_no_split(tmp_path):
+    names = [f"{number}.png" for number in range(4)]
+    put(tmp_path, *names)
+    cells = [[name, number % 2, number // 2] for number, name in enumerate(names)]
+    table(tmp_path / "images.csv", "image_path,label,fold", cells)
+    with noted_repairs() as repairs:
+        frame = index_films(tmp_path)
+    assert OFFICIAL not in frame and not any(frame["left_out"])
+    said = " ".join(repair.detail for repair in repairs)
+    assert "numbers of folds, which name no split and are not used: 4" in said
