@@ -28,7 +28,11 @@ _ADDED = {
     **dict.fromkeys((*uid.JPEGTransferSyntaxes, *uid.JPEGLSTransferSyntaxes), "imagecodecs"),
     **dict.fromkeys((uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K), "pillow"),
 }
-_WITHOUT_LOSS = {uid.JPEG2000: uid.JPEG2000Lossless, uid.HTJ2K: uid.HTJ2KLossless}
+_WITHOUT_LOSS = {
+    uid.JPEG2000: uid.JPEG2000Lossless,
+    uid.HTJ2K: uid.HTJ2KLossless,
+    uid.JPEGLSNearLossless: uid.JPEGLSLossless,
+}
 
 PLUGINS = {
     **_ADDED,
@@ -49,7 +53,7 @@ def stored_pixels(dataset: Dataset, frame: bytes) -> np.ndarray:
     Args:
         dataset: As from `common.imaging.dicom_file.check`. Its PhotometricInterpretation becomes
             that of the result: "RGB" or "YBR_FULL" for colour. What a codestream of JPEG 2000
-            says of its sign, order and loss takes the place of what the dataset says.
+            or JPEG-LS says of its sign, order and loss takes the place of what the dataset says.
         frame: Of compressed pixels, as from `check`.
 
     Returns:

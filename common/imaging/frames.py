@@ -38,7 +38,8 @@ class FrameHeader(NamedTuple):
         rows: Height in pixels.
         colours: "RGB" or "YBR_FULL" where it names its colours, else "".
         is_signed: Whether its samples have a sign, of JPEG 2000 (ISO/IEC 15444-1 A.5.1, Ssiz).
-        is_reversible: Whether it is JPEG 2000 by the 5-3 wavelet, without loss (A.6.1).
+        is_reversible: Whether it is JPEG 2000 by the 5-3 wavelet (A.6.1), or JPEG-LS with NEAR 0
+            (T.87 C.2.3), both without loss.
     """
 
     process: int
@@ -119,7 +120,7 @@ def _coding(frame: bytes, start: int) -> bytes:
 
 def _jpeg_header(frame: bytes) -> FrameHeader | None:
     """T.81 B.2.2, T.87 C.2.2; the colours as libjpeg tells them: JFIF, Adobe, then names."""
-    start, colours = 2, ""
+    start, colours, header = 2, "", None
     while frame[start : start + 1] == b"\xff" and start + 10 <= len(frame):
         marker, end = frame[start + 1], start + 2 + int.from_bytes(frame[start + 2 :][:2], "big")
         if marker == 0xFF:  # a fill byte
@@ -136,9 +137,15 @@ def _jpeg_header(frame: bytes) -> FrameHeader | None:
             elif not colours and len(set(components[1::3])) > 1:
                 colours = "YBR_FULL"  # nothing but chroma is sampled more coarsely
             rows, columns = (int.from_bytes(frame[start + i :][:2], "big") for i in (5, 7))
-            return FrameHeader(marker, frame[start + 4], columns, rows, colours)
+            header = FrameHeader(marker, frame[start + 4], columns, rows, colours)
+            if marker != JPEG_LS:
+                return header
+        elif header and marker == 0xDA:
+            # NEAR follows two bytes for each component.
+            near = frame[start + 5 + 2 * frame[start + 4] :][:1]
+            return header._replace(is_reversible=near == b"\0")
         start = end
-    return None
+    return header
 
 
 def bare_jpeg(frame: bytes) -> bytes:
