@@ -25,10 +25,10 @@ from common.imaging.detectors import (
     write_arrays,
 )
 from common.imaging.film_looks import (
+    FLIPS,
+    HALF_TURNED,
     INVERTED,
     MIRRORED,
-    TURNED,
-    TURNED_MIRRORED,
     UPRIGHT,
     Copies,
     Look,
@@ -40,7 +40,7 @@ from common.imaging.film_looks import (
 FILE = "film_doubts.npz"
 """In a run's folder."""
 
-VERSION = 1
+VERSION = 2
 """Of what is in it; a detector of another version is not used."""
 
 MIN_FILMS = 50
@@ -61,7 +61,7 @@ SCORES = {
 """What a film is scored for, and the doubt in words."""
 
 # The shares of untouched films that each score may doubt: 2 % in all, with some room.
-_SHARES = {"turned": 0.001, "inverted": 0.001, "mirrored": 0.001, "tilt": 0.005, "squash": 0.003}
+_SHARES = {"turned": 0.001, "inverted": 0.0005, "mirrored": 0.0003, "tilt": 0.007, "squash": 0.002}
 _SHARES |= {"unlike": 0.003}
 # A threshold for bars is so far above all but a few that were met, in shares of the side.
 _BARS_ABOVE = 0.05
@@ -82,7 +82,7 @@ class Models:
     """Linear models of what was done to a film, and the films' main components.
 
     Attributes:
-        weights: (772 + 1, 7), the last row for what is constant: of the tilt in degrees, the
+        weights: (772 + 1, 9), the last row for what is constant: of the tilt in degrees, the
             squash, and of each pose.
         centre: (775,), the mean of untouched films' numbers and sharpness.
         scale: (775,), their deviation.
@@ -122,7 +122,7 @@ class Models:
         tilt, squash, *poses = (_with_one(numbers) @ self.weights).T
         upright = np.maximum(poses[UPRIGHT], poses[MIRRORED])
         return {
-            "turned": np.maximum(poses[TURNED], poses[TURNED_MIRRORED]) - upright,
+            "turned": np.max(poses[HALF_TURNED:INVERTED], axis=0) - upright,
             "inverted": poses[INVERTED] - upright,
             "mirrored": poses[MIRRORED] - poses[UPRIGHT],
             "tilt": np.abs(tilt),
@@ -248,15 +248,28 @@ class _CrossFitted:
 
 
 def _sums(copies: Copies, members: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, int]]:
-    """What a ridge regression needs of some copies, for changes by degrees and for poses."""
-    sums: list[tuple[np.ndarray, np.ndarray, int]] = []
-    for chosen in (members & (copies.pose < 0), members & (copies.pose >= 0)):
-        numbers = _with_one(copies.numbers[chosen]).astype(float)
-        changes = np.stack([copies.degrees[chosen], copies.squash[chosen]], axis=1)
-        poses = np.eye(INVERTED + 1)[copies.pose[chosen]]
-        targets = changes if not sums else poses
-        sums.append((numbers.T @ numbers, numbers.T @ targets, len(numbers)))
-    return sums
+    """What a ridge regression needs of some copies, for changes by degrees and for poses.
+
+    A copy in a pose counts four times: as it is, mirrored, turned by a half, and both.
+    """
+    is_posed = copies.pose >= 0
+    by_degrees, posed = np.flatnonzero(members & ~is_posed), np.flatnonzero(members & is_posed)
+    changes = np.stack([copies.degrees, copies.squash], axis=1)
+    products, targets = _products(copies.numbers[posed], np.eye(INVERTED + 1)[copies.pose[posed]])
+    for order, poses in FLIPS:
+        places = np.append(order, len(order))
+        products = products + products[np.ix_(places, places)]
+        targets = targets + targets[np.ix_(places, poses)]
+    return [
+        (*_products(copies.numbers[by_degrees], changes[by_degrees]), len(by_degrees)),
+        (products, targets, len(posed) * 2 ** len(FLIPS)),
+    ]
+
+
+def _products(numbers: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of numbers (n, 772), with a one: with themselves, and with targets (n, k)."""
+    numbers = _with_one(numbers).astype(float)
+    return numbers.T @ numbers, numbers.T @ targets
 
 
 def _components(whole: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -16,8 +16,9 @@ import numpy as np
 SIDE = 64
 """Of a look in pixels."""
 
-UPRIGHT, MIRRORED, TURNED, TURNED_MIRRORED, INVERTED = range(5)
-"""The poses of a copy; upside down is turned by a half and mirrored."""
+UPRIGHT, MIRRORED, HALF_TURNED, UPSIDE_DOWN, TURNED, TURNED_MIRRORED, INVERTED = range(7)
+"""The poses of a copy, turned by a quarter to either side; upside down is turned by a half and
+mirrored."""
 
 # Lines of the film on which sharpness is measured.
 _LINES = 128
@@ -88,6 +89,44 @@ def black_bars(picture: np.ndarray) -> np.ndarray:
     return np.array([1.0 if end.all() else np.argmin(end) / len(end) for end in ends])
 
 
+def _flipped(rows: int, columns: int) -> np.ndarray:
+    """By the numbers of a flipped picture, which of the picture's own they are.
+
+    Args:
+        rows: -1 where it is flipped up and down, else 1.
+        columns: -1 where it is flipped across, else 1.
+    """
+    cells = np.arange(_CELLS**2 * _ANGLES).reshape(_CELLS, _CELLS, _ANGLES)
+    # A gradient that points to the right then points to the left, and one down up.
+    to_the_right = 0 if columns > 0 else _ANGLES // 2
+    angles = (to_the_right + rows * columns * np.arange(_ANGLES)) % _ANGLES
+    grey = cells.size + np.arange(_GRID**2).reshape(_GRID, _GRID)
+    bars = cells.size + grey.size + np.arange(4)
+    return np.concatenate(
+        [
+            cells[::rows, ::columns, angles].ravel(),
+            grey[::rows, ::columns].ravel(),
+            bars[:2][::columns],
+            bars[2:][::rows],
+        ]
+    )
+
+
+FLIPS = (
+    (
+        _flipped(1, -1),
+        (MIRRORED, UPRIGHT, UPSIDE_DOWN, HALF_TURNED, TURNED_MIRRORED, TURNED, INVERTED),
+    ),
+    (
+        _flipped(-1, -1),
+        (HALF_TURNED, UPSIDE_DOWN, UPRIGHT, MIRRORED, TURNED, TURNED_MIRRORED, INVERTED),
+    ),
+)
+"""Mirrored, and turned by a half: which of a picture's numbers are those of the flipped one,
+``look_numbers(picture[:, ::-1])`` is ``look_numbers(picture)[FLIPS[0][0]]``, and the pose of each
+pose then."""
+
+
 @dataclass(frozen=True)
 class Copies:
     """Looks that were changed in a known way.
@@ -136,10 +175,10 @@ def _copies(
 def in_poses(look: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """A picture in each pose, with its number; quarter and half turns come once each."""
     yield from ((UPRIGHT, look), (MIRRORED, look[:, ::-1]), (INVERTED, 255 - look))
-    for quarter in (1, 2, 3):
+    yield from ((HALF_TURNED, look[::-1, ::-1]), (UPSIDE_DOWN, look[::-1]))
+    for quarter in (1, 3):
         turned = np.rot90(look, quarter)
-        yield TURNED, turned
-        yield TURNED_MIRRORED, turned[:, ::-1]
+        yield from ((TURNED, turned), (TURNED_MIRRORED, turned[:, ::-1]))
 
 
 def _place(generator: np.random.Generator) -> tuple[float, np.ndarray, int]:

@@ -11,7 +11,7 @@ from common.base.errors import UserError
 from common.imaging import film_doubts
 from common.imaging.detectors import tail_threshold
 from common.imaging.film_doubts import SCORES, fit_detector, look_over, read_detector
-from common.imaging.film_looks import look_at, look_numbers
+from common.imaging.film_looks import FLIPS, INVERTED, SIDE, in_poses, look_at, look_numbers
 from common.imaging.films import read_film
 from synthetic_sample.chest_dataset import draw_case, plan_cases
 
@@ -149,3 +149,14 @@ def test_numbers_tell_no_brightness(films):
     np.testing.assert_allclose(
         look_numbers(look_at(square).picture), look_numbers(bright), atol=2e-3
     )
+
+
+def test_the_numbers_of_a_flipped_film_are_those_of_the_film_in_another_order():
+    film = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE)).astype(np.uint8)
+    film[:5] = film[:, -2:] = 0  # bars
+    for (order, poses), rows in zip(FLIPS, (1, -1), strict=True):
+        for pose, posed in in_poses(film):
+            flipped = posed[::rows, ::-1]
+            assert np.allclose(look_numbers(flipped), look_numbers(posed)[order], atol=1e-5)
+            of_flipped = [p for p, other in in_poses(film) if np.array_equal(other, flipped)]
+            assert of_flipped == [poses[pose]] or pose == poses[pose] == INVERTED
