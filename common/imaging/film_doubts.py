@@ -82,7 +82,7 @@ class Models:
     """Linear models of what was done to a film, and the films' main components.
 
     Attributes:
-        weights: (772 + 1, 9), the last row for what is constant: of the tilt in degrees, the
+        weights: (772 + 1, 11), the last row for what is constant: of the tilt in degrees, the
             squash, and of each pose.
         centre: (775,), the mean of untouched films' numbers and sharpness.
         scale: (775,), their deviation.
@@ -122,7 +122,9 @@ class Models:
         tilt, squash, *poses = (_with_one(numbers) @ self.weights).T
         upright = np.maximum(poses[UPRIGHT], poses[MIRRORED])
         return {
-            "turned": np.max(poses[HALF_TURNED:INVERTED], axis=0) - upright,
+            "turned": np.sum(poses[HALF_TURNED:INVERTED], axis=0)
+            - poses[UPRIGHT]
+            - poses[MIRRORED],
             "inverted": poses[INVERTED] - upright,
             "mirrored": poses[MIRRORED] - poses[UPRIGHT],
             "tilt": np.abs(tilt),
@@ -259,7 +261,7 @@ def _sums(copies: Copies, members: np.ndarray) -> list[tuple[np.ndarray, np.ndar
     for order, poses in FLIPS:
         places = np.append(order, len(order))
         products = products + products[np.ix_(places, places)]
-        targets = targets + targets[np.ix_(places, poses)]
+        targets = targets + targets[places][:, list(poses)]
     return [
         (*_products(copies.numbers[by_degrees], changes[by_degrees]), len(by_degrees)),
         (products, targets, len(posed) * 2 ** len(FLIPS)),

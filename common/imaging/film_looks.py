@@ -16,9 +16,10 @@ import numpy as np
 SIDE = 64
 """Of a look in pixels."""
 
-UPRIGHT, MIRRORED, HALF_TURNED, UPSIDE_DOWN, TURNED, TURNED_MIRRORED, INVERTED = range(7)
-"""The poses of a copy, turned by a quarter to either side; upside down is turned by a half and
-mirrored."""
+UPRIGHT, MIRRORED, HALF_TURNED, UPSIDE_DOWN = range(4)
+LEFT, LEFT_MIRRORED, RIGHT, RIGHT_MIRRORED, INVERTED = range(4, 9)
+"""The poses of a copy: upside down is turned by a half and mirrored, left and right are turned by a
+quarter."""
 
 # Lines of the film on which sharpness is measured.
 _LINES = 128
@@ -113,14 +114,8 @@ def _flipped(rows: int, columns: int) -> np.ndarray:
 
 
 FLIPS = (
-    (
-        _flipped(1, -1),
-        (MIRRORED, UPRIGHT, UPSIDE_DOWN, HALF_TURNED, TURNED_MIRRORED, TURNED, INVERTED),
-    ),
-    (
-        _flipped(-1, -1),
-        (HALF_TURNED, UPSIDE_DOWN, UPRIGHT, MIRRORED, TURNED, TURNED_MIRRORED, INVERTED),
-    ),
+    (_flipped(1, -1), (1, 0, 3, 2, 5, 4, 7, 6, INVERTED)),
+    (_flipped(-1, -1), (2, 3, 0, 1, 6, 7, 4, 5, INVERTED)),
 )
 """Mirrored, and turned by a half: which of a picture's numbers are those of the flipped one,
 ``look_numbers(picture[:, ::-1])`` is ``look_numbers(picture)[FLIPS[0][0]]``, and the pose of each
@@ -173,12 +168,12 @@ def _copies(
 
 
 def in_poses(look: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """A picture in each pose, with its number; quarter and half turns come once each."""
+    """A picture in each pose, with its number."""
     yield from ((UPRIGHT, look), (MIRRORED, look[:, ::-1]), (INVERTED, 255 - look))
     yield from ((HALF_TURNED, look[::-1, ::-1]), (UPSIDE_DOWN, look[::-1]))
-    for quarter in (1, 3):
-        turned = np.rot90(look, quarter)
-        yield from ((TURNED, turned), (TURNED_MIRRORED, turned[:, ::-1]))
+    left = np.rot90(look)
+    yield from ((LEFT, left), (LEFT_MIRRORED, left[:, ::-1]))
+    yield from ((RIGHT, left[::-1, ::-1]), (RIGHT_MIRRORED, left[::-1]))
 
 
 def _place(generator: np.random.Generator) -> tuple[float, np.ndarray, int]:
