@@ -42,6 +42,20 @@ def shared_networks(members: Sequence[Run]) -> list[str]:
     return names
 
 
+def chosen_network(members: Sequence[Run], settings: PredictSettings) -> str:
+    """The name of the network that predicts.
+
+    Raises:
+        UserError: Not all of the runs have it.
+    """
+    names = shared_networks(members)
+    if settings.network == "auto":
+        return names[-1]
+    if settings.network not in names:
+        raise UserError(f"--network {settings.network}: the run has {', '.join(names)} alone")
+    return settings.network
+
+
 def refuse_validated_by_others(members: Sequence[Run], settings: EvaluateSettings) -> None:
     """Refuse members of an ensemble that learned from the validation split that is scored."""
     run, *further = members

@@ -11,8 +11,6 @@ The same command resumes an interrupted run.
 
 from __future__ import annotations
 
-from functools import partial
-
 from common.base.backend import start_tensorflow
 from common.base.command_line import parse
 from common.base.errors import run_script
@@ -20,9 +18,8 @@ from common.base.files import lock_folder
 from common.base.printing import print_paths, print_settings
 from common.imaging.image_files import FILM_SUFFIXES, FILMS, is_film
 from common.prediction.inputs import find_inputs
-from common.prediction.predictions import begin_predictions, titled
+from common.prediction.predictions import begin_predictions
 from common.training.runs import open_run
-from common.training.trained import picture_mark
 from heart_detection.config import PROJECT
 from heart_detection.model_card import ABOUT
 
@@ -41,36 +38,12 @@ def main() -> None:
         print(f"\n{len(films)} files", flush=True)
         start_tensorflow()
 
-        from common.models.stored import load_model
-        from common.records.stored_images import model_inputs, stored_film, stored_pixels
-        from common.reporting.figures import box_picture
-        from common.training.film_detector import film_doubter
-        from heart_detection.dataset import BOX
-        from heart_detection.inference import predict_boxes
+        from common.prediction.predictor import predict_all
+        from heart_detection.predictor import BoxPredictor
 
-        model = load_model(run.folder / "model.keras")
-        read = partial(stored_film, image_size=run.config["data"]["settings"]["image_size"])
-        doubt = film_doubter(run)
-        for batch in predictions.read(read, settings.batch_size, settings.workers, doubt):
-            images = model_inputs([film for _, film in batch], run.fitted["image_size"])
-            boxes = predict_boxes(model, images, settings.batch_size, settings)
-            rows = []
-            for (source, film), fractions in zip(batch, boxes, strict=True):
-                box = film.square.to_pixels(fractions)
-                picture = predictions.picture_path(source, settings.pictures)
-                if picture:
-                    box_picture(
-                        folder / picture,
-                        film.square.cut_out(stored_pixels(film.encoded)),
-                        None,
-                        film.square.to_cut_out(box),
-                        titled(source.name[:36], predictions.doubt_of(source.file)),
-                        picture_mark(run.config),
-                    )
-                edges = dict(zip(BOX, box.round(2).tolist(), strict=True))
-                rows.append({"file": source.file, **edges, "picture": picture})
-            predictions.add(rows)
-        paths = predictions.finish(run, ABOUT, (*BOX, "doubt", "picture"))
+        predictor = BoxPredictor(run, settings)
+        predict_all(predictions, predictor, settings)
+        paths = predictions.finish(run, ABOUT, predictor.columns)
     print_paths(paths)
 
 

@@ -108,7 +108,7 @@ class Predictions:
         files = [file for file in self.inputs if file.file not in self.rows]
         paths = [file.path for file in files]
         contents = stream(
-            partial(_read_or_error, read), paths, workers, lambda _, reason: (None, reason, [])
+            partial(read_or_error, read), paths, workers, lambda _, reason: (None, reason, [])
         )
         batch, skipped = [], 0
         with tqdm(
@@ -310,7 +310,7 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _read_or_error(read: Callable[[Path], Any], path: Path) -> tuple[Any, str, list[str]]:
+def read_or_error(read: Callable[[Path], Any], path: Path) -> tuple[Any, str, list[str]]:
     """The content of a file, or the error without its path; and the kinds of warnings."""
     with library_warnings() as kinds:
         try:

@@ -70,7 +70,10 @@ def write_gif(
         max_bytes: Maximum size of the file.
     """
     frames = _one_palette(
-        [_frame(image, spacing_mm, panels, caption, synthetic, z) for z in range(image.shape[2])]
+        [
+            slice_picture(image, spacing_mm, panels, caption, synthetic, z)
+            for z in range(image.shape[2])
+        ]
     )
     gif: dict[str, Any] = {"extension": ".gif", "plugin": "pillow", "loop": 0, "optimize": False}
     for step in range(1, len(frames) + 1):
@@ -82,17 +85,29 @@ def write_gif(
     return path
 
 
-def _frame(
+def slice_picture(
     image: np.ndarray,
     spacing_mm: Sequence[float],
     panels: Sequence[Panel],
     caption: str,
     synthetic: bool | str,
     number: int,
+    side: int = PANEL_SIDE,
 ) -> np.ndarray:
+    """One slice of a volume, a frame of `write_gif`: (height, width, 3) uint8.
+
+    Args:
+        image: (x, y, z) 0..255, canonical: right, front, head.
+        spacing_mm: (3,) along x, y and z.
+        panels: From left to right.
+        caption: The text under it.
+        synthetic: The mark, as of `common.reporting.figures.save`.
+        number: Of the slice along z, from 0.
+        side: Pixels of the slice's longer side.
+    """
     film = radiological(image[:, :, number])
     millimetres = film.shape[0] * spacing_mm[1], film.shape[1] * spacing_mm[0]
-    scale = PANEL_SIDE / max(millimetres)
+    scale = side / max(millimetres)
     height, width = (round(length * scale) for length in millimetres)
     frame = Image.new("RGB", (len(panels) * (width + 4), height + 2 * _TEXT_HEIGHT), "white")
     draw = ImageDraw.Draw(frame)

@@ -250,8 +250,8 @@ def training_picture(run: Run, folder: Path, networks: Mapping[str, Path]) -> Pi
     )
 
 
-def render(template: str, **content: Any) -> str:
-    """A page from one of this package's templates, with the style and script of all pages."""
+def render(template: str, script_name: str = "page.js", /, **content: Any) -> str:
+    """A page from one of this package's templates, with the style of all pages and a script."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -259,7 +259,7 @@ def render(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
+    script = (_TEMPLATES / script_name).read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     style = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
     return environment.get_template(template).render(

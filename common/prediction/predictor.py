@@ -1,0 +1,120 @@
+"""What a run says of files: one way for predict.py and for the page of `common.app`.
+
+Each project has a module ``predictor`` with ``open_predictor``, from the folder of a run to a
+`Predictor` with the settings that its predict.py has by default.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.base.settings import SharedPredict
+from common.prediction.predictions import MASKS, Predictions
+from common.reporting.model_card import About
+from common.training.runs import Run
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run says of one file.
+
+    Attributes:
+        row: Its columns in predictions.csv that are its project's own.
+        words: The same in a line.
+        content: The file as it was read.
+        result: What its picture shows: the number of a class, a box, or the labels of voxels.
+    """
+
+    row: dict[str, Any]
+    words: str
+    content: Any
+    result: Any
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture to draw.
+
+    Attributes:
+        path: Where the PNG goes.
+        answer: What it shows.
+        name: Of the file, for its title.
+        doubt: Why the file is doubted, "" for no reason.
+    """
+
+    path: Path
+    answer: Answer
+    name: str
+    doubt: str
+
+
+class Predictor(ABC):
+    """A run's networks, and what turns a file into its row, its picture and its mask.
+
+    Attributes:
+        run: The run.
+        about: The project's part of the model card.
+        rule: How it decides, in words.
+        kinds: The kinds of files that it reads, in words.
+        columns: Of predictions.csv, between ``file`` and ``error``.
+        has_masks: Whether its inputs are volumes, which get a mask each.
+        read: Reads a file, or the folder of a series; importable, raises `UserError`.
+        doubt: Why what was read is doubted, "" for no reason.
+    """
+
+    run: Run
+    about: About
+    rule: str
+    kinds: str
+    columns: Sequence[str]
+    has_masks: bool = False
+    read: Callable[[Path], Any]
+    doubt: Callable[[Any], str]
+
+    @abstractmethod
+    def predict(self, contents: Sequence[Any]) -> list[Answer]:
+        """Predict what was read."""
+
+    @abstractmethod
+    def draw(self, drawings: Sequence[Drawing]) -> None:
+        """Draw some answers."""
+
+    def write_mask(self, path: Path, answer: Answer) -> None:
+        """Write the mask of a volume as NIfTI, in the input's own grid."""
+        raise NotImplementedError(f"no mask for {path.name}: its file is no volume")
+
+    def slices(self, answer: Answer) -> list[np.ndarray]:
+        """The slices of a volume with its mask, (height, width, 3) uint8; none of a film."""
+        return []
+
+
+def predict_all(predictions: Predictions, predictor: Predictor, settings: SharedPredict) -> None:
+    """Predict every file that has no row yet, batch by batch; write rows, pictures and masks.
+
+    Args:
+        predictions: The folder.
+        predictor: Predicts; a volume is a batch of slices already, and comes alone.
+        settings: With ``batch_size``, ``workers`` and ``pictures``.
+    """
+    batch_size = 1 if predictor.has_masks else settings.batch_size
+    for batch in predictions.read(predictor.read, batch_size, settings.workers, predictor.doubt):
+        answers = predictor.predict([content for _, content in batch])
+        rows, drawings = [], []
+        for (file, _), answer in zip(batch, answers, strict=True):
+            row = {"file": file.file, **answer.row}
+            if predictor.has_masks:
+                row["mask"] = f"{MASKS}/{file.name}.nii.gz"
+                predictor.write_mask(predictions.folder / row["mask"], answer)
+            row["picture"] = predictions.picture_path(file, settings.pictures)
+            if row["picture"]:
+                path, doubt = predictions.folder / row["picture"], predictions.doubt_of(file.file)
+                drawings.append(Drawing(path, answer, file.name, doubt))
+            rows.append(row)
+        predictor.draw(drawings)
+        predictions.add(rows)
