@@ -57,8 +57,8 @@ def main() -> None:
         from common.prediction.predictor import predict_all
 
         predictor = MaskPredictor(members, network, settings)
-        predict_all(predictions, predictor, settings)
-        written = predictions.finish(run, ABOUT, predictor.columns)
+        columns = predict_all(predictions, predictor, settings)
+        written = predictions.finish(run, ABOUT, columns)
     print_paths(written)
 
 

@@ -18,6 +18,7 @@ from atrium_segmentation.networks import NETWORKS
 from atrium_segmentation.odd_volumes import volume_doubter
 from common.base.command_line import parse
 from common.imaging.volumes import write_mask
+from common.prediction.archive import write_segmentation
 from common.prediction.predictions import titled
 from common.prediction.predictor import Answer, Drawing, Predictor
 from common.reporting.gifs import Panel, slice_picture
@@ -100,6 +101,11 @@ class MaskPredictor(Predictor):
     def write_mask(self, path: Path, answer: Answer) -> None:
         """Write the mask as NIfTI, in the input's own grid."""
         write_mask(path, self._values[answer.result], answer.content["grid_header"])
+
+    def write_dicom(self, path: Path, source: Path, answer: Answer, picture: Path) -> str:
+        """Write the mask of a DICOM series as a Segmentation; "", or why there is none."""
+        header = answer.content["grid_header"]
+        return write_segmentation(path, source, answer.result, self._names, header)
 
     def slices(self, answer: Answer) -> list[np.ndarray]:
         """The axial slices with the mask, (height, width, 3) uint8, from the feet to the head."""

@@ -42,8 +42,8 @@ def main() -> None:
         from heart_detection.predictor import BoxPredictor
 
         predictor = BoxPredictor(run, settings)
-        predict_all(predictions, predictor, settings)
-        paths = predictions.finish(run, ABOUT, predictor.columns)
+        columns = predict_all(predictions, predictor, settings)
+        paths = predictions.finish(run, ABOUT, columns)
     print_paths(paths)
 
 

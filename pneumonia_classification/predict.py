@@ -51,8 +51,8 @@ def main() -> None:
         from pneumonia_classification.predictor import ClassPredictor
 
         predictor = ClassPredictor(run, settings, decision)
-        predict_all(predictions, predictor, settings)
-        paths = predictions.finish(run, predictor.about, predictor.columns)
+        columns = predict_all(predictions, predictor, settings)
+        paths = predictions.finish(run, predictor.about, columns)
     print_paths(paths)
 
 

@@ -330,6 +330,9 @@ class SharedPredict(Shared):
     """Number of decoding processes. 0: one per core."""
     strict: bool = False
     """Predict no file that is doubted; its row has the doubt as its error."""
+    dicom: bool = False
+    """Write each result as DICOM too, into dicom/, for the archive that the file came from: a
+    film's picture, or a series' mask. These files carry the patient's identity."""
     overwrite: bool = False
     """Replace predictions of other files, of another run or with other settings."""
 

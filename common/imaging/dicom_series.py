@@ -88,6 +88,15 @@ def read_start(folder: Path) -> tuple[Grid, np.ndarray]:
     return grid, _values(folder, slices[0].path)
 
 
+def slice_paths(folder: Path) -> list[Path]:
+    """The files of a series' slices, in the order of `read_series`.
+
+    Raises:
+        UserError: As for `read_series`, as far as headers show it.
+    """
+    return [piece.path for piece in _series(folder)[0]]
+
+
 def patient_of(folder: Path) -> str:
     """The PatientID of a series, by the first of its slices; "" where that does not say it.
 

@@ -213,9 +213,27 @@ def write_mask(path: Path, mask_canonical: np.ndarray, grid_header: bytes) -> No
     path = Path(path)
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         raise UserError(f"{path}: a mask is written as .nii or .nii.gz; name it so")
-    is_nifti2 = len(grid_header) == nib.Nifti2Header.template_dtype.itemsize
-    image_class: type[nib.Nifti1Image] = nib.Nifti2Image if is_nifti2 else nib.Nifti1Image
+    image_class = _image_class(grid_header)
     header = image_class.header_class(grid_header)
+    mask = in_file_order(mask_canonical, grid_header)
+    # Without the affine nibabel takes the codes and the two forms from the header as they are.
+    content = image_class(np.ascontiguousarray(mask), None, header).to_bytes()
+    if path.name.lower().endswith(".gz"):
+        content = gzip.compress(content, mtime=0)
+    write_bytes(path, content)
+
+
+def in_file_order(mask_canonical: np.ndarray, grid_header: bytes) -> np.ndarray:
+    """A mask (x, y, z) in the order of the input's own axes, (i, j, k) uint8.
+
+    Args:
+        mask_canonical: 0 to 255, of the volume's canonical shape.
+        grid_header: `Volume.grid_header` of the volume.
+
+    Raises:
+        ValueError: The mask has another shape than the volume.
+    """
+    header = _image_class(grid_header).header_class(grid_header)
     orientation = orientations.io_orientation(header.get_best_affine())
     back = orientations.ornt_transform(orientations.axcodes2ornt("RAS"), orientation)
     mask = orientations.apply_orientation(np.asarray(mask_canonical).astype(np.uint8), back)
@@ -224,11 +242,12 @@ def write_mask(path: Path, mask_canonical: np.ndarray, grid_header: bytes) -> No
             f"the mask must have the volume's shape, {header.get_data_shape()} in the order of its "
             f"file. Received: {mask.shape}"
         )
-    # Without the affine nibabel takes the codes and the two forms from the header as they are.
-    content = image_class(np.ascontiguousarray(mask), None, header).to_bytes()
-    if path.name.lower().endswith(".gz"):
-        content = gzip.compress(content, mtime=0)
-    write_bytes(path, content)
+    return np.asarray(mask)
+
+
+def _image_class(grid_header: bytes) -> type[nib.Nifti1Image]:
+    is_nifti2 = len(grid_header) == nib.Nifti2Header.template_dtype.itemsize
+    return nib.Nifti2Image if is_nifti2 else nib.Nifti1Image
 
 
 def _grid_header(header: nib.Nifti1Header, shape: tuple[int, int, int]) -> bytes:

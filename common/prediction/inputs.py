@@ -12,7 +12,7 @@ from common.datasets.ids import IdTable
 from common.datasets.published import is_public_path
 from common.imaging.image_files import as_text, list_files
 
-WRITTEN = ("pictures", "masks")
+WRITTEN = ("pictures", "masks", "dicom")
 """Folders of an output, whose files are never inputs."""
 
 MAX_NAME = 100

@@ -37,6 +37,7 @@ from common.base.settings import SharedPredict, first_names
 from common.base.tables import Table, print_table
 from common.datasets.published import without_slices
 from common.imaging.library_warnings import library_warnings
+from common.prediction.archive import check_highdicom
 from common.prediction.inputs import WRITTEN, Input
 from common.reporting.model_card import (
     FILE,
@@ -49,7 +50,7 @@ from common.reporting.model_card import (
 from common.training.runs import Run, now
 
 TABLE = "predictions.csv"
-PICTURES, MASKS = WRITTEN
+PICTURES, MASKS, DICOM = WRITTEN
 OF_CLASS = "probability_"
 """What the columns of single classes begin with, which only the table has."""
 
@@ -198,7 +199,9 @@ class Predictions:
         )
         (self.folder / _UNFINISHED).unlink()
 
-        printed = (name for name in columns if not name.startswith(("picture", "mask", OF_CLASS)))
+        printed = (
+            name for name in columns if not name.startswith(("picture", "mask", "dicom", OF_CLASS))
+        )
         head = ("file", *printed)
         by_path = ({**row, "file": displays[row["file"]]} for row in good[:_MAX_ROWS])
         first = tuple(tuple(str(row.get(name, "")) for name in head) for row in by_path)
@@ -220,7 +223,7 @@ class Predictions:
             NOT_FOR,
         ):
             print(f"  {caution}")
-        paths = [self.folder / name for name in (TABLE, FILE, PICTURES, MASKS)]
+        paths = [self.folder / name for name in (TABLE, FILE, *WRITTEN)]
         return [path for path in paths if path.exists()]
 
 
@@ -247,9 +250,12 @@ def begin_predictions(
     Raises:
         UserError: The folder holds other predictions, or other files.
     """
+    if settings.dicom:
+        check_highdicom()
     chosen = first_names(settings)
-    if not settings.strict:
-        chosen.pop("strict")  # folders of before it keep their key
+    for name in ("strict", "dicom"):
+        if not chosen[name]:
+            chosen.pop(name)  # folders of before it keep their key
     chosen = {n: v for n, v in chosen.items() if n not in _NOT_IN_KEY}
     decides = {"models": model_hashes(run.folder), "settings": chosen, **more}
     key = content_key({"decides": decides, "files": [_identity(file) for file in inputs]})
@@ -276,7 +282,7 @@ def begin_predictions(
     # one of predictions wherever a kill stops the next lines.
     write_text(unfinished, "".join(json.dumps(line) + "\n" for line in lines))
     if not same:
-        for name in (PICTURES, MASKS):
+        for name in WRITTEN:
             shutil.rmtree(folder / name, ignore_errors=True)
         for name in (_FINISHED, TABLE, FILE):
             (folder / name).unlink(missing_ok=True)
