@@ -132,6 +132,7 @@ def _listening(port: int) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, port))
+            listener.listen()  # from now on a browser waits, and is not refused
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or "it is no port"
             raise UserError(f"--port {port}: {why}; give another, or 0 for any free one") from None

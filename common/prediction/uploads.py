@@ -1,13 +1,14 @@
 """From uploaded files to what the page of `common.app` shows of them.
 
-An upload lies in a temporary folder of its own for as long as its answer takes, under numbers and
-not its own names. It is read in a process that may be ended, and predicted as predict.py does.
+An upload lies in a temporary folder of its own for as long as its answer takes, under a number if
+its name is not plain. It is read in a process that may be ended, and predicted as predict.py does.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import re
 import shutil
 import threading
 from base64 import b64encode
@@ -168,12 +169,16 @@ def _suffix(name: str) -> str:
 
 
 def _stored(folder: Path, files: Sequence[tuple[str, IO[bytes]]], is_volume: bool) -> Path:
-    """Store an upload under numbers; gives what is predicted of it: a file or a series' folder."""
+    """Store an upload; gives what is predicted of it: a file, or the folder of a series."""
     if len(files) > 1 and not is_volume:
         raise UserError(f"{len(files)} files at once, and a film is one; send each by itself")
     folder.mkdir()
     for number, (name, content) in enumerate(files):
-        path = folder / f"{number}{_suffix(name)}"
+        # A plain name is kept, since a line on what is wrong names it.
+        is_plain = re.fullmatch(r"[A-Za-z0-9_-]{1,60}(\.\w{1,5}){0,2}", name) and is_public(name)
+        path = folder / (name if is_plain else f"{number}{_suffix(name)}")
+        if path.exists():
+            path = folder / f"upload-{number}{_suffix(name)}"
         with open(path, "wb") as file:
             shutil.copyfileobj(content, file)
     if len(files) > 1:
