@@ -49,6 +49,8 @@ _WORKER_ENVIRONMENT = {
 }
 # A process starts with the caller's environment and main module, which are changed meanwhile.
 _STARTING = threading.Lock()
+# The pool of a thread that keeps one.
+_LASTING = threading.local()
 
 
 def _refuse(item: Any, reason: str) -> Any:
@@ -130,6 +132,24 @@ def pool(function: Callable[[Any], Any], workers: int = 0, lost: Lost = _refuse)
         processes.kill()
         raise
     processes.close()
+
+
+def lasting_pool(function: Callable[[Any], Any], lost: Lost) -> Pool:
+    """A pool of one process that this thread keeps until its own process ends.
+
+    For a thread that another program gives its work bit by bit, always of this one function.
+
+    Args:
+        function: As for `each`.
+        lost: As for `each`.
+    """
+    if getattr(_LASTING, "pool", None) is None:
+        # A process that multiprocessing calls a daemon may start none; `_end_with_parent` does
+        # what that is for.
+        multiprocessing.current_process().daemon = False
+        _LASTING.pool = Pool(function, 1, lost)
+    kept: Pool = _LASTING.pool
+    return kept
 
 
 class Pool:

@@ -111,6 +111,11 @@ class SharedPrepare(Shared):
     test split. 0: one training and one validation split."""
     workers: int = 0
     """Number of decoding processes. 0: one per core."""
+    cluster: str = ""
+    """Have the workers of dask write the shards: local:N, or the address of a scheduler, such as
+    tls://login1:8786. Needs the extra cluster, and folders that all see (docs/cluster.md)."""
+    cluster_tls: Path | None = None
+    """A folder of ca.pem, cert.pem and key.pem, for a scheduler that other machines reach."""
     overwrite: bool = False
     """Replace a prepared folder that was made with other settings or from other files."""
     check: bool = False
@@ -142,6 +147,10 @@ class SharedPrepare(Shared):
             self,
         )
         require(self.bad_files_limit >= 0, "bad_files_limit", "0 or more", self)
+        require(not (self.check and self.cluster), "cluster", "left out with --check", self)
+        require(
+            self.cluster_tls is None or self.cluster != "", "cluster_tls", "with --cluster", self
+        )
         is_size = 1 <= getattr(self, "image_size", 1) <= MAX_IMAGE_SIZE
         require(is_size, "image_size", f"1 to {MAX_IMAGE_SIZE}", self)
 

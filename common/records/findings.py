@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from common.base.cluster import Cluster
 from common.base.errors import UserError
 from common.base.files import write_csv
 from common.base.printing import as_printed
@@ -212,6 +213,7 @@ class DatasetCheck:
         decode: Callable[[Case], Features],
         cases_per_shard: int,
         kept: Sequence[str] = (),
+        cluster: Cluster | None = None,
     ) -> tuple[Shards, dict[str, str], dict[str, Features]]:
         """`common.records.shards.write_shards`; with ``--check`` the same, which writes nothing.
 
@@ -226,7 +228,7 @@ class DatasetCheck:
             left_out, remarks, features = try_cases(decode, jobs, workers, kept)
         else:
             shards, left_out = write_shards(
-                self.folder, jobs, decode, cases_per_shard, self.settings.workers
+                self.folder, jobs, decode, cases_per_shard, self.settings.workers, cluster
             )
             for shard in chain.from_iterable(shards.values()):
                 remarks |= shard.get("remarks", {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from common.base.cluster import Cluster, connected, place_of
 from common.base.files import lock_folder, sha256, write_csv
 from common.base.project import Project
 from common.base.settings import BY_PATIENT, SharedPrepare
@@ -38,7 +39,7 @@ from common.records.summary import print_disk, print_duplicates, print_splits
 # Settings that do not decide the prepared data.
 _NOT_IN_KEY = (
     *("preset", "source", "prepared", "ids", "workers", "overwrite"),
-    *("check", "bad_files_limit"),
+    *("check", "bad_files_limit", "cluster", "cluster_tls"),
 )
 
 # Settings that came later, with their defaults: folders of before keep their key.
@@ -75,10 +76,18 @@ def preparation(
     Raises:
         UserError: The folder holds something else.
     """
+    place = place_of(settings.cluster, settings.cluster_tls)
     source = find_source(project, settings, make_sample)
     folder = settings.prepared or project.prepared(source.synthetic)
+    if place:  # whose workers were started in folders of their own
+        source = dataclasses.replace(source, folder=source.folder.absolute())
+        folder = folder.absolute()
     with lock_folder(folder), noted_repairs() as repairs:
-        yield Preparation(project, settings, source, folder, all_test, made_by, repairs)
+        steps = Preparation(project, settings, source, folder, all_test, made_by, repairs)
+        folders = [source.folder, folder]
+        asked = connected(place, folders) if place and not steps.is_finished else nullcontext()
+        with asked as steps.cluster:
+            yield steps
 
 
 class Preparation:
@@ -93,7 +102,10 @@ class Preparation:
         statistics: After `write`, those of how films were taken, by case: a row of
             `common.imaging.acquisition` for each film whose decoding gives one.
         is_finished: Whether the folder already holds this data, which was then printed.
+        cluster: Writes the shards, in place of processes here; None for none.
     """
+
+    cluster: Cluster | None = None
 
     def __init__(
         self,
@@ -244,12 +256,12 @@ class Preparation:
         kept = (*FINGERPRINTS, ACQUISITION, *((LOOK,) if looking else ()))
         decode = partial(decode_unnamed, decode, self.source.folder)
         shards, unreadable, features = self._findings.decode(
-            decoding, decode, cases_per_shard, kept
+            decoding, decode, cases_per_shard, kept, self.cluster
         )
         leave_out(cases, unreadable)
         self._findings.usable(cases)
         if shards:
-            texts = records.read_texts(self.folder, shards, ("case", *kept))
+            texts = records.read_texts(self.folder, shards, ("case", *kept), self.cluster)
             features = {text["case"]: text for text in texts}
         for name in FINGERPRINTS:
             values = {case: text.get(name, "") for case, text in features.items()}

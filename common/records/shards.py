@@ -11,20 +11,16 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from tqdm import tqdm
 
-from common.base.backend import start_tensorflow
 from common.base.errors import UserError
 from common.base.files import (
-    atomic_write,
     content_key,
     read_json,
     remove_partial_files,
@@ -36,11 +32,19 @@ from common.base.formats import stamp
 from common.base.processes import pool
 from common.datasets.splits import is_copies
 from common.imaging.image_files import list_files
-from common.records.outcomes import Case, Features, Outcome, lost, outcome
+from common.records.outcomes import Case, Features, lost, outcome
 from common.records.prepared import UNFINISHED, all_shards, fault, measured
+from common.records.shard_files import (
+    Calls,
+    Shard,
+    calls_of,
+    results_of,
+    write_on_worker,
+    write_shard,
+)
 
 if TYPE_CHECKING:
-    pass
+    from common.base.cluster import Cluster
 
 FINDINGS = "findings.csv"
 """The table of the dataset's check, in the prepared folder, also where it holds nothing else."""
@@ -141,6 +145,7 @@ def write_shards(
     decode: Callable[[Case], Features],
     cases_per_shard: int,
     workers: int,
+    cluster: Cluster | None = None,
 ) -> tuple[Shards, dict[str, str]]:
     """Decode cases in processes and write them as TFRecord shards, split by split.
 
@@ -151,6 +156,7 @@ def write_shards(
             A `UserError` leaves the case out and never stops the others.
         cases_per_shard: Cases in one file.
         workers: Number of processes; 0: one per core.
+        cluster: Its workers decode and write, a shard at a time, in place of processes here.
 
     Returns:
         The shards, and the reason for each case that was left out, by case.
@@ -158,29 +164,48 @@ def write_shards(
     records = folder / "records"
     records.mkdir(exist_ok=True)
     plan = list(_plan(cases, cases_per_shard))
+    missing = [shard for shard in plan if not _notes(records / shard.name).exists()]
+    per_call = max(1, cases_per_shard // _CALLS_PER_SHARD)
+    if cluster and missing:
+        mark = (folder / UNFINISHED).read_text(encoding="utf-8")
+        write = partial(write_on_worker, folder, mark, decode, per_call)
+        entries = cluster.each(write, missing)
+    else:
+        entries = _ahead(missing, decode, records, workers, per_call)
+    with tqdm(total=len(cases), unit="case", desc="decode and write", file=sys.stdout) as progress:
+        progress.update(len(cases) - sum(len(shard.members) for shard in missing))
+        for shard, entry in entries:
+            write_json(_notes(records / shard.name), entry)
+            progress.update(len(shard.members))
     shards: Shards = {}
     left_out: dict[str, str] = {}
-    with tqdm(total=len(cases), unit="case", desc="decode and write", file=sys.stdout) as progress:
-        per_call = max(1, cases_per_shard // _CALLS_PER_SHARD)
-        for (split, name, members), decoded in _ahead(plan, decode, records, workers, per_call):
-            path = records / name
-            if decoded is not None:
-                _write_shard(path, members, decoded)
-            shard = read_json(_notes(path))
-            left_out |= shard["left_out"]
-            shards.setdefault(split, []).append(shard)
-            progress.update(len(members))
+    for shard in plan:
+        entry = read_json(_notes(records / shard.name))
+        left_out |= entry["left_out"]
+        shards.setdefault(shard.split, []).append(entry)
     return shards, left_out
 
 
-def read_texts(folder: Path, shards: Shards, names: Sequence[str]) -> list[dict[str, str]]:
-    """Some text features of all cases but augmented copies; "" where a record lacks one."""
+def read_texts(
+    folder: Path, shards: Shards, names: Sequence[str], cluster: Cluster | None = None
+) -> list[dict[str, str]]:
+    """Some text features of all cases but augmented copies; "" where a record lacks one.
+
+    With a cluster its workers read the shards, and the rows come in any order.
+    """
+    entries = chain.from_iterable(s for split, s in shards.items() if not is_copies(split))
+    files = [str(folder / "records" / shard["file"]) for shard in entries]
+    if cluster is None:
+        return _texts_in(names, files)
+    parts = cluster.each(partial(_texts_in, names), [[file] for file in files])
+    return [row for _, rows in parts for row in rows]
+
+
+def _texts_in(names: Sequence[str], files: list[str]) -> list[dict[str, str]]:
     # Decoding processes import this module, and must not load TensorFlow.
     import tensorflow as tf
 
     features = {name: tf.io.FixedLenFeature((), tf.string, "") for name in names}
-    entries = chain.from_iterable(s for split, s in shards.items() if not is_copies(split))
-    files = [str(folder / "records" / shard["file"]) for shard in entries]
     records = tf.data.TFRecordDataset(files).batch(256) if files else ()
     rows: list[dict[str, str]] = []
     for batch in records:
@@ -242,79 +267,31 @@ def _notes(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _plan(cases: Sequence[Case], cases_per_shard: int) -> Iterator[tuple[str, str, list[Case]]]:
+def _plan(cases: Sequence[Case], cases_per_shard: int) -> Iterator[Shard]:
     by_split: dict[str, list[Case]] = {}
     for case in cases:
         by_split.setdefault(case["split"], []).append(case)
     for split, members in by_split.items():
         for number, start in enumerate(range(0, len(members), cases_per_shard)):
             name = f"{split}-{number:05d}.tfrecord"
-            yield split, name, members[start : start + cases_per_shard]
+            yield Shard(split, name, members[start : start + cases_per_shard])
 
 
 def _ahead(
-    plan: list[tuple[str, str, list[Case]]],
+    missing: Sequence[Shard],
     decode: Callable[[Case], Features],
     records: Path,
     workers: int,
     cases_per_call: int,
-) -> Iterator[tuple[tuple[str, str, list[Case]], Iterator[Outcome] | None]]:
-    """Decode two shards ahead of the one that is written, so that memory stays bounded.
-
-    The outcomes are None for a shard that an earlier run finished.
-    """
+) -> Iterator[tuple[Shard, dict[str, Any]]]:
+    """Write shards; decode two ahead of the one that is written, so that memory stays bounded."""
+    if not missing:
+        return
     with pool(partial(outcome, decode), workers, lost) as processes:
-        waiting: deque[tuple[Any, list[Future[list[Outcome]]] | None]] = deque()
-        for shard in [*plan, None, None]:
+        waiting: deque[tuple[Shard, Calls]] = deque()
+        for shard in [*missing, None, None]:
             if shard is not None:
-                _, name, members = shard
-                calls = None
-                if not _notes(records / name).exists():
-                    calls = [
-                        processes.submit(members[start : start + cases_per_call])
-                        for start in range(0, len(members), cases_per_call)
-                    ]
-                waiting.append((shard, calls))
+                waiting.append((shard, calls_of(processes, shard.members, cases_per_call)))
             if waiting and (len(waiting) > 2 or shard is None):
                 ready, calls = waiting.popleft()
-                yield ready, None if calls is None else (r for c in calls for r in c.result())
-
-
-def _write_shard(path: Path, members: list[Case], decoded: Iterator[Outcome]) -> None:
-    # Decoding processes import this module, and must not load TensorFlow.
-    start_tensorflow()
-    import tensorflow as tf
-
-    left_out, remarks, count = {}, {}, 0
-    with atomic_write(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
-        for case, outcome in zip(members, decoded, strict=True):
-            # A copy that could not be made changes nothing for its case.
-            if outcome.left_out and not case.get("copy"):
-                left_out[case["case"]] = outcome.left_out
-            if outcome.remark and not case.get("copy"):
-                remarks[case["case"]] = outcome.remark
-            if outcome.features is not None:
-                writer.write(_example(outcome.features))
-                count += 1
-    entry = {"file": path.name, "records": count, **measured(path), "left_out": left_out}
-    write_json(_notes(path), {**entry, "remarks": remarks} if remarks else entry)
-
-
-def _example(features: Features) -> bytes:
-    """Serialise features as a ``tf.train.Example``, in the order of their names."""
-    import tensorflow as tf
-
-    def feature(value: Any) -> tf.train.Feature:
-        if isinstance(value, str):
-            value = value.encode("utf-8")
-        if isinstance(value, bytes):
-            return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-        array = np.asarray(value).ravel()
-        if array.dtype.kind in "iub":
-            return tf.train.Feature(int64_list=tf.train.Int64List(value=array.astype(np.int64)))
-        return tf.train.Feature(float_list=tf.train.FloatList(value=array.astype(np.float32)))
-
-    named = {name: feature(features[name]) for name in sorted(features)}
-    example = tf.train.Example(features=tf.train.Features(feature=named))
-    # Protobuf promises no order of a map unless it is deterministic.
-    return bytes(example.SerializeToString(deterministic=True))
+                yield ready, write_shard(records / ready.name, ready.members, results_of(calls))
