@@ -6,6 +6,8 @@ machine both must show a certificate (https://distributed.dask.org/en/stable/tls
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import functools
 import hashlib
 import ipaddress
@@ -15,7 +17,6 @@ import socket
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import metadata
 from importlib.util import find_spec
@@ -34,6 +35,8 @@ LOCAL = "local:"
 TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
 """The files of ``--cluster-tls``: the authority, this side's certificate, and its key."""
 
+# What dask raises where there is no scheduler any more.
+_GONE = (OSError, TimeoutError, concurrent.futures.CancelledError, asyncio.CancelledError)
 # Packages beside those of requirements.txt that decide what is written, or whether calls arrive.
 _FURTHER_PACKAGES = ("SimpleITK", "dask", "distributed")
 # Seconds to wait for a scheduler that does not answer, and for a first or another worker.
@@ -43,7 +46,7 @@ _LOOK_S = 5.0
 # Calls that are handed over ahead, for each thread of the workers.
 _AHEAD = 2
 # How often a call is handed over whose workers ended; each time dask itself tries several.
-_TRIES = 5
+_TRIES = 3
 
 
 class Place(NamedTuple):
@@ -247,6 +250,8 @@ class Cluster:
                 threads = sum(self._client.nthreads().values())
                 limit = _AHEAD * max(threads, 1)
                 without = 0.0 if threads or done else without + _LOOK_S
+                if gone := [f.status for f in done if f.status in ("cancelled", "lost")]:
+                    raise ConnectionError(gone[0])
                 errors = {future: future.exception() for future in done}
                 results = {f: f.result() for f, error in errors.items() if error is None}
             if without >= _WORKER_S:
@@ -261,8 +266,8 @@ class Cluster:
                     submit(item, tries + 1)
                 else:
                     raise UserError(
-                        f"{self._name}: a worker ends each time with {future.key}: is it killed "
-                        "for its memory? the same command goes on from here"
+                        f"{self._name}: each worker that has {getattr(item, 'name', 'a call')} to "
+                        "do ends: is it killed for its memory? the same command goes on from here"
                     ) from None
             done = results = errors = {}  # type: ignore[assignment]
 
@@ -281,7 +286,7 @@ class Cluster:
         """Say in one line that the scheduler has gone; a call's own errors are not raised here."""
         try:
             yield
-        except (OSError, TimeoutError, CancelledError) as error:
+        except _GONE as error:
             raise UserError(
                 f"{self._name}: the scheduler of dask has gone, or cannot be reached "
                 f"({type(error).__name__}); start it again, and the same command goes on"
@@ -365,5 +370,5 @@ def _silence() -> None:
 
 
 def _close(client: Client) -> None:
-    with suppress(OSError, TimeoutError, CancelledError):
+    with suppress(*_GONE):
         client.close(timeout=2)

@@ -25,7 +25,6 @@ from common.datasets.published import is_public_path
 from common.datasets.repairs import Repair, noted_repairs
 from common.datasets.splits import TEST, folds_in
 from common.imaging.acquisition import as_table
-from common.imaging.image_files import as_text
 from common.records import shards as records
 from common.records.findings import DatasetCheck
 from common.records.jobs import jobs
@@ -34,7 +33,7 @@ from common.records.names import PATHS, Names, decode_unnamed
 from common.records.official import official_split
 from common.records.outcomes import ACQUISITION, Case, Features
 from common.records.sources import Source, find_source
-from common.records.summary import print_disk, print_duplicates, print_splits
+from common.records.summary import print_disk, print_duplicates, print_splits, write_cases
 
 # Settings that do not decide the prepared data.
 _NOT_IN_KEY = (
@@ -397,10 +396,3 @@ def manifest(
         "disk": disk,
         "shards": shards,
     }
-
-
-def write_cases(folder: Path, cases: pd.DataFrame) -> None:
-    """Write ``cases.csv``: every case, also those that were left out, with the reason."""
-    paths = {name: cases[name].map(as_text) for name in ("path", "mask_path") if name in cases}
-    rows: list[Any] = cases.assign(**paths).to_dict("records")
-    write_csv(folder / "cases.csv", cases.columns, rows)

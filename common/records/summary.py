@@ -1,4 +1,4 @@
-"""The summary that prepare_data.py prints: splits, duplicates, saved disk space."""
+"""What prepare_data.py tells of its cases: a table, and the splits, duplicates and saved space."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from common.base.files import write_csv
 from common.base.settings import SharedPrepare
 from common.datasets.cohort import on_two_sides
 from common.datasets.splits import TEST, VALIDATION, is_copies
+from common.imaging.image_files import as_text
 from common.records.shards import Shards
 
 
@@ -103,3 +105,10 @@ def print_disk(source: Path, files: Sequence[str], shards: Shards) -> dict[str, 
         f"TFRecords: {abs(saved):.0%} {'saved' if saved >= 0 else 'more'}"
     )
     return {"source_bytes": source_bytes, "record_bytes": records_bytes, "saved": saved}
+
+
+def write_cases(folder: Path, cases: pd.DataFrame) -> None:
+    """Write ``cases.csv``: every case, also those that were left out, with the reason."""
+    paths = {name: cases[name].map(as_text) for name in ("path", "mask_path") if name in cases}
+    rows: list[Any] = cases.assign(**paths).to_dict("records")
+    write_csv(folder / "cases.csv", cases.columns, rows)

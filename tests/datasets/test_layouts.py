@@ -14,7 +14,7 @@ from common.datasets.images import patient_in_name
 from common.datasets.layouts import index_films, layout_of
 from common.datasets.nih import FINDINGS
 from common.datasets.rsna import index_heart
-from common.records.preparing import write_cases
+from common.records.summary import write_cases
 from tests.helpers.film_folders import film, kaggle, nih, pixels, rsna, table
 from tests.helpers.fixtures import write_dicom
 

@@ -182,7 +182,7 @@ def tables(folder: Path) -> list[Target]:
     import csv
 
     from common.datasets.rsna import index_heart, index_pneumonia
-    from common.records.preparing import write_cases
+    from common.records.summary import write_cases
 
     folder.mkdir(parents=True)
     (folder / "images").mkdir()
