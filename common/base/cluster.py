@@ -12,6 +12,7 @@ import functools
 import hashlib
 import ipaddress
 import logging
+import pickle
 import re
 import socket
 import uuid
@@ -193,17 +194,26 @@ class Cluster:
                     *(("worker", address) for address in workers),
                 ):
                     _refuse_plain(address, f"{kind} {address}")
+            try:
+                own: Any = self._client.run_on_scheduler(
+                    _difference, Needs(self._needs.versions, ())
+                )
+            except (ImportError, AttributeError) as error:
+                own = error
             answers = self._client.run(_difference, self._needs, on_error="return")
-        for worker, answer in sorted(answers.items()):
+        for name, answer in (
+            (f"scheduler {info['address']}", own),
+            *((f"worker {worker}", answer) for worker, answer in sorted(answers.items())),
+        ):
             if isinstance(answer, OSError):  # it has just ended
                 continue
             if isinstance(answer, BaseException):
                 raise UserError(
-                    f"worker {worker}: cannot import what it is to call ({answer!r}); start it in "
-                    "this repository's folder, with its packages installed"
+                    f"{name} cannot import this repository ({answer!r}); start it in its folder, "
+                    "with PYTHONPATH=. and its packages installed"
                 )
             if answer:
-                raise UserError(_unlike(worker, answer))
+                raise UserError(f"{name} {answer}")
         threads = sum(workers.values())
         print(
             f"\ndask: {len(workers)} workers of {threads} threads, scheduler {info['address']}, "
@@ -235,7 +245,9 @@ class Cluster:
 
         def submit(item: Any, tries: int) -> None:
             name = f"{getattr(function, '__name__', 'call')}-{uuid.uuid4().hex}"
-            future = self._client.submit(_call, self._needs, function, item, key=name, pure=False)
+            # As bytes: the scheduler, which reads all that it hands on, imports nothing for it.
+            call = pickle.dumps((function, item))
+            future = self._client.submit(_call, self._needs, call, key=name, pure=False)
             running[future] = item, tries
 
         without = 0.0
@@ -293,12 +305,13 @@ class Cluster:
             ) from None
 
 
-def _call(needs: Needs, function: Callable[[Any], Any], item: Any) -> Any:
+def _call(needs: Needs, call: bytes) -> Any:
     """A call, on a worker; one that came later than the check is checked here."""
     if difference := _difference(needs):
         from distributed import get_worker
 
-        raise UserError(_unlike(get_worker().address, difference))
+        raise UserError(f"worker {get_worker().address} {difference}")
+    function, item = pickle.loads(call)
     return function(item)
 
 
@@ -316,10 +329,6 @@ def _difference(needs: Needs) -> str:
     if unseen:
         return f"on {host} does not see {', '.join(unseen)}; share the folders under the same paths"
     return ""
-
-
-def _unlike(worker: str, difference: str) -> str:
-    return f"worker {worker} {difference}"
 
 
 @functools.cache

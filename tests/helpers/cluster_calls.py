@@ -42,7 +42,7 @@ class Programs:
         time.sleep(0.1)
         self.address: str = json.loads(self._file.read_text())["address"]
 
-    def worker(self, *more: str, path: Path = ROOT) -> subprocess.Popen[bytes]:
+    def worker(self, *more: str, path: Path | str = ROOT) -> subprocess.Popen[bytes]:
         """Start a worker, of another copy of the repository where its path is given."""
         return self._started(["worker", "--nthreads", "1", "--no-dashboard", *more], path)
 
@@ -52,7 +52,7 @@ class Programs:
                 process.kill()
             process.wait()
 
-    def _started(self, words: list[str], path: Path = ROOT) -> subprocess.Popen[bytes]:
+    def _started(self, words: list[str], path: Path | str = ROOT) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [sys.executable, "-m", "dask", *words, "--scheduler-file", str(self._file)],
             env={**os.environ, "PYTHONPATH": str(path)}, cwd=self._file.parent,
