@@ -23,8 +23,12 @@ from common.base.files import lock_folder
 from common.base.printing import print_paths, print_settings
 from common.imaging.volume_names import SUFFIXES, is_slice, is_volume, volume_of
 from common.prediction.inputs import find_inputs
+from common.prediction.parts import part_folder
 from common.prediction.predictions import begin_predictions
 from common.reporting.model_card import model_hashes
+
+# A volume is a batch of slices already.
+_VOLUMES_AT_ONCE = 1
 
 
 def main() -> None:
@@ -33,24 +37,28 @@ def main() -> None:
     print_settings("Predict the left atrium in MRI volumes", settings, PROJECT)
     members = open_members(settings)
     run, network = members[0], chosen_network(members, settings)
-    folder = settings.output or run.folder / "predictions"
+    output = settings.output or run.folder / "predictions"
     files = find_inputs(
         settings.inputs,
         "NIfTI",
         lambda path: is_volume(path) or is_slice(path),
         SUFFIXES,
-        folder,
+        output,
         volume_of,
         settings.ids,
     )
+    folder = part_folder(output, settings.part)
     with lock_folder(folder):
         ensemble = [model_hashes(member.folder) for member in members[1:]]
         predictions = begin_predictions(
-            folder, files, run, settings, network=network, ensemble=ensemble
+            folder, files, run, settings, _VOLUMES_AT_ONCE, network=network, ensemble=ensemble
         )
         if predictions is None:
             return
-        print(f"\n{len(files)} files; the network is {NETWORKS[network].title}", flush=True)
+        print(
+            f"\n{len(predictions.inputs)} files; the network is {NETWORKS[network].title}",
+            flush=True,
+        )
         start_tensorflow()
 
         from atrium_segmentation.predictor import MaskPredictor

@@ -18,6 +18,7 @@ from common.base.files import lock_folder
 from common.base.printing import print_paths, print_settings
 from common.imaging.image_files import FILM_SUFFIXES, FILMS, is_film
 from common.prediction.inputs import find_inputs
+from common.prediction.parts import part_folder
 from common.prediction.predictions import begin_predictions
 from common.training.runs import open_run
 from heart_detection.config import PROJECT
@@ -29,13 +30,14 @@ def main() -> None:
     settings = parse(PROJECT, "predict", __doc__)
     print_settings("Predict the box of the heart on chest films", settings, PROJECT)
     run = open_run(PROJECT, settings)
-    folder = settings.output or run.folder / "predictions"
-    films = find_inputs(settings.inputs, FILMS, is_film, FILM_SUFFIXES, folder, ids=settings.ids)
+    output = settings.output or run.folder / "predictions"
+    films = find_inputs(settings.inputs, FILMS, is_film, FILM_SUFFIXES, output, ids=settings.ids)
+    folder = part_folder(output, settings.part)
     with lock_folder(folder):
-        predictions = begin_predictions(folder, films, run, settings)
+        predictions = begin_predictions(folder, films, run, settings, settings.batch_size)
         if predictions is None:
             return
-        print(f"\n{len(films)} files", flush=True)
+        print(f"\n{len(predictions.inputs)} files", flush=True)
         start_tensorflow()
 
         from common.prediction.predictor import predict_all

@@ -23,6 +23,7 @@ from common.base.files import lock_folder
 from common.base.printing import print_paths, print_settings
 from common.imaging.image_files import FILM_SUFFIXES, FILMS, is_film
 from common.prediction.inputs import find_inputs
+from common.prediction.parts import part_folder
 from common.prediction.predictions import begin_predictions
 from common.training.runs import open_run
 from pneumonia_classification.config import PROJECT
@@ -33,18 +34,24 @@ def main() -> None:
     settings = parse(PROJECT, "predict", __doc__)
     print_settings("Predict pneumonia on chest films", settings, PROJECT)
     run = open_run(PROJECT, settings)
-    folder = settings.output or run.folder / "predictions"
-    films = find_inputs(settings.inputs, FILMS, is_film, FILM_SUFFIXES, folder, ids=settings.ids)
+    output = settings.output or run.folder / "predictions"
+    films = find_inputs(settings.inputs, FILMS, is_film, FILM_SUFFIXES, output, ids=settings.ids)
+    folder = part_folder(output, settings.part)
 
     # Before TensorFlow starts: where all is predicted with the same decision, there is no need.
     from pneumonia_classification import inference
 
     decision, classes = inference.decision(run, settings), inference.classes_of_run(run)
     with lock_folder(folder):
-        predictions = begin_predictions(folder, films, run, settings, decision=asdict(decision))
+        predictions = begin_predictions(
+            folder, films, run, settings, settings.batch_size, decision=asdict(decision)
+        )
         if predictions is None:
             return
-        print(f"\n{len(films)} files; {inference.rule_in_words(decision, classes)}", flush=True)
+        print(
+            f"\n{len(predictions.inputs)} files; {inference.rule_in_words(decision, classes)}",
+            flush=True,
+        )
         start_tensorflow()
 
         from common.prediction.predictor import predict_all

@@ -337,6 +337,9 @@ class SharedPredict(Shared):
     """Images per batch."""
     workers: int = 0
     """Number of decoding processes. 0: one per core."""
+    part: str = ""
+    """Predict the I-th of N parts of the files, I/N, such as 3/8, as one job of an array;
+    python -m common.merge makes of all N what one run writes."""
     strict: bool = False
     """Predict no file that is doubted; its row has the doubt as its error."""
     dicom: bool = False
@@ -348,6 +351,9 @@ class SharedPredict(Shared):
     def __post_init__(self) -> None:
         """Refuse values that no prediction can use."""
         require(self.pictures >= -1, "pictures", "-1, 0 or more", self)
+        parts = re.fullmatch(r"(\d{1,6})/(\d{1,6})", self.part)
+        is_part = not self.part or (parts and 1 <= int(parts[1]) <= int(parts[2]))
+        require(bool(is_part), "part", "I/N, from 1/N to N/N", self)
         require(self.batch_size >= 1, "batch_size", "1 or more", self)
         require(self.workers >= 0, "workers", "0 or more", self)
 

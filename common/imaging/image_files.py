@@ -33,6 +33,7 @@ _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _WRITTEN = (
     *(("manifest.json", "cases.csv"), ("unfinished.json",), ("findings.csv", ".lock")),
     *(("config.json", "history.csv"), ("predictions.json",), ("unfinished.jsonl",)),
+    ("part.json",),
 )
 _STALE, _CLOSED = "a link that leads nowhere", "a folder that may not be opened"
 

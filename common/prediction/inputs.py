@@ -15,6 +15,9 @@ from common.imaging.image_files import as_text, list_files
 WRITTEN = ("pictures", "masks", "dicom")
 """Folders of an output, whose files are never inputs."""
 
+PARTS = "parts"
+"""The folder of an output that holds parts of it, whose files are no inputs either."""
+
 MAX_NAME = 100
 """Characters of `Input.name`; a file's own name may be as long as the file system allows."""
 
@@ -56,7 +59,7 @@ def find_inputs(
         kind: The kind of the files, such as DICOM.
         is_kind: Whether a file in a folder is of that kind.
         suffixes: Ends of file names, such as ``.nii.gz``, that a name in the output leaves out.
-        output: The folder of the predictions; its masks and pictures are never inputs.
+        output: The folder of the predictions; its masks, pictures and parts are never inputs.
         whole: From a file to what is predicted as one with it: a folder, or the file itself.
         ids: The table of ids that the user named, if any (`common.datasets.ids`).
 
@@ -66,7 +69,7 @@ def find_inputs(
     """
     if not paths:
         raise UserError("no INPUT: name files or folders, such as: predict.py films/ --run RUN")
-    written = [output / name for name in WRITTEN]
+    written = [output / name for name in (*WRITTEN, PARTS)]
     # By the resolved path, which counts a file once; its name is the one that was given, since
     # the target of a link may have a meaningless name.
     files: dict[Path, Path] = {}

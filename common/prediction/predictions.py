@@ -2,7 +2,8 @@
 
 A finished folder holds ``predictions.csv`` (one row per file, in the order of the files),
 ``model_card.md`` and ``predictions.json``, written last. Until then every row is in
-``unfinished.jsonl``, so that the same command resumes after a kill.
+``unfinished.jsonl``, so that the same command resumes after a kill. A part of the files
+(`common.prediction.parts`) has a folder of its own within, and ``part.json`` in place of the last.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import os
 import shutil
 import sys
 import textwrap
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,42 +28,30 @@ from common.base.files import (
     remove_partial_files,
     versions,
     visible_names,
-    write_csv,
-    write_json,
     write_text,
 )
 from common.base.processes import stream
 from common.base.settings import SharedPredict, first_names
-from common.base.tables import Table, print_table
 from common.datasets.published import without_slices
 from common.imaging.library_warnings import library_warnings
 from common.prediction.archive import check_highdicom
+from common.prediction.finished import FINISHED, MAX_ROWS, PICTURES, TABLE, finish
 from common.prediction.inputs import WRITTEN, Input
-from common.reporting.model_card import (
-    FILE,
-    NOT_FOR,
-    SYNTHETIC,
-    About,
-    model_hashes,
-    write_model_card,
-)
-from common.training.runs import Run, now
-
-TABLE = "predictions.csv"
-PICTURES, MASKS, DICOM = WRITTEN
-OF_CLASS = "probability_"
-"""What the columns of single classes begin with, which only the table has."""
+from common.prediction.parts import FILE as PART
+from common.prediction.parts import Part, finish_part
+from common.reporting.model_card import FILE, About, model_hashes, write_model_card
+from common.training.runs import Run
 
 # Characters of a doubt in a line of a picture's title.
 _WIDTH = 48
-# Rows, and skipped files, that are printed.
-_MAX_ROWS = 10
-_FINISHED, _UNFINISHED = "predictions.json", "unfinished.jsonl"
+_UNFINISHED = "unfinished.jsonl"
 # Settings that do not decide the predictions.
 _NOT_IN_KEY = {
     *("preset", "seed", "inputs", "run", "output", "ids", "ensemble"),
-    *("batch_size", "workers", "overwrite"),
+    *("batch_size", "workers", "overwrite", "part"),
 }
+# Pictures in one folder, at most.
+_PICTURES_A_FOLDER = 1000
 
 
 @dataclasses.dataclass
@@ -72,12 +60,15 @@ class Predictions:
 
     Attributes:
         folder: The folder.
-        inputs: All files.
+        inputs: The files, all of them or those of a part.
         decides: What the predictions depend on besides the files.
-        key: The hash of both; other predictions have another.
+        key: The hash of both, and of the part; other predictions have another.
+        whole_key: The hash of all files and of what decides.
         rows: By the file's name in the table; with ``error`` where it could not be read, and with
             ``warnings`` of libraries (`common.imaging.library_warnings`) where there are.
         strict: Whether files that are doubted are skipped.
+        part: Which part of the files these are, where they are one.
+        total: The number of all files.
     """
 
     folder: Path
@@ -86,6 +77,9 @@ class Predictions:
     key: str
     rows: dict[str, dict[str, Any]]
     strict: bool = False
+    whole_key: str = ""
+    part: Part | None = None
+    total: int = 0
     _kinds: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     _doubts: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -98,11 +92,12 @@ class Predictions:
     ) -> Iterator[list[tuple[Input, Any]]]:
         """Read the files without a row, in processes, in batches, a few files ahead.
 
-        A file that cannot be read is printed, gets its row, and stops no other.
+        A file that cannot be read is printed, gets its row, and stops no other. Which files share
+        a batch depends on their numbers alone: a network's last digits may depend on it.
 
         Args:
             read: Reads a file from its path; importable, raises `UserError`.
-            batch_size: Files in a batch; the last may have fewer.
+            batch_size: Files in a batch, with those that could not be read; the last has fewer.
             workers: Number of processes; 0: one per core.
             look: Why what was read is doubted, "" for no reason.
         """
@@ -126,9 +121,10 @@ class Predictions:
                     self.add([{"file": file.file, "error": error}])
                     bar.update()
                     skipped += 1
-                    if skipped <= _MAX_ROWS:
+                    if skipped <= MAX_ROWS:
                         bar.write(f"  skipped: {file.display}: {error}", file=sys.stdout)
-                if len(batch) == batch_size or (batch and file is files[-1]):
+                is_last = file is files[-1] or (file.number + 1) % batch_size == 0
+                if batch and is_last:
                     yield batch
                     bar.update(len(batch))
                     batch = []
@@ -138,8 +134,16 @@ class Predictions:
         return self._doubts.get(file, "")
 
     def picture_path(self, file: Input, limit: int) -> str:
-        """A file's picture, below the folder; "" beyond the limit, which is none if negative."""
-        return f"{PICTURES}/{file.name}.png" if limit < 0 or file.number < limit else ""
+        """A file's picture, below the folder; "" beyond the limit, which is none if negative.
+
+        More than fit into one folder are in several, which are numbered.
+        """
+        drawn = self.total if limit < 0 else min(limit, self.total)
+        if file.number >= drawn:
+            return ""
+        number = file.number // _PICTURES_A_FOLDER
+        below = f"{number:04d}/" if drawn > _PICTURES_A_FOLDER else ""
+        return f"{PICTURES}/{below}{file.name}.png"
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write rows, each with its ``file``; they outlive a kill."""
@@ -155,7 +159,7 @@ class Predictions:
         self.rows |= {row["file"]: row for row in whole}
 
     def finish(self, run: Run, about: About, columns: Sequence[str]) -> list[Path]:
-        """Write the table, the model's card and ``predictions.json``; print a summary.
+        """Write what completes the folder (`common.prediction.finished`); print a summary.
 
         Args:
             run: The run whose models predicted.
@@ -168,63 +172,32 @@ class Predictions:
         Raises:
             UserError: No file could be read.
         """
-        rows = [dict(self.rows[file.file]) for file in self.inputs]
-        good = [row for row in rows if not row.get("error")]
-        bad = [row for row in rows if row.get("error")]
-        displays = {file.file: file.display for file in self.inputs}
-        kinds = Counter(kind for row in rows for kind in row.pop("warnings", ()))
-        write_csv(self.folder / TABLE, ["file", *columns, "error"], rows)
-        if not good:
-            raise UserError(
-                f"{self.folder / TABLE}: none of {len(rows)} files could be read; the first, "
-                f"{displays[bad[0]['file']]}: {bad[0]['error']}"
-            )
-        write_model_card(self.folder, run, about)
-        write_json(
-            self.folder / _FINISHED,
-            {
-                "project": run.config["project"],
-                "synthetic": run.config["synthetic"],
-                "run": run.folder.resolve().name,
-                "split_warning": run.config.get("split_warning", ""),
-                "key": self.key,
-                **self.decides,
-                "files": len(rows),
-                "skipped": len(bad),
-                "doubted": sum(1 for row in rows if row.get("doubt")),
-                "warnings": dict(sorted(kinds.items())),
-                "versions": versions(),
-                "created": now(),
-            },
-        )
-        (self.folder / _UNFINISHED).unlink()
+        rows = [self.rows[file.file] for file in self.inputs]
+        facts = {
+            "project": run.config["project"],
+            "synthetic": run.config["synthetic"],
+            "run": run.folder.resolve().name,
+            "split_warning": run.config.get("split_warning", ""),
+            "key": self.whole_key,
+            **self.decides,
+            "versions": versions(),
+        }
 
-        printed = (
-            name for name in columns if not name.startswith(("picture", "mask", "dicom", OF_CLASS))
-        )
-        head = ("file", *printed)
-        by_path = ({**row, "file": displays[row["file"]]} for row in good[:_MAX_ROWS])
-        first = tuple(tuple(str(row.get(name, "")) for name in head) for row in by_path)
-        print_table(Table("", head, first))
-        if len(good) > _MAX_ROWS:
-            print(f"  and {len(good) - _MAX_ROWS} more")
-        print(f"\n  {len(good)} of {len(rows)} files predicted, {len(bad)} skipped")
-        if doubted := [row for row in rows if row.get("doubt")]:
-            print(
-                f"  {len(doubted)} are doubted (column doubt); the first, {doubted[0]['file']}: "
-                f"{doubted[0]['doubt']}"
-            )
-        for kind, count in sorted(kinds.items()):
-            print(f"  a library warned, in {count} files: {kind}")
-        warning = run.config.get("split_warning", "")
-        for caution in (
-            *((SYNTHETIC,) if run.config["synthetic"] else ()),
-            *((f"What trained the model: {warning}.",) if warning else ()),
-            NOT_FOR,
-        ):
-            print(f"  {caution}")
-        paths = [self.folder / name for name in (TABLE, FILE, *WRITTEN)]
-        return [path for path in paths if path.exists()]
+        def write_card() -> None:
+            write_model_card(self.folder, run, about)
+
+        if self.part:
+            write_card()
+            finish_part(self.folder, self.key, self.part, rows, columns, facts)
+            paths = [self.folder]
+            skipped = sum(1 for row in rows if row.get("error"))
+            print(f"\n  part {self.part.number} of {self.part.parts}: ", end="")
+            print(f"{len(rows) - skipped} of {len(rows)} files predicted, {skipped} skipped")
+        else:
+            displays = {file.file: file.display for file in self.inputs}
+            paths = finish(self.folder, rows, columns, facts, write_card, displays)
+        (self.folder / _UNFINISHED).unlink()
+        return paths
 
 
 def titled(title: str, doubt: str) -> str:
@@ -233,15 +206,22 @@ def titled(title: str, doubt: str) -> str:
 
 
 def begin_predictions(
-    folder: Path, inputs: Sequence[Input], run: Run, settings: SharedPredict, **more: Any
+    folder: Path,
+    inputs: Sequence[Input],
+    run: Run,
+    settings: SharedPredict,
+    batch_size: int,
+    **more: Any,
 ) -> Predictions | None:
     """Begin a folder of predictions, or resume one of the same predictions.
 
     Args:
-        folder: The folder to write; it exists.
-        inputs: The files.
+        folder: The folder to write, a part's own (`common.prediction.parts.part_folder`); it
+            exists.
+        inputs: All files, also for a part.
         run: The run whose models predict.
         settings: The settings of predict.py.
+        batch_size: As for `Predictions.read`.
         more: What decides the predictions besides the run's models and the settings.
 
     Returns:
@@ -258,8 +238,13 @@ def begin_predictions(
             chosen.pop(name)  # folders of before it keep their key
     chosen = {n: v for n, v in chosen.items() if n not in _NOT_IN_KEY}
     decides = {"models": model_hashes(run.folder), "settings": chosen, **more}
-    key = content_key({"decides": decides, "files": [_identity(file) for file in inputs]})
-    finished, unfinished = folder / _FINISHED, folder / _UNFINISHED
+    whole_key = content_key({"decides": decides, "files": [_identity(file) for file in inputs]})
+    key, total, part = whole_key, len(inputs), Part.of(settings.part, batch_size)
+    if part:
+        if _is_merged(folder.parents[1], whole_key):
+            return None
+        key, inputs = content_key({"key": whole_key, "part": part}), part.members(inputs)
+    finished, unfinished = folder / (PART if part else FINISHED), folder / _UNFINISHED
     lines = _read_lines(unfinished)
     header = read_json(finished) if finished.exists() else lines[0] if lines else None
     same = header is not None and header.get("key") == key
@@ -284,12 +269,24 @@ def begin_predictions(
     if not same:
         for name in WRITTEN:
             shutil.rmtree(folder / name, ignore_errors=True)
-        for name in (_FINISHED, TABLE, FILE):
+        for name in (FINISHED, PART, TABLE, FILE):
             (folder / name).unlink(missing_ok=True)
     if len(lines) > 1:
         print(f"\n{folder}: goes on, {len(lines) - 1} of {len(inputs)} files are done", flush=True)
     by_file = {row["file"]: row for row in lines[1:]}
-    return Predictions(folder, inputs, decides, key, by_file, settings.strict)
+    strict = settings.strict
+    return Predictions(folder, inputs, decides, key, by_file, strict, whole_key, part, total)
+
+
+def _is_merged(output: Path, whole_key: str) -> bool:
+    """Whether an output has the predictions of all parts; a `UserError` where it has others."""
+    if (output / FINISHED).exists() and read_json(output / FINISHED).get("key") == whole_key:
+        print(f"\n{output}: all parts are predicted and merged already, nothing to do")
+        return True
+    for name in (FINISHED, _UNFINISHED):
+        if (output / name).exists():
+            raise UserError(f"{output}: holds predictions already; choose another --output")
+    return False
 
 
 def _identity(file: Input) -> tuple[str | int, ...]:

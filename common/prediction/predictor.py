@@ -17,7 +17,8 @@ import numpy as np
 
 from common.base.settings import SharedPredict
 from common.prediction.archive import SAID, write_capture
-from common.prediction.predictions import DICOM, MASKS, Predictions
+from common.prediction.finished import DICOM, MASKS
+from common.prediction.predictions import Predictions
 from common.reporting.model_card import About
 from common.training.runs import Run
 
