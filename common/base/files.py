@@ -9,28 +9,28 @@ from __future__ import annotations
 
 import codecs
 import csv
-import errno
-import fcntl
 import hashlib
 import json
 import os
 import platform
 import re
-import socket
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from common.base.errors import UserError, disk_fault
 from common.base.formats import check_version
+from common.base.locks import TakenError, exclusive, holder, host, is_beating, take
 
 ROOT = Path(__file__).resolve().parents[2]
 """The repository: the folder of README.md."""
 
+# The files of a folder's lock, the second where its file system has no locks.
+_LOCK, _HELD = ".lock", ".lock.held"
 # The name of a temporary file.
 _PART = re.compile(r"\..*\.\d+\.part(\..+)?")
 # Packages that affect a result.
@@ -56,7 +56,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".gz") else path.suffix
-    temporary = path.with_name(f".{path.name[: -len(suffix) or None]}.{os.getpid()}.part{suffix}")
+    # On Linux a thread's number is no other's on its machine; a folder may be several machines'.
+    writer = f"{host()}.{threading.get_native_id()}"
+    temporary = path.with_name(f".{path.name[: -len(suffix) or None]}.{writer}.part{suffix}")
     try:
         yield temporary
         with open(temporary, "rb") as file:
@@ -180,7 +182,7 @@ def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[Any, An
 def lock_folder(folder: Path) -> Iterator[None]:
     """Lock a folder, so that two scripts never write into it at once.
 
-    The lock is the operating system's: it ends with the process, even if that is killed.
+    A lock ends with its process, even if that is killed (`common.base.locks`).
 
     Args:
         folder: The folder to lock; it is created.
@@ -192,56 +194,46 @@ def lock_folder(folder: Path) -> Iterator[None]:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file, and a folder is wanted; choose another place")
     folder.mkdir(parents=True, exist_ok=True)
-    started = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
     try:
-        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(folder)) from error
-    try:
-        taken = _take(lock)
+    with ExitStack() as stack:
+        stack.callback(os.close, lock)
+        taken = take(lock)
+        if taken is False:
+            raise _is_held(folder, os.pread(lock, 1000, 0).decode(errors="replace"))
         if taken is None:
-            print(f"{folder}: has no locks on its file system; start no second script", flush=True)
-        elif not taken:
-            holder = os.pread(lock, 1000, 0).decode(errors="replace") or "another process"
-            raise UserError(
-                f"{folder}: {holder} is writing here; wait until it ends, or choose another folder"
-            )
+            try:
+                stack.enter_context(exclusive(folder / _HELD))
+            except TakenError as error:
+                raise _is_held(folder, str(error)) from None
         try:
             os.truncate(lock, 0)
-            os.write(
-                lock,
-                f"process {os.getpid()} on {socket.gethostname()}, started {started},".encode(),
-            )
+            os.write(lock, holder().encode())
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(folder)) from error
         yield
-    finally:
-        os.close(lock)
 
 
 def is_locked(folder: Path) -> bool:
     """Whether a process has locked a folder (`lock_folder`)."""
     try:
-        lock = os.open(Path(folder) / ".lock", os.O_RDWR)
+        lock = os.open(Path(folder) / _LOCK, os.O_RDWR)
     except OSError:
         return False
     try:
-        return _take(lock) is False
+        taken = take(lock)
+        return is_beating(Path(folder) / _HELD) if taken is None else not taken
     finally:
         os.close(lock)
 
 
-def _take(lock: int) -> bool | None:
-    """Take a lock by its file descriptor; whether no other process has it, None without locks."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:  # a network file system without a lock daemon
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
-            raise
-        return None
-    return True
+def _is_held(folder: Path, by: str) -> UserError:
+    return UserError(
+        f"{folder}: {by or 'another process'} is writing here; wait until it ends, or choose "
+        "another folder"
+    )
 
 
 def sha256(path: Path) -> str:

@@ -17,7 +17,6 @@ first key makes the new ones.
 from __future__ import annotations
 
 import csv
-import fcntl
 import filecmp
 import hashlib
 import hmac
@@ -26,13 +25,14 @@ import os
 import re
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
 from common.base.errors import UserError
 from common.base.files import atomic_write, decoded
+from common.base.locks import exclusive, take
 from common.imaging.image_files import ID_MAP, as_text, is_written
 
 COLUMNS = ("id", "name", "path", "folder")
@@ -199,15 +199,15 @@ class IdTable:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Wait until no other script has the table; where there are no locks, go on without."""
+        """Wait until no other script has the table; in a folder that is only read, do not."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.file.parent, os.O_RDONLY)
-        try:
-            with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with ExitStack() as stack:
+            stack.callback(os.close, descriptor)
+            if take(descriptor, wait=True) is None and os.access(self.file.parent, os.W_OK):
+                held = self.file.with_name(f".{self.file.name}.held")
+                stack.enter_context(exclusive(held, wait=True))
             yield
-        finally:
-            os.close(descriptor)
 
 
 def _are_one(known: str, place: str) -> bool:

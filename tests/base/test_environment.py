@@ -11,9 +11,8 @@ from pathlib import Path
 import keras
 import pytest
 
-from common.base import files
 from common.base.environment import recorded_environment
-from common.base.files import ROOT, lock_folder
+from common.base.files import ROOT
 from tests.helpers import fit_run
 from tests.helpers.scripts import PROJECTS
 
@@ -122,16 +121,6 @@ def test_a_script_finds_its_own_common(project, tmp_path):
     environment = shell(tmp_path, PYTHONPATH=str(tmp_path))
     help_ = started(environment, ROOT / project / "prepare_data.py", "--help")
     assert "--prepared" in help_
-
-
-def test_a_file_system_without_locks_is_said_and_used(tmp_path, monkeypatch, capsys):
-    def flock(*_):
-        raise OSError(files.errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(files.fcntl, "flock", flock)
-    with lock_folder(tmp_path):
-        assert f"{tmp_path}: has no locks" in capsys.readouterr().out
-        assert not files.is_locked(tmp_path)
 
 
 @pytest.mark.slow
