@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -175,3 +177,32 @@ def test_an_item_that_ends_every_worker_stops_after_some(programs, items, tmp_pa
         pytest.raises(UserError, match="each worker that has a call to do ends"),
     ):
         list(cluster.each(call, items(1, kills=True)))
+
+
+@pytest.mark.slow
+def test_with_certificates_both_sides_are_known_and_without_nothing_answers(tmp_path, items):
+    """One authority and one certificate, as docs/cluster.md makes them."""
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    openssl = needs.program("openssl")
+    page = (ROOT / "docs" / "cluster.md").read_text()
+    lines = re.findall(r"^openssl .*(?:\\\n.*)*", page, re.MULTILINE)
+    for line in lines:
+        words = shlex.split(line.replace("\\\n", " "))
+        subprocess.run([openssl, *words[1:]], cwd=folder, check=True, capture_output=True)
+    assert {path.name for path in folder.iterdir()} >= set(TLS_FILES)
+    ca, certificate, key = (str(folder / name) for name in TLS_FILES)
+    flags = ("--tls-ca-file", ca, "--tls-cert", certificate, "--tls-key", key)
+    programs = Programs(tmp_path, "--protocol", "tls", *flags)
+    try:
+        assert programs.address.startswith("tls://127.0.0.1:")
+        programs.worker(*flags)
+        with connected(place_of(programs.address, folder), [tmp_path]) as cluster:
+            assert len(list(cluster.each(call, items(3)))) == 3
+        with (
+            pytest.raises(UserError, match="no scheduler of dask answers there"),
+            connected(place_of(programs.address.replace("tls", "tcp"), None), [tmp_path]),
+        ):
+            pass
+    finally:
+        programs.end()
