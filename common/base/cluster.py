@@ -240,7 +240,7 @@ class Cluster:
         """
         from distributed import KilledWorker, wait
 
-        left = list(reversed(items))
+        waiting = list(reversed(items))
         running: dict[Future[Any], tuple[Any, int]] = {}
 
         def submit(item: Any, tries: int) -> None:
@@ -252,10 +252,10 @@ class Cluster:
 
         without = 0.0
         limit = 1
-        while left or running:
+        while waiting or running:
             with self._scheduler():
-                while left and len(running) < limit:
-                    submit(left.pop(), 1)
+                while waiting and len(running) < limit:
+                    submit(waiting.pop(), 1)
                 done: set[Future[Any]] = set()
                 with suppress(TimeoutError):
                     done = wait(list(running), _LOOK_S, "FIRST_COMPLETED").done
@@ -281,7 +281,7 @@ class Cluster:
                         f"{self._name}: each worker that has {getattr(item, 'name', 'a call')} to "
                         "do ends: is it killed for its memory? the same command goes on from here"
                     ) from None
-            done = results = errors = {}  # type: ignore[assignment]
+            del done, errors, results  # what was handed over may go
 
     @property
     def _name(self) -> str:

@@ -32,7 +32,7 @@ class Part(NamedTuple):
     batch: int
 
     @classmethod
-    def of(cls, text: str, batch: int) -> Part | None:
+    def named(cls, text: str, batch: int) -> Part | None:
         """The part that ``I/N`` names; None for ""."""
         number, slash, parts = text.partition("/")
         return cls(int(number), int(parts), batch) if slash else None

@@ -239,7 +239,7 @@ def begin_predictions(
     chosen = {n: v for n, v in chosen.items() if n not in _NOT_IN_KEY}
     decides = {"models": model_hashes(run.folder), "settings": chosen, **more}
     whole_key = content_key({"decides": decides, "files": [_identity(file) for file in inputs]})
-    key, total, part = whole_key, len(inputs), Part.of(settings.part, batch_size)
+    key, total, part = whole_key, len(inputs), Part.named(settings.part, batch_size)
     if part:
         if _is_merged(folder.parents[1], whole_key):
             return None

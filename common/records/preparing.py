@@ -84,8 +84,8 @@ def preparation(
     with lock_folder(folder), noted_repairs() as repairs:
         steps = Preparation(project, settings, source, folder, all_test, made_by, repairs)
         folders = [source.folder, folder]
-        asked = connected(place, folders) if place and not steps.is_finished else nullcontext()
-        with asked as steps.cluster:
+        connection = connected(place, folders) if place and not steps.is_finished else nullcontext()
+        with connection as steps.cluster:
             yield steps
 
 
