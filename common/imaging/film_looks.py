@@ -171,9 +171,9 @@ def in_poses(look: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """A picture in each pose, with its number."""
     yield from ((UPRIGHT, look), (MIRRORED, look[:, ::-1]), (INVERTED, 255 - look))
     yield from ((HALF_TURNED, look[::-1, ::-1]), (UPSIDE_DOWN, look[::-1]))
-    left = np.rot90(look)
-    yield from ((LEFT, left), (LEFT_MIRRORED, left[:, ::-1]))
-    yield from ((RIGHT, left[::-1, ::-1]), (RIGHT_MIRRORED, left[::-1]))
+    turned = np.rot90(look)
+    yield from ((LEFT, turned), (LEFT_MIRRORED, turned[:, ::-1]))
+    yield from ((RIGHT, turned[::-1, ::-1]), (RIGHT_MIRRORED, turned[::-1]))
 
 
 def _place(generator: np.random.Generator) -> tuple[float, np.ndarray, int]:
