@@ -77,7 +77,7 @@ def parse(
     on_card = kind == "train" and settings.device != CPU
     if name == "gpu" and on_card and not has_gpu():
         raise UserError(
-            "--preset gpu: NVIDIA's driver shows no graphics card; give --preset cpu, or "
+            "--preset gpu: no card was found, NVIDIA's driver shows none; give --preset cpu, or "
             "--device cpu too to train so on the CPU, which takes days"
         )
     return settings if given else dataclasses.replace(settings, preset=name)
