@@ -27,7 +27,7 @@ from __future__ import annotations
 import argparse
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +37,7 @@ from common.base.arguments import Parser
 from common.base.backend import start_tensorflow
 from common.base.errors import UserError, run_script
 from common.base.processes import pool
+from common.base.signals import Stopped
 from common.prediction.predictor import Predictor
 from common.prediction.uploads import Uploads, lost_upload, read_upload
 from common.reporting.model_card import NOT_FOR, SYNTHETIC
@@ -74,7 +75,8 @@ def main() -> None:
             if any(predictor.run.config["synthetic"] for predictor in predictors):
                 print(f"  {SYNTHETIC}")
             print(f"  {NOT_FOR}\n  Ctrl-C ends it", flush=True)
-            server.run(sockets=[listener])
+            with suppress(Stopped):  # as every use of it ends
+                server.run(sockets=[listener])
 
 
 def page_server(predictors: Sequence[Predictor], uploads: Uploads, port: int) -> uvicorn.Server:
