@@ -237,7 +237,7 @@ def prepared(folder: Path) -> list[Target]:
     import tensorflow as tf
 
     from common.base.files import sha256, write_csv
-    from common.records import shards
+    from common.records import shard_files, shards
     from common.records.prepared import open_prepared
     from common.records.stored_images import png
     from common.training.pipeline import radiographs
@@ -247,7 +247,7 @@ def prepared(folder: Path) -> list[Target]:
     with tf.io.TFRecordWriter(str(shard)) as writer:
         for case in "abc":
             features = {"image": png(soft_image(32, 32)), "case": case, "label": 1.0}
-            writer.write(shards._example(features))
+            writer.write(shard_files._example(features))
     about = {
         "file": shard.name,
         "records": 3,
