@@ -191,14 +191,15 @@ def read_texts(
 ) -> list[dict[str, str]]:
     """Some text features of all cases but augmented copies; "" where a record lacks one.
 
-    With a cluster its workers read the shards, and the rows come in any order.
+    With a cluster its workers read the shards. The rows are in the order of the records.
     """
     entries = chain.from_iterable(s for split, s in shards.items() if not is_copies(split))
     files = [str(folder / "records" / shard["file"]) for shard in entries]
     if cluster is None:
         return _texts_in(names, files)
-    parts = cluster.each(partial(_texts_in, names), [[file] for file in files])
-    return [row for _, rows in parts for row in rows]
+    calls = cluster.each(partial(_texts_in, names), [[file] for file in files])
+    parts = {file: rows for [file], rows in calls}
+    return [row for file in files for row in parts[file]]
 
 
 def _texts_in(names: Sequence[str], files: list[str]) -> list[dict[str, str]]:

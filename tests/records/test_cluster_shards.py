@@ -68,7 +68,7 @@ def test_shards_and_notes_are_those_of_one_machine_and_an_orphan_writes_nothing(
             result = records.write_shards(folder, cases, helpers.decode, 4, 1)
             texts = records.read_texts(folder, result[0], ("case",))
         else:
-            with connected(place_of("local:1", None), [folder]) as cluster:
+            with connected(place_of("local:2", None), [folder]) as cluster:
                 result = records.write_shards(folder, cases, helpers.decode, 4, 1, cluster)
                 texts = records.read_texts(folder, result[0], ("case",), cluster)
                 # A worker goes on for a script that was killed, when another one has begun anew.
@@ -80,7 +80,7 @@ def test_shards_and_notes_are_those_of_one_machine_and_an_orphan_writes_nothing(
                 with pytest.raises(UserError, match="another script has begun anew in it"):
                     write_on_worker(folder, '{"key": "k"}\n', helpers.decode, 4, orphan)
                 assert content(folder) == {}
-        written[name] = (result, whole if name == "cluster" else content(folder))
+        written[name] = (result, texts, whole if name == "cluster" else content(folder))
         assert sorted(text["case"] for text in texts) == sorted(f"c{n}" for n in range(14) if n - 2)
     assert written["here"] == written["cluster"]
     assert written["here"][0][1] == {"c2": "films/c2: is cut"}
