@@ -38,8 +38,9 @@ from common.base.backend import start_tensorflow
 from common.base.errors import UserError, run_script
 from common.base.processes import pool
 from common.base.signals import Stopped
+from common.prediction.predictions import lost
 from common.prediction.predictor import Predictor
-from common.prediction.uploads import Uploads, lost_upload, read_upload
+from common.prediction.uploads import Uploads, read_upload
 from common.reporting.model_card import NOT_FOR, SYNTHETIC
 from common.training.runs import read_run
 
@@ -68,7 +69,7 @@ def main() -> None:
         start_tensorflow()
 
         predictors = open_predictors(arguments.run)
-        with pool(read_upload, arguments.workers, lost_upload) as processes:
+        with pool(read_upload, arguments.workers, lost) as processes:
             port = listener.getsockname()[1]
             server = page_server(predictors, Uploads(predictors, processes), port)
             print(f"\n  http://{HOST}:{port}\n")

@@ -53,6 +53,7 @@ class ClassPredictor(Predictor):
         self.run, self._settings, self._decision = run, settings, decision
         self._classes = classes = inference.classes_of_run(run)
         self._model = inference.open_model(run, settings)
+        self._layer = layer_to_explain(self._model, settings.gradcam_layer)
         self.about = about(classes)
         self.rule = inference.rule_in_words(decision, classes)
         self._own = _columns(decision, classes)
@@ -82,9 +83,8 @@ class ClassPredictor(Predictor):
         films = [drawing.answer.content for drawing in drawings]
         numbers = [drawing.answer.result for drawing in drawings]
         images = model_inputs(films, self.run.fitted["image_size"])
-        layer = layer_to_explain(self._model, self._settings.gradcam_layer)
         likeliest = None if self._classes.are_two else np.array(numbers)
-        maps = saliency_maps(self._model, images, layer, likeliest)
+        maps = saliency_maps(self._model, images, self._layer, likeliest)
         for i, drawing in enumerate(drawings):
             output = self._output(drawing.answer.result)
             gradcam_picture(

@@ -103,9 +103,7 @@ class Predictions:
         """
         files = [file for file in self.inputs if file.file not in self.rows]
         paths = [file.path for file in files]
-        contents = stream(
-            partial(read_or_error, read), paths, workers, lambda _, reason: (None, reason, [])
-        )
+        contents = stream(partial(read_or_error, read), paths, workers, lost)
         batch, skipped = [], 0
         with tqdm(
             total=len(self.inputs), initial=len(self.rows), unit="file", file=sys.stdout
@@ -321,3 +319,8 @@ def read_or_error(read: Callable[[Path], Any], path: Path) -> tuple[Any, str, li
         except UserError as error:
             text = str(error).removeprefix(f"{path}: ").replace(f"{path}{os.sep}", "")
             return None, without_slices(text, path), sorted(kinds)
+
+
+def lost(_: Any, reason: str) -> tuple[None, str, list[str]]:
+    """What `read_or_error` gives, of a file whose process ended."""
+    return None, reason, []

@@ -58,11 +58,6 @@ def read_upload(item: tuple[Callable[[Path], Any], Path, bool]) -> tuple[Any, st
     return read_or_error(partial(_read_checked, read, is_volume), path)
 
 
-def lost_upload(_: Any, reason: str) -> tuple[None, str, list[str]]:
-    """The same where the process ended."""
-    return None, reason, []
-
-
 def refuse_bomb(path: Path, is_volume: bool) -> None:
     """Refuse a file that declares far more than its bytes can hold of an image.
 

@@ -20,6 +20,7 @@ from common.scores.intervals import scored
 from common.training.runs import Run
 from tests.commands.test_results import METRICS
 from tests.helpers import needs
+from tests.helpers.browser import chromium
 
 NAMES = [
     "plain", "<script>window.hacked = 1</script>", "\"><img src=x onerror='window.hacked=1'>",
@@ -227,14 +228,8 @@ def test_of_two_equally_good_scores_one_is_rarely_said_to_be_above():
 
 @pytest.fixture(scope="module")
 def browser():
-    needs.package("playwright")
-    from playwright.sync_api import sync_playwright
-
-    path = needs.program("chromium", "chromium-browser", "google-chrome")
-    with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture
