@@ -115,7 +115,8 @@ def test_the_preset_for_a_card_that_is_not_there(monkeypatch, given, card):
     expected = replace(project.presets[given].train, preset=given)
     if given == "gpu" and not card:
         with pytest.raises(
-            UserError, match=r"^--preset gpu: no card was found, NVIDIA's driver .*; give --preset cpu"
+            UserError,
+            match=r"^--preset gpu: no card was found, NVIDIA's driver .*; give --preset cpu",
         ):
             command_line.parse(project, "train", "", arguments)
         arguments, expected = [*arguments, "--device", "cpu"], replace(expected, device="cpu")
