@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
+from common.datasets.class_folders import OFFICIAL
 from tests.helpers.fixtures import write_dicom
 
 SIDE = 40
@@ -93,3 +95,19 @@ def nih(folder: Path, count: int = 12) -> Path:
     (folder / "train_val_list.txt").write_text("\n".join(names[:split]) + "\n")
     (folder / "test_list.txt").write_text("\n".join(names[split:]))
     return folder
+
+
+def put(folder: Path, *names: str) -> Path:
+    """A film for each name; another name is another film."""
+    for number, name in enumerate(names):
+        film(folder / name, number)
+    return folder
+
+
+def answer(frame: pd.DataFrame) -> dict[str, str]:
+    """The class of each used film by its path, and its split where there is one."""
+    classes, used = frame.attrs["classes"], frame[frame["left_out"] == ""]
+    labels = [classes[label] if isinstance(label, int) else label for label in used["label"]]
+    splits = used[OFFICIAL] if OFFICIAL in frame else [""] * len(used)
+    said = [f"{label} {split}".strip() for label, split in zip(labels, splits, strict=True)]
+    return dict(zip(used["path"], said, strict=True))
