@@ -123,10 +123,11 @@ def test_three_networks_are_scored_drawn_and_told_apart(tree):
     page = (run / "evaluation" / "test" / "report.html").read_text()
     for title in ("FCN-8", "U-Net", "Small"):
         assert f"worst cases of {title}" in printed and f"Dice, {title}" in page
+    [colour] = re.findall(r'"(#[0-9a-f]{6})"', PAGE.read_text())
     for chart in ("dice_by_case.png", "volumes.png"):
         with Image.open(run / "evaluation" / "test" / chart) as picture:
             pixels = np.asarray(picture.convert("RGB")).astype(int)
-        assert (np.abs(pixels - ImageColor.getrgb("#8e44ad")).max(-1) < 40).sum() > 40
+        assert (np.abs(pixels - ImageColor.getrgb(colour)).max(-1) < 40).sum() > 40
     widths = {}
     for kind in ("models", "truth"):
         [gif] = (run / "evaluation" / "test" / "gifs").glob(f"*-{kind}.gif")

@@ -247,11 +247,13 @@ def cases_picture(
     places = np.arange(1, len(order) + 1)
     figure, axes = new_figure(1, 1, 5.2, 3.2)
     for (name, scores), (colour, marker) in zip(networks.items(), styles, strict=True):
-        axes[0, 0].plot(places, np.asarray(scores)[order], marker, color=colour, label=name)
+        axes[0, 0].plot(
+            places, np.asarray(scores)[order], marker, color=colour, label=name, clip_on=False
+        )
     axes[0, 0].plot(places, np.asarray(baseline)[order], "_", color=GREY, ms=9, label="baseline")
     axes[0, 0].set(xlabel="case, by its score", ylabel=label, ylim=(0, 1))
     axes[0, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[0, 0].legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=len(networks) + 1)
     return save(figure, path, synthetic)
 
 
@@ -277,8 +279,8 @@ def agreement_picture(
     highest = 1.08 * max(np.max(truth), *(np.max(values) for values in networks.values()))
     axes[0, 0].plot([0, highest], [0, highest], ":", color=TRUTH, label="agreement")
     for (name, values), (colour, marker) in zip(networks.items(), styles, strict=True):
-        axes[0, 0].plot(truth, values, marker, color=colour, label=name)
+        axes[0, 0].plot(truth, values, marker, color=colour, label=name, clip_on=False)
     axes[0, 0].set(xlim=(0, highest), ylim=(0, highest), aspect="equal")
     axes[0, 0].set(xlabel=f"true {quantity}", ylabel=f"predicted {quantity}")
-    axes[0, 0].legend(loc="upper left")
+    figure.legend(loc="outside lower center", ncols=2)
     return save(figure, path, synthetic)
