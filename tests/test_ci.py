@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.scripts import ROOT
-from tests.helpers.turns import LONGEST, in_turn, places_from_first
+from tests.helpers.turns import LONGEST, TURNS, in_turn, places_from_first
 
 PRODUCT = [init.parent for init in ROOT.glob("*/__init__.py") if init.parent.name != "tests"]
 MAX_IGNORES = 20
@@ -108,9 +108,9 @@ def file_of(test):
 
 
 @given(TESTS, st.integers(0, 10_000))
-def test_three_turns_in_a_row_put_each_test_first_once(tests, turn):
+def test_as_many_turns_in_a_row_as_there_are_put_each_test_first_once(tests, turn):
     firsts = []
-    for number in (turn, turn + 1, turn + 2):
+    for number in range(turn, turn + TURNS):
         order = in_turn(tests, number)
         assert sorted(order) == sorted(tests) and order == in_turn(tests, number)
         due = [test for test in order if places_from_first(test, number) == 0]
@@ -128,14 +128,14 @@ def test_a_files_tests_stay_together_in_their_order(tests, turn):
         assert group == [test for test in tests if file_of(test) == file_of(group[0])]
 
 
-def test_the_thirds_are_alike_in_size():
+def test_the_turns_are_alike_in_size():
     marked = [
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "tests").rglob("test_*.py")
         if "mark.slow" in path.read_text() and path.name != "test_ci.py"
     ]
-    sizes = [sum(places_from_first(file, turn) == 0 for file in marked) for turn in range(3)]
-    assert min(sizes) >= len(marked) // 6, sizes
+    sizes = [sum(places_from_first(file, turn) == 0 for file in marked) for turn in range(TURNS)]
+    assert min(sizes) >= len(marked) // (2 * TURNS), sizes
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """Runs with a limit of time: which tests come first, and the names of those that did not run.
 
-`--turn N` puts a third of the test files first, and in turn N + 1 the next third, so that three
+`--turn N` puts a fifth of the test files first, and in turn N + 1 the next fifth, so that five
 turns in a row run every test. `--minutes M` begins no test after M minutes. What did not run is
-deselected, not skipped, and named at the end; the run fails where a test of the first third is
+deselected, not skipped, and named at the end; the run fails where a test of the first fifth is
 among it. Without a turn the `LONGEST` files come first.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 BEGAN = time.monotonic()
-THIRDS = 3
+TURNS = 5
 LONGEST = (
     "tests/test_scripts.py",
     "tests/training/test_fitting.py",
@@ -41,18 +41,18 @@ NOT_RUN = pytest.StashKey[list[str]]()
 
 
 def places_from_first(test: str, turn: int) -> int:
-    """In how many turns from this one a test comes first: 0, 1 or 2.
+    """In how many turns from this one a test comes first: 0 to 4.
 
-    A file's tests stay together, as they share what they have trained; a file's third hangs on its
+    A file's tests stay together, as they share what they have trained; a file's fifth hangs on its
     name alone, so that another new one moves none.
     """
-    return (zlib.crc32(test.partition("::")[0].encode()) - turn) % THIRDS
+    return (zlib.crc32(test.partition("::")[0].encode()) - turn) % TURNS
 
 
 def in_turn(tests: Sequence[str], turn: int) -> list[str]:
     """Test ids in the order of a turn.
 
-    In each third the file with the most tests comes first, as it takes a process for the longest.
+    In each fifth the file with the most tests comes first, as it takes a process for the longest.
     """
     sizes = Counter(test.partition("::")[0] for test in tests)
 
@@ -68,7 +68,7 @@ def in_turn(tests: Sequence[str], turn: int) -> list[str]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--minutes", type=float, help="begin no test after so many minutes")
-    parser.addoption("--turn", type=int, help="a number that says which third of tests comes first")
+    parser.addoption("--turn", type=int, help="a number that says which fifth of tests comes first")
 
 
 def pytest_configure(config: pytest.Config) -> None:
