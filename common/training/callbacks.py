@@ -17,6 +17,7 @@ from common.base.errors import UserError
 from common.base.files import atomic_write, write_csv
 from common.base.settings import SharedTrain
 from common.base.signals import HeldSignals, Stopped
+from common.models.backends import write_back
 from common.models.stored import in_float32
 from common.training import checkpoints
 from common.training.averaging import ValidateAverage, share_batch_statistics
@@ -158,6 +159,7 @@ class SaveProgress(keras.callbacks.Callback):
         begin = time.monotonic()
         if not (now or self.signals.received or begin >= self.due):
             return
+        write_back(self.model)
         share_batch_statistics(self.model)
         checkpoints.save(self.run / "checkpoint.npz", self.model, self.state)
         pause = (time.monotonic() - begin) / _MAX_SAVING_SHARE
