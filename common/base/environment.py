@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib.util import find_spec
 
 TENSORFLOW = "tensorflow"
 """The backend of Keras where none is chosen; it reads the data on every other one too."""
 
-BACKENDS = (TENSORFLOW, "jax", "torch")
-"""Those that KERAS_BACKEND may name; each is the name of its package."""
+BACKENDS = {TENSORFLOW: "tensorflow==2.21.0", "jax": "jax==0.10.2", "torch": "torch==2.15.0"}
+"""Those that KERAS_BACKEND may name, which are names of packages, with what pip installs."""
 
 # Keras reads them when it is imported, TensorFlow the last: trainings cut short, another Keras.
 _SHIELDED = (
@@ -40,8 +41,8 @@ def backend_fault() -> str:
     if name not in BACKENDS:
         return f"KERAS_BACKEND={name}: is none of {', '.join(BACKENDS)}"
     if name != TENSORFLOW and find_spec(name) is None:
-        install = f'pip install -e ".[{name}]" in this repository'
-        return f"KERAS_BACKEND={name}: {name} is not installed for this Python: {install}"
+        install = f"{sys.executable} -m pip install {BACKENDS[name]}"
+        return f"KERAS_BACKEND={name}: {name} is not installed for this Python; run: {install}"
     return ""
 
 

@@ -187,7 +187,7 @@ def _activations_and_gradients(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A layer's activations (cases, height, width, channels) and the score's gradient there."""
     layer = model.get_layer(layer_name)
-    both = keras.Model(model.inputs, [layer.output, _scored(model)])
+    both = keras.Model(model.input, [layer.output, _scored(model)])
     numbers = np.zeros(len(images), int) if classes is None else classes
     return activations_and_gradients(both, layer, images, numbers)
 
