@@ -50,6 +50,18 @@ def gpu_capability() -> tuple[int, int]:
     return torch.cuda.get_device_capability(0)
 
 
+def begin_step(seed: int, epoch: int, step: int) -> None:
+    """Let what a training step draws hang on (seed, epoch, step) alone, not on what came before.
+
+    On PyTorch dropout draws from one stream of the process, which no checkpoint holds; elsewhere
+    from variables of the model.
+    """
+    if BACKEND == "torch":
+        import torch
+
+        torch.manual_seed((seed * 1_000_003 + epoch) * 1_000_003 + step)
+
+
 def write_back(model: keras.Model) -> None:
     """Let a model's variables be what its training has come to, between two steps of `fit`.
 

@@ -15,7 +15,7 @@ STEPS, BATCH, SIDE = 20, 8, 64
 def drawn(project):
     """Images (samples, SIDE, SIDE, channels) of 0 to 255, and what a network is to say of them."""
     rng = np.random.default_rng(3)
-    samples, channels = STEPS * BATCH, 5 if project == "atrium_segmentation" else 1
+    samples, channels = STEPS * BATCH, 3 if project == "atrium_segmentation" else 1
     places = np.arange(SIDE)
     centres, radii = rng.uniform(20, 44, (2, samples, 1)), rng.uniform(6, 16, (samples, 1))
     inside = [np.abs(places - centre) < radii for centre in centres]
