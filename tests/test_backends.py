@@ -100,11 +100,10 @@ def assert_the_steps_of_tensorflow(backend, project, folder):
         dict(np.load(folder / f"{name}-{project}.npz")) for name in ("tensorflow", backend)
     )
     assert set(expected) == set(actual) >= {"losses", "gradients", "output"}
-    assert len(expected["losses"]) == 20 and np.ptp(expected["losses"]) > 0.05
+    assert len(expected["losses"]) == 20 and np.ptp(expected["losses"]) > 0.02
     difference = actual["gradients"] - expected["gradients"]
-    # In float32 some unit stands so near to the kink of its ReLU that rounding decides: of
-    # TensorFlow the gradients differ from those in float64 by 5e-6 to 4e-4 of their length.
-    assert np.linalg.norm(difference) < 2e-3 * np.linalg.norm(expected["gradients"])
+    # Of the atrium's U-Net 4e-5, of the films' ResNet50 2e-6.
+    assert np.linalg.norm(difference) < 1e-4 * np.linalg.norm(expected["gradients"])
     np.testing.assert_allclose(actual["losses"], expected["losses"], atol=1e-4)
     for name in set(expected) - {"losses", "gradients"}:
         assert np.ptp(expected[name]) > 0

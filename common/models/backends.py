@@ -41,9 +41,8 @@ def gpu_capability() -> tuple[int, int]:
     if BACKEND == "jax":
         import jax
 
-        major, _, minor = getattr(jax.local_devices()[0], "compute_capability", "8.0").partition(
-            "."
-        )
+        capability = getattr(jax.local_devices()[0], "compute_capability", "8.0")
+        major, _, minor = capability.partition(".")
         return int(major), int(minor)
     import torch
 

@@ -14,7 +14,9 @@ STEPS, BATCH, SIDE = 20, 8, 64
 
 def drawn(project):
     """Images (samples, SIDE, SIDE, channels) of 0 to 255, and what a network is to say of them."""
-    rng = np.random.default_rng(3)
+    # Where some unit stands within rounding of its ReLU's kink, float32 decides: of four seeds one
+    # (3) has losses that differ by 7e-4 from those in float64, the others by less than 4e-6.
+    rng = np.random.default_rng(4)
     samples, channels = STEPS * BATCH, 3 if project == "atrium_segmentation" else 1
     places = np.arange(SIDE)
     centres, radii = rng.uniform(20, 44, (2, samples, 1)), rng.uniform(6, 16, (samples, 1))
@@ -55,7 +57,9 @@ def steps(project, folder):
     from common.training.precision import set_precision
 
     images, targets = drawn(project)
-    settings = SharedTrain(epochs=STEPS, batch_size=BATCH, tensorboard_images=0, patience=STEPS)
+    settings = SharedTrain(
+        epochs=STEPS, batch_size=BATCH, tensorboard_images=0, patience=STEPS, learning_rate=1e-4
+    )
     set_precision("float32")
     keras.utils.set_random_seed(0)
     model, losses = network(project)
