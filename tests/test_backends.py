@@ -57,8 +57,10 @@ def on(backend: str, *arguments: object, code: int = 0) -> str:
         cwd=ROOT, env=shell(backend), capture_output=True, text=True, timeout=1800,
     )  # fmt: skip
     assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
-    assert "Warning" not in done.stderr, done.stderr[-4000:]
-    return done.stdout + done.stderr
+    # At 32 pixels a map has one place, of which JAX says that its softmax is always 1.
+    said = re.sub(r".*Warning: You are using a softmax over axis -1 .*\n.*\n", "", done.stderr)
+    assert "Warning" not in said, said[-4000:]
+    return done.stdout + said
 
 
 def script(project: str, name: str) -> object:
@@ -132,13 +134,18 @@ def rows(folder):
 
 
 def assert_same_table(expected, actual):
-    """Two tables hold the same words, and numbers to 1e-5."""
+    """Two tables hold the same words, and numbers to 1e-5; distances to 1e-4 of themselves.
+
+    Where a probability lies within rounding of the threshold, a voxel more moves a mask's distances.
+    """
     assert len(expected) == len(actual) > 0
     for one, other in zip(expected, actual, strict=True):
         assert one.keys() == other.keys()
         for name, value in one.items():
             if re.fullmatch(r"-?\d+\.\d+(e-\d+)?", value):
-                assert float(other[name]) == pytest.approx(float(value), abs=1e-5), name
+                share = 1e-4 if name.endswith("_mm") else 0
+                near = pytest.approx(float(value), abs=1e-5, rel=share)
+                assert float(other[name]) == near, name
             else:
                 assert other[name] == value, name
 
