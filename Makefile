@@ -55,12 +55,14 @@ $(INSTALLED_DEV): requirements-dev.txt $(INSTALLED)
 	"$(VENV_PYTHON)" -m pip install --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-# PyTorch and TensorFlow weigh several GB each and pin what the other doesn't: an environment of its
-# own, in which the tests against PyTorch find what they and conftest.py import.
-$(INSTALLED_TORCH): benchmarks/requirements.txt requirements.txt requirements-dev.txt | $(VENV_TORCH)/bin/pip
+# PyTorch weighs several GB, and pins what TensorFlow doesn't: an environment of its own, which finds
+# what it lacks in the other one.
+$(INSTALLED_TORCH): benchmarks/requirements.txt $(INSTALLED_DEV) | $(VENV_TORCH)/bin/pip
 	@echo "== Installing PyTorch and MONAI into $(VENV_TORCH) (several GB)"
 	"$(VENV_TORCH)/bin/python" -m pip install --disable-pip-version-check -r benchmarks/requirements.txt \
-	    $$(grep -hE '^(numpy|pytest|hypothesis|filelock|jsonschema)==' requirements.txt requirements-dev.txt)
+	    $$(grep -E '^numpy==' requirements.txt)
+	@"$(VENV_PYTHON)" -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	    > "$$("$(VENV_TORCH)/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/others.pth"
 	@touch $@
 
 # --- the demo: prepare, train and evaluate each project on the synthetic sample --------------------

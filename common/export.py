@@ -26,6 +26,7 @@ import numpy as np
 
 from common.base.arguments import Parser
 from common.base.backend import start_tensorflow
+from common.base.environment import TENSORFLOW, backend
 from common.base.errors import UserError, run_script
 from common.base.files import atomic_write
 from common.records.prepared import open_prepared
@@ -57,6 +58,11 @@ def main() -> None:
         help="what to write (saved_model)",
     )  # fmt: skip
     arguments = parser.parse_args()
+    if backend() != TENSORFLOW:
+        raise UserError(
+            f"KERAS_BACKEND={backend()}: TensorFlow writes the copies, of a run of any backend; "
+            "start this without KERAS_BACKEND"
+        )
     run = read_run(arguments.run)
     for name in arguments.format:
         if missing := [package for package in _NEEDED[name] if find_spec(package) is None]:

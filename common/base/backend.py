@@ -1,4 +1,4 @@
-"""TensorFlow, started quietly, and whether there is a GPU."""
+"""TensorFlow and the backend of Keras, started quietly, and whether there is a GPU."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from common.base.environment import TENSORFLOW, backend
+
 CPU = "cpu"
 """The device that no graphics card is."""
 
@@ -19,20 +21,23 @@ def start_tensorflow(device: str = "auto") -> None:
     """Import TensorFlow and let it look for devices, without its start-up lines.
 
     TensorFlow writes them below Python, before any logger is set up, and they bury a script's own
-    lines. A failing import still raises its error. A second call does nothing.
+    lines. A failing import still raises its error. A second call does nothing. Where Keras computes
+    on another backend, TensorFlow reads the data and leaves the graphics cards to that one.
 
     Args:
         device: "cpu" hides every graphics card; else all that are visible are used.
     """
     if device == CPU:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        # Without a card JAX's CUDA would be an error.
+        os.environ["JAX_PLATFORMS"] = CPU
     if "tensorflow" in sys.modules:
         return
     import_tensorflow()
     import tensorflow as tf
 
     with _silent_standard_error():
-        if device == CPU:
+        if device == CPU or backend() != TENSORFLOW:
             # The driver, if it was asked before, no longer reads the environment.
             tf.config.set_visible_devices([], "GPU")
         tf.config.list_physical_devices()
@@ -40,7 +45,7 @@ def start_tensorflow(device: str = "auto") -> None:
 
 
 def import_tensorflow() -> None:
-    """Import Keras and TensorFlow, which looks for no device yet.
+    """Import Keras, with its backend, and TensorFlow, which looks for no device yet.
 
     Keras reads no keras.json, in which another project's channels_first or float16 may stand.
     """

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
+import sys
+from importlib.util import find_spec
 
-# Keras reads them when it is imported, TensorFlow the last: another backend, trainings cut short.
+TENSORFLOW = "tensorflow"
+"""The backend of Keras where none is chosen; it reads the data on every other one too."""
+
+BACKENDS = {TENSORFLOW: "tensorflow==2.21.0", "jax": "jax==0.10.2", "torch": "torch==2.15.0"}
+"""Those that KERAS_BACKEND may name, which are names of packages, with what pip installs."""
+
+# Keras reads them when it is imported, TensorFlow the last: trainings cut short, another Keras.
 _SHIELDED = (
-    *("KERAS_BACKEND", "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED"),
+    *("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED"),
     "TF_USE_LEGACY_KERAS",
 )
-# How those begin that set threads, kernels and compilers: of TensorFlow, XLA, CUDA, oneDNN, OpenMP
-# and NumPy. TF_ alone would be Terraform's too, whose variables hold secrets.
+# How those begin that set the backend, threads, kernels and compilers: of Keras, TensorFlow, XLA,
+# CUDA, oneDNN, JAX, PyTorch, OpenMP and NumPy. TF_ alone would be Terraform's too, whose variables
+# hold secrets, and JAX_ that of a cluster's addresses.
 _RECORDED = (
+    *("KERAS_BACKEND", "JAX_DEFAULT_", "JAX_ENABLE_", "PYTORCH_", "TORCH_ALLOW_", "TORCH_BLAS_"),
     *("TF_AUTO_MIXED_", "TF_CONV2D_", "TF_CUDNN_", "TF_DATA_EXPERIMENT_", "TF_DETERMINISTIC_"),
     *("TF_DISABLE_", "TF_ENABLE_", "TF_FP16_", "TF_GPU_THREAD_", "TF_JIT_", "TF_MATMUL_"),
     *("TF_NUM_", "TF_ONEDNN_", "TF_SET_ONEDNN_", "TF_USE_", "TF_XLA_", "XLA_"),
@@ -20,12 +30,24 @@ _RECORDED = (
 )
 
 
-def shield_from_environment() -> None:
-    """Take the variables away that would change what a script does, before Keras is imported.
+def backend() -> str:
+    """The backend that Keras computes on: what KERAS_BACKEND names, else TensorFlow."""
+    return os.environ.get("KERAS_BACKEND") or TENSORFLOW
 
-    The scripts run on TensorFlow, whatever is set; the networks by themselves follow Keras's own
-    variables.
-    """
+
+def backend_fault() -> str:
+    """What is wrong with KERAS_BACKEND, in a line; "" for nothing."""
+    name = backend()
+    if name not in BACKENDS:
+        return f"KERAS_BACKEND={name}: is none of {', '.join(BACKENDS)}"
+    if name != TENSORFLOW and find_spec(name) is None:
+        install = f"{sys.executable} -m pip install {BACKENDS[name]}"
+        return f"KERAS_BACKEND={name}: {name} is not installed for this Python; run: {install}"
+    return ""
+
+
+def shield_from_environment() -> None:
+    """Take the variables away that would change what a script does, before Keras is imported."""
     for name in _SHIELDED:
         os.environ.pop(name, None)
 

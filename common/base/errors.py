@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from common.base.environment import shield_from_environment
+from common.base.environment import backend_fault, shield_from_environment
 from common.base.signals import StopHandler, Stopped, handle_signals, stop_message
 
 
@@ -93,6 +93,8 @@ def run_script(main: Callable[[], None]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     try:
+        if fault := backend_fault():
+            raise UserError(fault)
         with handle_signals(StopHandler()):
             main()
     except UserError as error:

@@ -22,6 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from common.base.environment import backend
 from common.base.errors import UserError, disk_fault
 from common.base.formats import check_version
 from common.base.locks import TakenError, exclusive, holder, host, is_beating, take
@@ -253,7 +254,7 @@ def content_key(content: Any) -> str:
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that affect a result, and the commit."""
     installed = {"python": platform.python_version()}
-    for package in _REPORTED_PACKAGES:
+    for package in dict.fromkeys((*_REPORTED_PACKAGES, backend())):
         try:
             installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

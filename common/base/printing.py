@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from common.base.environment import TENSORFLOW, backend
 from common.base.help_text import VERBOSE, flag_of, in_words
 from common.base.project import Project
 from common.base.settings import Shared
@@ -42,6 +43,8 @@ def print_settings(title: str, settings: Shared, project: Project) -> None:
         for name, value in fields.items()
         if name != "preset" and value != _shortened(getattr(usual, name))
     ]
+    if backend() != TENSORFLOW:
+        given.append(f"KERAS_BACKEND={backend()}")
     print("  " + ", ".join([f"--preset {settings.preset}", *given]), flush=True)
 
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
+from common.base.environment import BACKENDS
+
 # The signals that stop a script.
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
@@ -104,10 +106,11 @@ class StopHandler:
 
 
 def _caller_of_tensorflow(frame: FrameType | None) -> FrameType | None:
-    """The outermost frame that called TensorFlow or Keras; None where neither is running."""
+    """The outermost frame that called Keras or a backend of it; None where none is running."""
     caller = None
     while frame is not None and frame.f_back is not None:
-        if frame.f_globals.get("__name__", "").partition(".")[0] in ("tensorflow", "keras"):
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        if package in ("keras", *BACKENDS):
             caller = frame.f_back
         frame = frame.f_back
     return caller

@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from common.base.errors import UserError
 from common.explaining.heatmaps import FINER, GRADCAM, at_image_size, with_peak_1
+from common.models.backends import BACKEND, activations_and_gradients
 
 MIN_CELLS = 6
 """Of fewer places a side, a perfect map already misses many opacities."""
@@ -109,7 +109,7 @@ def gradcam(
         (cases, image_size, image_size) float32, 0 to 1: the rectified map, scaled to the image
         and divided by its own greatest value; all 0 where nothing speaks for the output.
     """
-    works = keras.backend.backend() == "tensorflow" and model.compute_dtype == "float32"
+    works = BACKEND == "tensorflow" and model.compute_dtype == "float32"
     # tf-explain explains one output of all images.
     formula = _tf_explain_maps if works and classes is None else gradient_maps
     return _in_parts(formula, model, images, layer_name, classes)
@@ -186,17 +186,10 @@ def _activations_and_gradients(
     model: keras.Model, images: np.ndarray, layer_name: str, classes: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """A layer's activations (cases, height, width, channels) and the score's gradient there."""
-    with_activations = keras.Model(
-        model.inputs, [model.get_layer(layer_name).output, _scored(model)]
-    )
-    with tf.GradientTape() as tape:
-        inputs = tf.convert_to_tensor(images, tf.float32)
-        activations, scores = with_activations(inputs, training=False)
-        numbers = np.zeros(len(images), int) if classes is None else classes
-        chosen = tf.gather(scores, numbers, axis=1, batch_dims=1)
-    gradients = tape.gradient(chosen, activations)
-    values = (tf.cast(each, tf.float32).numpy() for each in (activations, gradients))
-    return next(values), next(values)
+    layer = model.get_layer(layer_name)
+    both = keras.Model(model.input, [layer.output, _scored(model)])
+    numbers = np.zeros(len(images), int) if classes is None else classes
+    return activations_and_gradients(both, layer, images, numbers)
 
 
 def _tf_explain_maps(

@@ -13,6 +13,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from common.models.backends import BACKEND
+
 
 def fuse_batch_normalization(model: keras.Model) -> keras.Model:
     """Let the batch normalisation of a model's images train by TensorFlow's fused kernel.
@@ -27,7 +29,7 @@ def fuse_batch_normalization(model: keras.Model) -> keras.Model:
     Returns:
         The same model.
     """
-    if keras.backend.backend() == "tensorflow":
+    if BACKEND == "tensorflow":
         for layer in model.layers:
             is_changed = "call" in vars(layer)
             if type(layer) is layers.BatchNormalization and not is_changed and _is_plain(layer):

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from common.models.backends import training_pass
 from common.training.pipeline import Training
 
 STATISTICS_BATCHES = 32
@@ -52,6 +53,8 @@ class ValidateAverage(keras.callbacks.Callback):
         steps = min(STATISTICS_BATCHES, self.training.steps)
         self.statistics.set(islice(inputs, steps))
         self.averaged = _values(self.model)
+        # On JAX the weights are now the average's own arrays, which the next step would use up.
+        _assign(self.model, self.averaged)
 
     def on_test_end(self, logs: Mapping[str, float] | None = None) -> None:
         """Put the last step's weights back."""
@@ -92,8 +95,7 @@ class BatchStatistics:
             for layer in self.layers
             for variable in (layer.moving_mean, layer.moving_variance)
         ]
-        # Traced once, whatever the number of epochs.
-        self.forward = tf.function(lambda batch: model(batch, training=True), reduce_retracing=True)
+        self.forward = training_pass(model)
 
     def set(self, inputs: Iterable[Any]) -> None:
         """Set them to the means over batches of what the model takes, one or more."""
@@ -127,9 +129,9 @@ def share_batch_statistics(model: keras.Model) -> None:
     """
     for layer in _normalizations(model):
         for variable in (layer.moving_mean, layer.moving_variance):
-            copies = getattr(variable.value, "values", ())
-            if len(copies) > 1:
-                variable.assign(np.mean([copy.numpy() for copy in copies], axis=0))
+            if isinstance(variable.value, tf.distribute.DistributedValues):
+                copies = [copy.numpy() for copy in variable.value.values]
+                variable.assign(np.mean(copies, axis=0))
 
 
 def _normalizations(model: keras.Model) -> list[keras.layers.BatchNormalization]:

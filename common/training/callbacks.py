@@ -17,6 +17,7 @@ from common.base.errors import UserError
 from common.base.files import atomic_write, write_csv
 from common.base.settings import SharedTrain
 from common.base.signals import HeldSignals, Stopped
+from common.models.backends import begin_step, write_back
 from common.models.stored import in_float32
 from common.training import checkpoints
 from common.training.averaging import ValidateAverage, share_batch_statistics
@@ -107,6 +108,10 @@ class SaveProgress(keras.callbacks.Callback):
             desc=f"  epoch {epoch + 1}", file=sys.stdout, mininterval=2, disable=None,
         )  # fmt: skip
 
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Begin what the step draws."""
+        begin_step(self.settings.seed, self.state.epoch, self.state.step)
+
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float]) -> None:
         """Count the step; save, if it is time."""
         state = self.state
@@ -158,6 +163,7 @@ class SaveProgress(keras.callbacks.Callback):
         begin = time.monotonic()
         if not (now or self.signals.received or begin >= self.due):
             return
+        write_back(self.model)
         share_batch_statistics(self.model)
         checkpoints.save(self.run / "checkpoint.npz", self.model, self.state)
         pause = (time.monotonic() - begin) / _MAX_SAVING_SHARE

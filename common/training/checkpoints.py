@@ -69,11 +69,12 @@ def save(path: Path, model: keras.Model, state: State) -> None:
     """
     state.peak_memory_mib = max(state.peak_memory_mib or 0, memory.peak_mib() or 0) or None
     arrays: dict[str, Any] = {
-        f"v{number}": np.asarray(variable) for number, variable in enumerate(_variables(model))
+        f"v{number}": keras.ops.convert_to_numpy(variable)
+        for number, variable in enumerate(_variables(model))
     }
     if state.step:
         sums = enumerate(model.metrics_variables)
-        arrays |= {f"m{number}": np.asarray(variable) for number, variable in sums}
+        arrays |= {f"m{number}": keras.ops.convert_to_numpy(sum_) for number, sum_ in sums}
     content = json.dumps({**stamp("checkpoint.npz"), **vars(state)})
     about = np.frombuffer(content.encode(), np.uint8)
     with atomic_write(path) as partial:

@@ -20,6 +20,7 @@ import tensorflow as tf
 from common.base.errors import UserError
 from common.base.settings import SharedTrain
 from common.base.signals import held_signals
+from common.models.backends import BACKEND
 from common.models.fused import fuse_batch_normalization
 from common.training import checkpoints, memory, tensorboard
 from common.training.averaging import ValidateAverage
@@ -204,7 +205,10 @@ def _compiled(build: Callable[[], keras.Model], task: Task, settings: SharedTrai
 
 def _jit_compile(xla: str) -> bool | str:
     """``jit_compile`` as Keras knows it, within the scope of the devices."""
-    if xla == "on" and keras.backend.backend() == "tensorflow" and tf.distribute.has_strategy():
+    if (BACKEND, xla) in (("jax", "off"), ("torch", "on")):
+        always = "always compiles by XLA" if xla == "off" else "has no XLA"
+        raise UserError(f"--xla {xla}: KERAS_BACKEND={BACKEND} {always}; give --xla auto")
+    if xla == "on" and tf.distribute.has_strategy():
         raise UserError(
             "--xla on: XLA does not train on several devices; give --xla auto, or show it one card "
             "with CUDA_VISIBLE_DEVICES"

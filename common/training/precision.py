@@ -11,8 +11,17 @@ import tensorflow as tf
 from tensorflow.python.framework.config import is_op_determinism_enabled
 
 from common.base.backend import has_gpu
+from common.base.errors import UserError
+from common.models.backends import BACKEND, gpu_capability, gpu_count
 
 _REWRITE = "auto_mixed_precision_onednn_bfloat16"
+
+# What pip installs for a card, by the backend.
+_FOR_CARD = {
+    "tensorflow": f'"tensorflow[and-cuda]=={tf.__version__}"',
+    "jax": '"jax[cuda13]"',
+    "torch": "torch, its build for CUDA",
+}
 
 
 def set_precision(precision: str) -> str:
@@ -23,12 +32,23 @@ def set_precision(precision: str) -> str:
 
     Returns:
         The format chosen.
+
+    Raises:
+        UserError: The backend does not have it.
     """
-    if has_gpu() and not tf.config.list_physical_devices("GPU"):
+    if has_gpu() and not gpu_count():
+        name = "TensorFlow" if BACKEND == "tensorflow" else BACKEND
         print(
-            "\nTensorFlow does not find the graphics card, so this runs on the CPU; for the card: "
-            f'pip install "tensorflow[and-cuda]=={tf.__version__}"',
+            f"\n{name} does not find the graphics card, so this runs on the CPU; for the card: "
+            f"pip install {_FOR_CARD[BACKEND]}",
             flush=True,
+        )
+    if BACKEND != "tensorflow" and gpu_count() > 1:
+        print(f"\n{BACKEND}: of {gpu_count()} graphics cards one is used", flush=True)
+    if precision == "onednn_bfloat16" and BACKEND != "tensorflow":
+        raise UserError(
+            f"--precision onednn_bfloat16: is TensorFlow's alone, and KERAS_BACKEND={BACKEND}; "
+            "give --precision float32"
         )
     if precision == "auto":
         precision = _best_precision()
@@ -79,18 +99,13 @@ def computed_with(precision: str) -> dict[str, Any]:
 
 
 def device_count() -> int:
-    """The devices that a training is mirrored over: all visible GPUs, otherwise one."""
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    return max(1, len(tf.config.list_physical_devices("GPU")))
+    """The devices that a training is mirrored over: all GPUs on TensorFlow, otherwise one."""
+    return max(1, gpu_count()) if BACKEND == "tensorflow" else 1
 
 
 def _best_precision() -> str:
-    if gpus := tf.config.list_physical_devices("GPU"):
-        details = tf.config.experimental.get_device_details(gpus[0])
-        newer = details.get("compute_capability", (8, 0)) >= (8, 0)
-        return "mixed_bfloat16" if newer else "mixed_float16"
+    if gpu_count():
+        return "mixed_bfloat16" if gpu_capability() >= (8, 0) else "mixed_float16"
     flags = Path("/proc/cpuinfo")
     has_bfloat16 = flags.exists() and "avx512_bf16" in flags.read_text()
-    on_tensorflow = keras.backend.backend() == "tensorflow"
-    return "onednn_bfloat16" if has_bfloat16 and on_tensorflow else "float32"
+    return "onednn_bfloat16" if has_bfloat16 and BACKEND == "tensorflow" else "float32"

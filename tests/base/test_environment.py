@@ -20,8 +20,8 @@ KERAS = {
     "image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.25, "backend": "torch",
 }  # fmt: skip
 SHELL = {
-    "KERAS_BACKEND": "torch", "KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1",
-    "KERAS_NNX_ENABLED": "true", "TF_USE_LEGACY_KERAS": "1", "MPLBACKEND": "module://absent.backend",
+    "KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1", "KERAS_NNX_ENABLED": "true",
+    "TF_USE_LEGACY_KERAS": "1", "MPLBACKEND": "module://absent.backend",
     "PYTHONIOENCODING": "ascii", "LANG": "C", "PYTHONHASHSEED": "7",
 }  # fmt: skip
 
