@@ -136,7 +136,7 @@ def rows(folder):
 def assert_same_table(expected, actual):
     """Two tables hold the same words, and numbers to 1e-5; distances to 1e-4 of themselves.
 
-    Where a probability lies within rounding of the threshold, a voxel more moves a mask's distances.
+    Where rounding decides whether a probability is over the threshold, a voxel moves distances.
     """
     assert len(expected) == len(actual) > 0
     for one, other in zip(expected, actual, strict=True):

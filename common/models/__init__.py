@@ -1,1 +1,1 @@
-"""The networks, in plain Keras 3: a saved model loads anywhere, without custom objects."""
+"""The networks, in plain Keras 3: a saved model loads without custom objects."""
