@@ -113,7 +113,8 @@ def test_folds_of_every_project_are_summed_up(evaluated, told, name):
             ["AUROC", "0.871", "0.000", "0.871 0.871"],
             ["AUROC of view, sex and age", "0.610", "0.000", "0.610 0.610"],
             ["specificity", "-", "-", "- -"],
-            ["pointing game", "-", "-", "- -"],
+            ["Grad-CAM: peak in a box", "-", "-", "- -"],
+            ["Grad-CAM: right in every cell", "-", "-", "- -"],
         ],
         "atrium": [
             ["Dice, unet", "0.900", "0.000", "0.900 0.900"],
