@@ -43,6 +43,7 @@ def main() -> None:
     start_tensorflow()
 
     from common.models.converted_weights import LAYOUTS, convert
+    from common.models.stored import save_model
 
     backbone = arguments.backbone or LAYOUTS[arguments.layout].backbones[0]
     if backbone not in LAYOUTS[arguments.layout].backbones:
@@ -54,7 +55,7 @@ def main() -> None:
         raise UserError(f"{arguments.file}: is no file; give the weights")
     network = convert(arguments.file, arguments.layout, backbone)
     with atomic_write(output) as partial:
-        network.save(partial)
+        save_model(network, partial)
     print(f"{output}: {backbone}, {network.count_params():,} numbers")
     print(f"train.py --backbone {backbone} --no-standardise --weights {output}")
 

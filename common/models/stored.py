@@ -7,6 +7,7 @@ import math
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -14,6 +15,39 @@ from common.base.errors import UserError
 
 # Those of float16, the smallest format that a weight has.
 _BYTES_PER_WEIGHT = 2
+# What Keras 3.13 to 3.15 write of every layer, at its usual value, and Keras 3.12 to 3.14 refuse.
+_NEW_ARGUMENTS = {
+    **{"input_axes": None, "output_axes": None, "quantization_config": None},
+    **{"renorm": False, "renorm_clipping": None, "renorm_momentum": 0.99},
+}
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Save a model in float32, as a ``.keras`` file that Keras 3.12 to 3.15 open.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    in_float32(model).save(path)
+    with zipfile.ZipFile(path) as archive:
+        entries = [(entry, archive.read(entry)) for entry in archive.infolist()]
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry, content in entries:
+            if entry.filename == "config.json":
+                content = json.dumps(_without_new_arguments(json.loads(content))).encode()
+            archive.writestr(entry, content)
+
+
+def _without_new_arguments(config: Any) -> Any:
+    if isinstance(config, list):
+        return [_without_new_arguments(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    return {
+        name: _without_new_arguments(value)
+        for name, value in config.items()
+        if name not in _NEW_ARGUMENTS or value != _NEW_ARGUMENTS[name]
+    }
 
 
 def load_model(path: Path) -> keras.Model:

@@ -18,7 +18,7 @@ from common.base.files import atomic_write, write_csv
 from common.base.settings import SharedTrain
 from common.base.signals import HeldSignals, Stopped
 from common.models.backends import begin_step, write_back
-from common.models.stored import in_float32
+from common.models.stored import save_model
 from common.training import checkpoints
 from common.training.averaging import ValidateAverage, share_batch_statistics
 from common.training.best_epoch import best_epoch, epoch_line, monitored
@@ -156,7 +156,7 @@ class SaveProgress(keras.callbacks.Callback):
         model = self.model
         bare = keras.Model(model.input, model.outputs[0], name=model.name)
         with self.average.in_place(), atomic_write(self.run / "model.keras") as partial:
-            in_float32(bare).save(partial)
+            save_model(bare, partial)
 
     def _save_if_due(self, now: bool = False) -> None:
         """Write a checkpoint, if it is time for one; leave, if a signal asked to."""

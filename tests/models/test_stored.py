@@ -1,6 +1,9 @@
 """A model on disk is float32 and says what was trained, whatever precision trained it."""
 
+import os
 import re
+import subprocess
+import sys
 import zipfile
 
 import keras
@@ -9,9 +12,11 @@ import pytest
 
 from common import export
 from common.base.errors import UserError
+from common.base.settings import BACKBONES
 from common.explaining.gradcam import gradcam, gradient_maps
-from common.models.film_networks import build_box_network
-from common.models.stored import in_float32, load_model
+from common.models.fcn8 import build_fcn8
+from common.models.film_networks import build_box_network, build_classifier
+from common.models.stored import in_float32, load_model, save_model
 from common.models.unet import build_unet
 from tests.helpers import needs
 from tests.helpers.fit_run import fit, points, settings
@@ -47,6 +52,69 @@ def test_what_a_training_saves_is_float32(tmp_path, precision):
     model = load_model(tmp_path / "model.keras")
     x, y = points(1.0, 12, 1)
     assert np.mean((output(model, x) - y) ** 2) == pytest.approx(state.best, rel=0.03)
+
+
+OPENED = """
+import sys
+import keras, numpy as np
+assert keras.__version__ == sys.argv[1], keras.__version__
+data = np.load(sys.argv[3])
+model = keras.saving.load_model(sys.argv[2], compile=False)
+outputs = keras.tree.flatten(model.predict(data["images"], verbose=0))
+for number, values in enumerate(outputs):
+    np.testing.assert_allclose(values, data[str(number)], atol=1e-6)
+"""
+
+
+def saved_networks(folder):
+    """Each kind of network with drawn weights, saved with what it answers to some images."""
+    networks = [
+        *(
+            (build_classifier(64, weights="none", backbone=name), (2, 64, 64, 1))
+            for name in BACKBONES
+        ),
+        (build_unet(3, 1, width=4, depth=2), (2, 32, 32, 3)),
+        (build_fcn8(3, 1, width=4), (2, 32, 32, 3)),
+    ]
+    for number, (model, shape) in enumerate(networks):
+        shake(model)
+        images = np.random.default_rng(number).uniform(0, 255, shape).astype("float32")
+        save_model(model, folder / f"{number}.keras")
+        outputs = keras.tree.flatten(model.predict(images, verbose=0))
+        answers = {str(place): values for place, values in enumerate(outputs)}
+        np.savez(folder / f"{number}.npz", images=images, **answers)
+    return len(networks)
+
+
+def test_a_saved_model_is_as_it_was_and_names_no_argument_that_older_keras_lacks(tmp_path):
+    model = build_box_network(64, weights="none")
+    shake(model)
+    save_model(model, tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        assert archive.testzip() is None
+        config = archive.read("config.json").decode()
+    assert "BatchNormalization" in config
+    assert not re.search("renorm|quantization_config|input_axes|output_axes", config)
+    loaded = load_model(tmp_path / "model.keras")
+    assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
+    images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 1)).astype("float32")
+    np.testing.assert_array_equal(output(loaded, images), output(model, images))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["3.12.4", "3.13.2", "3.14.1"])
+def test_a_saved_model_opens_in_the_keras_of_three_minor_versions_before(version, tmp_path):
+    count = saved_networks(tmp_path)
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
+    subprocess.run([*install, "--target", tmp_path / "older", f"keras=={version}"], check=True)
+    for number in range(count):
+        files = (tmp_path / f"{number}.keras", tmp_path / f"{number}.npz")
+        done = subprocess.run(
+            [sys.executable, "-c", OPENED, version, *map(str, files)],
+            env={**os.environ, "PYTHONPATH": str(tmp_path / "older")},
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.mark.parametrize("policy", MIXED)
