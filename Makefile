@@ -19,7 +19,7 @@ INSTALLED_TORCH := $(VENV_TORCH)/.installed
 # A step of the demo keeps every core busy by itself, and its output should not mix with another's.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-all test-torch guard lint types bench bench-score clean-demo unread
+.PHONY: help install install-dev demo test test-all test-torch guard gpu-check lint types bench bench-score clean-demo unread
 
 # What a step prints is seen at once, also where the output is not a terminal.
 export PYTHONUNBUFFERED := 1
@@ -134,6 +134,9 @@ test-torch: $(INSTALLED_TORCH)
 
 guard: $(INSTALLED)  ## train two steps in every pair of project, preset, precision, XLA and devices
 	"$(VENV_PYTHON)" tools/guard.py
+
+gpu-check: $(INSTALLED)  ## run the three gpu presets on a card, next to the CPU; ARGS=--require fails without one
+	"$(VENV_PYTHON)" -m tools.gpu_check $(ARGS)
 
 lint: $(INSTALLED_DEV)  ## check the code's style and format
 	"$(VENV_PYTHON)" -m ruff check .

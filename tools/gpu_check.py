@@ -1,0 +1,214 @@
+"""Run the three gpu presets on a card, and hold what comes out against this machine's CPU.
+
+    python tools/gpu_check.py [--require]
+    KERAS_BACKEND=jax python tools/gpu_check.py
+
+On the SYNTHETIC sample: each project's train.py, for two epochs from no weights, in every precision
+that a card has, with and without XLA where the backend of Keras leaves the choice; then
+predict.py on the card and on the CPU, and python -m common.export where the backend is TensorFlow.
+Prints a table: whether each row ended, training images a second (of the second epoch, without what
+is compiled in the first), and how far the card's predictions are from the CPU's. Without a card it
+says so and ends with 0, with --require with 2.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from common.base.arguments import Parser
+from common.base.backend import start_tensorflow
+from common.base.environment import TENSORFLOW, backend
+from common.base.errors import UserError, run_script
+from common.base.files import ROOT, versions
+from common.base.tables import Table, print_table
+
+PROJECTS = ("pneumonia_classification", "heart_detection", "atrium_segmentation")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+XLA = {TENSORFLOW: ("off", "on"), "jax": ("auto",), "torch": ("auto",)}
+"""JAX always compiles by XLA, PyTorch never."""
+TOLERANCE = 1e-3
+"""Of predictions: a card multiplies float32 by TensorFloat-32, of ten bits."""
+
+_CPU = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a training on the card, and what was done with it, gave.
+
+    Attributes:
+        what: Project, precision and XLA.
+        rate: Training images a second, of the last epoch.
+        difference: The greatest one between the card's and the CPU's predictions.
+        fault: The first error, "" for none.
+    """
+
+    what: tuple[str, str, str]
+    rate: float = 0.0
+    difference: float = 0.0
+    fault: str = ""
+
+    @property
+    def is_right(self) -> bool:
+        """Whether every step ended, and the predictions agree."""
+        return not self.fault and self.difference <= TOLERANCE
+
+
+def check(
+    preset: str, precisions: Sequence[str], folder: Path, projects: Sequence[str] = PROJECTS
+) -> Iterator[Row]:
+    """Train, predict and export in every row.
+
+    Args:
+        preset: Of the settings.
+        precisions: Those that are tried.
+        folder: An empty one, for data and runs.
+        projects: Those that are tried.
+
+    Yields:
+        The rows, as they come.
+    """
+    for project in projects:
+        prepared = folder / project
+        _script(project, "prepare_data", "--preset", "demo", "--prepared", prepared,
+                "--source", _sample(project, folder))  # fmt: skip
+        for precision, xla in product(precisions, XLA[backend()]):
+            run = folder / f"{project}-{precision}-{xla}"
+            what = (project, precision, xla)
+            try:
+                yield _row(what, preset, prepared, run, folder)
+            except UserError as error:
+                yield Row(what, fault=str(error))
+
+
+def _row(what: tuple[str, str, str], preset: str, prepared: Path, run: Path, folder: Path) -> Row:
+    project, precision, xla = what
+    printed = _script(
+        project, "train", "--preset", preset, "--prepared", prepared, "--run", run,
+        "--epochs", 2, "--weights", "none", "--head-epochs", 0, "--tensorboard-images", 0,
+        "--precision", precision, "--xla", xla,
+    )  # fmt: skip
+    [history, *_] = sorted(run.rglob("history.csv"))
+    seconds = float(_read(history)[-1]["seconds"])
+    images = re.findall(r"(\d+) (?:images train|slices,)", printed)[0]
+    films = sorted(_sample(project, folder).glob("*mages*/*"))[:8]
+    on_card, on_cpu = run / "by-card", run / "by-cpu"
+    _script(project, "predict", *films, "--run", run, "--output", on_card, "--pictures", 0)
+    _script(project, "predict", *films, "--run", run, "--output", on_cpu, "--pictures", 0,
+            variables=_CPU)  # fmt: skip
+    if backend() == TENSORFLOW:
+        _run("-m", "common.export", run)
+    return Row(what, int(images) / seconds, _difference(on_card, on_cpu))
+
+
+def _sample(project: str, folder: Path) -> Path:
+    from synthetic_sample.make_sample import make_sample
+
+    made = make_sample(folder / "synthetic", chest_images=200, atrium_volumes=8)
+    return made["atrium" if project == "atrium_segmentation" else "chest"]
+
+
+def _difference(one: Path, other: Path) -> float:
+    """The greatest difference of two predictions.csv, as a share of a column's greatest number."""
+    pairs = list(zip(*(_read(folder / "predictions.csv") for folder in (one, other)), strict=True))
+    greatest = 0.0
+    for name in pairs[0][0]:
+        try:
+            values = [(float(first[name]), float(second[name])) for first, second in pairs]
+        except ValueError:
+            continue
+        size = max(1.0, *(abs(value) for pair in values for value in pair))
+        greatest = max(greatest, *(abs(first - second) / size for first, second in values))
+    return greatest
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _script(
+    project: str, name: str, *arguments: object, variables: Mapping[str, str] | None = None
+) -> str:
+    return _run(ROOT / project / f"{name}.py", *arguments, variables=variables)
+
+
+def _run(*arguments: object, variables: Mapping[str, str] | None = None) -> str:
+    """What a command prints; a `UserError` of its last line where it does not end with 0."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT, env={**os.environ, **(variables or {})}, capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        raise UserError(f"{Path(str(arguments[0])).name}: {lines[-1]}")
+    return done.stdout
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """What is printed at the end."""
+    head = ("project", "precision", "XLA", "images a second", "card less CPU", "")
+    lines = [
+        (*row.what, f"{row.rate:.0f}", f"{row.difference:.1e}", "" if row.is_right else "WRONG")
+        if not row.fault
+        else (*row.what, "-", "-", row.fault)
+        for row in rows
+    ]
+    return Table("", head, tuple(lines))
+
+
+def card_name() -> str:
+    """The name of the first card that the backend has found; "" where it has found none."""
+    from common.models.backends import gpu_count
+
+    if not gpu_count():
+        return ""
+    if backend() == TENSORFLOW:
+        import tensorflow as tf
+
+        first = tf.config.list_physical_devices("GPU")[0]
+        return str(tf.config.experimental.get_device_details(first).get("device_name", first.name))
+    if backend() == "jax":
+        import jax
+
+        return str(jax.local_devices()[0].device_kind)
+    import torch
+
+    return str(torch.cuda.get_device_name(0))
+
+
+def main() -> None:
+    """Check the card, or say that there is none."""
+    parser = Parser("tools.gpu_check", __doc__)
+    parser.add_argument("--require", action="store_true", help="end with 2 where there is no card")
+    arguments = parser.parse_args()
+    start_tensorflow()
+    card = card_name()
+    if not card:
+        print(f"not run: no card ({backend()} has found none)")
+        if arguments.require:
+            sys.exit(2)
+        return
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for row in check("gpu", PRECISIONS, Path(folder)):
+            rows.append(row)
+            print(row, flush=True)
+    packages = ", ".join(f"{name} {versions()[name]}" for name in (backend(), "keras"))
+    print(f"\n{card}, {packages}; predictions within {TOLERANCE} of the CPU's:")
+    print_table(table(rows))
+    if wrong := sum(not row.is_right for row in rows):
+        raise UserError(f"{wrong} of {len(rows)} rows are not as on the CPU")
+
+
+if __name__ == "__main__":
+    run_script(main)
