@@ -113,13 +113,15 @@ def _row(what: tuple[str, str, str], preset: str, prepared: Path, run: Path, fol
 def _sample(project: str, folder: Path) -> Path:
     from synthetic_sample.make_sample import make_sample
 
-    made = make_sample(folder / "synthetic", chest_images=200, atrium_volumes=8)
+    made = make_sample(folder / "synthetic", chest_images=100, atrium_volumes=6)
     return made["atrium" if project == "atrium_segmentation" else "chest"]
 
 
-def _difference(one: Path, other: Path) -> float:
+def _difference(first: Path, second: Path) -> float:
     """The greatest difference of two predictions.csv, as a share of a column's greatest number."""
-    pairs = list(zip(*(_read(folder / "predictions.csv") for folder in (one, other)), strict=True))
+    pairs = list(
+        zip(*(_read(folder / "predictions.csv") for folder in (first, second)), strict=True)
+    )
     greatest = 0.0
     for name in pairs[0][0]:
         try:
