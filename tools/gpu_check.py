@@ -30,8 +30,8 @@ from common.base.environment import TENSORFLOW, backend
 from common.base.errors import UserError, run_script
 from common.base.files import ROOT, versions
 from common.base.tables import Table, print_table
+from tools.guard import PROJECTS
 
-PROJECTS = ("pneumonia_classification", "heart_detection", "atrium_segmentation")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 XLA = {TENSORFLOW: ("off", "on"), "jax": ("auto",), "torch": ("auto",)}
 """JAX always compiles by XLA, PyTorch never."""
@@ -119,17 +119,16 @@ def _sample(project: str, folder: Path) -> Path:
 
 def _difference(first: Path, second: Path) -> float:
     """The greatest difference of two predictions.csv, as a share of a column's greatest number."""
-    pairs = list(
-        zip(*(_read(folder / "predictions.csv") for folder in (first, second)), strict=True)
-    )
+    tables = [_read(folder / "predictions.csv") for folder in (first, second)]
+    rows = list(zip(*tables, strict=True))
     greatest = 0.0
-    for name in pairs[0][0]:
+    for column in tables[0][0]:
         try:
-            values = [(float(first[name]), float(second[name])) for first, second in pairs]
+            pairs = [(float(row[column]), float(twin[column])) for row, twin in rows]
         except ValueError:
             continue
-        size = max(1.0, *(abs(value) for pair in values for value in pair))
-        greatest = max(greatest, *(abs(first - second) / size for first, second in values))
+        size = max(1.0, *(abs(value) for pair in pairs for value in pair))
+        greatest = max(greatest, *(abs(value - reference) / size for value, reference in pairs))
     return greatest
 
 
@@ -168,34 +167,16 @@ def table(rows: Sequence[Row]) -> Table:
     return Table("", head, tuple(lines))
 
 
-def card_name() -> str:
-    """The name of the first card that the backend has found; "" where it has found none."""
-    from common.models.backends import gpu_count
-
-    if not gpu_count():
-        return ""
-    if backend() == TENSORFLOW:
-        import tensorflow as tf
-
-        first = tf.config.list_physical_devices("GPU")[0]
-        return str(tf.config.experimental.get_device_details(first).get("device_name", first.name))
-    if backend() == "jax":
-        import jax
-
-        return str(jax.local_devices()[0].device_kind)
-    import torch
-
-    return str(torch.cuda.get_device_name(0))
-
-
 def main() -> None:
     """Check the card, or say that there is none."""
     parser = Parser("tools.gpu_check", __doc__)
     parser.add_argument("--require", action="store_true", help="end with 2 where there is no card")
     arguments = parser.parse_args()
     start_tensorflow()
-    card = card_name()
-    if not card:
+
+    from common.models.backends import gpu_count, gpu_name
+
+    if not gpu_count():
         print(f"not run: no card ({backend()} has found none)")
         if arguments.require:
             sys.exit(2)
@@ -206,7 +187,7 @@ def main() -> None:
             rows.append(row)
             print(row, flush=True)
     packages = ", ".join(f"{name} {versions()[name]}" for name in (backend(), "keras"))
-    print(f"\n{card}, {packages}; predictions within {TOLERANCE} of the CPU's:")
+    print(f"\n{gpu_name()}, {packages}; predictions within {TOLERANCE} of the CPU's:")
     print_table(table(rows))
     if wrong := sum(not row.is_right for row in rows):
         raise UserError(f"{wrong} of {len(rows)} rows are not as on the CPU")

@@ -49,6 +49,22 @@ def gpu_capability() -> tuple[int, int]:
     return torch.cuda.get_device_capability(0)
 
 
+def gpu_name() -> str:
+    """What the first graphics card calls itself; there has to be one."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        first = tf.config.list_physical_devices("GPU")[0]
+        return str(tf.config.experimental.get_device_details(first).get("device_name", first.name))
+    if BACKEND == "jax":
+        import jax
+
+        return str(jax.local_devices()[0].device_kind)
+    import torch
+
+    return str(torch.cuda.get_device_name(0))
+
+
 def begin_step(seed: int, epoch: int, step: int) -> None:
     """Let what a training step draws hang on (seed, epoch, step) alone, not on what came before.
 
