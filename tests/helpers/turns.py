@@ -1,9 +1,8 @@
 """Runs with a limit of time: which tests come first, and the names of those that did not run.
 
 `--turn N` puts a fifth of the test files first, and in turn N + 1 the next fifth, so that five
-turns in a row run every test. `--minutes M` begins no test after M minutes. What did not run is
-deselected, not skipped, and named at the end; the run fails where a test of the first fifth is
-among it. Without a turn the `LONGEST` files come first.
+turns in a row begin at every test once. `--minutes M` begins no test after M minutes. What did not
+run is deselected, not skipped, and named at the end. Without a turn the `LONGEST` files come first.
 """
 
 from __future__ import annotations
@@ -106,8 +105,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if hasattr(config, "workeroutput"):
         config.workeroutput["not_run"] = config.stash[NOT_RUN]
-    elif _due(config) and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(
@@ -116,13 +113,3 @@ def pytest_terminal_summary(
     if config.getoption("minutes") is not None:
         names = ", ".join(sorted(config.stash[NOT_RUN])) or "none"
         terminalreporter.write_line(f"not run for time: {names}")
-    if due := _due(config):
-        terminalreporter.write_line(f"FAILED: it was the turn of {', '.join(due)}")
-
-
-def _due(config: pytest.Config) -> list[str]:
-    """What was not run, though its turn it was."""
-    turn = config.getoption("turn")
-    if turn is None:
-        return []
-    return sorted(test for test in config.stash[NOT_RUN] if places_from_first(test, turn) == 0)
