@@ -1,10 +1,11 @@
 """Films with exactly equal pixels, and volumes with exactly equal voxels.
 
 Pixels are compared as `common.imaging.films.read_film` returns them. To decode a whole set
-for that would double the time to prepare it, so the stored bytes are compared first: equal bytes in
-equal coding are equal pixels. Films are decoded only where bytes cannot tell, which is where films
-of the same size are coded in several ways. Films of the same size and coding count as different
-where their bytes are; the same pixels in other bytes of the same coding are missed.
+for that would double the time to prepare it, so the stored bytes are compared first, which were
+read with the headers: equal bytes in equal coding are equal pixels. Films are decoded only where
+bytes cannot tell, which is where films of the same size are coded in several ways. Films of the
+same size and coding count as different where their bytes are; the same pixels in other bytes of the
+same coding are missed.
 
 Volumes are equal where their shape and every value are, in the order of the file. Only those whose
 first slices are equal are read whole.
@@ -16,53 +17,25 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from pydicom import uid
-from pydicom.dataset import Dataset
 
 from common.base.errors import UserError
-from common.base.files import sha256
 from common.base.processes import each
-from common.imaging.dicom import PIXEL_TAGS
-from common.imaging.dicom_file import check, named, parse, quiet, text
-from common.imaging.films import is_plain, read_film, read_film_header
-from common.imaging.frames import bare_jpeg
+from common.imaging.films import read_film
 from common.imaging.volume_files import read_file, read_start
 
-# From these numbers on processes share the work: files (some 2 ms each), films (10), volumes (100).
-_READ_POOL_FROM = 3000
+# From this number on processes share the work, some 100 ms each.
 _VOLUME_POOL_FROM = 50
-
-# Elements of group 0028 that differ from film to film and change no pixel.
-_NOT_PIXELS = (
-    *("PixelSpacing", "PixelSpacingCalibrationType", "PixelSpacingCalibrationDescription"),
-    *("SmallestImagePixelValue", "LargestImagePixelValue", "WindowCenterWidthExplanation"),
-    *("BurnedInAnnotation", "LossyImageCompressionRatio"),
-)
-
-
-class _Stored(NamedTuple):
-    """A film as it is stored: two that are equal have equal pixels.
-
-    Attributes:
-        size: Rows and columns.
-        coding: A digest of how bytes become pixels: transfer syntax, depth, window and the like.
-        data: A digest of the bytes.
-    """
-
-    size: tuple[int, int]
-    coding: str
-    data: str
 
 
 def find_duplicates(cases: pd.DataFrame, source: Path, workers: int = 0) -> pd.Series:
     """Find films with exactly equal pixels.
 
     Args:
-        cases: With ``case``, a unique name, and ``path``, relative to ``source``.
+        cases: With ``case``, a unique name, ``path``, relative to ``source``, and ``stored``, how
+            its film is (`common.imaging.stored_films.Stored`), None where that is not known.
         source: The dataset's folder.
         workers: Number of processes; 0 for one per core.
 
@@ -73,11 +46,8 @@ def find_duplicates(cases: pd.DataFrame, source: Path, workers: int = 0) -> pd.S
     """
     ordered = cases.sort_values(["path", "case"])
     files = [source / path for path in ordered["path"]]
-    stored = each(
-        _stored, files, _READ_POOL_FROM, workers, _unread, desc="compare bytes", unit="file"
-    )
     alike, codings = defaultdict(list), defaultdict(set)
-    for file, film in zip(files, stored, strict=True):
+    for file, film in zip(files, ordered["stored"], strict=True):
         if film is not None:
             alike[film].append(file)
             codings[film.size].add(film.coding)
@@ -88,7 +58,7 @@ def find_duplicates(cases: pd.DataFrame, source: Path, workers: int = 0) -> pd.S
     firsts = [alike[film][0] for film in doubtful]
     digests = each(_pixels, firsts, 1, workers, _unread, desc="compare pixels", unit="film")
     pixels = dict(zip(doubtful, digests, strict=True))
-    originals = _originals(ordered["case"], [pixels.get(film) for film in stored])
+    originals = _originals(ordered["case"], [pixels.get(film) for film in ordered["stored"]])
     return pd.Series(originals, ordered.index, dtype=object).reindex(cases.index)
 
 
@@ -96,7 +66,7 @@ def find_duplicate_volumes(cases: pd.DataFrame, source: Path, workers: int = 0) 
     """Find volumes with exactly equal voxels.
 
     Args:
-        cases: As for `find_duplicates`, with the paths of volumes.
+        cases: With ``case``, and ``path`` of volumes.
         source: The dataset's folder.
         workers: As for `find_duplicates`.
 
@@ -130,38 +100,8 @@ def _originals(cases: Iterable[str], digests: Iterable[str | None]) -> list[str]
     return originals
 
 
-def _stored(path: Path) -> _Stored | None:
-    """The content of a file, not decoded; None where it cannot be read."""
-    try:
-        if is_plain(path):
-            header = read_film_header(path)
-            return _Stored((header.rows, header.columns), "picture", sha256(path))
-        with quiet(), named(path, "its header can't be read"):
-            dataset = parse(path, PIXEL_TAGS)
-            frame = check(path, dataset)
-            size = int(dataset.Rows), int(dataset.Columns)
-            return _Stored(size, _coding(dataset), _digest(_data(dataset, frame)))
-    except UserError:
-        return None
-
-
 def _unread(_path: Path, _reason: str) -> None:
     """A file that ends the process which reads it equals none; decoding it again tells why."""
-
-
-def _coding(dataset: Dataset) -> str:
-    elements = dataset.group_dataset(0x0028)
-    for name in _NOT_PIXELS:
-        elements.pop(name, None)
-    shape = text(dataset, "PresentationLUTShape")
-    return _digest(f"{dataset.file_meta.TransferSyntaxUID} {shape} {elements.to_json()}".encode())
-
-
-def _data(dataset: Dataset, frame: bytes) -> bytes:
-    # As `read_radiograph` decodes it: an encoder's notes on itself or on the time are no pixels.
-    if dataset.file_meta.TransferSyntaxUID == uid.JPEGBaseline8Bit and dataset.SamplesPerPixel == 1:
-        return bare_jpeg(frame)
-    return frame or bytes(dataset.PixelData)
 
 
 def _pixels(path: Path) -> str | None:

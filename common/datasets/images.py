@@ -21,20 +21,23 @@ from common.datasets.patients import NAMED, Patients, find_patients, numbered
 from common.datasets.repairs import Repair, note, note_repair
 from common.imaging.dicom import Header
 from common.imaging.film_origin import read_element
-from common.imaging.films import is_plain, read_film_header
+from common.imaging.films import is_plain
 from common.imaging.image_files import image_id, is_film, list_files
+from common.imaging.stored_films import Stored, read_stored
 
 OTHER_CASE = "other case of letters"
 """The check that finds an id and its file apart in upper and lower case."""
 
-# From this number of headers on, half a millisecond each, processes share the work.
-_POOL_FROM = 5000
+# From this number of headers on, a millisecond each, processes share the work.
+_POOL_FROM = 3000
 # What the table holds of an image without a readable header.
 _UNKNOWN = Header(0, 0, "", "", "", math.nan, None)
 # The columns that every table has: of the case, the attributes of a file's header, its spacing.
 COMMON = ["case", "path", "patient"]
 FROM_HEADER = ["view", "sex", "age_years", "rows", "columns"]
 SPACING = ["row_mm", "column_mm"]
+STORED = "stored"
+"""The column of how each film is stored (`Stored`), which `find_duplicates` needs."""
 
 # How public sets write whose a film is into its name: Kaggle's children, those of Kermany's own
 # archive and NIH. CheXpert writes it into the folders.
@@ -96,7 +99,7 @@ class Films:
         if not names or not self.by_id or names & self.by_id.keys():
             return
         files = [file for same in self.by_id.values() for file in same]
-        uids = each(_uid, files, _POOL_FROM, 0, _no_header, desc="headers", unit="file")
+        uids = each(_uid, files, _POOL_FROM, 0, _no_uid, desc="headers", unit="file")
         by_uid: dict[str, list[Path]] = defaultdict(list)
         for uid, file in zip(uids, files, strict=True):
             by_uid[uid if uid in names else image_id(file.name)].append(file)
@@ -203,8 +206,9 @@ def rows_of(
             reasons[names[number]] = "unusable id"
     single = {name: films.by_id[name][0] for name in names if len(films.by_id.get(name, ())) == 1}
     files = list(single.values())
-    read = each(header_or_reason, files, _POOL_FROM, 0, _no_header, desc="headers", unit="file")
-    headers = dict(zip(single, read, strict=True))
+    read = each(stored_or_reason, files, _POOL_FROM, 0, _no_stored, desc="headers", unit="file")
+    headers = {name: header for name, (header, _) in zip(single, read, strict=True)}
+    stored = {name: how for name, (_, how) in zip(single, read, strict=True)}
     ids, known_by = {}, "PatientID"
     for name, header in headers.items():
         if isinstance(header, Header):
@@ -234,6 +238,7 @@ def rows_of(
                 "path": path_from(films.source, paths[0]) if paths else "",
                 **{column: getattr(header, column) for column in FROM_HEADER},
                 **{"row_mm": row_mm, "column_mm": column_mm, "left_out": reason},
+                STORED: stored.get(name),
             }
         )
     keys = [known.keys.get(name, f" {name}") for name in names]
@@ -247,23 +252,27 @@ def path_from(source: Path, file: Path) -> str:
     return Path(os.path.relpath(file, source)).as_posix()
 
 
-def header_or_reason(path: Path) -> Header | str:
-    """A file's header, or why it can't be read."""
+def stored_or_reason(path: Path) -> tuple[Header | str, Stored | None]:
+    """A file's header and how it is stored, or why it can't be read."""
     try:
-        return read_film_header(path)
+        return read_stored(path)
     except UserError as error:
-        return str(error).removeprefix(f"{path}: ")
+        return str(error).removeprefix(f"{path}: "), None
 
 
-def _no_header(_path: Path, reason: str) -> str:
-    return reason
+def _no_stored(_path: Path, reason: str) -> tuple[str, None]:
+    return reason, None
+
+
+def _no_uid(_path: Path, _reason: str) -> str:
+    return ""
 
 
 def frame_of(
     table: list[dict[str, Any]], columns: list[str], films: Films, known: Patients
 ) -> pd.DataFrame:
     """The table of cases, sorted; ``.attrs`` holds what is known of patients and of files."""
-    frame = pd.DataFrame(table, columns=[*columns, "finding", "left_out", "patient_hash"])
+    frame = pd.DataFrame(table, columns=[*columns, STORED, "finding", "left_out", "patient_hash"])
     frame.attrs |= {**known.attributes, NAMED: known.named}
     frame.attrs["faults"] = {path_from(films.source, p): why for p, why in films.faults.items()}
     return frame.sort_values("case", kind="stable", ignore_index=True)

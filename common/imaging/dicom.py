@@ -33,10 +33,14 @@ from common.imaging.film_origin import ORIGIN_TAGS, film_origin, film_view
 from common.imaging.frames import bare_jpeg, frame_header
 from common.imaging.lookup_tables import LUMINANCE, display, palette
 
-_HEADER_TAGS = [
+# Of an enhanced object of one frame, what stands elsewhere in others (PS3.3 C.7.6.16.2).
+_GROUPS = [*map(Tag, ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"))]
+HEADER_TAGS = [
     *map(Tag, ("Rows", "Columns", "PixelSpacing", "ImagerPixelSpacing", "PatientID")),
     *map(Tag, ("PatientSex", "PatientAge", "ViewPosition", "SeriesDescription")),
+    *_GROUPS,
 ]
+"""The elements that a `Header` needs."""
 PIXEL_TAGS = [
     *(Tag(number) for number in DicomDictionary if number >> 16 == 0x0028),
     *map(Tag, ("ImagerPixelSpacing", "PresentationLUTShape", "PixelData")),
@@ -45,8 +49,6 @@ PIXEL_TAGS = [
 ]
 """The elements that a picture needs: group 0028, its display and kind, and the pixels."""
 
-# Of an enhanced object of one frame, what stands elsewhere in others (PS3.3 C.7.6.16.2).
-_GROUPS = [*map(Tag, ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"))]
 _IN_GROUPS = {
     "PixelMeasuresSequence": ("PixelSpacing",),
     "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "VOILUTFunction"),
@@ -120,18 +122,22 @@ def read_header(path: Path) -> Header:
     """
     path = Path(path)
     with quiet(), named(path, "its header can't be read"):
-        dataset = parse(path, [*_HEADER_TAGS, *_GROUPS], stop_before_pixels=True)
-        _take_from_groups(dataset)
-        sex = text(dataset, "PatientSex").upper()
-        return Header(
-            rows=int(dataset.Rows),
-            columns=int(dataset.Columns),
-            patient=text(dataset, "PatientID"),
-            view=film_view(dataset),
-            sex=sex if sex in ("F", "M") else "",
-            age_years=_age_years(text(dataset, "PatientAge")),
-            spacing_mm=_spacing_mm(dataset),
-        )
+        return header_of(parse(path, HEADER_TAGS, stop_before_pixels=True))
+
+
+def header_of(dataset: Dataset) -> Header:
+    """The header of a dataset with `HEADER_TAGS`; call it within `quiet` and `named`."""
+    _take_from_groups(dataset)
+    sex = text(dataset, "PatientSex").upper()
+    return Header(
+        rows=int(dataset.Rows),
+        columns=int(dataset.Columns),
+        patient=text(dataset, "PatientID"),
+        view=film_view(dataset),
+        sex=sex if sex in ("F", "M") else "",
+        age_years=_age_years(text(dataset, "PatientAge")),
+        spacing_mm=_spacing_mm(dataset),
+    )
 
 
 def read_radiograph(path: Path) -> Radiograph:

@@ -20,6 +20,7 @@ from common.datasets.class_folders import OFFICIAL
 from common.datasets.cohort import COLUMNS, NO_SPLIT, entries_of, on_two_sides, read_cohort
 from common.datasets.cohort import FILE as COHORT
 from common.datasets.duplicates import find_duplicate_volumes, find_duplicates
+from common.datasets.images import STORED
 from common.datasets.patients import BY_IMAGE, OVER_IMAGES
 from common.datasets.published import is_public_path
 from common.datasets.repairs import Repair, noted_repairs
@@ -147,7 +148,7 @@ class Preparation:
 
         Args:
             cases: One row per case, with ``case``, ``path``, ``patient``, ``left_out`` and, of
-                volumes, ``mask_path``.
+                volumes, ``mask_path``; of films `STORED`, which goes.
             sizes: (cases,) the size of each film, in words; volumes are measured here.
             truth: The columns that hold a case's label.
 
@@ -172,6 +173,7 @@ class Preparation:
         else:
             originals = find_duplicates(readable, self.source.folder, self._settings.workers)
             cases["duplicate_of"] = originals.reindex(cases.index, fill_value="")
+            del cases[STORED]
         self._findings.check_table(cases, sizes, truth)
         return self._findings.usable(cases)
 

@@ -13,6 +13,7 @@ import common.datasets.duplicates
 from common.base.processes import each
 from common.base.settings import SharedPrepare
 from common.datasets.duplicates import find_duplicates
+from common.datasets.images import stored_or_reason
 from common.datasets.patient_splits import patient_groups, split_by_patient
 from common.datasets.rsna import index_heart, index_pneumonia
 from common.imaging.dicom import read_radiograph
@@ -39,13 +40,19 @@ def commented(jpeg):
     return jpeg[:2] + b"\xff\xfe\x00\x06text" + jpeg[2:]
 
 
+def table_of(folder, cases, paths):
+    """A table of films with these paths in a folder."""
+    stored = [stored_or_reason(folder / path)[1] for path in paths]
+    return pd.DataFrame({"case": cases, "path": paths, "stored": stored}, dtype=object)
+
+
 @pytest.fixture
 def duplicates(tmp_path):
     """What is found among the files that a test wrote to ``tmp_path``."""
 
     def originals(workers=1):
         names = sorted(path.name for path in tmp_path.iterdir())
-        cases = pd.DataFrame({"case": [name.split(".")[0] for name in names], "path": names})
+        cases = table_of(tmp_path, [name.split(".")[0] for name in names], names)
         duplicate_of = find_duplicates(cases, tmp_path, workers)
         pairs = zip(cases["case"], duplicate_of, strict=True)
         return {case: original for case, original in pairs if original}
@@ -151,9 +158,9 @@ def test_what_cant_be_read_equals_nothing(tmp_path, duplicates):
     end = start + 2 + int.from_bytes(jpeg[start + 2 : start + 4], "big")
     for name in ("jpeg1", "jpeg2"):
         write_dicom(tmp_path / f"{name}.dcm", tall, jpeg=jpeg[:start] + jpeg[end:])
-    assert common.datasets.duplicates._stored(tmp_path / "jpeg1.dcm") is not None
+    assert stored_or_reason(tmp_path / "jpeg1.dcm")[1] is not None
     assert duplicates() == {"b": "a"}
-    cases = pd.DataFrame({"case": ["x", "y"], "path": ["absent.dcm", "absent.dcm"]})
+    cases = table_of(tmp_path, ["x", "y"], ["absent.dcm", "absent.dcm"])
     assert list(find_duplicates(cases, tmp_path)) == ["", ""]
 
 
@@ -161,19 +168,18 @@ def test_the_first_case_is_the_first_by_path_in_any_order_of_rows(tmp_path):
     # And not by its id: the key of an id-map.csv decides those.
     for name in "abc":
         write_dicom(tmp_path / f"{name}.dcm", IMAGE)
-    cases = pd.DataFrame({"case": ["3", "1", "2"], "path": ["a.dcm", "b.dcm", "c.dcm"]})
+    cases = table_of(tmp_path, ["3", "1", "2"], ["a.dcm", "b.dcm", "c.dcm"])
     cases.index = [7, 5, 9]
     result = find_duplicates(cases, tmp_path)
     assert result.to_dict() == {7: "", 5: "3", 9: "3"}
 
 
-def test_processes_find_what_one_finds(tmp_path, duplicates, monkeypatch):
+def test_processes_find_what_one_finds(tmp_path, duplicates):
     for number, pixels in enumerate([IMAGE, 255 - IMAGE, IMAGE, altered(IMAGE), 255 - IMAGE]):
         photometric = f"MONOCHROME{1 + number % 2}"
         write_dicom(tmp_path / f"{number}.dcm", pixels, photometric=photometric)
     alone = duplicates()
     assert alone == {"1": "0", "2": "0"}
-    monkeypatch.setattr(common.datasets.duplicates, "_READ_POOL_FROM", 0)
     assert duplicates(workers=2) == alone
 
 
@@ -197,7 +203,7 @@ def test_what_is_found_is_what_decoding_every_film_gives(tmp_path_factory, films
         original = first.setdefault(pixels, str(number))
         expected.append("" if original == str(number) else original)
     names = [str(number) for number in range(len(films))]
-    cases = pd.DataFrame({"case": names, "path": [f"{name}.dcm" for name in names]})
+    cases = table_of(folder, names, [f"{name}.dcm" for name in names])
     assert list(find_duplicates(cases, folder)) == expected
 
 

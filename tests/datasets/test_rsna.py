@@ -69,10 +69,10 @@ def test_the_columns_of_a_good_folder(tmp_path):
     table = index_pneumonia(tmp_path)
     assert list(table.columns) == [
         "case", "path", "patient", "label", "view", "sex", "age_years", "rows", "columns",
-        "row_mm", "column_mm", "boxes", "finding", "left_out", "patient_hash",
+        "row_mm", "column_mm", "boxes", "stored", "finding", "left_out", "patient_hash",
     ]  # fmt: skip
     assert list(table["case"]) == ["a", "b", "c"]
-    assert table.drop(columns="patient_hash").iloc[0].to_dict() == {
+    assert table.drop(columns=["patient_hash", "stored"]).iloc[0].to_dict() == {
         "case": "a", "path": "stage_2_train_images/a.dcm", "patient": "P00002", "label": 1,
         "view": "PA", "sex": "F", "age_years": 62.0, "rows": 40, "columns": 56, "row_mm": 0.2,
         "column_mm": 0.3, "boxes": [(1.0, 2.0, 11.0, 22.0), (20.0, 2.0, 50.5, 32.0)],
@@ -233,7 +233,7 @@ def test_heart_boxes_in_the_images_own_pixels(tmp_path):
     table = index_heart(tmp_path)
     assert list(table.columns) == [
         "case", "path", "patient", "view", "sex", "age_years", "rows", "columns", "row_mm",
-        "column_mm", "x0", "y0", "x1", "y1", "finding", "left_out", "patient_hash",
+        "column_mm", "x0", "y0", "x1", "y1", "stored", "finding", "left_out", "patient_hash",
     ]  # fmt: skip
     assert table[["x0", "y0", "x1", "y1"]].values.tolist() == [[0, 0, 56, 40], [7, 10, 35, 25]]
     assert table.attrs["images_without_box"] == 2

@@ -13,6 +13,7 @@ from common.base.project import Project
 from common.base.settings import SharedPrepare
 from common.datasets.patients import Patients
 from common.datasets.splits import is_copies, split_order
+from common.imaging.stored_films import read_stored
 from common.records import findings, preparing, sources, summary
 from common.records import jobs as decoding
 from tests.helpers.fixtures import write_dicom
@@ -151,7 +152,7 @@ def test_a_split_that_was_given_is_read_once_and_held_against_the_cases(project,
     settings = replace(CPU, prepared=tmp_path / "p", split_from=given, folds=5)
     with preparing.preparation(project, settings, make_sample) as steps:
         given.unlink()
-        usable = steps.check(cases, pd.Series("", cases.index), ["label"])
+        usable = checked(steps, cases)
         assert len(steps.split(cases, usable["label"].astype(str))) == 11
         steps.finish(cases, {})
     said = capsys.readouterr().out
@@ -164,6 +165,12 @@ def test_a_split_that_was_given_is_read_once_and_held_against_the_cases(project,
         "equals c0, of another patient, with another label"
     ]
     assert read_json(tmp_path / "p" / "manifest.json")["settings"]["folds"] == 2
+
+
+def checked(steps, cases):
+    files = [steps.source.folder / path for path in cases["path"]]
+    cases["stored"] = pd.Series([read_stored(file)[1] for file in files], cases.index)
+    return steps.check(cases, pd.Series("", cases.index), ["label"])
 
 
 def films(folder, cases):
@@ -190,7 +197,7 @@ def test_a_check_looks_at_the_split_that_was_given(project, tmp_path, capsys):
     given.write_text("\n".join(["case,split,sha256", *rows, "c99,test,"]) + "\n")
     settings = replace(CPU, prepared=tmp_path / "p", split_from=given, check=True, workers=1)
     with preparing.preparation(project, settings, make_sample) as steps:
-        usable = steps.check(cases, pd.Series("", cases.index), ["label"])
+        usable = checked(steps, cases)
         usable = steps.split(cases, usable["label"].astype(str))
         assert steps.write(cases, steps.jobs(usable, []), decode, 8) == {}
     by_check = pd.read_csv(tmp_path / "p" / "findings.csv").groupby("check")["where"].apply(list)
@@ -216,7 +223,7 @@ def test_whom_a_file_does_not_name_is_named(project, tmp_path, capsys, all_test)
     films(tmp_path / "raw", cases)
     settings = replace(CPU, prepared=tmp_path / "p")
     with preparing.preparation(project, settings, make_sample, all_test) as steps:
-        usable = steps.check(cases, pd.Series("", cases.index), ["label"])
+        usable = checked(steps, cases)
         steps.split(cases, usable["label"].astype(str))
         steps.print_cases(cases)
         steps.finish(cases, {})

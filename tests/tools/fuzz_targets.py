@@ -48,7 +48,8 @@ def dicom(folder: Path) -> list[Target]:
     import pandas as pd
 
     from common.datasets.duplicates import find_duplicates
-    from common.imaging.dicom import read_header, read_radiograph
+    from common.imaging.dicom import read_radiograph
+    from common.imaging.stored_films import read_stored
 
     folder.mkdir(parents=True)
     image, jpeg = soft_image(), jpeg_bytes(soft_image())
@@ -76,8 +77,9 @@ def dicom(folder: Path) -> list[Target]:
     def reader(path: Path) -> Callable[[], object]:
         case = pd.DataFrame({"case": ["a"], "path": [path.name]})
         return lambda: (
-            find_duplicates(case, folder, workers=1), read_header(path), read_radiograph(path)
-        )  # fmt: skip
+            find_duplicates(case.assign(stored=[read_stored(path)[1]]), folder, workers=1),
+            read_radiograph(path),
+        )
 
     return [Target(path, path.read_bytes(), reader(path)) for path in made]
 
