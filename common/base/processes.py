@@ -85,7 +85,8 @@ def each(
     bar = {"total": len(items), "delay": 2, "file": sys.stdout, **bar}
     if not items or len(items) < pool_from:
         return list(tqdm(map(function, items), **bar))
-    workers = min(workers or _cores(), len(items))
+    # A process that gets less would take longer to start than to work.
+    workers = min(workers or _cores(), -(-len(items) // _CHUNK))
     chunk = max(1, min(_CHUNK, len(items) // (4 * workers)))
     with pool(function, workers, lost) as processes:
         parts = [

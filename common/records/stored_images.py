@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,8 @@ def stored_film(path: Path, image_size: int, stretch: bool = False) -> StoredFil
     Raises:
         UserError: The file cannot be read, or all its pixels have one value.
     """
-    return _stored(path, read_film(path), image_size, stretch)
+    film, pixels = _stored(path, read_film(path), image_size, stretch)
+    return replace(film, look=look_at(pixels))
 
 
 def film_features(
@@ -71,7 +72,7 @@ def film_features(
     With acquisition its statistics too (`film_statistics`).
     """
     radiograph = read_film(path)
-    film = _stored(path, radiograph, image_size, stretch)
+    film, _ = _stored(path, radiograph, image_size, stretch)
     remark = {REMARK: f"another kind: {film.doubt}"} if film.doubt else {}
     statistics = _statistics(path, radiograph) if with_acquisition else {}
     return {"image": film.encoded, **fingerprint(radiograph.pixels), **remark, **statistics}
@@ -99,7 +100,10 @@ def _statistics(path: Path, radiograph: Radiograph) -> dict[str, str]:
     return {ACQUISITION: as_text(acquisition(radiograph, path.stat().st_size))}
 
 
-def _stored(path: Path, radiograph: Radiograph, image_size: int, stretch: bool) -> StoredFilm:
+def _stored(
+    path: Path, radiograph: Radiograph, image_size: int, stretch: bool
+) -> tuple[StoredFilm, np.ndarray]:
+    """A film as it is stored, without its look, and its square."""
     if radiograph.pixels.min() == radiograph.pixels.max():
         raise UnusableError(f"{path}: all its pixels are one value", "constant image")
     rows, columns = radiograph.pixels.shape
@@ -107,7 +111,7 @@ def _stored(path: Path, radiograph: Radiograph, image_size: int, stretch: bool) 
     pixels = square.into_square(radiograph.pixels)
     own = radiograph.jpeg if rows == columns == image_size else None
     encoded = png(pixels) if own is None else own
-    return StoredFilm(encoded, square, radiograph.doubt, look_at(pixels))
+    return StoredFilm(encoded, square, radiograph.doubt), pixels
 
 
 def png(pixels: np.ndarray) -> bytes:
