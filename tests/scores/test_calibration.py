@@ -137,7 +137,7 @@ def coverage(films, sets):
 @pytest.mark.slow
 @pytest.mark.parametrize("films", [1, 2])
 def test_the_interval_of_the_slope_holds_the_true_one(films):
-    assert 0.93 <= coverage(films, 1500) <= 0.975
+    assert 0.93 <= coverage(films, 2000) <= 0.975
 
 
 # ---- A rescaling
