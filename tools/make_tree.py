@@ -30,7 +30,7 @@ TEXTS = {
     "docs": "Pages for users, and the programs that draw their pictures.",
     "notebooks": "Each project step by step, for Jupyter or Colab.",
     "tests": "The tests, in the same rooms; helpers/ for fixtures, tools/ for programs.",
-    "third_party": "Two small packages that shield pinned ones from what has changed since.",
+    "third_party": "Two small shields of pinned packages from what has changed since.",
     "common/base/schemas": "JSON Schemas of the files that are read again.",
     "common/reporting/templates": "The pages, their style and their script.",
     ".github": "Forms for issues, and the workflow for lint, types and tests.",
@@ -39,6 +39,7 @@ TEXTS = {
     "CONTRIBUTING.md": "A contributor's day: set up, test, add a network, a dataset, a project.",
     "Makefile": "What `make` can do; `make` alone lists it.",
     "pyproject.toml": "The settings of the tools, and of the package.",
+    "requirements.lock": "The same and what it brings, hashed; requirements-cuda.lock for a card.",
     "requirements.txt": "What everything needs, pinned; requirements-dev.txt for tests and lint.",
 }
 """What is no module has no docstring."""
