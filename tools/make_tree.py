@@ -37,6 +37,7 @@ TEXTS = {
     "CHANGELOG.md": "What a user notices of each change.",
     "CITATION.cff": "How to cite this repository.",
     "CONTRIBUTING.md": "A contributor's day: set up, test, add a network, a dataset, a project.",
+    "Dockerfile": "An image with everything in it, for a CPU or a card.",
     "Makefile": "What `make` can do; `make` alone lists it.",
     "pyproject.toml": "The settings of the tools, and of the package.",
     "requirements.lock": "The same and what it brings, hashed; requirements-cuda.lock for a card.",
