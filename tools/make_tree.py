@@ -41,6 +41,7 @@ TEXTS = {
     "Makefile": "What `make` can do; `make` alone lists it.",
     "pyproject.toml": "The settings of the tools, and of the package.",
     "requirements.lock": "The same and what it brings, hashed; requirements-cuda.lock for a card.",
+    "zensical.toml": "The site that `make docs` makes of the pages.",
     "requirements.txt": "What everything needs, pinned; requirements-dev.txt for tests and lint.",
 }
 """What is no module has no docstring."""
