@@ -19,7 +19,7 @@ INSTALLED_TORCH := $(VENV_TORCH)/.installed
 # A step of the demo keeps every core busy by itself, and its output should not mix with another's.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-all test-torch guard gpu-check lint types bench bench-score clean-demo unread
+.PHONY: help install install-dev demo test test-all test-torch guard gpu-check lint types docs lock bench bench-score clean-demo unread
 
 # What a step prints is seen at once, also where the output is not a terminal.
 export PYTHONUNBUFFERED := 1
@@ -144,6 +144,24 @@ lint: $(INSTALLED_DEV)  ## check the code's style and format
 
 types: $(INSTALLED_DEV)  ## check the types
 	"$(VENV_PYTHON)" -m mypy
+
+# The pages as they lie in the repository, with what they link to, and nothing else.
+PAGES = $(wildcard *.md */README.md docs/*.md docs/pictures/* notebooks/*.ipynb tests/golden/README.md \
+    third_party/*/README.md CITATION.cff Dockerfile LICENSE)
+
+docs: $(INSTALLED_DEV)  ## make a site of the pages in build/site; a broken link fails
+	rm -rf build/pages build/site
+	mkdir -p build/pages
+	tar -cf - $(PAGES) | tar -xf - -C build/pages
+	"$(VENV_PYTHON)" -m zensical build --clean --strict
+
+# uv keeps what a lock has already, as far as pyproject.toml lets it: delete a lock to renew everything.
+LOCKED := pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+    --no-emit-index-url --no-emit-package opencv-python --custom-compile-command "make lock"
+
+lock: $(INSTALLED_DEV)  ## write requirements.lock and requirements-cuda.lock: every package with its hashes
+	"$(VENV_PYTHON)" -m uv pip compile $(LOCKED) --output-file requirements.lock
+	"$(VENV_PYTHON)" -m uv pip compile $(LOCKED) --extra cuda --output-file requirements-cuda.lock
 
 bench: $(INSTALLED)  ## time every stage next to its usual alternative (15 minutes)
 	"$(VENV_PYTHON)" -m benchmarks $(BENCH_ARGS)
