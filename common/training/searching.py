@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -136,16 +135,14 @@ class Search:
         from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        # What is experimental in Optuna, and renamed in a later version, is pinned.
-        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self.folder, self.plan = folder, plan
         self._journal = folder / JOURNAL
+        self._journal_lock = JournalFileOpenLock(str(self._journal))
         with lock_folder(folder, wait=True):
             self._begin()
             self._cut_torn_line()
-            lock = JournalFileOpenLock(str(self._journal))
             try:
-                storage = JournalStorage(JournalFileBackend(str(self._journal), lock))
+                storage = JournalStorage(JournalFileBackend(str(self._journal), self._journal_lock))
             except (ValueError, KeyError):
                 words = "is damaged; search in another --folder"
                 raise UserError(f"{self._journal}: {words}") from None
@@ -224,11 +221,22 @@ class Search:
             )
 
     def _cut_torn_line(self) -> None:
-        """Take away the end of a line that a killed worker wrote in part, under the lock."""
-        if self._journal.exists():
-            content = self._journal.read_bytes()
-            if not content.endswith(b"\n"):
-                os.truncate(self._journal, content.rfind(b"\n") + 1)
+        """Take away a last line that a killed worker wrote in part."""
+        if self._ends_whole():
+            return
+        self._journal_lock.acquire()
+        try:
+            if not self._ends_whole():
+                os.truncate(self._journal, self._journal.read_bytes().rfind(b"\n") + 1)
+        finally:
+            self._journal_lock.release()
+
+    def _ends_whole(self) -> bool:
+        if not self._journal.exists() or not self._journal.stat().st_size:
+            return True
+        with open(self._journal, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read() == b"\n"
 
     def _next(self, count: int) -> Begun | None:
         """A trial whose worker has gone, else a new one if there are to be more; under the lock."""
