@@ -66,15 +66,15 @@ def take_lease(run: Path) -> Lease | None:
     """
     run.mkdir(parents=True, exist_ok=True)
     file = run / NAME
-    # A training may outlive its worker by a moment.
-    if is_locked(run):
+    is_there = file.exists()
+    # Read first, so that what is renewed or claimed meanwhile is no longer what was read.
+    before = _text_of(file)
+    if is_there and not _is_stale(file, before):
         return None
-    before = ""
-    if file.exists():
-        # Read first, so that what is renewed or claimed meanwhile is no longer what was read.
-        before = _text_of(file)
-        if not _is_stale(file, before) or not _is_claimed(file, before):
-            return None
+    # A training may outlive its worker by a moment. (Not asked before: to ask takes the lock for a
+    # moment, in which a training that begins would be refused.)
+    if is_locked(run) or (is_there and not _is_claimed(file, before)):
+        return None
     text = f"{host()} {os.getpid()} {uuid.uuid4().hex} {time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n"
     try:
         with open(file, "x", encoding="utf-8") as opened:

@@ -252,6 +252,26 @@ def test_a_trial_of_another_machine_is_claimed_where_its_lease_is_old(stand_in):
     stand_in.assert_complete(1)
 
 
+@pytest.mark.slow
+def test_a_worker_whose_lease_was_claimed_stops_its_training_and_tells_nothing(stand_in):
+    stand_in.ask("seconds", "0.5")
+    process = stand_in.start(trials=1, words=("--epochs", 60))
+    wait_for(lambda: stand_in.epochs["trial-0000 2"], process)
+    lease = stand_in.search / "trial-0000" / ".lease"
+    lease.write_text("far-away 12 a1b2 2026-11-29T10:00:00+0000\n")
+    lines = iter(process.stdout.readline, "")
+    assert any(line == "waits for 1 trial of other workers\n" for line in lines)
+    assert stand_in.told() == {0: []} and "far-away" in lease.read_text()
+    assert "goes on from here" in (stand_in.search / "trial-0000.log").read_text()
+    stand_in.ask("seconds", "0")
+    old = time.time() - STALE_S - 10
+    os.utime(lease, (old, old))
+    out, error = process.communicate(timeout=300)
+    assert process.returncode == 0, out + error
+    stand_in.assert_complete(1)
+    assert set(stand_in.epochs.values()) == {1}
+
+
 def test_a_line_that_a_killed_worker_wrote_in_part_is_taken_away(stand_in):
     stand_in.work(trials=1)
     with open(stand_in.search / "journal.log", "a") as journal:
