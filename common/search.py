@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,7 +77,7 @@ def _print_trials(search: Search) -> None:
     print(f"  python {os.path.relpath(search.plan.script.parent)}/evaluate.py --run {run}")
 
 
-def _row(trial: FrozenTrial, space: list[Varied]) -> tuple[str, ...]:
+def _row(trial: FrozenTrial, space: Sequence[Varied]) -> tuple[str, ...]:
     score = MISSING if trial.value is None else f"{trial.value:.4f}"
     values = (trial.params.get(entry.name, MISSING) for entry in space)
     texts = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in values)

@@ -147,8 +147,12 @@ class Search:
                 words = "is damaged; search in another --folder"
                 raise UserError(f"{self._journal}: {words}") from None
             if not storage.get_all_studies():
-                direction = "minimize" if plan.settings.monitor == "val_loss" else "maximize"
-                optuna.create_study(storage=storage, study_name=_STUDY, direction=direction)
+                is_loss = plan.settings.monitor == "val_loss"
+                optuna.create_study(
+                    storage=storage,
+                    study_name=_STUDY,
+                    direction="minimize" if is_loss else "maximize",
+                )
             self._study: Study = optuna.load_study(study_name=_STUDY, storage=storage)
 
     @property
