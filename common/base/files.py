@@ -180,13 +180,14 @@ def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[Any, An
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path, wait: bool = False) -> Iterator[None]:
     """Lock a folder, so that two scripts never write into it at once.
 
     A lock ends with its process, even if that is killed (`common.base.locks`).
 
     Args:
         folder: The folder to lock; it is created.
+        wait: Whether to wait until it is free, for work of moments.
 
     Raises:
         UserError: Another process has the lock; the message names process, host and start.
@@ -201,12 +202,12 @@ def lock_folder(folder: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(folder)) from error
     with ExitStack() as stack:
         stack.callback(os.close, lock)
-        taken = take(lock)
+        taken = take(lock, wait)
         if taken is False:
             raise _is_held(folder, os.pread(lock, 1000, 0).decode(errors="replace"))
         if taken is None:
             try:
-                stack.enter_context(exclusive(folder / _HELD))
+                stack.enter_context(exclusive(folder / _HELD, wait))
             except TakenError as error:
                 raise _is_held(folder, str(error)) from None
         try:

@@ -18,6 +18,7 @@ VERSIONS = {
     "fitted.json": 2,
     "metrics.json": 2,
     "checkpoint.npz": 2,
+    "search.json": 1,
 }
 """The version of each file, by its name, that this code writes and the newest that it reads."""
 

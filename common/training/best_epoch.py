@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from common.base.errors import UserError
 
 
 def monitored(scores: Mapping[str, Any], monitor: str) -> float:
@@ -32,6 +36,30 @@ def best_epoch(history: Sequence[Mapping[str, Any]], monitor: str) -> int:
     """
     sign = 1 if monitor == "val_loss" else -1
     return 1 + min(range(len(history)), key=lambda row: sign * monitored(history[row], monitor))
+
+
+def best_score(run: Path, monitor: str) -> float:
+    """The monitored score of a run's best epoch; of several networks, that of the best.
+
+    Args:
+        run: The folder of a run that ended.
+        monitor: As of `monitored`.
+
+    Raises:
+        UserError: The run has no history.csv, or a damaged one.
+    """
+    own = run / "history.csv"
+    scores = []
+    for path in [own] if own.exists() else sorted(run.glob("*/history.csv")):
+        try:
+            with open(path, newline="", encoding="utf-8") as file:
+                history = list(csv.DictReader(file))
+            scores.append(monitored(history[best_epoch(history, monitor) - 1], monitor))
+        except (ValueError, TypeError, StopIteration):
+            raise UserError(f"{path}: is damaged; train again into another folder") from None
+    if not scores:
+        raise UserError(f"{own}: is missing; train again into another folder")
+    return min(scores) if monitor == "val_loss" else max(scores)
 
 
 def epoch_line(history: Sequence[Mapping[str, Any]], epochs: int, monitor: str) -> str:

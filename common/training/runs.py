@@ -155,7 +155,7 @@ def begin_run(
                     **{name: manifest[name] for name in _OF_DATA if name in manifest},
                     "sha256": prepared.sha256,
                 },
-                "settings": _without_folders(settings),
+                "settings": as_stored(settings),
                 "adapted": dict(adapted or {}),
                 "computed_with": dict(computed_with or {}),
                 "versions": versions(),
@@ -279,6 +279,15 @@ def prepared_folder(run: Path, config: Mapping[str, Any]) -> Path:
     return (moved if is_moved else stored).resolve()
 
 
+def as_stored(settings: SharedTrain) -> dict[str, Any]:
+    """The settings as they are written: of a path its last two names, which tell no machine."""
+    values: dict[str, Any] = _as_json(dataclasses.asdict(settings))
+    for name in ("prepared", "run", "weights"):
+        if values[name] is not None and os.sep in values[name]:
+            values[name] = "/".join(Path(values[name]).parts[-2:])
+    return values
+
+
 def name_of_data(manifest: Mapping[str, Any], split: str = "") -> str:
     """The data's name as it is shown, marked where this repository made it up."""
     name = " ".join(dict.fromkeys(word for word in (manifest["dataset"], split) if word))
@@ -297,7 +306,7 @@ def _differences(config: Mapping[str, Any], settings: SharedTrain, prepared: Pre
     begun_with |= current_names(type(settings), config["settings"])
     differ = [
         name
-        for name, value in _without_folders(settings).items()
+        for name, value in as_stored(settings).items()
         if name not in WITHOUT_CONSEQUENCE
         and value != begun_with[name]
         and getattr(settings, name) != begun_with[name]
@@ -314,15 +323,6 @@ def _starting_weights(run: Path, weights: str) -> dict[str, str]:
     if weights in NO_RUN:
         return {}
     return {"weights": os.path.relpath(Path(weights).resolve(), run.resolve())}
-
-
-def _without_folders(settings: SharedTrain) -> dict[str, Any]:
-    """The settings as they are written: of a path its last two names, which tell no machine."""
-    values: dict[str, Any] = _as_json(dataclasses.asdict(settings))
-    for name in ("prepared", "run", "weights"):
-        if values[name] is not None and os.sep in values[name]:
-            values[name] = "/".join(Path(values[name]).parts[-2:])
-    return values
 
 
 def _as_json(value: Any) -> Any:
