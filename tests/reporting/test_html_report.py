@@ -1,6 +1,8 @@
 """report.html: whole, valid, safe with hostile names, and usable in a browser."""
 
+import base64
 import dataclasses
+import hashlib
 import itertools
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -28,6 +30,8 @@ NAMES = [
 ]  # fmt: skip
 SCORES = [0.9, 0.05, 0.5, 0.11, 0.7, None]
 
+COUNT = 150_000
+
 XHTML = "{http://www.w3.org/1999/xhtml}"
 
 
@@ -50,7 +54,7 @@ def folder(tmp_path_factory) -> Path:
         "n": len(NAMES), "n_patients": 5, "seed": 1, "created": "2026-01-01T00:00:00+00:00",
         "iou": {"mean": 0.8, "ci95": [0.7, 0.9]}, "iou_above": {"0.5": 5},
         "baselines": METRICS["heart"]["baselines"],
-        "versions": {"keras": NAMES[2]},
+        "versions": {"keras": NAMES[2], "commit": f"{'0123456789abcdef':0<40}-dirty"},
     }  # fmt: skip
     write_json(folder / "metrics.json", metrics)
     (folder / "predictions.csv").write_text("case\n")
@@ -64,7 +68,8 @@ def folder(tmp_path_factory) -> Path:
         {
             "project": "heart_detection", "dataset": NAMES[1], "synthetic": True,
             "prepared": "nowhere", "data": {"key": "k", "settings": {"patients": "/secret/a.csv"}},
-            "settings": {"weights": NAMES[1]}, "versions": {"keras": "3"}, "created": "then",
+            "settings": {"weights": NAMES[1]}, "versions": {"keras": "3"},
+            "created": "2025-12-30T12:00:00+00:00",
         },
         {},
     )  # fmt: skip
@@ -93,6 +98,13 @@ def folder(tmp_path_factory) -> Path:
     )
     (other / "predictions.csv").write_text("case\n")
     html_report.write_report(run, other, about, page)
+    many = folder.parent / "many"
+    many.mkdir()
+    write_json(many / "metrics.json", {**metrics, "n": COUNT, "n_patients": COUNT // 2})
+    (many / "predictions.csv").write_text("case\n")
+    rows = tuple((f"case-{number:06d}", f"{number / COUNT:.6f}") for number in range(COUNT))
+    cases = dataclasses.replace(page.cases, rows=rows)
+    html_report.write_report(run, many, about, dataclasses.replace(page, cases=cases))
     return folder
 
 
@@ -113,7 +125,14 @@ def test_the_page_brings_everything_along_and_lets_nothing_in(folder):
         for name in ("src", "href", "srcset", "data", "action", "poster"):
             assert of.get(name, "#").startswith(("data:", "#")), (of.tag, of.get(name))
     policy = next(of.get("content") for of in page.iter(XHTML + "meta") if of.get("http-equiv"))
-    assert "default-src 'none'" in policy and "unsafe-eval" not in policy
+    parts = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert parts.keys() == {"default-src", "img-src", "style-src", "script-src"}
+    assert (parts["default-src"], parts["img-src"]) == ("'none'", "data:")
+    for tag in ("style", "script"):
+        (text,) = ("".join(of.itertext()) for of in page.iter(XHTML + tag))
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert parts[f"{tag}-src"] == f"'sha256-{digest}'"
+    assert not [of for of in page.iter() if of.get("style")]
     style = texts(page, "style")[0]
     assert "url(" not in style and "@import" not in style
 
@@ -143,6 +162,38 @@ def test_what_is_said_first(folder):
     assert "0.800 95 % interval 0.700 to 0.900 baseline, the mean box: 0.600" in said
     assert "The model scores above the baseline (the mean box)" in said
     assert "/secret" not in said and "a.csv" in said
+
+
+def test_title_and_heading_name_the_run_the_data_the_dates_and_the_commit(folder):
+    page = parsed(folder / html_report.FILE)
+    name = folder.parents[1].name
+    assert texts(page, "title")[0].endswith(f": {name}, test, 2026-01-01")
+    (header,) = page.iter(XHTML + "header")
+    said = " ".join("".join(header.itertext()).split())
+    assert f"Run {name}, trained on SYNTHETIC data, {NAMES[1]} on 2025-12-30, scored on" in said
+    assert "scored on 2026-01-01 with the code of commit 0123456789ab and changes to it." in said
+
+
+def test_the_page_of_few_patients_begins_with_what_cannot_be_concluded(folder):
+    page = parsed(folder / html_report.FILE)
+    (header,) = page.iter(XHTML + "header")
+    (caution,) = [of for of in header if of.get("class") == "caution"]
+    assert "Only 5 patients: from so few it cannot be concluded" in "".join(caution.itertext())
+    before = list(header)[: list(header).index(caution)]
+    assert [of.get("class") for of in before] == [None, "question"]
+    assert not html_report.few({"n": 5, "n_patients": html_report.FEW})
+    unknown = {"n": 1, "n_patients": None, "patients_known": False}
+    assert html_report.few(unknown).startswith("Only 1 image: ")
+    assert not html_report.few(unknown | {"n": html_report.FEW})
+
+
+def test_of_very_many_cases_the_page_shows_the_worst_and_says_where_all_are(folder):
+    path = folder.parent / "many" / html_report.FILE
+    text = path.read_text()
+    assert path.stat().st_size < 2e6
+    assert "The 2,000 worst of 150,000 cases" in text and "predictions.csv" in text
+    assert ["case-001999" in text, "case-002000" in text] == [True, False]
+    assert "worst of" not in (folder / html_report.FILE).read_text()
 
 
 def test_real_films_are_not_called_synthetic_and_what_trained_is(folder):
