@@ -32,6 +32,7 @@ from common.reporting.checklist import write_checklist
 from common.reporting.elsewhere import Elsewhere, elsewhere
 from common.reporting.examples import examples_of
 from common.reporting.model_card import NOT_FOR, SYNTHETIC, About, display, model_card
+from common.reporting.terms import explained
 from common.scores.formatting import of_validation
 from common.training.evaluations import doubted_note
 from common.training.runs import Run, open_run
@@ -158,6 +159,7 @@ def write_report(run: Run, folder: Path, about: About, page: Page) -> Path:
             cases=dataclasses.replace(page.cases, rows=page.cases.rows[:MAX_CASES]),
             metrics=metrics,
             run_name=run.folder.name,
+            terms=explained(page.tables),
             origin=_origin(run, metrics),
             few=few(metrics),
             of_validation=of_validation(metrics),

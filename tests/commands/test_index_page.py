@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from common import results
+from tests.helpers.browser import assert_fits_and_is_quiet
 
 
 def test_a_page_that_links_all_reports(runs, evaluated, monkeypatch, capsys):
@@ -36,3 +37,4 @@ def test_a_page_that_links_all_reports(runs, evaluated, monkeypatch, capsys):
     for words in (printed, text):
         assert "python pneumonia_classification/train.py --prepared" in words
     assert "SYNTHETIC data, of no patient" in text
+    assert_fits_and_is_quiet(page)

@@ -16,6 +16,7 @@ from common.base.files import write_json
 from common.base.tables import Table
 from common.reporting import html_report
 from common.reporting.model_card import About
+from common.reporting.terms import explained
 from common.scores.classification import differences
 from common.scores.estimates import auroc
 from common.scores.intervals import scored
@@ -174,6 +175,17 @@ def test_title_and_heading_name_the_run_the_data_the_dates_and_the_commit(folder
     assert "scored on 2026-01-01 with the code of commit 0123456789ab and changes to it." in said
 
 
+def test_the_terms_of_the_tables_are_explained_under_them(folder):
+    page = parsed(folder / html_report.FILE)
+    assert texts(page, "dt") == ["IoU"] and len(texts(page, "dd")) == 1
+    tables = (
+        Table("", ("score", "model"), (("threshold, from validation, Youden", "0.3"),)),
+        Table("", ("measure", "at temperature 1.2"), (("HD95, mm", "2.1"),)),
+        Table("the pointing game", ("map",), ()),
+    )
+    assert list(explained(tables)) == ["Youden", "temperature", "pointing game", "HD95"]
+
+
 def test_the_page_of_few_patients_begins_with_what_cannot_be_concluded(folder):
     page = parsed(folder / html_report.FILE)
     (header,) = page.iter(XHTML + "header")
@@ -288,14 +300,14 @@ def opened(browser, folder):
     """The page in a window of any width and scheme; a complaint or a request fails the test."""
     complaints, windows = [], []
 
-    def open_page(width=1280, scheme="light", **options):
+    def open_page(width=1280, scheme="light", page=folder / html_report.FILE, **options):
         window = browser.new_page(
             viewport={"width": width, "height": 900}, color_scheme=scheme, **options
         )
         windows.append(window)
         window.on("console", lambda message: complaints.append(message.text))
         window.on("pageerror", lambda error: complaints.append(str(error)))
-        address = (folder / html_report.FILE).as_uri()
+        address = page.as_uri()
         window.on(
             "request",
             lambda request: (
@@ -314,7 +326,7 @@ def opened(browser, folder):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [390, 1440])
 def test_the_page_fits_and_is_accessible(opened, width, scheme):
     needs.package("axe_playwright_python")
     from axe_playwright_python.sync_playwright import Axe
@@ -351,6 +363,50 @@ def test_cases_are_filtered(opened):
     assert window.locator("output").text_content() == "1 of 6 shown"
     window.get_by_label("Show only rows with").fill("")
     assert len(shown(window)) == 6
+
+
+def test_cases_are_filtered_by_their_numbers(opened):
+    window = opened()
+    assert window.locator("#column option").all_text_contents() == ["score"]
+    window.get_by_label("from", exact=True).fill("0.1")
+    assert shown(window) == ["0.900", "0.500", "0.110", "0.700"]
+    window.get_by_label("to", exact=True).fill("0.5")
+    assert shown(window) == ["0.500", "0.110"]
+    window.get_by_label("Show only rows with").fill("plain")
+    assert shown(window) == []
+    for label in ("from", "to", "Show only rows with"):
+        window.get_by_label(label, exact=True).fill("")
+    assert len(shown(window)) == 6
+
+
+def test_a_picture_is_enlarged_and_the_arrow_keys_go_on(opened):
+    window = opened()
+    dialog = window.locator("dialog")
+    assert not dialog.is_visible()
+    window.locator("figure.picture img").first.click()
+    large = dialog.locator("img")
+    assert dialog.locator(".caption").text_content() == f"1 of 2: {NAMES[2]}"
+    assert large.bounding_box()["height"] > 600
+    window.keyboard.press("ArrowRight")
+    assert dialog.locator(".caption").text_content().startswith("2 of 2: two")
+    assert large.get_attribute("src").startswith("data:image/gif")
+    window.keyboard.press("ArrowRight")
+    window.keyboard.press("ArrowLeft")
+    assert dialog.locator(".caption").text_content().startswith("2 of 2")
+    window.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    window.locator("button.enlarge").last.focus()
+    window.keyboard.press("Enter")
+    assert dialog.locator(".caption").text_content().startswith("2 of 2")
+    dialog.get_by_role("button", name="Close").click()
+    assert not dialog.is_visible()
+
+
+def test_a_page_of_very_many_cases_opens(opened, folder):
+    window = opened(page=folder.parent / "many" / html_report.FILE)
+    assert window.locator("output").text_content() == "2000 of 2000 shown"
+    window.get_by_label("to", exact=True).fill("0.001")
+    assert window.locator("output").text_content() == "151 of 2000 shown"
 
 
 def test_moving_pictures_stop(opened):
