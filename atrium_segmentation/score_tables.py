@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from atrium_segmentation.networks import NETWORKS
+from common.base.progress import progress
 from common.base.tables import MISSING, Table, print_table
 from common.imaging.volumes import read_volume
 from common.reporting.charts import agreement_picture, cases_picture
@@ -87,7 +86,7 @@ def draw_cases(
     ranks = {cases[row]["case"]: rank for rank, row in enumerate(drawn, start=1)}
     scores, examples = {row["case"]: row for row in cases}, {}
     chosen = (volume for volume in volumes if volume["case"] in ranks)
-    for volume in tqdm(chosen, total=len(drawn), unit="case drawn", file=sys.stdout):
+    for volume in progress(chosen, total=len(drawn), unit="case drawn"):
         case, truth = volume["case"], volume["mask"]
         name = f"{ranks[case]:02d}-{case}"
         masks = {
