@@ -13,7 +13,6 @@ taken at the volume's own spacing, next to that of the mean training shape.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable
 from functools import partial
@@ -25,6 +24,7 @@ from common.base.command_line import parse
 from common.base.errors import UserError, run_script
 from common.base.files import write_csv, write_json
 from common.base.printing import print_paths, print_settings
+from common.base.progress import progress
 from common.training import evaluations, runs
 from common.training.trained import picture_mark
 
@@ -40,7 +40,6 @@ def main() -> None:
     start_tensorflow()
 
     import numpy as np
-    from tqdm import tqdm
 
     from atrium_segmentation import score_tables, scores
     from atrium_segmentation.dataset import whole_volumes
@@ -69,7 +68,7 @@ def main() -> None:
         patients = cases.set_index("case")["patient"]
         scored, looks, seconds = [], {}, dict.fromkeys(networks, 0.0)
         unseen = (v for v in whole_volumes(prepared, splits) if v["case"] in patients.index)
-        for volume in tqdm(unseen, total=len(cases), unit="volume", file=sys.stdout):
+        for volume in progress(unseen, total=len(cases), unit="volume"):
             case, masks = volume["case"], {"mean_shape": mean_shape_mask(run, volume["mask"].shape)}
             for network, models_of_runs in networks.items():
                 began = time.monotonic()

@@ -104,7 +104,7 @@ def _examples(folder: Path, metrics: dict[str, Any], networks: list[str]) -> tup
             example.kind.capitalize(),
             example.case,
         )
-        for kind in (BEST, TYPICAL, WORST)
+        for kind in (WORST, TYPICAL, BEST)
         for example in examples_of(metrics)
         if example.kind == kind
         for file, content in zip(
@@ -138,7 +138,7 @@ def _cases(metrics: Mapping[str, Any], networks: list[str]) -> Table:
                 f"{row[networks[0]]['truth_ml']:.1f}",
                 *(f"{row[name]['predicted_ml']:.1f}" for name in networks),
             )
-            for row in metrics["cases"]
+            for row in sorted(metrics["cases"], key=lambda row: row[networks[0]]["dice"])
         ),
     )
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from atrium_segmentation.networks import NETWORKS
+from common.base.progress import progress
 from common.base.tables import MISSING, Table, print_table
 from common.imaging.volumes import read_volume
 from common.reporting.charts import agreement_picture, cases_picture
 from common.reporting.examples import Example, worst_typical_best
-from common.reporting.gifs import Panel, write_gif
+from common.reporting.gifs import Panel, write_gif, write_sheet
 from common.reporting.orthogonal_views import views_picture
 from common.scores.formatting import with_interval
 
@@ -72,8 +71,8 @@ def draw_cases(
 ) -> list[Example]:
     """Draw the worst cases, typical ones and the best, named after their rank.
 
-    Of each a GIF of the truth and one of the networks' masks, read from ``masks/``, and a picture
-    of the three orthogonal views.
+    Of each a GIF of the truth and one of the networks' masks, read from ``masks/``, each next to a
+    sheet of its slices, and a picture of the three orthogonal views.
 
     Args:
         folder: The evaluation's.
@@ -87,7 +86,7 @@ def draw_cases(
     ranks = {cases[row]["case"]: rank for rank, row in enumerate(drawn, start=1)}
     scores, examples = {row["case"]: row for row in cases}, {}
     chosen = (volume for volume in volumes if volume["case"] in ranks)
-    for volume in tqdm(chosen, total=len(drawn), unit="case drawn", file=sys.stdout):
+    for volume in progress(chosen, total=len(drawn), unit="case drawn"):
         case, truth = volume["case"], volume["mask"]
         name = f"{ranks[case]:02d}-{case}"
         masks = {
@@ -101,9 +100,13 @@ def draw_cases(
         image, spacing_mm = volume["image"], volume["spacing_mm"]
         files = tuple(f"{kind}/{name}{end}" for kind, end in FILES)
         models_gif, views, truth_gif = (folder / file for file in files)
-        write_gif(models_gif, image, spacing_mm, panels, legend, synthetic)
         views_picture(views, image, spacing_mm, truth, masks, case, synthetic)
-        write_gif(truth_gif, image, spacing_mm, [Panel("truth", truth)], case, synthetic)
+        for gif, of_panels, words in (
+            (models_gif, panels, legend),
+            (truth_gif, [Panel("truth", truth)], case),
+        ):
+            for write, path in ((write_gif, gif), (write_sheet, gif.with_suffix(".png"))):
+                write(path, image, spacing_mm, of_panels, words, synthetic)
         examples[case] = files
     return [
         Example(cases[row]["case"], kind, examples[cases[row]["case"]])

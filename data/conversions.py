@@ -16,10 +16,10 @@ import h5py
 import nibabel
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from common.base.errors import UserError
 from common.base.files import write_csv, write_json
+from common.base.progress import progress
 from common.datasets.class_folders import index_folders
 from common.datasets.csv_tables import list_names, read_csv
 from common.datasets.images import find_films
@@ -35,7 +35,6 @@ SPACING_MM = 0.625
 """Of the volumes of the 2018 Atrial Segmentation Challenge, along each axis."""
 
 _H5 = "mri_norm2.h5"
-_BAR = {"unit": "file", "delay": 2}
 
 
 def convert_rsna(source: Path, folder: Path, names: Names = None) -> int:
@@ -56,7 +55,7 @@ def convert_rsna(source: Path, folder: Path, names: Names = None) -> int:
     films = {name: files[0] for name, files in find_films(source / IMAGE_FOLDERS[0]).by_id.items()}
     both = _wanted(source, films, names)
     with _new_folder(folder) as unfinished:
-        for name in tqdm(both, **_BAR):
+        for name in progress(both, unit="file"):
             shutil.copyfile(films[name], _film(unfinished, films[name].name))
         tables = ((LABELS[0], "patientId"), (CLASSES[0], "patientId"), (HEARTS, "name"))
         for table, column in tables:
@@ -95,7 +94,7 @@ def convert_kermany(source: Path, folder: Path, names: Names = None) -> int:
     labels = dict(zip(cases["case"], cases["label"], strict=True))
     both = _wanted(source, films, names)
     with _new_folder(folder) as unfinished:
-        for case in tqdm(both, **_BAR):
+        for case in progress(both, unit="file"):
             shutil.copyfile(films[case], _film(unfinished, f"{case}{films[case].suffix.lower()}"))
         rows = [{"patientId": case, "Target": labels[case]} for case in both]
         write_csv(
@@ -124,7 +123,7 @@ def convert_jsrt(source: Path, folder: Path, names: Names = None) -> int:
     _require_pairs(source, films, masks, "*.IMG films", "masks/heart/*.gif masks")
     both = _wanted(source, films.keys() & masks.keys(), names)
     with _new_folder(folder) as unfinished:
-        for name in tqdm(both, **_BAR):
+        for name in progress(both, unit="file"):
             Image.fromarray(read_jsrt(films[name])).save(_film(unfinished, f"{name}.png"))
         _write_boxes(unfinished, {name: masks[name] for name in both})
     return len(both)
@@ -151,7 +150,7 @@ def convert_ctr(source: Path, folder: Path, names: Names = None) -> int:
     _require_pairs(source, films, masks, "png/*.png films", "mask/heart/*.png masks")
     both = _wanted(source, films.keys() & masks.keys(), names)
     with _new_folder(folder) as unfinished:
-        for name in tqdm(both, **_BAR):
+        for name in progress(both, unit="file"):
             shutil.copyfile(films[name], _film(unfinished, f"{name}.png"))
         _write_boxes(unfinished, {name: masks[name] for name in both})
     return len(both)
@@ -193,7 +192,7 @@ def convert_uamt(source: Path, folder: Path, names: Names = None, part: str = "t
     files = {f"la_{number:03d}": volumes[name] for number, name in enumerate(listed, 1)}
     both = _wanted(source, files, names)
     with _new_folder(folder) as unfinished:
-        for name in tqdm(both, **_BAR):
+        for name in progress(both, unit="file"):
             for part_of, values in zip(("images", "labels"), _read_h5(files[name]), strict=True):
                 _write_volume(unfinished / f"{part_of}Tr" / f"{name}.nii.gz", values)
         _write_dataset(unfinished, 1, "; cropped volumes of Yu et al. 2019 (UA-MT)")
@@ -227,7 +226,7 @@ def convert_la2018(source: Path, folder: Path, names: Names = None) -> int:
     both = _wanted(source, pairs, names)
     values: set[int] = set()
     with _new_folder(folder) as unfinished:
-        for name in tqdm(both, **_BAR):
+        for name in progress(both, unit="file"):
             values |= {int(value) for value in np.unique(read_file(pairs[name][1])[0])}
             for part_of, file in zip(("imagesTr", "labelsTr"), pairs[name], strict=True):
                 (unfinished / part_of).mkdir(exist_ok=True)

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from tqdm import tqdm
 
 from common.base.errors import UserError
 from common.base.files import read_json, write_json
+from common.base.progress import progress
 from data.room import require_room
 
 _BLOCK = 1 << 16
@@ -128,13 +128,12 @@ class Transfer:
             self._append(answer, start, total)
 
     def _append(self, answer: requests.Response, start: int, total: int) -> None:
-        bar = tqdm(
+        bar = progress(
             total=total or None,
             initial=start,
             desc=self.file.name,
             unit="B",
             unit_scale=True,
-            delay=0 if start else 1,
         )
         with open(self.part, "ab" if start else "wb") as file, bar:
             for block in answer.iter_content(_BLOCK):

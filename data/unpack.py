@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from tqdm import tqdm
-
 from common.base.errors import UserError
+from common.base.progress import progress
 from data.room import require_room
 
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError)
@@ -54,7 +53,7 @@ def unpack(archive: Path, folder: Path, needs: Sequence[str]) -> None:
             unfinished = folder.with_name(f".{folder.name}.unpacking")
             if unfinished.exists():
                 shutil.rmtree(unfinished)
-            for path, entry in tqdm(missing.items(), desc="unpacking", unit="file", delay=2):
+            for path, entry in progress(missing.items(), desc="unpacking", unit="file"):
                 target = unfinished.joinpath(*path.parts)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with read(entry) as source, open(target, "xb") as file:

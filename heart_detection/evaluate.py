@@ -58,7 +58,7 @@ def main() -> None:
         # -- Predict, and go back to each image's own pixels.
         model = load_model(run.folder / "model.keras")
         films = images_and_boxes(prepared, splits, run.fitted["image_size"])
-        by_case = predict_cases(model, films, settings)
+        by_case = predict_cases(model, films, settings, prepared.count(splits))
         names = [case for case in by_case if case in set(cases["case"])]
         cases = cases.set_index("case").loc[names].reset_index()
         fractions, thumbnails = map(np.stack, zip(*(by_case[case] for case in names), strict=True))

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from common.base.progress import progress
 from common.imaging.letterbox import mirror_boxes
 from common.records.prepared import Prepared
 from common.scores.thumbnails import thumbnail
@@ -56,15 +57,16 @@ def predict_boxes(
 
 
 def predict_cases(
-    model: keras.Model, films: tf.data.Dataset, settings: EvaluateSettings
+    model: keras.Model, films: tf.data.Dataset, settings: EvaluateSettings, count: int = 0
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The box (4,) and the thumbnail of each film of `images_and_boxes`, by case.
 
-    A batch is in memory at a time.
+    A batch is in memory at a time. Of ``count`` films, where it is given, the progress is shown.
     """
     by_case: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     size = settings.batch_size
-    for batch in films.batch(size).as_numpy_iterator():
+    bar = {"desc": "predict", "unit": "batch", "total": -(-count // size) or None}
+    for batch in progress(films.batch(size).as_numpy_iterator(), **bar):
         boxes = predict_boxes(model, batch["image"], size, settings)
         for case, box, image in zip(batch["case"], boxes, batch["image"], strict=True):
             by_case[case.decode()] = (box, thumbnail(image[..., 0]))

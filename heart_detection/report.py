@@ -55,7 +55,7 @@ def write_page(run: Run, folder: Path) -> Path:
         examples=example_pictures(
             folder,
             metrics,
-            {kind: kind.capitalize() for kind in (BEST, TYPICAL, WORST)},
+            {kind: kind.capitalize() for kind in (WORST, TYPICAL, BEST)},
             lambda case: (
                 f"{case}: IoU {ious[case]:.3f}",
                 f"Chest film {case} with the true box in blue and the predicted box in red; they "
@@ -72,7 +72,7 @@ def write_page(run: Run, folder: Path) -> Path:
                     f"{row['iou']:.3f}",
                     *(f"{row[edge] - row[f'true_{edge}']:+.1f}" for edge in BOX),
                 )
-                for row in cases.to_dict("records")
+                for row in cases.sort_values("iou", kind="stable").to_dict("records")
             ),
         ),
     )

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from common.base.errors import UserError
+from common.base.progress import progress
 from common.datasets.classes import TWO, Classes
 from common.records.prepared import Prepared
 from common.scores import classification, several_classes
@@ -149,7 +150,8 @@ def predict_cases(
     classes = classes or of_data
     parts = []
     batches = images_and_labels(prepared, splits, image_size).batch(batch_size)
-    for batch in batches.as_numpy_iterator():
+    bar = {"desc": "predict", "unit": "batch", "total": -(-prepared.count(splits) // batch_size)}
+    for batch in progress(batches.as_numpy_iterator(), **bar):
         baseline = {}
         if thumbnail_model:
             models = [thumbnail_model] if classes.are_two else thumbnail_model

@@ -19,11 +19,11 @@ from typing import cast
 
 import numpy as np
 from PIL import Image, ImageFilter
-from tqdm import tqdm
 
 from common.base.arguments import Parser
 from common.base.backend import start_tensorflow
 from common.base.errors import UserError, run_script
+from common.base.progress import progress
 from common.base.tables import Table, print_table
 from common.training import evaluations
 from common.training.runs import open_run
@@ -110,7 +110,7 @@ def main() -> None:
     model, rule = inference.open_model(run, settings), inference.decision(run, settings)
     threshold = cast("float", rule.threshold)
     rows = []
-    for name, pair in tqdm(CHANGES.items(), "films changed", leave=False, disable=None):
+    for name, pair in progress(CHANGES.items(), desc="films changed", leave=False):
         images = np.stack(
             [pair[label](films[case]) for case, label in zip(names, labels, strict=True)]
         )

@@ -35,15 +35,15 @@ from pneumonia_classification.model_card import about
 from pneumonia_classification.score_pictures import SHEET, in_words
 
 KINDS = {
-    "found": "{1}, surely said so",
     "missed": "{1}, missed",
     "false alarm": "{0}, called {1}",
-    "cleared": "{0}, surely said so",
-    "right": "the surest of the right answers",
     "wrong": "the surest of the wrong answers",
     "typical": "the middle of its label",
+    "found": "{1}, surely said so",
+    "cleared": "{0}, surely said so",
+    "right": "the surest of the right answers",
 }
-"""The kinds of cases that are drawn; of two classes with the words of both."""
+"""The kinds of cases that are drawn, the worst first; of two classes with the words of both."""
 
 
 COLUMNS = ("case", "patient", "truth", "probability", "rescaled", "decision", "result")
@@ -60,7 +60,8 @@ def write_page(run: Run, folder: Path) -> Path:
     cases = pd.read_csv(folder / "predictions.csv", dtype=text, keep_default_na=False)
     probabilities = dict(zip(cases["case"], cases["probability"], strict=True))
     words = [in_words(label, classes.names) for label in (0, 1)]
-    rows = {row["case"]: _row(row, classes) for row in cases.to_dict("records")}
+    records = sorted(cases.to_dict("records"), key=lambda row: _badness(row, classes), reverse=True)
+    rows = {row["case"]: _row(row, classes) for row in records}
     page = Page(
         title="Pneumonia on chest films" if classes.names == TWO else ", ".join(classes.names),
         answer=_answer(metrics),
@@ -162,6 +163,14 @@ def _charts(run: Run, folder: Path, metrics: Mapping[str, Any]) -> tuple[Picture
         Picture(folder / name, *texts) for name, *texts in pictures if (folder / name).exists()
     ]
     return *charts, training_picture(run, folder, {"": run.folder})
+
+
+def _badness(case: Mapping[Hashable, Any], classes: Classes) -> tuple[bool, float]:
+    """How wrong an answer is: wrong ones before right ones, the surest wrong one most of all."""
+    is_wrong, probability = case["label"] != case["predicted"], float(case["probability"])
+    if classes.are_two:
+        return is_wrong, abs(case["label"] - probability)
+    return is_wrong, probability if is_wrong else -probability
 
 
 def _row(case: Mapping[Hashable, Any], classes: Classes) -> tuple[str, ...]:

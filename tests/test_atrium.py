@@ -142,6 +142,8 @@ def test_gifs_and_views_are_drawn_of_the_worst_and_the_best(once):
     assert len(views) == 2
     kinds = ("models", "truth")
     assert gifs == sorted(f"{view}-{kind}.gif" for view in views for kind in kinds)
+    sheets = sorted(path.stem for path in (once.evaluation / "gifs").glob("*.png"))
+    assert sheets == [name.removesuffix(".gif") for name in gifs]
     assert all(path.stat().st_size <= 3e6 for path in (once.evaluation / "gifs").glob("*.gif"))
     by_dice = sorted(once.metrics["cases"], key=lambda case: case["unet"]["dice"])
     assert views[0].startswith("01-") and views[0].endswith(by_dice[0]["case"])

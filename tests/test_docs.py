@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from common.base.errors import UserError
 from tests.helpers.scripts import PROJECTS, ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -69,6 +70,8 @@ def assert_taken(page: Path, command: list[str]) -> None:
         name, _, script = words[1].partition(".")
         if name in PROJECTS and script in SCRIPTS:
             parse(project_of(name), KINDS.get(script, script), "", words[2:])
+        elif name in ("common", "data", *PROJECTS):
+            assert_parsed(words[1], words[2:])
         return
     folder = page.parent if page.parent.name in PROJECTS else ROOT
     # The front page goes into a project's folder first.
@@ -76,6 +79,35 @@ def assert_taken(page: Path, command: list[str]) -> None:
     script = next(path for path in places if path.is_file())
     if script.parent.name in PROJECTS:
         parse(project_of(script.parent.name), KINDS.get(script.stem, script.stem), "", words[1:])
+
+
+class Parsed(Exception):
+    """The command line was taken; nothing more is run."""
+
+
+def assert_parsed(module: str, words: list[str]) -> None:
+    """A command's own parser takes the words; what it would do with them is not done."""
+    from common.base.arguments import Parser
+    from common.reporting.html_report import write_again
+
+    def parse_alone(parser, *arguments, **options):
+        parse_args(parser, *arguments, **options)
+        raise Parsed
+
+    parse_args, command = Parser.parse_args, importlib.import_module(module)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Parsed):
+        patch.setattr(Parser, "parse_args", parse_alone)
+        patch.setattr("sys.argv", [module, *words])
+        if hasattr(command, "main"):
+            command.main()
+        else:
+            write_again(command.PROJECT, command.EvaluateSettings(), command.write_page)
+
+
+def test_a_command_with_an_option_that_is_not_there_is_found():
+    for module, *words in (["common.results", "--outptu", "a"], ["data.convert", "uamt"]):
+        with pytest.raises(UserError, match=r"; --help shows how$"):
+            assert_parsed(module, words)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[f"{page.parent.name}-{page.name}" for page in PAGES])

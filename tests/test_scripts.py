@@ -88,6 +88,35 @@ def test_an_evaluation_is_told_on_a_page_that_can_be_written_again(whole, projec
     assert path.read_bytes() == first
 
 
+@pytest.mark.parametrize("project", PROJECTS)
+def test_the_page_has_the_worst_cases_first(whole, project):
+    once = whole(project)
+    scores = {row["case"]: row for row in once.metrics.get("cases", once.predictions)}
+    badness = {
+        "pneumonia_classification": lambda row: (
+            row["label"] != row["predicted"], abs(float(row["label"]) - float(row["probability"]))
+        ),
+        "heart_detection": lambda row: -float(row["iou"]),
+        "atrium_segmentation": lambda row: -row["unet"]["dice"],
+    }[project]  # fmt: skip
+    page = html5lib.parse(
+        (once.evaluation / "report.html").read_bytes(), namespaceHTMLElements=False
+    )
+    names = [
+        "".join(row[0].itertext()).strip()
+        for row in page.findall(".//table[@class='cases']/tbody/tr")
+    ]
+    assert sorted(names) == sorted(scores) and len(names) > 1
+    order = [badness(scores[name]) for name in names]
+    assert order == sorted(order, reverse=True)
+    headings = [of.text.lower() for of in page.findall(".//section[@id='examples']/h3")]
+    bad, good = ("missed", "false alarm", "wrong", "worst"), ("found", "cleared", "right", "best")
+    kinds = [heading.split(":")[0] for heading in headings]
+    assert max((kinds.index(kind) for kind in kinds if kind in bad), default=-1) < min(
+        (kinds.index(kind) for kind in kinds if kind in good), default=len(kinds)
+    )
+
+
 def test_a_page_of_what_is_no_evaluation_is_refused(tmp_path):
     for arguments in ([], [tmp_path]):
         command = [sys.executable, "-m", "heart_detection.report", *arguments]

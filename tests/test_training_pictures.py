@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import ImageColor
 
-from common.reporting.figures import PREDICTION, TRUTH
+from common.reporting.mark import MARGIN
+from common.reporting.palette import PREDICTION, TRUTH
 from tests.helpers import events
 from tests.helpers.scripts import CHEST, PROJECTS
 
@@ -28,8 +29,8 @@ def test_the_same_cases_are_drawn_after_every_epoch(whole, project):
         assert steps["validation"] == [0, 1] and steps["augmented"] == [0]
         drawn = events.pictures(found, "validation")
         (samples,) = events.pictures(found, "augmented")
-        # Six films of 2.2 x 2.4 inches, at 100 pixels an inch.
-        assert {picture.shape for picture in (*drawn, samples)} == {(480, 660, 3)}
+        # Six films of 2.2 x 2.4 inches, at 100 pixels an inch, under the mark.
+        assert {picture.shape for picture in (*drawn, samples)} == {(480 + MARGIN, 660, 3)}
         truths, predictions = (
             [coloured(picture, colour) for picture in drawn] for colour in (TRUTH, PREDICTION)
         )

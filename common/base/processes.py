@@ -21,9 +21,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tqdm import tqdm
-
 from common.base.errors import UserError
+from common.base.progress import progress
 
 Lost = Callable[[Any, str], Any]
 """The result of an item that is lost, from the item and the reason in words."""
@@ -74,7 +73,7 @@ def each(
             1 for a function that may end its process.
         workers: Number of processes; 0: one per core.
         lost: Gives an item's result where its process ended twice.
-        **bar: Options of tqdm's progress bar, which appears after two seconds: ``desc``, ``unit``.
+        **bar: Options of `common.base.progress.progress`: ``desc``, ``unit``.
 
     Returns:
         The results, in the order of ``items``.
@@ -82,9 +81,9 @@ def each(
     Raises:
         UserError: An item is lost, unless ``lost`` says otherwise.
     """
-    bar = {"total": len(items), "delay": 2, "file": sys.stdout, **bar}
+    bar = {"total": len(items), **bar}
     if not items or len(items) < pool_from:
-        return list(tqdm(map(function, items), **bar))
+        return list(progress(map(function, items), **bar))
     # A process that gets less would take longer to start than to work.
     workers = min(workers or _cores(), -(-len(items) // _CHUNK))
     chunk = max(1, min(_CHUNK, len(items) // (4 * workers)))
@@ -92,7 +91,7 @@ def each(
         parts = [
             processes.submit(items[start : start + chunk]) for start in range(0, len(items), chunk)
         ]
-        return list(tqdm((result for part in parts for result in part.result()), **bar))
+        return list(progress((result for part in parts for result in part.result()), **bar))
 
 
 def stream(

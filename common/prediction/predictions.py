@@ -19,8 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from common.base.errors import UserError
 from common.base.files import (
     content_key,
@@ -31,6 +29,7 @@ from common.base.files import (
     write_text,
 )
 from common.base.processes import stream
+from common.base.progress import progress
 from common.base.settings import SharedPredict, first_names
 from common.datasets.published import without_slices
 from common.imaging.library_warnings import library_warnings
@@ -105,9 +104,7 @@ class Predictions:
         paths = [file.path for file in files]
         contents = stream(partial(read_or_error, read), paths, workers, lost)
         batch, skipped = [], 0
-        with tqdm(
-            total=len(self.inputs), initial=len(self.rows), unit="file", file=sys.stdout
-        ) as bar:
+        with progress(total=len(self.inputs), initial=len(self.rows), unit="file") as bar:
             for file, (content, error, kinds) in zip(files, contents, strict=True):
                 self._kinds[file.file] = kinds
                 if not error:
@@ -173,6 +170,8 @@ class Predictions:
         rows = [self.rows[file.file] for file in self.inputs]
         facts = {
             "project": run.config["project"],
+            "trained_on_synthetic": run.config["synthetic"],
+            # Its name before; of the files that are predicted nobody knows.
             "synthetic": run.config["synthetic"],
             "run": run.folder.resolve().name,
             "split_warning": run.config.get("split_warning", ""),

@@ -8,7 +8,6 @@ number of processes or on where an earlier run was killed.
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,8 +15,6 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from tqdm import tqdm
 
 from common.base.errors import UserError
 from common.base.files import (
@@ -30,6 +27,7 @@ from common.base.files import (
 )
 from common.base.formats import stamp
 from common.base.processes import pool
+from common.base.progress import progress
 from common.datasets.splits import is_copies
 from common.imaging.image_files import list_files
 from common.records.outcomes import Case, Features, lost, outcome
@@ -172,11 +170,11 @@ def write_shards(
         entries = cluster.each(write, missing)
     else:
         entries = _ahead(missing, decode, records, workers, per_call)
-    with tqdm(total=len(cases), unit="case", desc="decode and write", file=sys.stdout) as progress:
-        progress.update(len(cases) - sum(len(shard.members) for shard in missing))
+    with progress(total=len(cases), unit="case", desc="decode and write") as bar:
+        bar.update(len(cases) - sum(len(shard.members) for shard in missing))
         for shard, entry in entries:
             write_json(_notes(records / shard.name), entry)
-            progress.update(len(shard.members))
+            bar.update(len(shard.members))
     shards: Shards = {}
     left_out: dict[str, str] = {}
     for shard in plan:

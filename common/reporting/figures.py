@@ -13,10 +13,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
+from PIL import Image
 
 from common.base.files import atomic_write
+from common.reporting.mark import with_mark
 from common.reporting.palette import GREY, INK, PREDICTION, TRUTH
 
 STYLE: dict[Any, Any] = {
@@ -55,31 +56,25 @@ def save(figure: Figure, path: Path, synthetic: bool | str) -> Path:
     Args:
         figure: The figure.
         path: Where it goes.
-        synthetic: Whether the data was made up, which marks it SYNTHETIC; or a mark in other words.
+        synthetic: Whether the data was made up, which marks it SYNTHETIC in a margin over the
+            figure; or a mark in other words.
     """
-    if synthetic:
-        _mark(figure, synthetic)
+    picture = Image.fromarray(with_mark(_drawn(figure, 120), synthetic))
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+        picture.save(temporary, "PNG")
     return path
 
 
 def pixels(figure: Figure, synthetic: bool | str) -> np.ndarray:
     """A figure as (height, width, 3) uint8, 100 pixels per inch, marked as by `save`."""
-    if synthetic:
-        _mark(figure, synthetic)
+    return with_mark(_drawn(figure, 100), synthetic)
+
+
+def _drawn(figure: Figure, dpi: int) -> np.ndarray:
+    figure.set_dpi(dpi)
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def _mark(figure: Figure, mark: bool | str) -> None:
-    # The white edge is for films, on which any grey would be lost.
-    font: dict[str, Any] = {"fontsize": 26, "weight": "bold", "color": GREY, "alpha": 0.4}
-    edge = withStroke(linewidth=3, foreground="white")
-    place: dict[str, Any] = {"ha": "center", "va": "center", "rotation": 20, "zorder": 10}
-    words = mark if isinstance(mark, str) else "SYNTHETIC"
-    figure.text(0.5, 0.5, words, path_effects=[edge], **font, **place)
 
 
 def draw_film(axes: Axes, image: np.ndarray, title: str) -> None:

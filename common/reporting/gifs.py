@@ -1,8 +1,9 @@
-"""Volumes as GIFs that a radiologist can step through.
+"""Volumes as GIFs that a radiologist can step through, and as sheets of their slices.
 
 Slices run from the feet to the head and lie as in radiology: the patient's right at the left,
-the front on top, in true proportions. Truth is blue and prediction vermilion, as in every other
-picture; an area is tinted and its contour drawn, so that the image below stays visible.
+the front on top, in true proportions; R and L over every slice say so. Truth is blue and
+prediction vermilion, as in every other picture; an area is tinted and its contour drawn, so that
+the image below stays visible.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 from scipy.ndimage import binary_erosion
 
-from common.base.files import write_bytes
+from common.base.files import atomic_write, write_bytes
+from common.reporting.mark import with_mark
 from common.reporting.palette import INK, MARK, PREDICTION, TRUTH
 from common.scores.volumes import dice
 
@@ -25,10 +27,14 @@ MAX_BYTES = 3_000_000
 """Maximum size of a GIF."""
 PANEL_SIDE = 260
 """Pixels of the longer side of a slice in a picture."""
+SHEET_SLICES = 20
+"""Maximum number of slices on a sheet."""
 
 _TEXT_HEIGHT = 18
-_FRAME_MILLISECONDS = 120
+# A GIF counts in hundredths of a second: 7.7 frames a second.
+_FRAME_MILLISECONDS = 130
 _GREYS = 24
+_SHEET_COLUMNS = 4
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,38 @@ def write_gif(
     return path
 
 
+def write_sheet(
+    path: Path,
+    image: np.ndarray,
+    spacing_mm: Sequence[float],
+    panels: Sequence[Panel],
+    caption: str,
+    synthetic: bool | str,
+) -> Path:
+    """Write frames of `write_gif` side by side as a PNG: no more than `SHEET_SLICES`.
+
+    They are evenly spread from the first to the last slice in which any panel has a mask; where
+    none has, over the whole volume. The arguments are those of `write_gif`.
+    """
+    masks = [mask for panel in panels for mask in (panel.truth, panel.prediction)]
+    drawn = [np.flatnonzero((mask > 0).any((0, 1))) for mask in masks if mask is not None]
+    numbers = np.concatenate([np.zeros(0, int), *drawn])
+    low, high = (numbers.min(), numbers.max()) if len(numbers) else (0, image.shape[2] - 1)
+    count = min(SHEET_SLICES, high - low + 1)
+    frames = [
+        slice_picture(image, spacing_mm, panels, caption, False, number)
+        for number in np.linspace(low, high, count).round().astype(int)
+    ]
+    rows = -(-count // _SHEET_COLUMNS)
+    paper = np.full_like(frames[0], 255)
+    cells = [*frames, *[paper] * (rows * _SHEET_COLUMNS - count)]
+    lines = [cells[row * _SHEET_COLUMNS :][:_SHEET_COLUMNS] for row in range(rows)]
+    whole = with_mark(np.concatenate([np.concatenate(line, 1) for line in lines]), synthetic)
+    with atomic_write(path) as temporary:
+        Image.fromarray(whole).save(temporary, "PNG")
+    return path
+
+
 def slice_picture(
     image: np.ndarray,
     spacing_mm: Sequence[float],
@@ -94,7 +132,7 @@ def slice_picture(
     number: int,
     side: int = PANEL_SIDE,
 ) -> np.ndarray:
-    """One slice of a volume, a frame of `write_gif`: (height, width, 3) uint8.
+    """One slice of a volume, a frame of `write_gif`: (height, width, 3) uint8, R and L over it.
 
     Args:
         image: (x, y, z) 0..255, canonical: right, front, head.
@@ -120,13 +158,13 @@ def slice_picture(
             truth, prediction = panel.truth[:, :, number] > 0, panel.prediction[:, :, number] > 0
             is_empty = not truth.any() and not prediction.any()
             title += f", here {'-' if is_empty else format(dice(truth, prediction), '.2f')}"
-        draw.text((x + 2, 3), title, fill=INK)
+        draw.text((x + 2, 3), f"R  {title}", fill=INK)
+        # The letters stand over the edges of the slice and not on it.
+        draw.rectangle((x + width - 10, 0, x + width + 3, _TEXT_HEIGHT - 1), fill="white")
+        draw.text((x + width - 8, 3), "L", fill=INK)
     words = f"slice {number + 1} of {image.shape[2]}  {caption}"
     draw.text((2, height + _TEXT_HEIGHT + 3), words, fill=INK)
-    if synthetic:
-        words = synthetic if isinstance(synthetic, str) else "SYNTHETIC"
-        draw.text((frame.width - 66, _TEXT_HEIGHT + 3), words, fill=MARK)
-    return np.asarray(frame)
+    return with_mark(np.asarray(frame), synthetic)
 
 
 def _tinted(film: np.ndarray, panel: Panel, number: int, size: tuple[int, int]) -> np.ndarray:

@@ -21,6 +21,7 @@ from PIL import Image
 from common.base.arguments import Parser
 from common.base.errors import UserError
 from common.base.files import lock_folder, read_json, remove_partial_files, sha256, write_text
+from common.base.printing import counted
 from common.base.project import Project
 from common.base.settings import SharedEvaluate
 from common.base.tables import Table
@@ -31,6 +32,7 @@ from common.reporting.checklist import write_checklist
 from common.reporting.elsewhere import Elsewhere, elsewhere
 from common.reporting.examples import examples_of
 from common.reporting.model_card import NOT_FOR, SYNTHETIC, About, display, model_card
+from common.reporting.terms import explained
 from common.scores.formatting import of_validation
 from common.training.evaluations import doubted_note
 from common.training.runs import Run, open_run
@@ -39,6 +41,10 @@ from common.training.seen import describe
 FILE = "report.html"
 MAX_PICTURE_BYTES = 10_500_000
 """Of all pictures of a page; as text they take a third more, so that it stays under 15 MB."""
+MAX_CASES = 2000
+"""Of the table of cases; the others are in predictions.csv alone."""
+FEW = 20
+"""Under so many patients, or images where patients are not known, a page begins with a warning."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _TYPES = {".png": "image/png", ".gif": "image/gif"}
@@ -115,7 +121,7 @@ class Page:
         charts: Curves and matrices.
         tables: All scores, as they were printed.
         examples: Pictures of cases.
-        cases: A row a case; what can be sorted and filtered.
+        cases: A row a case, the worst first; what can be sorted and filtered.
         elsewhere: Whether the scores hold elsewhere; None: what all projects say.
     """
 
@@ -150,7 +156,12 @@ def write_report(run: Run, folder: Path, about: About, page: Page) -> Path:
             "report.html.j2",
             page=page,
             elsewhere=page.elsewhere or elsewhere(run, metrics),
+            cases=dataclasses.replace(page.cases, rows=page.cases.rows[:MAX_CASES]),
             metrics=metrics,
+            run_name=run.folder.name,
+            terms=explained(page.tables),
+            origin=_origin(run, metrics),
+            few=few(metrics),
             of_validation=of_validation(metrics),
             about=about,
             not_for=NOT_FOR,
@@ -259,12 +270,17 @@ def render(template: str, script_name: str = "page.js", /, **content: Any) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = (_TEMPLATES / script_name).read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    style = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
-    return environment.get_template(template).render(
-        style=style, script=script, script_hash=digest, **content
-    )
+    parts = {
+        name: (_TEMPLATES / file).read_text(encoding="utf-8")
+        for name, file in (("style", "page.css"), ("script", script_name))
+    }
+    hashes = {f"{name}_hash": _hash(text) for name, text in parts.items()}
+    return environment.get_template(template).render(**parts, **hashes, **content)
+
+
+def _hash(text: str) -> str:
+    """What a Content Security Policy says of a text that it lets in."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def embedded(pictures: Sequence[Picture], max_bytes: int = MAX_PICTURE_BYTES) -> dict[Path, Any]:
@@ -317,6 +333,30 @@ def verdict(score: Score) -> str:
     return (
         f"The model {says} the baseline ({score.baseline_name}): on the same cases the "
         f"difference is {score.difference['value']:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}."
+    )
+
+
+def few(metrics: Mapping[str, Any]) -> str:
+    """What cannot be concluded from under `FEW` patients; "" of more."""
+    is_known = metrics.get("patients_known", True)
+    count = metrics["n_patients"] if is_known else metrics["n"]
+    if count >= FEW:
+        return ""
+    return (
+        f"Only {counted(count, 'patient' if is_known else 'image')}: from so few it cannot be "
+        "concluded how good the model is on others, nor which of two models is the better one. "
+        "Look at each case, and score the run on more (evaluate.py --source)."
+    )
+
+
+def _origin(run: Run, metrics: Mapping[str, Any]) -> str:
+    """Which run was scored, on what it was trained, when, and with which code."""
+    data = ("SYNTHETIC data, " if run.config["synthetic"] else "") + run.config["dataset"]
+    commit, _, changed = str(metrics["versions"].get("commit", "unknown")).partition("-")
+    return (
+        f"Run {run.folder.name}, trained on {data} on {str(run.config['created'])[:10]}, scored on "
+        f"{str(metrics['created'])[:10]} with the code of commit {commit[:12]}"
+        f"{' and changes to it' if changed else ''}."
     )
 
 

@@ -24,7 +24,7 @@ def write_index(
     table: Table,
     commands: str = "",
 ) -> Path:
-    """Write the page; gives its path.
+    """Write the page; gives its path. Runs with maps of where they looked come first.
 
     Args:
         path: Where to; links are from its folder.
@@ -34,7 +34,7 @@ def write_index(
         commands: What to type next, if anything.
     """
     entries = []
-    for title, folder, metrics in evaluations:
+    for title, folder, metrics in sorted(evaluations, key=lambda entry: "gradcam" not in entry[2]):
         pictures = sorted(file for file in folder.rglob("*") if file.suffix in (".png", ".gif"))
         first = next((folder / file for e in examples_of(dict(metrics)) for file in e.files), None)
         drawn = [Picture(first, "", "")] if first and first.is_file() else []

@@ -154,6 +154,9 @@ def metrics_of(
         **stamp("metrics.json"),
         "project": run.config["project"],
         "dataset": prepared.manifest["dataset"],
+        # Two facts: a run of the demo may be scored on real patients.
+        "trained_on_synthetic": run.config["synthetic"],
+        "data_synthetic": prepared.manifest["synthetic"],
         "synthetic": prepared.manifest["synthetic"],
         "split": name,
         "other_source": prepared.folder.resolve() != Path(run.config["prepared"]).resolve(),

@@ -19,7 +19,7 @@ def picture_mark(config: Mapping[str, Any], made_up: bool = False) -> bool | str
     Returns:
         True for the mark SYNTHETIC, of the cases; words where what trained is made up alone.
     """
-    return made_up or (config["synthetic"] and "MODEL OF\nSYNTHETIC\nDATA")
+    return made_up or (config["synthetic"] and "MODEL OF SYNTHETIC DATA")
 
 
 def trained_as(config: Mapping[str, Any]) -> dict[str, Any]:

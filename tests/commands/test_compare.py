@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from common import compare
 from common.base.errors import UserError
 from tests.commands.test_results import METRICS
+from tests.helpers.browser import assert_fits_and_is_quiet
 
 N = 60
 
@@ -166,6 +167,7 @@ def test_what_is_printed_and_the_page(run_of, compared, tmp_path):
     shown = html5lib.HTMLParser(strict=True).parse(page.read_text())
     cells = ["".join(of.itertext()).strip() for of in shown.iter() if str(of.tag).endswith("}td")]
     assert {"<b>&", "+0.050 [+0.050, +0.050]", "better"} <= set(cells)
+    assert_fits_and_is_quiet(page)
 
 
 def test_scores_that_are_too_good_are_marked(run_of, compared, tmp_path):

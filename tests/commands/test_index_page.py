@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from common import results
+from tests.helpers.browser import assert_fits_and_is_quiet
 
 
 def test_a_page_that_links_all_reports(runs, evaluated, monkeypatch, capsys):
@@ -27,6 +28,10 @@ def test_a_page_that_links_all_reports(runs, evaluated, monkeypatch, capsys):
         path.parent / "report.html" for path in runs.rglob("metrics.json")
     }
     assert (folder / picture["files"][0]).resolve() in files
+    # What shows where a network looked comes first, whatever its project is called.
+    headings = [name.split(":")[0] for name in re.findall("<h2>(.*?)</h2>", text)[1:]]
+    assert headings[:2] == ["pneumonia_classification"] * 2
+    assert headings[2:] == ["atrium_segmentation", "heart_detection"]
     assert text.count('src="data:image/png') == 1 and "<b>" not in text
     assert "SYNTHETIC data, of no patient" not in text
     # Of the sample alone it says so, and what to do next.
@@ -36,3 +41,4 @@ def test_a_page_that_links_all_reports(runs, evaluated, monkeypatch, capsys):
     for words in (printed, text):
         assert "python pneumonia_classification/train.py --prepared" in words
     assert "SYNTHETIC data, of no patient" in text
+    assert_fits_and_is_quiet(page)

@@ -2,10 +2,18 @@
 
 import numpy as np
 import pytest
-from PIL import Image, ImageColor, ImageSequence
+from PIL import Image, ImageColor, ImageDraw, ImageSequence
 
-from common.reporting.figures import PREDICTION, TRUTH
-from common.reporting.gifs import MAX_BYTES, PANEL_SIDE, Panel, write_gif
+from common.reporting.gifs import (
+    MAX_BYTES,
+    PANEL_SIDE,
+    Panel,
+    slice_picture,
+    write_gif,
+    write_sheet,
+)
+from common.reporting.mark import MARGIN
+from common.reporting.palette import INK, MARK, PREDICTION, TRUTH
 
 TEXT = 18
 """Rows over and under the slices."""
@@ -107,14 +115,61 @@ def test_the_image_stays_visible_under_an_area(tmp_path):
     assert np.ptp(inside.mean(-1)) > 80
 
 
-@pytest.mark.parametrize(("mark", "lines"), [(True, 1), ("MODEL OF\nSYNTHETIC\nDATA", 3)])
-def test_what_was_made_up_is_marked_on_every_frame(tmp_path, mark, lines):
+@pytest.mark.parametrize("mark", [True, "MODEL OF SYNTHETIC DATA"])
+def test_what_was_made_up_is_marked_over_every_frame_and_not_on_it(tmp_path, mark):
     plain, marked = written(tmp_path, volume()), written(tmp_path, volume(), synthetic=mark)
-    for one, other in zip(plain, marked, strict=True):
-        differ = np.abs(film(one) - film(other)).max(-1) > 60
-        assert differ.sum() > 100
-        row, column = centre_of(differ)
-        assert row < 20 * lines and column > one.shape[1] * 0.7
+    for frame, other in zip(plain, marked, strict=True):
+        assert (other[MARGIN:, : frame.shape[1]] == frame).all()
+        assert coloured(other[:MARGIN], MARK).mean() > 0.5
+
+
+def test_r_and_l_stand_over_the_edges_of_every_panel(tmp_path):
+    # Letters are read by drawing them: what is left over an edge is that letter and no other.
+    panels = [Panel(""), Panel("a title that is much too long for the width of a single panel")]
+    found = written(tmp_path, volume((40, 40, 2)), panels)
+    for frame in found:
+        for x in (0, PANEL_SIDE + 4):
+            for letter, place in (("R", x + 2), ("L", x + PANEL_SIDE - 8)):
+                drawn = Image.new("RGB", frame.shape[1::-1], "white")
+                ImageDraw.Draw(drawn).text((place, 3), letter, fill=INK)
+                part = np.s_[:TEXT, place : place + 8]
+                expected = np.asarray(drawn).astype(int)[part]
+                assert np.abs(frame[part] - expected).mean() < 6 < np.abs(255 - expected).mean()
+
+
+def test_no_more_than_eight_frames_a_second(tmp_path):
+    written(tmp_path, volume())
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.info["duration"] >= 125
+
+
+def test_a_sheet_shows_the_slices_that_have_a_mask(tmp_path):
+    image = np.broadcast_to(np.arange(60, 120, 2.0), (24, 30, 30)).copy()
+    truth, prediction = (np.zeros(image.shape, bool) for _ in range(2))
+    truth[5:15, 5:15, 4:9] = True
+    prediction[8:12, 8:12, 11] = True
+    panels = [Panel("a", truth), Panel("b", prediction=prediction)]
+    for synthetic, margin in ((False, 0), (True, MARGIN)):
+        path = write_sheet(tmp_path / "a.png", image, (1, 1, 1), panels, "case a", synthetic)
+        with Image.open(path) as picture:
+            sheet = np.asarray(picture).astype(int)[margin:]
+        frames = [slice_picture(image, (1, 1, 1), panels, "case a", False, z) for z in range(4, 12)]
+        height, width, _ = frames[0].shape
+        assert sheet.shape == (2 * height, 4 * width, 3)
+        for number, frame in enumerate(frames):
+            row, column = divmod(number, 4)
+            part = sheet[row * height :][:height, column * width :][:, :width]
+            assert (part == frame).all(), number
+
+
+def test_a_sheet_of_a_large_volume_without_a_mask_has_twenty_slices(tmp_path):
+    path = write_sheet(tmp_path / "a.png", volume((24, 30, 90)), (1, 1, 1), [Panel("a")], "", False)
+    frame = slice_picture(volume((24, 30, 90)), (1, 1, 1), [Panel("a")], "", False, 0)
+    with Image.open(path) as picture:
+        assert picture.size == (4 * frame.shape[1], 5 * frame.shape[0])
+        first, last = (np.asarray(picture)[TEXT + 10, x, 0] for x in (40, 3 * frame.shape[1] + 40))
+        bottom = np.asarray(picture)[4 * frame.shape[0] + TEXT + 10, 3 * frame.shape[1] + 40, 0]
+    assert first == 60 and first < last < bottom == 160
 
 
 def test_every_frame_says_its_slice(tmp_path):
@@ -134,7 +189,7 @@ def test_a_gif_that_is_too_large_shows_fewer_slices(tmp_path):
     lines = [np.abs(half[1] - frame)[-TEXT:].mean() for frame in whole]
     assert np.argmin(lines) == 2
     with Image.open(tmp_path / "a.gif") as image:
-        assert image.info["duration"] == 240 and image.info["loop"] == 0
+        assert image.info["duration"] == 260 and image.info["loop"] == 0
 
 
 def test_a_large_volume_is_under_three_megabytes(tmp_path):

@@ -1,6 +1,8 @@
 """report.html: whole, valid, safe with hostile names, and usable in a browser."""
 
+import base64
 import dataclasses
+import hashlib
 import itertools
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -14,6 +16,7 @@ from common.base.files import write_json
 from common.base.tables import Table
 from common.reporting import html_report
 from common.reporting.model_card import About
+from common.reporting.terms import explained
 from common.scores.classification import differences
 from common.scores.estimates import auroc
 from common.scores.intervals import scored
@@ -27,6 +30,8 @@ NAMES = [
     "two\nlines", "it's & so on", "</td></table>{{ 7 * 7 }}",
 ]  # fmt: skip
 SCORES = [0.9, 0.05, 0.5, 0.11, 0.7, None]
+
+COUNT = 150_000
 
 XHTML = "{http://www.w3.org/1999/xhtml}"
 
@@ -50,7 +55,7 @@ def folder(tmp_path_factory) -> Path:
         "n": len(NAMES), "n_patients": 5, "seed": 1, "created": "2026-01-01T00:00:00+00:00",
         "iou": {"mean": 0.8, "ci95": [0.7, 0.9]}, "iou_above": {"0.5": 5},
         "baselines": METRICS["heart"]["baselines"],
-        "versions": {"keras": NAMES[2]},
+        "versions": {"keras": NAMES[2], "commit": f"{'0123456789abcdef':0<40}-dirty"},
     }  # fmt: skip
     write_json(folder / "metrics.json", metrics)
     (folder / "predictions.csv").write_text("case\n")
@@ -64,7 +69,8 @@ def folder(tmp_path_factory) -> Path:
         {
             "project": "heart_detection", "dataset": NAMES[1], "synthetic": True,
             "prepared": "nowhere", "data": {"key": "k", "settings": {"patients": "/secret/a.csv"}},
-            "settings": {"weights": NAMES[1]}, "versions": {"keras": "3"}, "created": "then",
+            "settings": {"weights": NAMES[1]}, "versions": {"keras": "3"},
+            "created": "2025-12-30T12:00:00+00:00",
         },
         {},
     )  # fmt: skip
@@ -93,6 +99,13 @@ def folder(tmp_path_factory) -> Path:
     )
     (other / "predictions.csv").write_text("case\n")
     html_report.write_report(run, other, about, page)
+    many = folder.parent / "many"
+    many.mkdir()
+    write_json(many / "metrics.json", {**metrics, "n": COUNT, "n_patients": COUNT // 2})
+    (many / "predictions.csv").write_text("case\n")
+    rows = tuple((f"case-{number:06d}", f"{number / COUNT:.6f}") for number in range(COUNT))
+    cases = dataclasses.replace(page.cases, rows=rows)
+    html_report.write_report(run, many, about, dataclasses.replace(page, cases=cases))
     return folder
 
 
@@ -113,7 +126,14 @@ def test_the_page_brings_everything_along_and_lets_nothing_in(folder):
         for name in ("src", "href", "srcset", "data", "action", "poster"):
             assert of.get(name, "#").startswith(("data:", "#")), (of.tag, of.get(name))
     policy = next(of.get("content") for of in page.iter(XHTML + "meta") if of.get("http-equiv"))
-    assert "default-src 'none'" in policy and "unsafe-eval" not in policy
+    parts = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert parts.keys() == {"default-src", "img-src", "style-src", "script-src"}
+    assert (parts["default-src"], parts["img-src"]) == ("'none'", "data:")
+    for tag in ("style", "script"):
+        (text,) = ("".join(of.itertext()) for of in page.iter(XHTML + tag))
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert parts[f"{tag}-src"] == f"'sha256-{digest}'"
+    assert not [of for of in page.iter() if of.get("style")]
     style = texts(page, "style")[0]
     assert "url(" not in style and "@import" not in style
 
@@ -143,6 +163,49 @@ def test_what_is_said_first(folder):
     assert "0.800 95 % interval 0.700 to 0.900 baseline, the mean box: 0.600" in said
     assert "The model scores above the baseline (the mean box)" in said
     assert "/secret" not in said and "a.csv" in said
+
+
+def test_title_and_heading_name_the_run_the_data_the_dates_and_the_commit(folder):
+    page = parsed(folder / html_report.FILE)
+    name = folder.parents[1].name
+    assert texts(page, "title")[0].endswith(f": {name}, test, 2026-01-01")
+    (header,) = page.iter(XHTML + "header")
+    said = " ".join("".join(header.itertext()).split())
+    assert f"Run {name}, trained on SYNTHETIC data, {NAMES[1]} on 2025-12-30, scored on" in said
+    assert "scored on 2026-01-01 with the code of commit 0123456789ab and changes to it." in said
+
+
+def test_the_terms_of_the_tables_are_explained_under_them(folder):
+    page = parsed(folder / html_report.FILE)
+    assert texts(page, "dt") == ["IoU"] and len(texts(page, "dd")) == 1
+    tables = (
+        Table("", ("score", "model"), (("threshold, from validation, Youden", "0.3"),)),
+        Table("", ("measure", "at temperature 1.2"), (("HD95, mm", "2.1"),)),
+        Table("the pointing game", ("map",), ()),
+    )
+    assert list(explained(tables)) == ["Youden", "temperature", "pointing game", "HD95"]
+
+
+def test_the_page_of_few_patients_begins_with_what_cannot_be_concluded(folder):
+    page = parsed(folder / html_report.FILE)
+    (header,) = page.iter(XHTML + "header")
+    (caution,) = [of for of in header if of.get("class") == "caution"]
+    assert "Only 5 patients: from so few it cannot be concluded" in "".join(caution.itertext())
+    before = list(header)[: list(header).index(caution)]
+    assert [of.get("class") for of in before] == [None, "question"]
+    assert not html_report.few({"n": 5, "n_patients": html_report.FEW})
+    unknown = {"n": 1, "n_patients": None, "patients_known": False}
+    assert html_report.few(unknown).startswith("Only 1 image: ")
+    assert not html_report.few(unknown | {"n": html_report.FEW})
+
+
+def test_of_very_many_cases_the_page_shows_the_worst_and_says_where_all_are(folder):
+    path = folder.parent / "many" / html_report.FILE
+    text = path.read_text()
+    assert path.stat().st_size < 2e6
+    assert "The 2,000 worst of 150,000 cases" in text and "predictions.csv" in text
+    assert ["case-001999" in text, "case-002000" in text] == [True, False]
+    assert "worst of" not in (folder / html_report.FILE).read_text()
 
 
 def test_real_films_are_not_called_synthetic_and_what_trained_is(folder):
@@ -237,14 +300,14 @@ def opened(browser, folder):
     """The page in a window of any width and scheme; a complaint or a request fails the test."""
     complaints, windows = [], []
 
-    def open_page(width=1280, scheme="light", **options):
+    def open_page(width=1280, scheme="light", page=folder / html_report.FILE, **options):
         window = browser.new_page(
             viewport={"width": width, "height": 900}, color_scheme=scheme, **options
         )
         windows.append(window)
         window.on("console", lambda message: complaints.append(message.text))
         window.on("pageerror", lambda error: complaints.append(str(error)))
-        address = (folder / html_report.FILE).as_uri()
+        address = page.as_uri()
         window.on(
             "request",
             lambda request: (
@@ -263,7 +326,7 @@ def opened(browser, folder):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [390, 1440])
 def test_the_page_fits_and_is_accessible(opened, width, scheme):
     needs.package("axe_playwright_python")
     from axe_playwright_python.sync_playwright import Axe
@@ -300,6 +363,50 @@ def test_cases_are_filtered(opened):
     assert window.locator("output").text_content() == "1 of 6 shown"
     window.get_by_label("Show only rows with").fill("")
     assert len(shown(window)) == 6
+
+
+def test_cases_are_filtered_by_their_numbers(opened):
+    window = opened()
+    assert window.locator("#column option").all_text_contents() == ["score"]
+    window.get_by_label("from", exact=True).fill("0.1")
+    assert shown(window) == ["0.900", "0.500", "0.110", "0.700"]
+    window.get_by_label("to", exact=True).fill("0.5")
+    assert shown(window) == ["0.500", "0.110"]
+    window.get_by_label("Show only rows with").fill("plain")
+    assert shown(window) == []
+    for label in ("from", "to", "Show only rows with"):
+        window.get_by_label(label, exact=True).fill("")
+    assert len(shown(window)) == 6
+
+
+def test_a_picture_is_enlarged_and_the_arrow_keys_go_on(opened):
+    window = opened()
+    dialog = window.locator("dialog")
+    assert not dialog.is_visible()
+    window.locator("figure.picture img").first.click()
+    large = dialog.locator("img")
+    assert dialog.locator(".caption").text_content() == f"1 of 2: {NAMES[2]}"
+    assert large.bounding_box()["height"] > 600
+    window.keyboard.press("ArrowRight")
+    assert dialog.locator(".caption").text_content().startswith("2 of 2: two")
+    assert large.get_attribute("src").startswith("data:image/gif")
+    window.keyboard.press("ArrowRight")
+    window.keyboard.press("ArrowLeft")
+    assert dialog.locator(".caption").text_content().startswith("2 of 2")
+    window.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    window.locator("button.enlarge").last.focus()
+    window.keyboard.press("Enter")
+    assert dialog.locator(".caption").text_content().startswith("2 of 2")
+    dialog.get_by_role("button", name="Close").click()
+    assert not dialog.is_visible()
+
+
+def test_a_page_of_very_many_cases_opens(opened, folder):
+    window = opened(page=folder.parent / "many" / html_report.FILE)
+    assert window.locator("output").text_content() == "2000 of 2000 shown"
+    window.get_by_label("to", exact=True).fill("0.001")
+    assert window.locator("output").text_content() == "151 of 2000 shown"
 
 
 def test_moving_pictures_stop(opened):

@@ -85,10 +85,10 @@ def test_without_a_truth_the_prediction_is_cut_and_nothing_at_all_is_drawn_too(t
     assert len(films(written(tmp_path, empty, {"a": empty}))) == 3
 
 
-def test_what_was_made_up_is_marked_on_the_films(tmp_path):
+def test_what_was_made_up_is_marked_over_the_films_and_not_on_them(tmp_path):
     truth = cube((20, 25, 15))
     image = np.full(SHAPE, 130.0)
     plain, marked = (
         written(tmp_path, truth, {"a": truth}, image, synthetic=made_up) for made_up in (0, 1)
     )
-    assert (np.abs(plain - marked).max(-1) > 30).sum() > 1000
+    assert len(marked) > len(plain) and (marked[-len(plain) :] == plain).all()

@@ -162,9 +162,9 @@ def test_metrics_begin_alike_in_all_projects(opened, prepared):
         opened, prepared, cases, "test", SharedEvaluate(seed=3), {"n": 3}
     )
     assert list(found) == [
-        "schema_version", "project", "dataset", "synthetic", "split", "other_source", "n_patients",
-        "patients_known", "split_warning", "seed", "folds", "trained", "n",
-        "participants", "versions", "created",
+        "schema_version", "project", "dataset", "trained_on_synthetic", "data_synthetic",
+        "synthetic", "split", "other_source", "n_patients", "patients_known", "split_warning",
+        "seed", "folds", "trained", "n", "participants", "versions", "created",
     ]  # fmt: skip
     (scored,) = found["participants"]["splits"]
     assert (scored["split"], scored["scored"], scored["patients"]) == ("test", True, 2)
@@ -172,10 +172,13 @@ def test_metrics_begin_alike_in_all_projects(opened, prepared):
     assert found["folds"] == {"of": 0, "fold": 0, "data": "k"}
     made_up = replace(prepared, manifest={**prepared.manifest, "synthetic": True})
     found = evaluations.metrics_of(opened, made_up, cases, "test", SharedEvaluate(), {})
-    assert (found["synthetic"], found["trained"]["synthetic"]) == (True, False)
+    facts = ("data_synthetic", "trained_on_synthetic", "synthetic")
+    assert [found[fact] for fact in facts] == [True, False, True]
+    assert found["trained"]["synthetic"] is False
     of_fiction = replace(opened, config={**opened.config, "synthetic": True})
     found = evaluations.metrics_of(of_fiction, prepared, cases, "test", SharedEvaluate(), {})
-    assert (found["synthetic"], found["trained"]["synthetic"]) == (False, True)
+    assert [found[fact] for fact in facts] == [False, True, False]
+    assert found["trained"]["synthetic"] is True
 
 
 def test_runs_that_differ_in_seed_and_fold_are_of_one_training(opened):

@@ -7,13 +7,17 @@ for (const table of document.querySelectorAll("table.cases")) {
   const rows = Array.from(body.rows);
   const tools = table.closest("section").querySelector(".tools");
   const field = tools.querySelector("input");
+  const [low, high] = tools.querySelectorAll(".limits input");
+  const choice = tools.querySelector("select");
   const count = tools.querySelector("output");
+
+  const number = (row, column) =>
+    parseFloat(row.cells[column].textContent.trim().replaceAll(",", ""));
 
   const compare = (column, numbers) => (a, b) => {
     const [x, y] = [a, b].map((row) => row.cells[column].textContent.trim());
     if (!numbers) return x.localeCompare(y, undefined, { numeric: true });
-    const [p, q] = [x, y].map((text) => parseFloat(text.replaceAll(",", "")));
-    return p - q;
+    return number(a, column) - number(b, column);
   };
 
   heads.forEach((head, column) => {
@@ -21,6 +25,7 @@ for (const table of document.querySelectorAll("table.cases")) {
     button.type = "button";
     button.append(...head.childNodes);
     head.append(button);
+    if (head.classList.contains("number")) choice.add(new Option(head.textContent, column));
     button.addEventListener("click", () => {
       const down = head.getAttribute("aria-sort") === "ascending";
       heads.forEach((other) => other.removeAttribute("aria-sort"));
@@ -34,15 +39,21 @@ for (const table of document.querySelectorAll("table.cases")) {
 
   const filter = () => {
     const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const within = (row) => {
+      const value = number(row, Number(choice.value));
+      return !(low.value && !(value >= low.valueAsNumber)) &&
+        !(high.value && !(value <= high.valueAsNumber));
+    };
     let shown = 0;
     for (const row of rows) {
       const text = row.textContent.toLowerCase();
-      row.hidden = !words.every((word) => text.includes(word));
+      row.hidden = !words.every((word) => text.includes(word)) || !within(row);
       shown += !row.hidden;
     }
     count.textContent = `${shown} of ${rows.length} shown`;
   };
-  field.addEventListener("input", filter);
+  for (const input of [field, choice, low, high]) input.addEventListener("input", filter);
+  tools.querySelector(".limits").hidden = !choice.length;
   filter();
   tools.hidden = false;
 }
@@ -69,6 +80,37 @@ for (const image of document.querySelectorAll("img.moving")) {
   button.addEventListener("click", () => stop(!image.hidden));
   stop(false);
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) image.decode().then(() => stop(true));
+}
+
+// Pictures: a click or a button enlarges one, and the arrow keys go on from there.
+const dialog = document.querySelector("dialog");
+if (dialog) {
+  const pictures = Array.from(document.querySelectorAll("figure.picture img"));
+  const large = document.createElement("img");
+  let place = 0;
+  const show = (to) => {
+    place = (to + pictures.length) % pictures.length;
+    [large.src, large.alt] = [pictures[place].src, pictures[place].alt];
+    const caption = pictures[place].closest("figure").querySelector("figcaption");
+    dialog.querySelector(".caption").textContent =
+      `${place + 1} of ${pictures.length}: ${caption.textContent}`;
+    if (!dialog.open) dialog.showModal();
+  };
+  dialog.prepend(large);
+  pictures.forEach((image, number) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "enlarge";
+    button.textContent = "Enlarge";
+    for (const part of [image, button]) part.addEventListener("click", () => show(number));
+    image.closest("figure").append(button);
+  });
+  const moves = { previous: () => show(place - 1), next: () => show(place + 1), close: () => dialog.close() };
+  for (const [name, move] of Object.entries(moves)) {
+    dialog.querySelector(`.${name}`).addEventListener("click", move);
+  }
+  const keys = { ArrowLeft: moves.previous, ArrowRight: moves.next };
+  dialog.addEventListener("keydown", (event) => keys[event.key]?.());
 }
 
 // On paper everything is open.
