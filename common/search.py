@@ -5,7 +5,7 @@ is the best --monitor of its validation split. Start the command again to go on,
 you like, on every machine that sees the folder, for as many workers. What follows -- goes to
 train.py. Needs pip install -e ".[search]" (docs/cluster.md).
 
-    python -m common.search pneumonia_classification --folder runs/search --trials 20 \
+    python -m common.search PROJECT --folder runs/search --trials 20 \
         --over learning_rate=1e-4:1e-2:log --over loss=crossentropy,focal \
         -- --preset cpu --monitor val_auroc
 """
@@ -116,7 +116,7 @@ def _project(name: str) -> tuple[Project, Path]:
 def _arguments() -> tuple[argparse.Namespace, list[str]]:
     """This command's arguments, and train.py's."""
     parser = Parser("common.search", __doc__)
-    parser.add_argument("project", metavar="PROJECT", help="such as pneumonia_classification")
+    parser.add_argument("project", metavar="PROJECT", help="the folder of its scripts")
     parser.add_argument(
         "--folder", required=True, type=Path, metavar="DIR", help="of the trials, for all workers"
     )
