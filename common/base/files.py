@@ -180,16 +180,18 @@ def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[Any, An
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path, wait: bool = False) -> Iterator[None]:
     """Lock a folder, so that two scripts never write into it at once.
 
     A lock ends with its process, even if that is killed (`common.base.locks`).
 
     Args:
         folder: The folder to lock; it is created.
+        wait: Whether to wait, with a line that says so, as long as another process has the lock.
 
     Raises:
-        UserError: Another process has the lock; the message names process, host and start.
+        UserError: Another process has the lock, and ``wait`` is not set; the message names process,
+            host and start.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -203,10 +205,14 @@ def lock_folder(folder: Path) -> Iterator[None]:
         stack.callback(os.close, lock)
         taken = take(lock)
         if taken is False:
-            raise _is_held(folder, os.pread(lock, 1000, 0).decode(errors="replace"))
+            held = _is_held(folder, os.pread(lock, 1000, 0).decode(errors="replace"))
+            if not wait:
+                raise held
+            print(f"\n{str(held).partition(';')[0]}; waits until it ends", flush=True)
+            take(lock, wait=True)
         if taken is None:
             try:
-                stack.enter_context(exclusive(folder / _HELD))
+                stack.enter_context(exclusive(folder / _HELD, wait))
             except TakenError as error:
                 raise _is_held(folder, str(error)) from None
         try:
