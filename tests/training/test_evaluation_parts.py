@@ -135,7 +135,7 @@ def test_an_evaluation_that_fails_keeps_its_parts(opened, data):
 
 def test_merge_says_what_makes_an_evaluation_of_its_parts(opened, data):
     evaluate(opened, data, replace(SETTINGS, part="1/1"))
-    with pytest.raises(UserError, match="the same evaluate.py without --part makes it of its"):
+    with pytest.raises(UserError, match=r"the same evaluate\.py without --part makes it of its"):
         merge(opened.folder / "evaluation" / "test")
 
 
