@@ -208,16 +208,25 @@ class Volumes(Sequence[dict[str, Any]]):
         }
 
 
-def whole_volumes(prepared: Prepared, splits: Sequence[str]) -> Iterator[dict[str, Any]]:
+def whole_volumes(
+    prepared: Prepared, splits: Sequence[str], records: range | None = None
+) -> Iterator[dict[str, Any]]:
     """The volumes of some splits, one at a time, in order.
+
+    Args:
+        prepared: Where they are.
+        splits: Which.
+        records: Their numbers in the order of the splits; None for all.
 
     Yields:
         ``case``; ``working`` (z, y, x) and ``working_affine``, what the networks see; ``image``
         and ``mask`` (x, y, z) uint8 on the volume's own grid, canonical, with ``affine``,
         ``spacing_mm`` and ``grid_header`` (`volumes.Volume`). A mask counts the labels from 0.
     """
-    for record in MappedRecords(prepared.shards(splits)):
-        feature = _features(record)
+    files, places = prepared.holding(splits, records)
+    stored = MappedRecords(files)
+    for place in places:
+        feature = _features(stored[place])
         grid_affine = _affine(feature["grid_affine"].bytes_list.value[0])
         yield {
             "case": feature["case"].bytes_list.value[0].decode(),

@@ -13,7 +13,7 @@ taken at the volume's own spacing, next to that of the mean training shape.
 
 from __future__ import annotations
 
-import time
+import json
 from collections.abc import Iterable
 from functools import partial
 
@@ -23,8 +23,8 @@ from common.base.backend import start_tensorflow
 from common.base.command_line import parse
 from common.base.errors import UserError, run_script
 from common.base.files import write_csv, write_json
+from common.base.parts import part_folder
 from common.base.printing import print_paths, print_settings
-from common.base.progress import progress
 from common.training import evaluations, runs
 from common.training.trained import picture_mark
 
@@ -39,47 +39,44 @@ def main() -> None:
     refuse_validated_by_others(members, settings)
     start_tensorflow()
 
-    import numpy as np
-
     from atrium_segmentation import score_tables, scores
     from atrium_segmentation.dataset import whole_volumes
-    from atrium_segmentation.inference import open_networks, segment
-    from atrium_segmentation.mean_shape import mean_shape_mask
     from atrium_segmentation.odd_volumes import doubted_volumes
     from atrium_segmentation.report import write_page
-    from common.imaging.volume_doubts import look_at_volume
-    from common.imaging.volumes import write_mask
+    from atrium_segmentation.scored_volumes import score_volumes
     from common.reporting.examples import evaluation_files
+    from common.training.evaluation_parts import Parts
     from common.training.seen import cases_to_score, note_scoring, scored_before
 
-    with evaluations.new_evaluation(folder, "masks", "gifs", "views") as new:
+    place = part_folder(folder, settings.part)
+    with evaluations.new_evaluation(place, "masks", "gifs", "views") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
         accept = partial(_refuse_other_labels, run, str(settings.source))
         prepared, splits = evaluations.evaluation_data(
             run, settings, folder, partial(PROJECT.prepare_to_test, accept=accept)
         )
         accept(prepared.manifest["labels"])
-        cases, seen = cases_to_score(members, prepared, splits, name, settings.score_seen, new)
+        to_score = partial(
+            cases_to_score, members, prepared, splits, name, settings.score_seen, new
+        )
 
         # -- Predict and score every volume, one at a time.
-        networks = open_networks(members, shared_networks(members))
-        values = np.array([int(value) for value in run.fitted["labels"]], np.uint8)
+        score = partial(score_volumes, members, prepared, splits, settings, new / "masks")
+        parts = Parts(new, members, prepared, splits, settings)
+        if settings.part:
+            parts.write(lambda records: score(to_score()[0], records))
+            return
+        cases, seen = to_score()
+        columns = parts.columns(partial(score, cases))
+        names, networks = columns["case"].tolist(), shared_networks(members)
         labels = list(run.fitted["labels"].values())[1:]
         patients = cases.set_index("case")["patient"]
-        scored, looks, seconds = [], {}, dict.fromkeys(networks, 0.0)
-        unseen = (v for v in whole_volumes(prepared, splits) if v["case"] in patients.index)
-        for volume in progress(unseen, total=len(cases), unit="volume"):
-            case, masks = volume["case"], {"mean_shape": mean_shape_mask(run, volume["mask"].shape)}
-            for network, models_of_runs in networks.items():
-                began = time.monotonic()
-                masks[network] = segment(models_of_runs, volume, settings)
-                seconds[network] += time.monotonic() - began
-                path = new / "masks" / f"{case}-{network}.nii.gz"
-                write_mask(path, values[masks[network]], volume["grid_header"])
-            looks[case] = look_at_volume(volume["working"], volume["working_affine"])
-            scored.append({"case": case, "patient": patients[case]})
-            for model, mask in masks.items():
-                scored[-1][model] = scores.mask_scores(volume, mask, labels)
+        scored = [
+            {"case": case, "patient": patients[case], **json.loads(text)}
+            for case, text in zip(names, columns["scores"], strict=True)
+        ]
+        looks = dict(zip(names, columns["look"], strict=True))
+        seconds = dict(zip(networks, columns["seconds"].mean(axis=0), strict=True))
 
         # -- Write.
         mean_shape = scores.summary("mean_shape", scored, labels)
@@ -89,7 +86,7 @@ def main() -> None:
                 "minus_mean_shape": scores.dice_difference(network, "mean_shape", scored),
                 **scores.training_cost(members, network),
                 "validation": scores.validation_scores(members, network),
-                "seconds_per_volume": seconds[network] / len(scored),
+                "seconds_per_volume": seconds[network],
             }
             for network in networks
         }

@@ -20,10 +20,10 @@ from common.base.backend import start_tensorflow
 from common.base.command_line import parse
 from common.base.errors import run_script
 from common.base.files import lock_folder
+from common.base.parts import part_folder
 from common.base.printing import print_paths, print_settings
 from common.imaging.volume_names import SUFFIXES, is_slice, is_volume, volume_of
 from common.prediction.inputs import find_inputs
-from common.prediction.parts import part_folder
 from common.prediction.predictions import begin_predictions
 from common.reporting.model_card import model_hashes
 

@@ -1,7 +1,8 @@
 """Merge the parts that jobs of predict.py --part I/N wrote into what one run would have written.
 
 All N have to have ended. The files are those of one run, byte for byte, but for the time in
-predictions.json; the parts then go. A merge that was killed goes on with the same command.
+predictions.json; the parts then go. A merge that was killed goes on with the same command. Parts of
+evaluate.py are no matter of this: the same evaluate.py without --part scores them.
 
     python predict.py films/ --run runs/my-run --output predictions --part 1/8
     python -m common.merge predictions

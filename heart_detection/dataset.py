@@ -120,12 +120,17 @@ def decode_case(job: Mapping[str, Any], source: Path, image_size: int) -> dict[s
     return {**features, "box": box, "case": job["case"]}
 
 
-def images_and_boxes(prepared: Prepared, splits: list[str], image_size: int) -> tf.data.Dataset:
-    """Every record in order: ``image`` (image_size, image_size, 1), ``box`` (4,), ``case``."""
+def images_and_boxes(
+    prepared: Prepared, splits: list[str], image_size: int, records: range | None = None
+) -> tf.data.Dataset:
+    """Every record in order: ``image`` (image_size, image_size, 1), ``box`` (4,), ``case``.
+
+    ``records`` says which, by their numbers; None for all.
+    """
     # A decoding process imports this module, and must not load TensorFlow.
     from common.training import pipeline
 
-    return pipeline.radiographs(prepared, splits, image_size, "box", 4)
+    return pipeline.radiographs(prepared, splits, image_size, "box", 4, records)
 
 
 def samples(prepared: Prepared, splits: list[str], image_size: int) -> Samples:

@@ -19,6 +19,7 @@ from common.base.backend import start_tensorflow
 from common.base.command_line import parse
 from common.base.errors import run_script
 from common.base.files import write_csv, write_json
+from common.base.parts import part_folder
 from common.base.printing import print_paths, print_settings
 from common.training import evaluations, runs
 from common.training.trained import picture_mark
@@ -40,6 +41,7 @@ def main() -> None:
     from common.reporting.examples import evaluation_files, worst_typical_best
     from common.scores.boxes import box_scores, iou, scores_by_group
     from common.scores.thumbnails import predict_numbers
+    from common.training.evaluation_parts import Columns, Parts
     from common.training.film_detector import doubted_films
     from common.training.pipeline import stored_films
     from common.training.seen import cases_to_score, note_scoring, scored_before
@@ -48,20 +50,31 @@ def main() -> None:
     from heart_detection.inference import predict_cases
     from heart_detection.report import write_page
 
-    with evaluations.new_evaluation(folder, "boxes") as new:
+    place = part_folder(folder, settings.part)
+    with evaluations.new_evaluation(place, "boxes") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
         prepared, splits = evaluations.evaluation_data(
             run, settings, folder, PROJECT.prepare_to_test
         )
-        cases, seen = cases_to_score([run], prepared, splits, name, settings.score_seen, new)
 
-        # -- Predict, and go back to each image's own pixels.
-        model = load_model(run.folder / "model.keras")
-        films = images_and_boxes(prepared, splits, run.fitted["image_size"])
-        by_case = predict_cases(model, films, settings, prepared.count(splits))
-        names = [case for case in by_case if case in set(cases["case"])]
+        # -- Predict.
+        def predict(records: range) -> Columns:
+            model = load_model(run.folder / "model.keras")
+            films = images_and_boxes(prepared, splits, run.fitted["image_size"], records)
+            return predict_cases(model, films, settings, len(records))
+
+        parts = Parts(new, [run], prepared, splits, settings, settings.batch_size)
+        if settings.part:
+            parts.write(predict)
+            return
+        cases, seen = cases_to_score([run], prepared, splits, name, settings.score_seen, new)
+        columns = parts.columns(predict)
+
+        # -- Go back to each image's own pixels.
+        is_scored = np.isin(columns["case"], cases["case"].to_numpy(str))
+        names = columns["case"][is_scored].tolist()
+        fractions, thumbnails = columns["box"][is_scored], columns["thumbnail"][is_scored]
         cases = cases.set_index("case").loc[names].reset_index()
-        fractions, thumbnails = map(np.stack, zip(*(by_case[case] for case in names), strict=True))
         evaluations.refuse_nan(run, names, fractions)
         stored_size = prepared.manifest["settings"]["image_size"]
         squares = [
@@ -104,12 +117,12 @@ def main() -> None:
         # -- Write.
         ious = iou(truth, predicted)
         edges = np.round(np.hstack([truth, predicted]), 2).tolist()
-        columns = ["case", "patient", *(f"true_{edge}" for edge in BOX), *BOX, "iou"]
+        header = ["case", "patient", *(f"true_{edge}" for edge in BOX), *BOX, "iou"]
         rows = [
-            dict(zip(columns, (case, patient, *boxes, round(float(overlap), 4)), strict=True))
+            dict(zip(header, (case, patient, *boxes, round(float(overlap), 4)), strict=True))
             for case, patient, boxes, overlap in zip(names, patients, edges, ious, strict=True)
         ]
-        write_csv(new / "predictions.csv", columns, rows)
+        write_csv(new / "predictions.csv", header, rows)
         synthetic = picture_mark(run.config, prepared.manifest["synthetic"])
         score_tables.draw_scores(new, ious, iou(truth, baselines["mean_box"]), synthetic)
         drawn = worst_typical_best(ious.tolist(), settings.pictures)

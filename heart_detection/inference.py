@@ -13,6 +13,7 @@ from common.imaging.letterbox import mirror_boxes
 from common.records.prepared import Prepared
 from common.scores.thumbnails import thumbnail
 from common.training import augment
+from common.training.evaluation_parts import Columns, joined
 from common.training.runs import Run
 from heart_detection.config import AveragingSettings, EvaluateSettings
 from heart_detection.dataset import images_and_boxes
@@ -58,19 +59,22 @@ def predict_boxes(
 
 def predict_cases(
     model: keras.Model, films: tf.data.Dataset, settings: EvaluateSettings, count: int = 0
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The box (4,) and the thumbnail of each film of `images_and_boxes`, by case.
+) -> Columns:
+    """Columns ``case``, ``box`` (n, 4) and ``thumbnail`` (n, pixels) of `images_and_boxes`.
 
-    A batch is in memory at a time. Of ``count`` films, where it is given, the progress is shown.
+    A batch of films is in memory at a time. Of ``count`` films, where it is given, the progress is
+    shown.
     """
-    by_case: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    size = settings.batch_size
+    size, batches = settings.batch_size, []
     bar = {"desc": "predict", "unit": "batch", "total": -(-count // size) or None}
     for batch in progress(films.batch(size).as_numpy_iterator(), **bar):
-        boxes = predict_boxes(model, batch["image"], size, settings)
-        for case, box, image in zip(batch["case"], boxes, batch["image"], strict=True):
-            by_case[case.decode()] = (box, thumbnail(image[..., 0]))
-    return by_case
+        columns = {
+            "case": [case.decode() for case in batch["case"]],
+            "box": predict_boxes(model, batch["image"], size, settings),
+            "thumbnail": np.stack([thumbnail(image[..., 0]) for image in batch["image"]]),
+        }
+        batches.append(columns)
+    return joined(batches)
 
 
 def model_inputs(run: Run, prepared: Prepared, count: int) -> np.ndarray:

@@ -15,10 +15,10 @@ from common.base.backend import start_tensorflow
 from common.base.command_line import parse
 from common.base.errors import run_script
 from common.base.files import lock_folder
+from common.base.parts import part_folder
 from common.base.printing import print_paths, print_settings
 from common.imaging.image_files import FILM_SUFFIXES, FILMS, is_film
 from common.prediction.inputs import find_inputs
-from common.prediction.parts import part_folder
 from common.prediction.predictions import begin_predictions
 from common.training.runs import open_run
 from heart_detection.config import PROJECT

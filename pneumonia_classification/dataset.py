@@ -217,23 +217,23 @@ def classes_of(prepared: Prepared) -> Classes:
 
 
 def images_and_labels(
-    prepared: Prepared, splits: list[str], image_size: int, with_region: bool = False
+    prepared: Prepared, splits: list[str], image_size: int, records: range | None = None
 ) -> tf.data.Dataset:
     """Every record in order: ``image`` (image_size, image_size, 1), ``label`` (outputs,), ``case``.
 
-    With a region ``region`` too: 255 where a radiologist's box is, in the image's shape.
+    ``records`` says which, by their numbers; None for all.
     """
     # A decoding process imports this module, and must not load TensorFlow.
     from common.training import pipeline
 
     outputs = classes_of(prepared).outputs
-    return pipeline.radiographs(prepared, splits, image_size, "label", outputs, with_region)
+    return pipeline.radiographs(prepared, splits, image_size, "label", outputs, records)
 
 
 def samples(
     prepared: Prepared, splits: list[str], image_size: int, with_region: bool = False
 ) -> Samples:
-    """The records of `images_and_labels`, in any order."""
+    """The records of `images_and_labels`, in any order; ``region`` as of `film_decoder`."""
     from common.training import pipeline
 
     outputs = classes_of(prepared).outputs

@@ -17,6 +17,7 @@ from common.base.backend import start_tensorflow
 from common.base.command_line import parse
 from common.base.errors import UserError, run_script
 from common.base.files import write_csv, write_json
+from common.base.parts import part_folder
 from common.base.printing import print_paths, print_settings
 from common.datasets.classes import Classes
 from common.training import evaluations, runs
@@ -36,6 +37,7 @@ def main() -> None:
 
     from common.reporting.examples import evaluation_files
     from common.scores.shortcuts import UNKNOWN
+    from common.training.evaluation_parts import Parts
     from common.training.film_detector import doubted_films
     from common.training.pipeline import stored_films
     from common.training.seen import cases_to_score, note_scoring, scored_before
@@ -44,7 +46,8 @@ def main() -> None:
     from pneumonia_classification.report import write_page
     from pneumonia_classification.scores import age_groups, baselines, explain, score
 
-    with evaluations.new_evaluation(folder, "gradcam", "surest.png") as new:
+    place = part_folder(folder, settings.part)
+    with evaluations.new_evaluation(place, "gradcam", "surest.png") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
         image_size, classes = run.fitted["image_size"], inference.classes_of_run(run)
         accept = partial(_accept, classes, settings)
@@ -54,15 +57,21 @@ def main() -> None:
         decision, of_data = inference.decision(run, settings), classes_of(prepared)
         # The positive one was named, and any other two are these two.
         of_data = Classes() if settings.positive_class else of_data
-        cases, seen = cases_to_score([run], prepared, splits, name, settings.score_seen, new)
-        cases = inference.labelled(cases, of_data, classes, str(settings.source or prepared.folder))
 
         # -- Predict.
         model = inference.open_model(run, settings)
         batch_size, thumbnails = settings.batch_size, run.fitted.get("thumbnail")
-        predictions = inference.predict_cases(
-            model, prepared, splits, image_size, batch_size, thumbnails, classes
+        predict = partial(
+            inference.predict_cases,
+            *(model, prepared, splits, image_size, batch_size, thumbnails, classes),
         )
+        parts = Parts(new, [run], prepared, splits, settings, batch_size)
+        if settings.part:
+            parts.write(predict)
+            return
+        cases, seen = cases_to_score([run], prepared, splits, name, settings.score_seen, new)
+        cases = inference.labelled(cases, of_data, classes, str(settings.source or prepared.folder))
+        predictions = pd.DataFrame(parts.columns(predict))
         predictions = predictions[predictions["case"].isin(cases["case"])].reset_index(drop=True)
         cases = cases.set_index("case").loc[predictions["case"]].reset_index()
         cases["age"] = age_groups(cases["age_years"])

@@ -17,6 +17,7 @@ from common.scores import classification, several_classes
 from common.scores.calibration import NONE, PLATT, Rescaling, choose_rescaling
 from common.scores.decisions import UNDECIDED, Band, fit_band
 from common.scores.thumbnails import predict_labels, thumbnail
+from common.training.evaluation_parts import Columns, joined
 from common.training.runs import Run
 from pneumonia_classification.config import DecisionSettings
 from pneumonia_classification.dataset import classes_of, images_and_labels
@@ -130,8 +131,9 @@ def predict_cases(
     batch_size: int,
     thumbnail_model: Any = None,
     classes: Classes | None = None,
-) -> pd.DataFrame:
-    """Predict every case of some splits, in their order.
+    records: range | None = None,
+) -> Columns:
+    """Predict cases of some splits, in their order.
 
     Args:
         model: The run's network.
@@ -141,17 +143,19 @@ def predict_cases(
         batch_size: Films at once.
         thumbnail_model: A baseline's, or one per class.
         classes: What the network tells apart; None for what the data does.
+        records: The cases, by the numbers of their records; None for all.
 
     Returns:
-        A table of ``case``, ``label``, and `probabilities`; of a baseline's thumbnail model its
+        Columns of ``case``, ``label``, and `probabilities`; of a baseline's thumbnail model its
         probability, ``thumbnail``. Of several classes the label is in the data's words.
     """
     of_data = classes_of(prepared)
     classes = classes or of_data
     parts = []
-    batches = images_and_labels(prepared, splits, image_size).batch(batch_size)
-    bar = {"desc": "predict", "unit": "batch", "total": -(-prepared.count(splits) // batch_size)}
-    for batch in progress(batches.as_numpy_iterator(), **bar):
+    films = images_and_labels(prepared, splits, image_size, records)
+    count = prepared.count(splits) if records is None else len(records)
+    bar = {"desc": "predict", "unit": "batch", "total": -(-count // batch_size)}
+    for batch in progress(films.batch(batch_size).as_numpy_iterator(), **bar):
         baseline = {}
         if thumbnail_model:
             models = [thumbnail_model] if classes.are_two else thumbnail_model
@@ -167,7 +171,7 @@ def predict_cases(
                 **baseline,
             }
         )
-    return pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    return joined(parts)
 
 
 def averaged(
@@ -318,12 +322,13 @@ def _band(
     return band
 
 
-def with_patients(predictions: pd.DataFrame, prepared: Prepared) -> pd.DataFrame:
+def with_patients(predictions: Columns, prepared: Prepared) -> pd.DataFrame:
     """Predictions of cases with ``patient``, a number from 1 on, which is the same for the same."""
     of_case = prepared.cases().set_index("case")["patient"]
     numbers, _ = pd.factorize(of_case.loc[predictions["case"]])
-    predictions.insert(1, "patient", numbers + 1)
-    return predictions
+    table = pd.DataFrame(predictions)
+    table.insert(1, "patient", numbers + 1)
+    return table
 
 
 def model_inputs(run: Run, prepared: Prepared, count: int) -> np.ndarray:

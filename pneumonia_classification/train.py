@@ -90,8 +90,8 @@ def main() -> None:
         set_precision("float32")
         model = load_model(run / "model.keras")
         held_out = predict_cases(model, prepared, validation, image_size, batch_size)
-        held_out = with_patients(held_out, prepared)
-        write_csv(run / "validation.csv", held_out.columns, held_out.to_dict("records"))
+        table = with_patients(held_out, prepared)
+        write_csv(run / "validation.csv", table.columns, table.to_dict("records"))
         fitted = {"image_size": image_size, **fit_baselines(prepared, train, image_size)}
         doubts = fit_film_detector(run, prepared, train, settings.seed)
         runs.end_run(run, fitted, ["model.keras", "validation.csv", seen.FILE, *doubts])

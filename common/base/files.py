@@ -16,6 +16,7 @@ import platform
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import metadata
@@ -32,6 +33,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # The files of a folder's lock, the second where its file system has no locks.
 _LOCK, _HELD = ".lock", ".lock.held"
+# Seconds of a wait that no line tells of.
+_PATIENCE_S = 2.0
 # The name of a temporary file.
 _PART = re.compile(r"\..*\.\d+\.part(\..+)?")
 # Packages that affect a result.
@@ -187,10 +190,12 @@ def lock_folder(folder: Path, wait: bool = False) -> Iterator[None]:
 
     Args:
         folder: The folder to lock; it is created.
-        wait: Whether to wait until it is free, for work of moments.
+        wait: Whether to wait as long as another process has the lock; after two seconds a line says
+            so.
 
     Raises:
-        UserError: Another process has the lock; the message names process, host and start.
+        UserError: Another process has the lock, and ``wait`` is not set; the message names process,
+            host and start.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -202,9 +207,16 @@ def lock_folder(folder: Path, wait: bool = False) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(folder)) from error
     with ExitStack() as stack:
         stack.callback(os.close, lock)
-        taken = take(lock, wait)
+        taken, until = take(lock), time.monotonic() + _PATIENCE_S
+        while taken is False and wait and time.monotonic() < until:
+            time.sleep(0.02)
+            taken = take(lock)
         if taken is False:
-            raise _is_held(folder, os.pread(lock, 1000, 0).decode(errors="replace"))
+            held = _is_held(folder, os.pread(lock, 1000, 0).decode(errors="replace"))
+            if not wait:
+                raise held
+            print(f"\n{str(held).partition(';')[0]}; waits until it ends", flush=True)
+            take(lock, wait=True)
         if taken is None:
             try:
                 stack.enter_context(exclusive(folder / _HELD, wait))

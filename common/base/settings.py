@@ -303,10 +303,14 @@ class SharedEvaluate(Shared):
     """Maximum number of cases that are drawn."""
     batch_size: int = 32
     """Images per batch."""
+    part: str = ""
+    """Predict the I-th of N parts of the cases, I/N, such as 3/8, as one job of an array, and score
+    nothing; the same command without it scores all N parts."""
 
     def __post_init__(self) -> None:
         """Refuse values that no evaluation can use, such as a name that no folder can have."""
         require(self.pictures >= 0, "pictures", "0 or more", self)
+        _require_part(self.part, self)
         require(self.batch_size >= 1, "batch_size", "1 or more", self)
         require(
             not self.name
@@ -351,9 +355,7 @@ class SharedPredict(Shared):
     def __post_init__(self) -> None:
         """Refuse values that no prediction can use."""
         require(self.pictures >= -1, "pictures", "-1, 0 or more", self)
-        parts = re.fullmatch(r"(\d{1,6})/(\d{1,6})", self.part)
-        is_part = not self.part or (parts and 1 <= int(parts[1]) <= int(parts[2]))
-        require(bool(is_part), "part", "I/N, from 1/N to N/N", self)
+        _require_part(self.part, self)
         require(self.batch_size >= 1, "batch_size", "1 or more", self)
         require(self.workers >= 0, "workers", "0 or more", self)
 
@@ -386,3 +388,9 @@ def require(condition: bool, name: str, wanted: str, settings: Shared) -> None:
     if not condition:
         flag = "--" + name.replace("_", "-")
         raise UserError(f"{flag} must be {wanted}. Received: {getattr(settings, name)}")
+
+
+def _require_part(text: str, settings: Shared) -> None:
+    parts = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    is_part = not text or (parts and 1 <= int(parts[1]) <= int(parts[2]))
+    require(bool(is_part), "part", "I/N, from 1/N to N/N", settings)

@@ -8,15 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from common.base.errors import UserError
+from common.base.parts import PARTS
 from common.datasets.ids import IdTable
 from common.datasets.published import is_public_path
 from common.imaging.image_files import as_text, list_files
 
 WRITTEN = ("pictures", "masks", "dicom")
 """Folders of an output, whose files are never inputs."""
-
-PARTS = "parts"
-"""The folder of an output that holds parts of it, whose files are no inputs either."""
 
 MAX_NAME = 100
 """Characters of `Input.name`; a file's own name may be as long as the file system allows."""

@@ -10,43 +10,15 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from common.base.errors import UserError
-from common.base.files import lock_folder, read_json, visible_names, write_bytes, write_json
+from common.base.files import lock_folder, read_json, write_bytes, write_json
+from common.base.parts import PARTS, Part, ended_parts
 from common.prediction.finished import FINISHED, finish
-from common.prediction.inputs import PARTS, Input
 from common.reporting.model_card import FILE as CARD
 
 FILE = "part.json"
-
-# Parts that a line names.
-_MAX_NAMED = 5
-
-
-class Part(NamedTuple):
-    """The ``number``-th of ``parts``, from 1; batches of ``batch`` files stay whole."""
-
-    number: int
-    parts: int
-    batch: int
-
-    @classmethod
-    def named(cls, text: str, batch: int) -> Part | None:
-        """The part that ``I/N`` names; None for ""."""
-        number, slash, parts = text.partition("/")
-        return cls(int(number), int(parts), batch) if slash else None
-
-    def members(self, inputs: Sequence[Input]) -> list[Input]:
-        """Its files, which stand together in the list; none where there are fewer batches."""
-        batches = -(-len(inputs) // self.batch)
-        first, end = (batches * number // self.parts for number in (self.number - 1, self.number))
-        return list(inputs[first * self.batch : end * self.batch])
-
-
-def part_folder(output: Path, text: str) -> Path:
-    """Where a part is written, ``I/N``; for "" the output itself."""
-    return output / PARTS / text.replace("/", "-of-") if text else output
 
 
 def finish_part(
@@ -69,8 +41,14 @@ def merge(output: Path) -> list[Path]:
         The paths that were written; none where nothing was left to do.
 
     Raises:
-        UserError: There are no parts, one is missing, or they are not of the same predictions.
+        UserError: There are no parts, one is missing, or they are not of the same predictions; or
+            they are of an evaluation.
     """
+    if output.resolve().parent.name == "evaluation":
+        raise UserError(
+            f"{output}: holds an evaluation; the same evaluate.py without --part makes it of its "
+            "parts, since it takes the data and the settings too"
+        )
     if not (output / PARTS).is_dir() and not (output / FINISHED).is_file():
         raise UserError(
             f"{output}: holds no parts of predictions; name the --output of predict.py --part"
@@ -103,22 +81,7 @@ def merge(output: Path) -> list[Path]:
 
 def _contents(output: Path) -> dict[Path, dict[str, Any]]:
     """What each part's file says, by its folder, in the order of the parts."""
-    names = visible_names(output / PARTS)
-    counts = sorted({name.partition("-of-")[2] for name in names})
-    if len(counts) != 1 or not counts[0].isdigit():
-        raise UserError(
-            f"{output / PARTS}: holds {', '.join(names[:_MAX_NAMED])}, which are not the parts of "
-            "one number; remove those that are not wanted"
-        )
-    count = int(counts[0])
-    folders = [part_folder(output, f"{number}/{count}") for number in range(1, count + 1)]
-    missing = [folder.name for folder in folders if not (folder / FILE).is_file()]
-    if missing:
-        more = f" and {len(missing) - _MAX_NAMED} more" if len(missing) > _MAX_NAMED else ""
-        raise UserError(
-            f"{output / PARTS}: {', '.join(missing[:_MAX_NAMED])}{more} did not end; start the "
-            f"same predict.py with --part {missing[0].replace('-of-', '/')}"
-        )
+    folders = ended_parts(output, FILE, "predict.py")
     contents = {folder: read_json(folder / FILE) for folder in folders}
     first = contents[folders[0]]
     for folder, content in contents.items():

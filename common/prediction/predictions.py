@@ -28,6 +28,7 @@ from common.base.files import (
     visible_names,
     write_text,
 )
+from common.base.parts import Part
 from common.base.processes import stream
 from common.base.progress import progress
 from common.base.settings import SharedPredict, first_names
@@ -37,7 +38,7 @@ from common.prediction.archive import check_highdicom
 from common.prediction.finished import FINISHED, MAX_ROWS, PICTURES, TABLE, finish
 from common.prediction.inputs import WRITTEN, Input
 from common.prediction.parts import FILE as PART
-from common.prediction.parts import Part, finish_part
+from common.prediction.parts import finish_part
 from common.reporting.model_card import FILE, About, model_hashes, write_model_card
 from common.training.runs import Run
 
@@ -213,7 +214,7 @@ def begin_predictions(
     """Begin a folder of predictions, or resume one of the same predictions.
 
     Args:
-        folder: The folder to write, a part's own (`common.prediction.parts.part_folder`); it
+        folder: The folder to write, a part's own (`common.base.parts.part_folder`); it
             exists.
         inputs: All files, also for a part.
         run: The run whose models predict.
@@ -240,7 +241,8 @@ def begin_predictions(
     if part:
         if _is_merged(folder.parents[1], whole_key):
             return None
-        key, inputs = content_key({"key": whole_key, "part": part}), part.members(inputs)
+        key = content_key({"key": whole_key, "part": part})
+        inputs = [inputs[number] for number in part.members(total)]
     finished, unfinished = folder / (PART if part else FINISHED), folder / _UNFINISHED
     lines = _read_lines(unfinished)
     header = read_json(finished) if finished.exists() else lines[0] if lines else None

@@ -77,6 +77,26 @@ class Prepared:
             for shard in self._entries(splits)
         ]
 
+    def holding(self, splits: Sequence[str], records: range | None) -> tuple[list[Path], range]:
+        """The files that hold some records of some splits, checked as `shards` are; no others.
+
+        Args:
+            splits: Which.
+            records: Numbers from 0, in the order of the splits and their files; None for all.
+
+        Returns:
+            The files, and the records' numbers in these.
+        """
+        records = range(self.count(splits)) if records is None else records
+        files, before, end = [], 0, 0
+        for shard in self._entries(splits):
+            start, end = end, end + shard["records"]
+            if end <= records.start:
+                before = end
+            elif start < records.stop:
+                files.append(_checked(self.folder / "records" / shard["file"], shard))
+        return files, range(records.start - before, records.stop - before)
+
     def _entries(self, splits: Sequence[str]) -> Iterator[dict[str, Any]]:
         return chain.from_iterable(self.manifest["shards"].get(split, []) for split in splits)
 

@@ -69,7 +69,7 @@ def preparation(
         project: The dataset's project.
         settings: The settings of prepare_data.py.
         make_sample: Makes the built-in sample in a folder, where there is no dataset.
-        all_test: Whether every case is a test case.
+        all_test: Whether every case is a test case; then who prepares the same now is waited for.
         made_by: What decides the data besides the settings; data that was prepared with other
             values has another key.
 
@@ -82,7 +82,7 @@ def preparation(
     if place:  # whose workers were started in folders of their own
         source = dataclasses.replace(source, folder=source.folder.absolute())
         folder = folder.absolute()
-    with lock_folder(folder), noted_repairs() as repairs:
+    with lock_folder(folder, wait=all_test), noted_repairs() as repairs:
         steps = Preparation(project, settings, source, folder, all_test, made_by, repairs)
         folders = [source.folder, folder]
         connection = connected(place, folders) if place and not steps.is_finished else nullcontext()

@@ -16,6 +16,7 @@ import numpy as np
 from common.base.errors import UserError
 from common.base.files import lock_folder, sync_folder, versions
 from common.base.formats import stamp
+from common.base.parts import PARTS
 from common.base.settings import SPLIT_SETTINGS, SharedEvaluate
 from common.base.tables import print_table
 from common.datasets.splits import TEST, VALIDATION, training_splits
@@ -28,8 +29,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike
 
+PART = "part.npz"
+"""What completes a part of an evaluation."""
+
 OVERLAP = "overlap.csv"
 """In an evaluation: the cases that the run has seen in training, and as which."""
+
+_LAST = ("metrics.json", PART)
 
 # Settings of evaluate.py that say what another dataset is.
 _OF_A_SOURCE = (*SPLIT_SETTINGS, "positive_class")
@@ -61,11 +67,12 @@ def evaluation_folder(run: Run, settings: SharedEvaluate) -> tuple[str, Path]:
 def new_evaluation(folder: Path, *pictures: str) -> Iterator[Path]:
     """Lock an evaluation's folder, and give a folder to write a new one into.
 
-    Where the block ends well, what it wrote takes the place of an earlier evaluation,
-    metrics.json last; else the earlier one stays as it was.
+    Where the block ends well, what it wrote takes the place of an earlier evaluation, that which
+    completes it last, and parts of it go (`common.training.evaluation_parts`). Where it fails or
+    writes nothing, the earlier one stays as it was.
 
     Args:
-        folder: The evaluation's folder.
+        folder: The evaluation's folder, or that of a part of it.
         pictures: Folders and files that an earlier evaluation may have and a new one lack.
 
     Yields:
@@ -77,14 +84,17 @@ def new_evaluation(folder: Path, *pictures: str) -> Iterator[Path]:
         new.mkdir()
         try:
             yield new
-            for name in ("metrics.json", OVERLAP, *pictures):
+            entries = sorted(new.iterdir(), key=lambda entry: entry.name in _LAST)
+            for name in ("metrics.json", OVERLAP, *pictures) if entries else ():
                 if (folder / name).is_dir():
                     shutil.rmtree(folder / name)
                 else:
                     (folder / name).unlink(missing_ok=True)
-            for entry in sorted(new.iterdir(), key=lambda entry: entry.name == "metrics.json"):
+            for entry in entries:
                 os.replace(entry, folder / entry.name)
             sync_folder(folder)
+            if entries and (folder / PARTS).is_dir():
+                os.replace(folder / PARTS, new / PARTS)  # all at once, and then they go
         finally:
             shutil.rmtree(new, ignore_errors=True)
 

@@ -195,13 +195,24 @@ def validation(
 
 
 def decoded(
-    prepared: Prepared, splits: Sequence[str], decode: Callable[[tf.Tensor], Batch]
+    prepared: Prepared,
+    splits: Sequence[str],
+    decode: Callable[[tf.Tensor], Batch],
+    records: range | None = None,
 ) -> tf.data.Dataset:
-    """The records of some splits, decoded, in order; the arguments are those of `in_records`."""
-    files = prepared.shards(splits)
-    records = tf.data.TFRecordDataset([str(file) for file in files])
-    records = records.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
-    return records.apply(tf.data.experimental.assert_cardinality(prepared.count(splits)))
+    """Records of some splits, decoded, in order.
+
+    Args:
+        prepared: Where they are.
+        splits: Which.
+        decode: As of `in_records`.
+        records: Their numbers in the order of the splits, one or more; None for all.
+    """
+    files, places = prepared.holding(splits, records)
+    stored = tf.data.TFRecordDataset([str(file) for file in files])
+    stored = stored.skip(places.start).take(len(places))
+    films = stored.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    return films.apply(tf.data.experimental.assert_cardinality(len(places)))
 
 
 def radiographs(
@@ -210,11 +221,14 @@ def radiographs(
     image_size: int,
     target: str,
     numbers: int,
-    with_region: bool = False,
+    records: range | None = None,
 ) -> tf.data.Dataset:
-    """The radiographs of some splits, in order, as `film_decoder` gives them."""
-    decode = film_decoder(prepared, image_size, target, numbers, with_region)
-    return decoded(prepared, splits, decode)
+    """Radiographs of some splits, in order, as `film_decoder` gives them; ``records`` says which.
+
+    The arguments are those of `film_decoder` and `decoded`.
+    """
+    decode = film_decoder(prepared, image_size, target, numbers)
+    return decoded(prepared, splits, decode, records)
 
 
 def film_size(prepared: Prepared, image_size: int) -> int:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,26 @@ def test_a_folder_is_held_against_another_process_and_freed_when_that_is_killed(
             assert f"process {os.getpid()} on " in (folder / ".lock").read_text()
         with lock_folder(folder):
             pass
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_who_waits_for_a_folder_says_so_and_has_it_once_its_holder_ends(tmp_path, capfd):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdout=subprocess.PIPE, text=True, cwd=files.ROOT,
+    )  # fmt: skip
+    try:
+        assert holder.stdout.readline() == "held\n"
+        ending = threading.Timer(4, holder.kill)
+        ending.start()
+        with lock_folder(tmp_path, wait=True):
+            assert not ending.is_alive() or holder.poll() is not None
+            assert f"process {os.getpid()} on " in (tmp_path / ".lock").read_text()
+        line = capfd.readouterr().out.strip()
+        assert line.startswith(f"{tmp_path}: process {holder.pid} on ")
+        assert line.endswith("is writing here; waits until it ends")
     finally:
         holder.kill()
         holder.wait()

@@ -79,6 +79,16 @@ def test_who_goes_on_is_named_and_who_was_killed_is_followed(tmp_path, without):
         process.kill()
 
 
+def test_who_waits_does_so_as_long_as_the_holder_goes_on(tmp_path, without):
+    process = hold(tmp_path, seconds=3)
+    began = time.monotonic()
+    # Longer than a holder may stand still.
+    with lock_folder(tmp_path, wait=True):
+        assert time.monotonic() - began > locks.STALE_S
+        assert process.wait(5) == 0
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
 def test_who_stood_still_and_lost_the_lock_stops(tmp_path, without):
     process = hold(tmp_path)
     try:

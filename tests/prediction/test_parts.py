@@ -5,8 +5,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as some
 
+from common.base.parts import Part
 from common.prediction.inputs import Input
-from common.prediction.parts import Part
 from common.prediction.predictions import Predictions
 
 
@@ -16,10 +16,9 @@ def files(count):
 
 @given(some.integers(0, 300), some.integers(1, 40), some.integers(1, 50))
 def test_parts_are_all_files_in_order_and_cut_no_batch(count, parts, batch):
-    inputs = files(count)
-    members = [Part(number, parts, batch).members(inputs) for number in range(1, parts + 1)]
-    assert [file for part in members for file in part] == inputs
-    assert all(part[0].number % batch == 0 for part in members if part)
+    members = [Part(number, parts, batch).members(count) for number in range(1, parts + 1)]
+    assert [number for part in members for number in part] == list(range(count))
+    assert all(part[0] % batch == 0 for part in members if part)
     sizes = [-(-len(part) // batch) for part in members]
     assert max(sizes) - min(sizes) <= 1
 

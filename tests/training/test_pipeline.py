@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from common.base.errors import UserError
 from common.base.files import sha256
 from common.records.mapped import MappedRecords
 from common.records.prepared import Prepared
@@ -152,6 +153,22 @@ def test_radiographs_come_in_order_with_their_targets(prepared):
         np.testing.assert_array_equal(one["image"][..., 0], FILMS[number])
         np.testing.assert_array_equal(one["box"], [number, 1, 2, 3])
     assert number == 4
+
+
+def test_some_radiographs_are_read_from_the_files_that_hold_them_alone(prepared):
+    def cases(records):
+        found = pipeline.radiographs(prepared, ["train", "test"], SIDE, "box", 4, records)
+        assert int(found.cardinality()) == len(records)
+        return [one["case"].decode() for one in found.as_numpy_iterator()]
+
+    for start in range(5):
+        for stop in range(start + 1, 6):
+            assert cases(range(start, stop)) == [f"c{n}" for n in range(start, stop)]
+    # Two before them: not decoded, and in files of their own not even there.
+    (prepared.folder / "records" / "a").unlink()
+    assert cases(range(2, 4)) == ["c2", "c3"]
+    with pytest.raises(UserError, match="a: is missing"):
+        cases(range(1, 4))
 
 
 def test_radiographs_of_one_split_at_another_side(prepared):
