@@ -105,9 +105,9 @@ class Parts:
             return
         records = self._part.members(self._count)
         columns = joined([predict(records)] if records else [])
-        about: Any = json.dumps(self._about)
+        content = {_ABOUT: np.array(json.dumps(self._about)), **columns}
         with atomic_write(self._new / PART) as temporary:
-            np.savez(temporary, **{_ABOUT: about}, **columns)
+            np.savez(temporary, **content)  # type: ignore[arg-type]  # stub of NumPy
         done = f"{len(columns.get('case', ()))} of {self._count} cases predicted"
         print(f"\n  part {self._part.number} of {self._part.parts}: {done}; {self._folder}")
 
