@@ -35,9 +35,8 @@ def contents(folder):
     return {**found, "metrics.json": metrics, "report.html": "" if seconds else page}
 
 
-@pytest.mark.parametrize(
-    "project", [HEART, *(pytest.param(p, marks=pytest.mark.slow) for p in (PNEUMONIA, ATRIUM))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("project", [HEART, PNEUMONIA, ATRIUM])
 def test_parts_in_any_order_are_one_evaluation(whole, tmp_path, project):
     once = whole(project)
     runs = [copy_run(once.run, tmp_path / name / "run") for name in ("one", "parts")]
