@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -92,5 +93,5 @@ def read_arrays(path: Path, version: int, names: Sequence[str]) -> dict[str, np.
             if int(stored["version"]) != version:
                 return None
             return {name: stored[name] for name in names}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: is damaged; train again into another folder") from error

@@ -79,9 +79,11 @@ def test_a_detector_is_kept(tmp_path):
     kept = read_detector(file)
     np.testing.assert_allclose(kept.scores(looks), detector.scores(looks), rtol=1e-3, atol=1e-3)
     assert kept.scores(looks).shape == (MIN_VOLUMES, len(SCORES))
-    file.write_bytes(b"no archive")
-    with pytest.raises(UserError, match="damaged"):
-        read_detector(file)
+    whole = file.read_bytes()
+    for damaged in (b"no archive", b"", whole[:-100], whole[:200] + whole[300:]):
+        file.write_bytes(damaged)
+        with pytest.raises(UserError, match="damaged"):
+            read_detector(file)
 
 
 def test_few_volumes_say_nothing():
