@@ -61,7 +61,8 @@ def config_arguments(path: Path, settings: type[Shared], project: str = "") -> l
             value is of no kind that the setting takes.
     """
     is_run = path.suffix == ".json"
-    values = _of_run(path, settings, project) if is_run else _of_toml(path)
+    wanted = "a file, such as a run's config.json"
+    values = _of_run(path, settings, project) if is_run else read_toml(path, wanted)
     names = {name.replace("-", "_"): value for name, value in values.items()}
     current = current_names(settings, names)
     if len(current) < len(values):
@@ -69,13 +70,22 @@ def config_arguments(path: Path, settings: type[Shared], project: str = "") -> l
     return _words(path, settings, current)
 
 
-def _of_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, wanted: str) -> dict[str, Any]:
+    """The entries of a TOML file.
+
+    Args:
+        path: The file.
+        wanted: What to name in place of a folder, in words.
+
+    Raises:
+        UserError: There is no such file, or it is not TOML.
+    """
     try:
         return tomllib.loads(decoded(path.read_bytes())[0])
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
     except IsADirectoryError:
-        raise UserError(f"{path}: is a folder; name a file, such as a run's config.json") from None
+        raise UserError(f"{path}: is a folder; name {wanted}") from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: not readable as TOML ({error})") from None
 

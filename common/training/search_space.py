@@ -9,15 +9,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-import tomllib
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.base.config_file import read_toml
 from common.base.errors import UserError
-from common.base.files import decoded
 from common.base.help_text import flag_of
 from common.base.settings import WITHOUT_CONSEQUENCE, SharedTrain, new_names
 
@@ -125,7 +124,7 @@ def read_space(file: Path | None, over: Sequence[str], settings: type[SharedTrai
     Raises:
         UserError: The file is not readable, nothing is varied, or something in a wrong way.
     """
-    pairs = list(_of_toml(file).items()) if file else []
+    pairs = list(read_toml(file, "a TOML file").items()) if file else []
     for text in over:
         name, equals, between = text.partition("=")
         if not equals:
@@ -135,17 +134,6 @@ def read_space(file: Path | None, over: Sequence[str], settings: type[SharedTrai
     if not entries:
         raise UserError("nothing is varied: give --over NAME=LOW:HIGH, or a file to --space")
     return [entries[name] for name in sorted(entries)]
-
-
-def _of_toml(file: Path) -> Mapping[str, Any]:
-    try:
-        return tomllib.loads(decoded(file.read_bytes())[0])
-    except FileNotFoundError:
-        raise UserError(f"{file}: there is no such file") from None
-    except IsADirectoryError:
-        raise UserError(f"{file}: is a folder; name a TOML file") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{file}: not readable as TOML ({error})") from None
 
 
 def _numbers(name: str, between: str, kind: type) -> Varied:

@@ -130,12 +130,17 @@ def test_csv(tmp_path):
     assert (tmp_path / "a.csv").read_bytes() == b'case,why\n"a,b","say ""x"""\n1,\n'
 
 
-def test_a_folder_is_held_against_another_process_and_freed_when_that_is_killed(tmp_path):
-    folder = tmp_path / "new" / "run"
-    holder = subprocess.Popen(
+def holder_of(folder):
+    """A process that locks a folder until it ends."""
+    return subprocess.Popen(
         [sys.executable, "-c", HOLD, str(folder)],
         stdout=subprocess.PIPE, text=True, cwd=files.ROOT,
     )  # fmt: skip
+
+
+def test_a_folder_is_held_against_another_process_and_freed_when_that_is_killed(tmp_path):
+    folder = tmp_path / "new" / "run"
+    holder = holder_of(folder)
     try:
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(
@@ -158,10 +163,7 @@ def test_a_folder_is_held_against_another_process_and_freed_when_that_is_killed(
 
 
 def test_who_waits_for_a_folder_says_so_and_has_it_once_its_holder_ends(tmp_path, capfd):
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)],
-        stdout=subprocess.PIPE, text=True, cwd=files.ROOT,
-    )  # fmt: skip
+    holder = holder_of(tmp_path)
     try:
         assert holder.stdout.readline() == "held\n"
         ending = threading.Timer(4, holder.kill)
