@@ -9,7 +9,6 @@ lock.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -33,6 +32,7 @@ from common.training.best_epoch import best_score
 from common.training.leases import Lease, take_lease
 from common.training.runs import as_stored, now, read_run
 from common.training.search_space import Varied
+from common.training.trial_process import end_with_worker, last_line, watch
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -44,7 +44,7 @@ FILE, JOURNAL = "search.json", "journal.log"
 REASON = "reason"
 """The user attribute of a failed trial that says why, in a line."""
 
-# Seconds between two looks at a training, and at the trials of other workers.
+# Seconds between two looks at the trials of other workers.
 _LOOK_S = 1.0
 # Exit statuses of a training that was asked to stop, the last two before it could hear it.
 _STOPPED = {
@@ -54,7 +54,6 @@ _STOPPED = {
     -signal.SIGTERM: signal.SIGTERM,
 }
 _STUDY = "search"
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -313,15 +312,15 @@ class Search:
                 process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                     # A signal of the terminal comes to the worker alone, which hands it on.
-                    process_group=0, preexec_fn=_end_with_worker(),
+                    process_group=0, preexec_fn=end_with_worker(),
                 )  # fmt: skip
-            is_lost = not _watch(process, begun.lease, held)
+            is_lost = not watch(process, begun.lease, held)
             if is_lost:
                 return None, ""
             # Of a machine that ends everything, the worker goes next: not a word of its own.
             if process.returncode != -signal.SIGKILL or held.received:
                 break
-        line = _last_line(log, start)
+        line = last_line(log, start)
         if process.returncode == -signal.SIGKILL:
             if held.received:
                 raise Stopped(held.received)
@@ -368,49 +367,3 @@ class Search:
                 f"{self.folder}: {failures} trials in a row failed, the last, {last[-1].number}: "
                 f"{last[-1].user_attrs.get(REASON, '')}"
             )
-
-
-def _end_with_worker() -> Any:
-    """What a training calls first, so that the system ends it with its worker (prctl(2)).
-
-    Else it would go on, and be in the way of whoever claims the trial. Its checkpoint stays.
-    """
-    if sys.platform != "linux":
-        return None
-    worker, prctl = os.getpid(), ctypes.CDLL(None).prctl
-
-    def end_with_worker() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != worker:
-            os._exit(1)
-
-    return end_with_worker
-
-
-def _watch(process: subprocess.Popen[bytes], lease: Lease, held: HeldSignals) -> bool:
-    """Wait for a training, hand a signal on to it and renew the lease.
-
-    Returns:
-        Whether the lease is still this worker's; else the training was stopped.
-    """
-    is_asked_to_stop = is_lost = False
-    while True:
-        try:
-            process.wait(_LOOK_S)
-            return not is_lost
-        except subprocess.TimeoutExpired:
-            is_lost = is_lost or not lease.renew()
-            if (held.received or is_lost) and not is_asked_to_stop:
-                process.send_signal(held.received or signal.SIGTERM)
-                is_asked_to_stop = True
-
-
-def _last_line(log: Path, start: int) -> str:
-    """The line of an error in what was printed since; else the last line."""
-    with open(log, "rb") as file:
-        file.seek(start)
-        lines = file.read().decode(errors="replace").splitlines()
-    lines = [line.strip() for line in lines if line.strip()]
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    line = (errors or lines or ["it printed nothing"])[-1]
-    return f"{line} ({os.path.relpath(log)})"
