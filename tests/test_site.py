@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def make_docs(folder: Path) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture
-def pages(tmp_path) -> Path:
+def pages(tmp_path) -> Iterator[Path]:
     """The pages alone, and what makes a site of them."""
     needs.package("zensical")
     needs.program("make")
@@ -42,7 +43,9 @@ def pages(tmp_path) -> Path:
         shutil.copy(ROOT / name, tmp_path / name)
     for name in ["docs/pictures", "notebooks", "tests/golden"]:
         shutil.copytree(ROOT / name, tmp_path / name)
-    return tmp_path
+    yield tmp_path
+    # The site's search.json bears the name of a format of ours, and is none.
+    shutil.rmtree(tmp_path / "build", ignore_errors=True)
 
 
 def test_the_menu_names_every_page():
