@@ -101,13 +101,15 @@ def assert_the_steps_of_tensorflow(backend, project, folder):
     expected, actual = (
         dict(np.load(folder / f"{name}-{project}.npz")) for name in ("tensorflow", backend)
     )
-    assert set(expected) == set(actual) >= {"losses", "gradients", "output"}
+    assert set(expected) == set(actual) >= {"losses", "gradient", "exact_gradient", "output"}
     assert len(expected["losses"]) == 20 and np.ptp(expected["losses"]) > 0.02
-    difference = actual["gradients"] - expected["gradients"]
-    # Of the atrium's U-Net 4e-5, of the films' ResNet50 2e-6.
-    assert np.linalg.norm(difference) < 1e-4 * np.linalg.norm(expected["gradients"])
+    # In float32 a unit within rounding of its ReLU's kink moves the gradient by some 1e-4 of it, of
+    # other samples on another processor.
+    for name, share in {"exact_gradient": 1e-5, "gradient": 1e-3}.items():
+        difference = actual.pop(name) - expected[name]
+        assert np.linalg.norm(difference) < share * np.linalg.norm(expected.pop(name)), name
     np.testing.assert_allclose(actual["losses"], expected["losses"], atol=1e-4)
-    for name in set(expected) - {"losses", "gradients"}:
+    for name in set(expected) - {"losses"}:
         assert np.ptp(expected[name]) > 0
         # A network that has learned nothing has logits of hundreds.
         atol = 2e-4 if name == "output" else 1e-5
@@ -134,16 +136,16 @@ def rows(folder):
 
 
 def assert_same_table(expected, actual):
-    """Two tables hold the same words, and numbers to 1e-5; distances to 1e-4 of themselves.
+    """Two tables hold the same words, and numbers to 1e-5; of a mask to 1e-4 of themselves.
 
-    Where rounding decides whether a probability is over the threshold, a voxel moves distances.
+    Where rounding decides whether a probability is over the threshold, the mask has a voxel more.
     """
     assert len(expected) == len(actual) > 0
     for one, other in zip(expected, actual, strict=True):
         assert one.keys() == other.keys()
         for name, value in one.items():
             if re.fullmatch(r"-?\d+\.\d+(e-\d+)?", value):
-                share = 1e-4 if name.endswith("_mm") else 0
+                share = 1e-4 if "dice" in one else 0
                 near = pytest.approx(float(value), abs=1e-5, rel=share)
                 assert float(other[name]) == near, name
             else:

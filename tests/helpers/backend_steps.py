@@ -5,6 +5,7 @@ the weights that it begins with, and the others begin with the same.
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +41,6 @@ def network(project):
     networks = import_module(f"{project}.networks")
     settings = import_module(f"{project}.config").TrainSettings()
     if project == "atrium_segmentation":
-        from dataclasses import replace
-
         settings = replace(settings, unet_width=4, unet_depth=2)
         return networks.build("unet", 1, settings), networks.losses(settings, 1, 1)
     return networks.build(SIDE, "none", settings), networks.losses(settings)
@@ -55,6 +54,7 @@ def steps(project, folder):
     from common.explaining import gradcam
     from common.training import fitting, pipeline
     from common.training.precision import set_precision
+    from common.training.tensorboard import TrainingPictures
 
     images, targets = drawn(project)
     settings = SharedTrain(
@@ -84,21 +84,20 @@ def steps(project, folder):
         return (tf.constant(images)[start : start + BATCH],
                 tf.constant(targets)[start : start + BATCH])  # fmt: skip
 
-    def gradients_of_the_first(model):
-        if "gradients" not in out:
-            # Adam's first moments, a tenth of them.
-            moments = (v for v in model.optimizer.variables if "momentum" in v.path)
-            flat = [keras.ops.convert_to_numpy(moment).ravel() for moment in moments]
-            out["gradients"] = np.concatenate(flat) * 10
-        return np.zeros((4, 4, 3), np.uint8)
-
-    from common.training.tensorboard import TrainingPictures
-
-    pictures = TrainingPictures(gradients_of_the_first, lambda *_: np.zeros((4, 4, 3), np.uint8))
     held_out = pipeline.validation(
         pipeline.in_memory({"x": images[:BATCH], "y": targets[:BATCH]}),
         BATCH, lambda some: (some["x"], some["y"]),
     )  # fmt: skip
+
+    def keep_first_gradient(model):
+        if "gradient" not in out:
+            # Adam's first moments, a tenth of it.
+            moments = (v for v in model.optimizer.variables if "momentum" in v.path)
+            flat = [keras.ops.convert_to_numpy(moment).ravel() for moment in moments]
+            out["gradient"] = np.concatenate(flat) * 10
+        return np.zeros((4, 4, 3), np.uint8)
+
+    pictures = TrainingPictures(keep_first_gradient, lambda *_: np.zeros((4, 4, 3), np.uint8))
     task = fitting.Task(
         pipeline.Training(samples, BATCH, settings.seed, STEPS, batch), held_out, **losses,
         pictures=pictures,
@@ -107,7 +106,49 @@ def steps(project, folder):
     run.mkdir()
     state = fitting.fit(run, lambda: model, task, settings)
     out["losses"] = np.array([row["loss"] for row in state.history])
+    out["exact_gradient"] = gradient(project, weights)
     np.savez(run.with_suffix(".npz"), **out)
+
+
+def gradient(project, weights):
+    """Of the first output's loss of the first batch, flat, in float64."""
+    import keras
+
+    def loss(outputs):
+        first = keras.tree.flatten(losses["loss"])[0]
+        return keras.ops.mean(first(targets, keras.tree.flatten(outputs)[0]))
+
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+    try:
+        images, targets = (array[:BATCH].astype("float64") for array in drawn(project))
+        model, losses = network(project)
+        model.load_weights(weights)
+        if keras.backend.backend() == "jax":
+            fixed = [variable.value for variable in model.non_trainable_variables]
+            parts = jax.grad(
+                lambda free: loss(model.stateless_call(free, fixed, images, training=True)[0])
+            )([variable.value for variable in model.trainable_variables])
+        elif keras.backend.backend() == "torch":
+            model.zero_grad()
+            loss(model(images, training=True)).backward()
+            parts = [variable.value.grad.numpy() for variable in model.trainable_variables]
+        else:
+            import tensorflow as tf
+
+            with tf.GradientTape() as tape:
+                value = loss(model(images, training=True))
+            parts = tape.gradient(value, [v.value for v in model.trainable_variables])
+        return np.concatenate([np.asarray(part).ravel() for part in parts])
+    finally:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+        if keras.backend.backend() == "jax":
+            jax.config.update("jax_enable_x64", False)
 
 
 if __name__ == "__main__":
