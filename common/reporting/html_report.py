@@ -101,6 +101,7 @@ class Picture:
         alternative: What it shows, for who cannot see it.
         heading: Pictures in a row with one heading stand under it.
         case: Whose it is, where it is one case's.
+        over: A picture of the same size that lies over it; a slider says how much of it.
     """
 
     path: Path
@@ -108,6 +109,7 @@ class Picture:
     alternative: str
     heading: str = ""
     case: str = ""
+    over: Picture | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -291,7 +293,8 @@ def embedded(pictures: Sequence[Picture], max_bytes: int = MAX_PICTURE_BYTES) ->
         there is no room are not in it.
     """
     embedded_pictures, free_bytes = {}, max_bytes
-    for path in (picture.path for picture in pictures):
+    both = (part for picture in pictures for part in (picture, picture.over) if part)
+    for path in (picture.path for picture in both):
         size = path.stat().st_size
         if size > free_bytes or path in embedded_pictures:
             continue
