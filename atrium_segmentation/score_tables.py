@@ -114,9 +114,9 @@ def draw_cases(
         legend = f"{case}  blue: truth, red: prediction"
         slices = Slices(image, spacing_mm, both, legend, synthetic)
         only_truth = replace(slices, panels=[Panel("truth", truth)], caption=case)
-        for of, path in ((slices, models_gif), (only_truth, truth_gif)):
-            write_gif(path, of)
-            write_sheet(path.with_suffix(".png"), of)
+        for drawn_slices, path in ((slices, models_gif), (only_truth, truth_gif)):
+            write_gif(path, drawn_slices)
+            write_sheet(path.with_suffix(".png"), drawn_slices)
         title, mask = list(masks.items())[-1]
         only_mask = replace(only_truth, panels=[Panel(title, prediction=mask)])
         most = int((truth != mask).sum((0, 1)).argmax())

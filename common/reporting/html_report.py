@@ -33,7 +33,7 @@ from common.reporting.elsewhere import Elsewhere, elsewhere
 from common.reporting.examples import examples_of
 from common.reporting.model_card import NOT_FOR, SYNTHETIC, About, display, model_card
 from common.reporting.terms import explained
-from common.scores.formatting import of_validation
+from common.scores.formatting import is_made_up, of_validation
 from common.training.evaluations import doubted_note
 from common.training.runs import Run, open_run
 from common.training.seen import describe
@@ -160,6 +160,7 @@ def write_report(run: Run, folder: Path, about: About, page: Page) -> Path:
             elsewhere=page.elsewhere or elsewhere(run, metrics),
             cases=dataclasses.replace(page.cases, rows=page.cases.rows[:MAX_CASES]),
             metrics=metrics,
+            made_up=is_made_up(metrics),
             run_name=run.folder.name,
             terms=explained(page.tables),
             origin=_origin(run, metrics),
