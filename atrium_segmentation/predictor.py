@@ -21,7 +21,7 @@ from common.imaging.volumes import write_mask
 from common.prediction.archive import write_segmentation
 from common.prediction.predictions import titled
 from common.prediction.predictor import Answer, Drawing, Predictor
-from common.reporting.gifs import Panel, slice_picture
+from common.reporting.gifs import Panel, Slices, slice_picture
 from common.reporting.orthogonal_views import views_picture
 from common.scores.volumes import volume_ml
 from common.training.runs import Run
@@ -110,7 +110,8 @@ class MaskPredictor(Predictor):
     def slices(self, answer: Answer) -> list[np.ndarray]:
         """The axial slices with the mask, (height, width, 3) uint8, from the feet to the head."""
         volume, panel = answer.content, Panel(self._title, prediction=answer.result)
-        image, spacing_mm = volume["image"], volume["spacing_mm"]
-        mark, count = picture_mark(self.run.config), image.shape[2]
+        image, mark = volume["image"], picture_mark(self.run.config)
+        slices = Slices(image, volume["spacing_mm"], [panel], "", mark)
+        count = image.shape[2]
         numbers = np.linspace(0, count - 1, min(count, _MOST_SLICES)).round().astype(int)
-        return [slice_picture(image, spacing_mm, [panel], "", mark, z, _SIDE) for z in numbers]
+        return [slice_picture(slices, number, _SIDE) for number in numbers]

@@ -7,7 +7,7 @@ evaluate.py writes it. This command writes it again from the evaluation's files,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from atrium_segmentation.scores import main_scores
 from common.base.errors import run_script
 from common.base.files import read_json
 from common.base.tables import Table
-from common.reporting.examples import BEST, TYPICAL, WORST, examples_of
+from common.reporting.examples import BEST, TYPICAL, WORST, Example, examples_of
 from common.reporting.html_report import (
     Page,
     Picture,
@@ -96,23 +96,41 @@ def _examples(folder: Path, metrics: dict[str, Any], networks: list[str]) -> tup
             f"{NETWORKS[name].title} {rows[case][name]['dice']:.3f}" for name in networks
         )
 
+    title = NETWORKS[networks[0]].title
     return tuple(
-        Picture(
-            folder / file,
-            f"{example.case}, {content}. Dice: {dices(example.case)}.",
-            f"MRI volume {example.case}, {content}. Truth in blue, prediction in red.",
-            example.kind.capitalize(),
-            example.case,
-        )
+        picture
         for kind in (WORST, TYPICAL, BEST)
         for example in examples_of(metrics)
         if example.kind == kind
-        for file, content in zip(
-            example.files,
-            ("slices from the feet to the head", "three planes through the atrium's middle"),
-            strict=False,
-        )
+        for picture in _pictures(folder, example, dices(example.case), title)
     )
+
+
+def _pictures(folder: Path, example: Example, dices: str, title: str) -> Iterator[Picture]:
+    """The pictures of a case, whose main network has this title."""
+    place: dict[str, Any] = {"heading": example.kind.capitalize(), "case": example.case}
+    volume, files = f"MRI volume {example.case}", [folder / file for file in example.files]
+    contents = "slices from the feet to the head", "three planes through the atrium's middle"
+    for file, content in zip(files, contents, strict=False):
+        caption = f"{example.case}, {content}. Dice: {dices}."
+        yield Picture(
+            file, caption, f"{volume}, {content}. Truth in blue, prediction in red.", **place
+        )
+    # Evaluations of an earlier version have no slice to compare.
+    if len(files) > 3:
+        content = f"the slice where {title}'s mask and the truth differ most"
+        over = Picture(
+            files[4],
+            f"Left of the slider the truth, right of it {title}'s mask",
+            f"{volume}, {content}. The mask in red.",
+        )
+        yield Picture(
+            files[3],
+            f"{example.case}, {content}.",
+            f"{volume}, {content}. The truth in blue.",
+            **place,
+            over=over,
+        )
 
 
 def _cases(metrics: Mapping[str, Any], networks: list[str]) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from common.base.tables import MISSING, Table, print_table
 from common.imaging.volumes import read_volume
 from common.reporting.charts import agreement_picture, cases_picture
 from common.reporting.examples import Example, worst_typical_best
-from common.reporting.gifs import Panel, write_gif, write_sheet
+from common.reporting.gifs import Panel, Slices, write_gif, write_sheet, write_slice
 from common.reporting.orthogonal_views import views_picture
 from common.scores.formatting import with_interval
 
@@ -35,8 +36,17 @@ _LIMITS = (("lower", "low"), ("upper", "high"))
 CASES, VOLUMES = "dice_by_case.png", "volumes.png"
 """The charts of an evaluation."""
 
-FILES = (("gifs", "-models.gif"), ("views", ".png"), ("gifs", "-truth.gif"))
+FILES = (
+    ("gifs", "-models.gif"),
+    ("views", ".png"),
+    ("gifs", "-truth.gif"),
+    ("slices", "-truth.png"),
+    ("slices", "-mask.png"),
+)
 """Folder and end of the name of each picture of a case."""
+
+# Pixels of the longer side of a slice that the report compares.
+_SLICE_SIDE = 400
 
 
 def draw_scores(
@@ -72,7 +82,8 @@ def draw_cases(
     """Draw the worst cases, typical ones and the best, named after their rank.
 
     Of each a GIF of the truth and one of the networks' masks, read from ``masks/``, each next to a
-    sheet of its slices, and a picture of the three orthogonal views.
+    sheet of its slices, a picture of the three orthogonal views, and the slice on which the main
+    network's mask and the truth differ most: once with each.
 
     Args:
         folder: The evaluation's.
@@ -95,18 +106,22 @@ def draw_cases(
             ).voxels.astype(np.uint8)
             for network in reversed(networks)
         }
-        panels = [Panel(title, truth, mask) for title, mask in masks.items()]
-        legend = f"{case}  blue: truth, red: prediction"
-        image, spacing_mm = volume["image"], volume["spacing_mm"]
         files = tuple(f"{kind}/{name}{end}" for kind, end in FILES)
-        models_gif, views, truth_gif = (folder / file for file in files)
+        models_gif, views, truth_gif, slice_truth, slice_mask = (folder / file for file in files)
+        image, spacing_mm = volume["image"], volume["spacing_mm"]
         views_picture(views, image, spacing_mm, truth, masks, case, synthetic)
-        for gif, of_panels, words in (
-            (models_gif, panels, legend),
-            (truth_gif, [Panel("truth", truth)], case),
-        ):
-            for write, path in ((write_gif, gif), (write_sheet, gif.with_suffix(".png"))):
-                write(path, image, spacing_mm, of_panels, words, synthetic)
+        both = [Panel(title, truth, mask) for title, mask in masks.items()]
+        legend = f"{case}  blue: truth, red: prediction"
+        slices = Slices(image, spacing_mm, both, legend, synthetic)
+        only_truth = replace(slices, panels=[Panel("truth", truth)], caption=case)
+        for drawn_slices, path in ((slices, models_gif), (only_truth, truth_gif)):
+            write_gif(path, drawn_slices)
+            write_sheet(path.with_suffix(".png"), drawn_slices)
+        title, mask = list(masks.items())[-1]
+        only_mask = replace(only_truth, panels=[Panel(title, prediction=mask)])
+        most = int((truth != mask).sum((0, 1)).argmax())
+        write_slice(slice_truth, only_truth, most, _SLICE_SIDE)
+        write_slice(slice_mask, only_mask, most, _SLICE_SIDE)
         examples[case] = files
     return [
         Example(cases[row]["case"], kind, examples[cases[row]["case"]])

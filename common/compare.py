@@ -23,7 +23,7 @@ from common.base.files import read_json, write_text
 from common.base.settings import SharedTrain, current_names
 from common.base.tables import MISSING, Table, print_table
 from common.reporting.html_report import render
-from common.scores.formatting import score_rows, too_good, with_interval
+from common.scores.formatting import is_made_up, score_rows, too_good, with_interval
 from common.scores.intervals import difference
 from common.scores.recipes import estimate, read_predictions
 from common.training.runs import name_of_data
@@ -59,18 +59,19 @@ def main() -> None:
     refuse_others(runs)
     tables = [settings_table(runs), scores_table(runs), differences_table(runs)]
     metrics = runs[0].metrics
-    data = name_of_data(metrics, metrics["split"])
+    made_up = is_made_up(metrics)
+    data = name_of_data({"synthetic": made_up}, metrics["split"])
     known = metrics.get("patients_known", True)
     patients = f" of {metrics['n_patients']} patients" if known else f"; {metrics['split_warning']}"
     print(f"\n{metrics['project']}, {data}: {metrics['n']} cases{patients}")
-    made_up = [run.name for run in runs if run.metrics.get("trained", {}).get("synthetic")]
-    of_synthetic = f"trained on SYNTHETIC data: {', '.join(made_up)}" if made_up else ""
-    if of_synthetic and not metrics["synthetic"]:
+    of_fiction = [run.name for run in runs if run.metrics.get("trained", {}).get("synthetic")]
+    of_synthetic = f"trained on SYNTHETIC data: {', '.join(of_fiction)}" if of_fiction else ""
+    if of_synthetic and not made_up:
         print(of_synthetic)
     for table in tables:
         print_table(table)
     if arguments.output:
-        words = {"of_synthetic": of_synthetic, "metrics": metrics}
+        words = {"of_synthetic": of_synthetic, "metrics": metrics, "made_up": made_up}
         page = render("compare.html.j2", runs=runs, tables=tables, **words)
         write_text(arguments.output, page)
         print(f"\nwritten:\n  {arguments.output}")

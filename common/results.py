@@ -29,6 +29,7 @@ from common.reporting.index_page import write_index
 from common.scores.formatting import (
     below_chance,
     data_name,
+    is_made_up,
     marked_name,
     score_rows,
     too_good,
@@ -104,7 +105,7 @@ def main() -> None:
         count = sum(path.suffix in (".png", ".gif") for path in evaluation.folder.rglob("*"))
         print(f"  {count} in {os.path.relpath(evaluation.folder)}")
     commands = ""
-    if all(evaluation.metrics["synthetic"] for evaluation in evaluations):
+    if all(is_made_up(evaluation.metrics) for evaluation in evaluations):
         project = evaluations[0].metrics["project"]
         commands = "\n".join(line.format(project) for line in _NEXT)
         print(f"\nyour own data:\n{commands}")
@@ -130,7 +131,7 @@ def open_evaluation(path: Path, folder: Path) -> Evaluation | None:
         run = os.path.relpath(path.parents[2], folder)
         run = folder.resolve().name if run == os.curdir else run
         trained = _trained(metrics, path)
-        of_fiction = bool(trained and trained["synthetic"] and not metrics["synthetic"])
+        of_fiction = bool(trained and trained["synthetic"] and not is_made_up(metrics))
         name = f"{run} (trained on SYNTHETIC data)" if of_fiction else run
         about = (metrics["project"], name, marked_name(metrics), str(metrics["n"]))
         return Evaluation(

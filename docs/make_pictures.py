@@ -21,7 +21,7 @@ from common.imaging.volumes import read_volume
 from common.records.prepared import open_prepared
 from common.reporting.examples import BEST, examples_of
 from common.reporting.figures import film_sheet
-from common.reporting.gifs import Panel, write_gif
+from common.reporting.gifs import Panel, Slices, write_gif
 from common.training.runs import prepared_folder
 
 DEMO = ROOT / "runs" / "SYNTHETIC-demo"
@@ -97,15 +97,9 @@ def _atrium(run: Path) -> None:
         )
         for name in networks
     ]
-    write_gif(
-        PICTURES / "atrium.gif",
-        volume["image"],
-        volume["spacing_mm"],
-        panels,
-        "blue: truth, red: prediction",
-        synthetic=True,
-        max_bytes=MAX_BYTES,
-    )
+    caption = "blue: truth, red: prediction"
+    slices = Slices(volume["image"], volume["spacing_mm"], panels, caption, synthetic=True)
+    write_gif(PICTURES / "atrium.gif", slices, MAX_BYTES)
 
 
 def _screenshot(page: Path) -> None:

@@ -145,6 +145,14 @@ def test_gifs_and_views_are_drawn_of_the_worst_and_the_best(once):
     sheets = sorted(path.stem for path in (once.evaluation / "gifs").glob("*.png"))
     assert sheets == [name.removesuffix(".gif") for name in gifs]
     assert all(path.stat().st_size <= 3e6 for path in (once.evaluation / "gifs").glob("*.gif"))
+    slices = sorted((once.evaluation / "slices").glob("*.png"))
+    assert [path.stem for path in slices] == [
+        f"{view}-{kind}" for view in views for kind in ("mask", "truth")
+    ]
+    for mask, truth in zip(slices[::2], slices[1::2], strict=True):
+        with Image.open(mask) as predicted, Image.open(truth) as true:
+            assert predicted.size == true.size
+            assert predicted.tobytes() != true.tobytes()
     by_dice = sorted(once.metrics["cases"], key=lambda case: case["unet"]["dice"])
     assert views[0].startswith("01-") and views[0].endswith(by_dice[0]["case"])
     assert views[-1].endswith(by_dice[-1]["case"])

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from tests.helpers.scripts import ROOT, TINY, TINY_DATA
+from tests.helpers.scripts import ROOT, TINY, TINY_DATA, copy_of_tree
 
 PAGE = ROOT / "docs" / "your-own.md"
 ATRIUM = "atrium_segmentation"
@@ -33,11 +33,7 @@ SMALLER = {
 @pytest.fixture(scope="module")
 def tree(samples, tmp_path_factory):
     """The copy after the whole page, and what its commands printed."""
-    folder = tmp_path_factory.mktemp("your-own") / "tree"
-    made = shutil.ignore_patterns(
-        ".*", "__pycache__", "raw", "synthetic", "prepared", "runs", "build", "*.egg-info"
-    )
-    shutil.copytree(ROOT, folder, ignore=made)
+    folder = copy_of_tree(tmp_path_factory.mktemp("your-own") / "tree")
     _films(samples["pneumonia_classification"], folder / "films")
     _scans(samples[ATRIUM], folder / "scans")
     printed = []

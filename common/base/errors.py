@@ -37,7 +37,7 @@ class UnusableError(UserError):
 
 
 # What to do about a disk fault, by its errno.
-_REMEDIES = {
+REMEDIES = {
     errno.ENOSPC: "no space is left on the device: free some and start the same command again",
     errno.EDQUOT: "the disk quota is used up: free some and start the same command again",
     errno.EFBIG: "no file may be so large here (ulimit -f, or the file system): choose another "
@@ -49,7 +49,7 @@ _REMEDIES = {
 }
 
 
-_NO_MEMORY = (
+NO_MEMORY = (
     "out of memory: this needs more than the machine or its card has free; give a smaller "
     "--batch-size or --image-size (prepare_data.py: fewer --workers), or end what else runs there"
 )
@@ -61,8 +61,8 @@ def disk_fault(error: BaseException) -> int | None:
     TensorFlow and HDF5 raise types of their own, with the system's words in the message.
     """
     if isinstance(error, OSError) and error.errno is not None:
-        return error.errno if error.errno in _REMEDIES else None
-    return next((code for code in _REMEDIES if os.strerror(code) in str(error)), None)
+        return error.errno if error.errno in REMEDIES else None
+    return next((code for code in REMEDIES if os.strerror(code) in str(error)), None)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -106,10 +106,10 @@ def run_script(main: Callable[[], None]) -> None:
     except Exception as error:
         code = disk_fault(error)
         if code is None and is_out_of_memory(error):
-            _leave(_NO_MEMORY)
+            _leave(NO_MEMORY)
         if code is None:
             raise
-        _leave(f"{getattr(error, 'filename', None) or 'a file'}: {_REMEDIES[code]}")
+        _leave(f"{getattr(error, 'filename', None) or 'a file'}: {REMEDIES[code]}")
     except Stopped as stopped:
         print(stop_message(stopped.number), file=sys.stderr)
         raise SystemExit(128 + stopped.number) from None

@@ -111,7 +111,7 @@ def _place_of_voxels(path: Path) -> tuple[Path, int, bool]:
     if name.upper() == "LOCAL":
         return path, header.end(), is_packed
     if not (path.parent / name).is_file():
-        raise UserError(f"{path}: its voxels, {name}, are not beside it; fetch both")
+        raise UserError(f"{path}: its voxels, {name}, are not next to it; fetch both")
     return path.parent / name, 0, is_packed
 
 

@@ -117,8 +117,10 @@ def _open(path: Path) -> Iterator[_Opened]:
         elif header["vox_offset"] == 0:
             header["vox_offset"] = _end_of_extensions(content, header)
         elif header["vox_offset"] < kind.single_vox_offset:
-            problem = f"its voxels begin at {header['vox_offset']:g} (vox_offset), in its header"
-            raise UserError(f"{path}: {problem}; write it again")
+            place = f"{header['vox_offset']:g}"
+            raise UserError(
+                f"{path}: its voxels begin at {place} (vox_offset), in its header; write it again"
+            )
         header.check_fix()
     with _content(voxels) as (content, is_packed):
         shape = _check(path, header, voxels.stat().st_size, is_packed)
@@ -209,7 +211,7 @@ def _named(path: Path) -> Iterator[None]:
     except PermissionError:
         raise UserError(f"{path}: may not be read; change its permissions") from None
     except FileNotFoundError:
-        raise UserError(f"{path}: its .img or .hdr is not beside it; fetch both") from None
+        raise UserError(f"{path}: its .img or .hdr is not next to it; fetch both") from None
     except (EOFError, OSError, isal_zlib.error):  # type: ignore[misc]  # a class, whatever its stub says
         raise UserError(f"{path}: cut short or damaged; fetch it again") from None
     except Exception as error:

@@ -325,7 +325,7 @@ CLAIM = Checklist(
             "limitations",
             (
                 Fact("why scores may be too good", METRICS, "split_warning"),
-                Fact("the data is made up", METRICS, "synthetic"),
+                Fact("the data is made up", METRICS, "data_synthetic"),
                 Fact("scored before on the same images, times", METRICS, "scored_before"),
             ),
         ),

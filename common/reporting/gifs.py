@@ -9,7 +9,7 @@ the image below stays visible.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,35 +52,38 @@ class Panel:
     prediction: np.ndarray | None = None
 
 
-def write_gif(
-    path: Path,
-    image: np.ndarray,
-    spacing_mm: Sequence[float],
-    panels: Sequence[Panel],
-    caption: str,
-    synthetic: bool | str,
-    max_bytes: int = MAX_BYTES,
-) -> Path:
-    """Write a volume as a GIF, panels side by side, one frame per slice.
+@dataclass(frozen=True)
+class Slices:
+    """A volume to draw slice by slice, its panels side by side.
+
+    Attributes:
+        image: (x, y, z) 0..255, canonical: right, front, head.
+        spacing_mm: (3,) along x, y and z.
+        panels: From left to right.
+        caption: The text under every slice.
+        synthetic: The mark, as of `common.reporting.figures.save`.
+    """
+
+    image: np.ndarray
+    spacing_mm: Sequence[float]
+    panels: Sequence[Panel]
+    caption: str
+    synthetic: bool | str
+
+
+def write_gif(path: Path, slices: Slices, max_bytes: int = MAX_BYTES) -> Path:
+    """Write a volume as a GIF, one frame per slice; gives the path back.
 
     A GIF that would be too large shows every second slice, or every third, and so on, each with
     its own number.
 
     Args:
         path: Where the GIF goes.
-        image: (x, y, z) 0..255, canonical: right, front, head.
-        spacing_mm: (3,) along x, y and z.
-        panels: From left to right.
-        caption: The text under every frame.
-        synthetic: The mark, as of `common.reporting.figures.save`.
+        slices: What it shows.
         max_bytes: Maximum size of the file.
     """
-    frames = _one_palette(
-        [
-            slice_picture(image, spacing_mm, panels, caption, synthetic, z)
-            for z in range(image.shape[2])
-        ]
-    )
+    count = slices.image.shape[2]
+    frames = _one_palette([slice_picture(slices, number) for number in range(count)])
     gif: dict[str, Any] = {"extension": ".gif", "plugin": "pillow", "loop": 0, "optimize": False}
     for step in range(1, len(frames) + 1):
         duration = _FRAME_MILLISECONDS * step
@@ -91,59 +94,51 @@ def write_gif(
     return path
 
 
-def write_sheet(
-    path: Path,
-    image: np.ndarray,
-    spacing_mm: Sequence[float],
-    panels: Sequence[Panel],
-    caption: str,
-    synthetic: bool | str,
-) -> Path:
+def write_sheet(path: Path, slices: Slices) -> Path:
     """Write frames of `write_gif` side by side as a PNG: no more than `SHEET_SLICES`.
 
     They are evenly spread from the first to the last slice in which any panel has a mask; where
-    none has, over the whole volume. The arguments are those of `write_gif`.
+    none has, over the whole volume. Gives the path back.
     """
-    masks = [mask for panel in panels for mask in (panel.truth, panel.prediction)]
+    masks = [mask for panel in slices.panels for mask in (panel.truth, panel.prediction)]
     drawn = [np.flatnonzero((mask > 0).any((0, 1))) for mask in masks if mask is not None]
     numbers = np.concatenate([np.zeros(0, int), *drawn])
-    low, high = (numbers.min(), numbers.max()) if len(numbers) else (0, image.shape[2] - 1)
+    low, high = (numbers.min(), numbers.max()) if len(numbers) else (0, slices.image.shape[2] - 1)
     count = min(SHEET_SLICES, high - low + 1)
+    unmarked = replace(slices, synthetic=False)
     frames = [
-        slice_picture(image, spacing_mm, panels, caption, False, number)
+        slice_picture(unmarked, number)
         for number in np.linspace(low, high, count).round().astype(int)
     ]
     rows = -(-count // _SHEET_COLUMNS)
     paper = np.full_like(frames[0], 255)
     cells = [*frames, *[paper] * (rows * _SHEET_COLUMNS - count)]
     lines = [cells[row * _SHEET_COLUMNS :][:_SHEET_COLUMNS] for row in range(rows)]
-    whole = with_mark(np.concatenate([np.concatenate(line, 1) for line in lines]), synthetic)
+    whole = np.concatenate([np.concatenate(line, 1) for line in lines])
+    return _write_png(path, with_mark(whole, slices.synthetic))
+
+
+def write_slice(path: Path, slices: Slices, number: int, side: int = PANEL_SIDE) -> Path:
+    """Write a slice, as `slice_picture` draws it, as a PNG; gives the path back."""
+    return _write_png(path, slice_picture(slices, number, side))
+
+
+def _write_png(path: Path, picture: np.ndarray) -> Path:
     with atomic_write(path) as temporary:
-        Image.fromarray(whole).save(temporary, "PNG")
+        Image.fromarray(picture).save(temporary, "PNG")
     return path
 
 
-def slice_picture(
-    image: np.ndarray,
-    spacing_mm: Sequence[float],
-    panels: Sequence[Panel],
-    caption: str,
-    synthetic: bool | str,
-    number: int,
-    side: int = PANEL_SIDE,
-) -> np.ndarray:
+def slice_picture(slices: Slices, number: int, side: int = PANEL_SIDE) -> np.ndarray:
     """One slice of a volume, a frame of `write_gif`: (height, width, 3) uint8, R and L over it.
 
     Args:
-        image: (x, y, z) 0..255, canonical: right, front, head.
-        spacing_mm: (3,) along x, y and z.
-        panels: From left to right.
-        caption: The text under it.
-        synthetic: The mark, as of `common.reporting.figures.save`.
+        slices: The volume.
         number: Of the slice along z, from 0.
         side: Pixels of the slice's longer side.
     """
-    film = radiological(image[:, :, number])
+    film = radiological(slices.image[:, :, number])
+    spacing_mm, panels = slices.spacing_mm, slices.panels
     millimetres = film.shape[0] * spacing_mm[1], film.shape[1] * spacing_mm[0]
     scale = side / max(millimetres)
     height, width = (round(length * scale) for length in millimetres)
@@ -162,9 +157,9 @@ def slice_picture(
         # The letters stand over the edges of the slice and not on it.
         draw.rectangle((x + width - 10, 0, x + width + 3, _TEXT_HEIGHT - 1), fill="white")
         draw.text((x + width - 8, 3), "L", fill=INK)
-    words = f"slice {number + 1} of {image.shape[2]}  {caption}"
+    words = f"slice {number + 1} of {slices.image.shape[2]}  {slices.caption}"
     draw.text((2, height + _TEXT_HEIGHT + 3), words, fill=INK)
-    return with_mark(np.asarray(frame), synthetic)
+    return with_mark(np.asarray(frame), slices.synthetic)
 
 
 def _tinted(film: np.ndarray, panel: Panel, number: int, size: tuple[int, int]) -> np.ndarray:

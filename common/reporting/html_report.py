@@ -33,7 +33,7 @@ from common.reporting.elsewhere import Elsewhere, elsewhere
 from common.reporting.examples import examples_of
 from common.reporting.model_card import NOT_FOR, SYNTHETIC, About, display, model_card
 from common.reporting.terms import explained
-from common.scores.formatting import of_validation
+from common.scores.formatting import is_made_up, of_validation
 from common.training.evaluations import doubted_note
 from common.training.runs import Run, open_run
 from common.training.seen import describe
@@ -101,6 +101,7 @@ class Picture:
         alternative: What it shows, for who cannot see it.
         heading: Pictures in a row with one heading stand under it.
         case: Whose it is, where it is one case's.
+        over: A picture of the same size that lies over it; a slider says how much of it.
     """
 
     path: Path
@@ -108,6 +109,7 @@ class Picture:
     alternative: str
     heading: str = ""
     case: str = ""
+    over: Picture | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,6 +160,7 @@ def write_report(run: Run, folder: Path, about: About, page: Page) -> Path:
             elsewhere=page.elsewhere or elsewhere(run, metrics),
             cases=dataclasses.replace(page.cases, rows=page.cases.rows[:MAX_CASES]),
             metrics=metrics,
+            made_up=is_made_up(metrics),
             run_name=run.folder.name,
             terms=explained(page.tables),
             origin=_origin(run, metrics),
@@ -291,7 +294,8 @@ def embedded(pictures: Sequence[Picture], max_bytes: int = MAX_PICTURE_BYTES) ->
         there is no room are not in it.
     """
     embedded_pictures, free_bytes = {}, max_bytes
-    for path in (picture.path for picture in pictures):
+    both = (part for picture in pictures for part in (picture, picture.over) if part)
+    for path in (picture.path for picture in both):
         size = path.stat().st_size
         if size > free_bytes or path in embedded_pictures:
             continue

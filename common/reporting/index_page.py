@@ -12,6 +12,7 @@ from common.base.files import atomic_write
 from common.base.tables import Table
 from common.reporting.examples import examples_of
 from common.reporting.html_report import FILE, Picture, embedded, render
+from common.scores.formatting import is_made_up
 
 # Pictures that are linked one by one.
 _MAX_LINKS = 24
@@ -47,7 +48,7 @@ def write_index(
                 "files": [_link(file, path.parent) for file in pictures[:_MAX_LINKS]],
             }
         )
-    synthetic = all(metrics["synthetic"] for _, _, metrics in evaluations)
+    synthetic = all(is_made_up(metrics) for _, _, metrics in evaluations)
     page = render(
         "index.html.j2",
         **{"name": name, "synthetic": synthetic, "table": table, "entries": entries},

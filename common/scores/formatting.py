@@ -163,7 +163,12 @@ def marked_name(metrics: Mapping[str, Any]) -> str:
 
 def data_name(metrics: Mapping[str, Any]) -> str:
     """The split or the name of the data that was scored, marked where it is synthetic."""
-    return ("SYNTHETIC " if metrics["synthetic"] else "") + str(metrics["split"])
+    return ("SYNTHETIC " if is_made_up(metrics) else "") + str(metrics["split"])
+
+
+def is_made_up(metrics: Mapping[str, Any]) -> bool:
+    """Whether the cases that were scored are made up; earlier files say it with what trained."""
+    return bool(metrics.get("data_synthetic", metrics["synthetic"]))
 
 
 def _share(count: int, n: int, score: Mapping[str, Any]) -> str:

@@ -178,6 +178,6 @@ class SaveProgress(keras.callbacks.Callback):
         self.bar.close()
         raise UserError(
             f"epoch {self.state.epoch + 1}: a loss became NaN or infinite in {place}; the best "
-            f"epoch is in {self.run / 'model.keras'}, the last good step in checkpoint.npz beside "
+            f"epoch is in {self.run / 'model.keras'}, the last good step in checkpoint.npz next to "
             "it: start a new run with a lower --learning-rate, or without what is wrong there"
         )

@@ -167,7 +167,7 @@ def metrics_of(
         # Two facts: a run of the demo may be scored on real patients.
         "trained_on_synthetic": run.config["synthetic"],
         "data_synthetic": prepared.manifest["synthetic"],
-        "synthetic": prepared.manifest["synthetic"],
+        "synthetic": run.config["synthetic"] or prepared.manifest["synthetic"],
         "split": name,
         "other_source": prepared.folder.resolve() != Path(run.config["prepared"]).resolve(),
         "n_patients": int(cases["patient"].nunique()) if prepared.patients_known else None,

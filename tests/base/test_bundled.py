@@ -55,8 +55,8 @@ def test_every_file_of_nibabel(path):
     reason = {
         "analyze.hdr": "it is an ANALYZE file",
         "row_major.dconn.nii": r"has the shape \(1, 1, 1, 1, 10, 10\)",
-        "nifti1.hdr": "its .img or .hdr is not beside it",
-        "nifti2.hdr": "its .img or .hdr is not beside it",
+        "nifti1.hdr": "its .img or .hdr is not next to it",
+        "nifti2.hdr": "its .img or .hdr is not next to it",
         "functional.nii": r"has the shape \(17, 21, 3, 20\), several channels or times",
         "example4d.nii.gz": "several channels or times",
         "example_nifti2.nii.gz": "several channels or times",

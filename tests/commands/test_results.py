@@ -276,7 +276,7 @@ def test_what_an_earlier_version_did_not_say_is_read_from_the_run(evaluated, tol
 def test_real_films_are_not_called_after_what_trained(evaluated, told, tmp_path):
     evaluated("demo", split="real", project="pneumonia", synthetic=True)
     path = tmp_path / "demo/evaluation/real/metrics.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "synthetic": False}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "data_synthetic": False}))
     for folder in (tmp_path, tmp_path / "demo"):
         (row, *_) = (row for row in cells(told(folder)) if row[0] == "pneumonia_classification")
         assert row[1:3] == ["demo (trained on SYNTHETIC data)", "real"]

@@ -89,6 +89,15 @@ def copy_run(run: Path, place: Path) -> Path:
     return place
 
 
+def copy_of_tree(place: Path) -> Path:
+    """A copy of the repository without what its scripts made; gives the place."""
+    made = shutil.ignore_patterns(
+        ".*", "__pycache__", "raw", "synthetic", "prepared", "runs", "build", "*.egg-info"
+    )
+    shutil.copytree(ROOT, place, ignore=made)
+    return place
+
+
 class Whole:
     """One project once through: its folders and what its scripts printed.
 

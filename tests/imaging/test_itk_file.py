@@ -173,7 +173,7 @@ def refused(case, path, sitk):
         return "its affine is degenerate"
     if case == "without its voxels":
         data.unlink()
-        return r"its voxels, v\.raw, are not beside it|there is no such file"
+        return r"its voxels, v\.raw, are not next to it|there is no such file"
     path.unlink()
     return "there is no such file"
 

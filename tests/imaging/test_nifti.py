@@ -99,7 +99,7 @@ def test_a_pair_of_files(tmp_path):
 def test_half_a_pair_is_refused(tmp_path):
     nib.Nifti1Pair(counted(3, 4, 5), LAS).to_filename(tmp_path / "v.img")
     (tmp_path / "v.img").unlink()
-    with pytest.raises(UserError, match=r"v\.hdr: its \.img or \.hdr is not beside it"):
+    with pytest.raises(UserError, match=r"v\.hdr: its \.img or \.hdr is not next to it"):
         read_volume(tmp_path / "v.hdr")
 
 

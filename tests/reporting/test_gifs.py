@@ -1,5 +1,7 @@
 """Volumes as GIFs: they are opened, and what was drawn is looked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image, ImageColor, ImageDraw, ImageSequence
@@ -8,9 +10,11 @@ from common.reporting.gifs import (
     MAX_BYTES,
     PANEL_SIDE,
     Panel,
+    Slices,
     slice_picture,
     write_gif,
     write_sheet,
+    write_slice,
 )
 from common.reporting.mark import MARGIN
 from common.reporting.palette import INK, MARK, PREDICTION, TRUTH
@@ -29,7 +33,8 @@ def frames(path):
 
 def written(path, image, panels=None, spacing=(1, 1, 1), synthetic=False, **options):
     panels = [Panel("truth")] if panels is None else panels
-    write_gif(path / "a.gif", image, spacing, panels, "case a", synthetic, **options)
+    slices = Slices(image, spacing, panels, "case a", synthetic)
+    write_gif(path / "a.gif", slices, **options)
     return frames(path / "a.gif")
 
 
@@ -150,10 +155,12 @@ def test_a_sheet_shows_the_slices_that_have_a_mask(tmp_path):
     prediction[8:12, 8:12, 11] = True
     panels = [Panel("a", truth), Panel("b", prediction=prediction)]
     for synthetic, margin in ((False, 0), (True, MARGIN)):
-        path = write_sheet(tmp_path / "a.png", image, (1, 1, 1), panels, "case a", synthetic)
+        slices = Slices(image, (1, 1, 1), panels, "case a", synthetic)
+        path = write_sheet(tmp_path / "a.png", slices)
         with Image.open(path) as picture:
             sheet = np.asarray(picture).astype(int)[margin:]
-        frames = [slice_picture(image, (1, 1, 1), panels, "case a", False, z) for z in range(4, 12)]
+        unmarked = replace(slices, synthetic=False)
+        frames = [slice_picture(unmarked, number) for number in range(4, 12)]
         height, width, _ = frames[0].shape
         assert sheet.shape == (2 * height, 4 * width, 3)
         for number, frame in enumerate(frames):
@@ -162,9 +169,18 @@ def test_a_sheet_shows_the_slices_that_have_a_mask(tmp_path):
             assert (part == frame).all(), number
 
 
+def test_a_slice_alone_is_a_frame_of_the_gif_and_may_be_larger(tmp_path):
+    slices = Slices(volume(), (1, 1, 1), [Panel("truth")], "case a", "MADE UP")
+    path = write_slice(tmp_path / "a.png", slices, 2)
+    with Image.open(path) as picture:
+        assert (np.asarray(picture) == slice_picture(slices, 2)).all()
+    with Image.open(write_slice(path, slices, 2, 2 * PANEL_SIDE)) as picture:
+        assert picture.height == 2 * PANEL_SIDE + 2 * TEXT + MARGIN
+
+
 def test_a_sheet_of_a_large_volume_without_a_mask_has_twenty_slices(tmp_path):
-    path = write_sheet(tmp_path / "a.png", volume((24, 30, 90)), (1, 1, 1), [Panel("a")], "", False)
-    frame = slice_picture(volume((24, 30, 90)), (1, 1, 1), [Panel("a")], "", False, 0)
+    slices = Slices(volume((24, 30, 90)), (1, 1, 1), [Panel("a")], "", False)
+    path, frame = write_sheet(tmp_path / "a.png", slices), slice_picture(slices, 0)
     with Image.open(path) as picture:
         assert picture.size == (4 * frame.shape[1], 5 * frame.shape[0])
         first, last = (np.asarray(picture)[TEXT + 10, x, 0] for x in (40, 3 * frame.shape[1] + 40))

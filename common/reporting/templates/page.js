@@ -82,6 +82,19 @@ for (const image of document.querySelectorAll("img.moving")) {
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) image.decode().then(() => stop(true));
 }
 
+// Two pictures of one size: what lies over the other is seen from the slider on to the right.
+for (const pair of document.querySelectorAll(".pair")) {
+  const over = pair.querySelectorAll("img")[1];
+  const [label, slider] = ["label", "input"].map((tag) => pair.querySelector(tag));
+  const slide = () => {
+    over.style.clipPath = `inset(0 0 0 ${slider.value}%)`;
+  };
+  slider.addEventListener("input", slide);
+  pair.classList.add("laid");
+  label.hidden = false;
+  slide();
+}
+
 // Pictures: a click or a button enlarges one, and the arrow keys go on from there.
 const dialog = document.querySelector("dialog");
 if (dialog) {
@@ -103,7 +116,8 @@ if (dialog) {
     button.className = "enlarge";
     button.textContent = "Enlarge";
     for (const part of [image, button]) part.addEventListener("click", () => show(number));
-    image.closest("figure").append(button);
+    const figure = image.closest("figure");
+    if (!figure.querySelector(".enlarge")) figure.append(button);
   });
   const moves = { previous: () => show(place - 1), next: () => show(place + 1), close: () => dialog.close() };
   for (const [name, move] of Object.entries(moves)) {
