@@ -23,8 +23,8 @@ def start_tensorflow(device: str = "auto") -> None:
 
     TensorFlow writes them below Python, before any logger is set up, and they bury a script's own
     lines. A failing import still raises its error. A second call does nothing. Where Keras computes
-    on another backend, TensorFlow reads the data and leaves the graphics cards to that one. A rank of
-    several (`common.base.hosts`) finds the others.
+    on another backend, TensorFlow reads the data and leaves the graphics cards to that one. Where
+    several ranks train (`common.base.hosts`), they find each other.
 
     Args:
         device: "cpu" hides every graphics card; else all that are visible are used.

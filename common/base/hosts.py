@@ -21,6 +21,7 @@ from common.base.errors import UserError
 AUTO = "auto"
 """Have Slurm or Open MPI say which rank this is."""
 
+_PLACE = re.compile(r"(\[[\da-fA-F:.]+\]|[^\s/:,\[\]]+):(\d{1,5}),(\d{1,5}),(\d{1,5})")
 # Ports that Linux gives to nobody by itself, for the coordinator of a job.
 _PORTS = range(61440, 65536)
 # What srun sets of a job step, and what mpirun sets of a process: man srun, man mpirun.
@@ -57,9 +58,7 @@ def rank_of(hosts: str, environment: Mapping[str, str]) -> Rank:
         UserError: It names none, or no launcher says which this is.
     """
     if hosts != AUTO:
-        parts = re.fullmatch(
-            r"(\[[\da-fA-F:.]+\]|[^\s/:,\[\]]+):(\d{1,5}),(\d{1,5}),(\d{1,5})", hosts
-        )
+        parts = _PLACE.fullmatch(hosts)
         if parts is None or int(parts[4]) >= int(parts[3]):
             raise UserError(
                 f"--hosts must be auto, or COORDINATOR:PORT,N,I with I from 0 to N - 1, such as "

@@ -85,9 +85,9 @@ def draw(
         ``linear`` (batch, 2, 2) and ``shift`` (batch, 2): a point p, in fractions of the side
         from the centre, (x, y), goes to ``linear @ p + shift``; and ``brightness``,
         ``contrast`` and ``gamma`` (batch,); where their range is not 0, ``noise`` (batch,) and
-        ``noise_start`` (batch,) int32, ``elastic`` (batch, 6, 6, 2), from where a point is taken, (x, y) in
-        fractions of the side, ``bias`` (batch, 3, 3, 1), ``blur`` (batch,) and ``jpeg_quality``
-        (batch,) int32.
+        ``noise_start`` (batch,) int32, ``elastic`` (batch, 6, 6, 2), from where a point is taken,
+        (x, y) in fractions of the side, ``bias`` (batch, 3, 3, 1), ``blur`` (batch,) and
+        ``jpeg_quality`` (batch,) int32.
     """
     uniform = tf.random.stateless_uniform((batch, 8), seed, -1.0, 1.0)
     angle = uniform[:, 0] * (ranges.rotation_degrees * math.pi / 180)

@@ -124,9 +124,10 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
     """Train a model, or go on with a training that did not end.
 
     Adam with warm-up and cosine decay; EarlyStopping on the monitored score; all visible GPUs of
-    the machine, or the devices of all ranks (`common.base.hosts`), of which the first writes. Writes into ``run``: ``model.keras`` (the best epoch), ``history.csv``,
-    ``tensorboard/`` and ``checkpoint.npz``. Ctrl-C and SIGTERM save after the present step, in a
-    validation after the epoch.
+    the machine, or the devices of all ranks (`common.base.hosts`), of which the first writes. Into
+    ``run`` go ``model.keras`` (the best epoch), ``history.csv``, ``tensorboard/`` and
+    ``checkpoint.npz``. Ctrl-C and SIGTERM save after the present step, in a validation after the
+    epoch.
 
     A training that ended after fewer epochs goes on from there: its next step is that of a training
     of all epochs, with that one's learning rate, which may be higher than the last.

@@ -85,8 +85,8 @@ def _as_jpeg(images: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
 def _noise(images: tf.Tensor, starts: tf.Tensor) -> tf.Tensor:
     """Gaussian noise in the shape of some images: each takes a window of a row.
 
-    The row is drawn once, and the window's start, (batch,), for each image. To draw every number anew takes
-    longer than all geometry.
+    The row is drawn once, and the window's start for each image, (batch,). To draw every number
+    anew takes longer than all geometry.
     """
     values = math.prod(images.shape[1:])
     row = tf.constant(_normal_row(NOISE_STARTS + values))
