@@ -174,6 +174,7 @@ class SaveProgress(keras.callbacks.Callback):
         interval = self.settings.checkpoint_seconds
         self.due = time.monotonic() + (interval and max(interval, pause))
         if received:
+            hosts.meet()  # the others wait until all is saved
             self.bar.close()
             print(f"  saved after {self.state.place}", flush=True)
             raise Stopped(received)
