@@ -115,7 +115,7 @@ class Training:
         seed: With the epoch, decides order and augmentation.
         epochs: The epoch to end before.
         to_inputs: A batch of samples and a (2,) int64 seed to ``(images, targets)``: augments.
-        rows: Those of every batch that are read here (`common.base.hosts.own_rows`).
+        rows: Those of every batch that are read here (`common.base.hosts.own_rows`); None for all.
     """
 
     samples: Samples
@@ -123,7 +123,7 @@ class Training:
     seed: int
     epochs: int
     to_inputs: Callable[[Any, tf.Tensor], Any]
-    rows: slice = slice(None)
+    rows: slice | None = None
 
     @property
     def steps(self) -> int:
@@ -136,7 +136,8 @@ class Training:
         def of_epoch(number: tf.Tensor) -> tf.data.Dataset:
             numbers = tf.numpy_function(self.numbers, [number], tf.int64, stateful=False)
             numbers.set_shape((self.steps, self.batch_size))
-            numbers = numbers[:, self.rows]
+            if self.rows is not None:
+                numbers = numbers[:, self.rows]
             steps_done = tf.where(number == epoch, tf.constant(step, tf.int64), 0)
             epoch_seed = number + self.seed * 1_000_003
             return (
