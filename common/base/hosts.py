@@ -155,6 +155,21 @@ def join() -> None:
         )
 
 
+def divide_batches() -> None:
+    """Let Keras divide the batches of each rank among its devices, and sum over all."""
+    import jax
+    import keras
+    import numpy as np
+
+    # Each reads its own rows.
+    distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
+    keras.distribution.set_distribution(distribution)
+    meet()
+    layout = distribution.get_data_layout((jax.device_count(),)).backend_layout
+    ones = np.ones(jax.local_device_count(), np.float32)
+    jax.make_array_from_process_local_data(layout, ones).sum().block_until_ready()
+
+
 def _is_this_host(coordinator: str) -> bool:
     return coordinator.startswith(("127.", "localhost:", "[::1]:"))
 
