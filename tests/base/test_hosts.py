@@ -75,7 +75,7 @@ def test_open_mpi_says_which_rank_this_is():
         rank_of("auto", several)
 
 
-@pytest.mark.parametrize("absent", SLURM.keys() - {"SLURM_LOCALID"})
+@pytest.mark.parametrize("absent", sorted(SLURM.keys() - {"SLURM_LOCALID"}))
 def test_auto_without_a_launcher_is_refused(absent):
     with pytest.raises(UserError, match="neither Slurm's srun nor Open MPI's mpirun"):
         rank_of("auto", {name: value for name, value in SLURM.items() if name != absent})
