@@ -30,7 +30,7 @@ _OPEN_MPI = ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LO
 # What names a job of Open MPI, of version 5 and of version 4.
 _OPEN_MPI_JOB = ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "OMPI_MCA_orte_hnp_uri")
 # Seconds to wait for the ranks to come, after which a silent one has gone, and for all to leave.
-_COME_S, _SILENT_S, _LEAVE_S = 300, 60, 20
+_COME_S, _SILENT_S, _LEAVE_S = 300, 60, 60
 
 
 class Rank(NamedTuple):

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable
 from types import FrameType
 
@@ -20,16 +21,22 @@ from common.base.errors import UserError
 from common.base.hosts import Rank, present, rank_of
 from common.base.signals import end_with_parent, handle_signals, stop_message
 
-# What a line of C++ begins with, with which a rank's last words begin.
-_CPP = re.compile(r"[WEF]\d{4} \d\d:\d\d:\d\d|\*\*\* |terminate called|Traceback ")
+# How a line begins that C++ prints, or Python of an error that nobody expected.
+_LAST = re.compile(
+    r"[IWEF]\d{4} \d\d:\d\d:\d\d|WARNING: All log messages before absl|\*\*\* |terminate called"
+    r"|Traceback "
+)
+# What `common.base.signals` prints.
+_STOP = ("stopping after", "stopped")
 # Where one of these stands, another rank has ended, or cannot be reached.
 _GONE = re.compile(
     r"Gloo \w+ failed.*|another task died|Connection (?:reset|closed) by peer|heartbeat timeout"
     r"|CoordinationService|coordination service|DEADLINE_EXCEEDED|NCCL operation.*",
     re.IGNORECASE,
 )
-# Seconds to read what a rank that has ended left in the pipe.
-_REST_S = 2.0
+# Seconds to read what a rank that has ended left in the pipe; between two looks at it; and until one
+# is ended that has said why it ends, and waits for others.
+_REST_S, _LOOK_S, _GRACE_S = 2.0, 1.0, 5.0
 
 
 def run_as_rank(hosts: str) -> None:
@@ -72,7 +79,7 @@ def run_as_rank(hosts: str) -> None:
     words = _Words(child.stderr or (), is_first=rank.number == 0)
     with handle_signals(hand_on):
         words.start()
-        status = child.wait()
+        status = _waited_for(child, words)
         words.join(_REST_S)
     _leave(rank, status, received, words)
 
@@ -96,25 +103,45 @@ class _Words(threading.Thread):
         for line in self.lines:
             if line.startswith("error: "):
                 self.error = line.removeprefix("error: ").strip()
-            elif self.last or _CPP.match(line):
+            elif _LAST.match(line) or (self.last and not line.startswith(_STOP)):
                 self.last.append(line)
             elif self.is_first:
                 sys.stderr.write(line)
                 sys.stderr.flush()
 
 
+    @property
+    def missed(self) -> str:
+        """How it says that another rank has gone; "" where it does not."""
+        missed = _GONE.search("".join(self.last))
+        return missed[0][:120] if missed else ""
+
+
+def _waited_for(child: subprocess.Popen[str], words: _Words) -> int:
+    """The status of a rank; JAX has one that ends by itself wait for the others."""
+    since = 0.0
+    while True:
+        try:
+            return child.wait(_LOOK_S)
+        except subprocess.TimeoutExpired:
+            if not (words.error or words.missed):
+                continue
+            since = since or time.monotonic()
+            if time.monotonic() - since > _GRACE_S:
+                child.kill()
+
+
 def _leave(rank: Rank, status: int, received: int, words: _Words) -> None:
     """Leave as a rank did, which may have been ended while it left."""
     name = f"rank {rank.number} of {rank.count} on {socket.gethostname()}"
-    text = "".join(words.last)
     if words.error:
         raise UserError(words.error if rank.number == 0 else f"{name}: {words.error}")
     if received and status not in (0, 128 + received):
         print(stop_message(received), file=sys.stderr)
         raise SystemExit(128 + received)
-    if gone := _GONE.search(text):
+    if words.missed:
         raise UserError(
-            f"{name}: another rank has ended, or cannot be reached ({gone[0][:120]}); the same "
+            f"{name}: another rank has ended, or cannot be reached ({words.missed}); the same "
             "command goes on from the last checkpoint, on as many hosts or another number"
         )
     if status < 0:
@@ -123,5 +150,5 @@ def _leave(rank: Rank, status: int, received: int, words: _Words) -> None:
             "the last checkpoint, on as many hosts or another number"
         )
     if status not in (0, 128 + signal.SIGINT, 128 + signal.SIGTERM):
-        sys.stderr.write(text)
+        sys.stderr.write("".join(words.last))
     raise SystemExit(status)
