@@ -26,6 +26,8 @@ _LAST = re.compile(
     r"[IWEF]\d{4} \d\d:\d\d:\d\d|WARNING: All log messages before absl|\*\*\* |terminate called"
     r"|Traceback "
 )
+# With which of these it ends.
+_END = re.compile(r"^(?:Traceback |F\d{4} |terminate called)", re.MULTILINE)
 # What `common.base.signals` prints.
 _STOP = ("stopping after", "stopped")
 # Where one of these stands, another rank has ended, or cannot be reached.
@@ -34,8 +36,8 @@ _GONE = re.compile(
     r"|CoordinationService|coordination service|DEADLINE_EXCEEDED|NCCL operation.*",
     re.IGNORECASE,
 )
-# Seconds to read what a rank that has ended left in the pipe; between two looks at it; and until one
-# is ended that has said why it ends, and waits for others.
+# Seconds to read what a rank that has ended left in the pipe; between two looks at one; and until
+# one is ended that has printed why, and waits for others.
 _REST_S, _LOOK_S, _GRACE_S = 2.0, 1.0, 5.0
 
 
@@ -109,11 +111,12 @@ class _Words(threading.Thread):
                 sys.stderr.write(line)
                 sys.stderr.flush()
 
-
     @property
     def missed(self) -> str:
         """How it says that another rank has gone; "" where it does not."""
-        missed = _GONE.search("".join(self.last))
+        text = "".join(self.last)
+        end = _END.search(text)
+        missed = _GONE.search(text, end.start()) if end else None
         return missed[0][:120] if missed else ""
 
 
