@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from atrium_segmentation.config import PLANES, STRIDE, TrainSettings
 from atrium_segmentation.dataset import MIXED_VOLUMES, Volumes
+from common.base import hosts
 from common.records.prepared import Prepared
 from common.training import augment, intensities, pipeline
 
@@ -47,12 +48,13 @@ def samples(
     channels = 2 * settings.neighbours + 1
 
     def cut(numbers: np.ndarray, seed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        random = np.random.default_rng(seed) if random_places else None
         cases = []
         images = np.zeros((len(numbers), image_size, image_size, channels), np.uint8)
         masks = np.zeros((len(numbers), image_size, image_size, 1), np.uint8)
         for row, number in enumerate(numbers):
             volume, plane, place = places[number]
+            # Of each slice by itself: a batch may be read in parts.
+            random = np.random.default_rng((*seed, number)) if random_places else None
             slices = slices_of(volumes[volume], settings.neighbours, plane, [place])
             stacked = np.concatenate([slices["image"], slices["mask"]], axis=-1)
             square = _square(stacked, image_size, random)[0]
@@ -91,15 +93,16 @@ def training_data(
     image_size, 1), transformed together; the masks once for each output of the network.
     """
     ranges = augment.Ranges.of_settings(settings, bias=settings.bias_field)
+    rows = hosts.own_rows(batch_size)
 
     def to_inputs(batch: pipeline.Batch, seed: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        draws = augment.draw(ranges, batch_size, seed)
+        draws = augment.draw(ranges, batch_size, seed, rows)
         images = augment.transform_images(tf.cast(batch["image"], tf.float32), draws)
         masks = augment.transform_images(tf.cast(batch["mask"], tf.float32), draws, nearest=True)
         return intensities.change_intensities(images, draws), _repeated(masks, outputs)
 
     slices = samples(volumes, image_size, settings, random_places=True)
-    return pipeline.Training(slices, batch_size, settings.seed, settings.epochs, to_inputs)
+    return pipeline.Training(slices, batch_size, settings.seed, settings.epochs, to_inputs, rows)
 
 
 def validation_data(

@@ -14,11 +14,12 @@ from __future__ import annotations
 from functools import partial
 
 from atrium_segmentation.config import PROJECT
+from common.base import hosts
 from common.base.backend import start_tensorflow
 from common.base.command_line import given_settings, parse
 from common.base.errors import run_script
-from common.base.files import lock_folder
 from common.base.printing import print_paths, print_settings
+from common.base.rank_process import run_as_rank
 from common.datasets.splits import training_splits
 from common.training import runs
 from common.training.adapting import adapted, weights_changes
@@ -27,6 +28,7 @@ from common.training.adapting import adapted, weights_changes
 def main() -> None:
     """Train each of the networks, or go on with their training."""
     settings = parse(PROJECT, "train", __doc__)
+    run_as_rank(settings.hosts)
     print_settings("Train networks to segment the left atrium", settings, PROJECT)
     prepared = runs.find_prepared(PROJECT, settings, lambda: PROJECT.prepare_to_train(settings))
     changes = weights_changes(settings)
@@ -47,7 +49,7 @@ def main() -> None:
     from common.training import fitting, seen
     from common.training.precision import computed_with, set_precision
 
-    with lock_folder(run):
+    with runs.locked(run):
         precision = set_precision(settings.precision)
         used = computed_with(precision)
         if not runs.begin_run(run, settings, prepared, PROJECT.inputs_function, used, reasons):
@@ -99,6 +101,9 @@ def main() -> None:
                 f"  best epoch {state.best_epoch}, {settings.monitor} {state.best:.4f}; "
                 f"{seconds / 60:.1f} minutes, {state.peak_memory_mib or '?'} MiB at the peak"
             )
+
+        if not hosts.leave():
+            return
 
         # -- Constants: the mean shape of each label, cut where it fits the training masks best.
         fitted = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.base import hosts
 from common.base.errors import UserError
 from common.base.printing import print_paths, print_settings
 from common.datasets.rsna import index_heart
@@ -155,9 +156,10 @@ def training_data(
     from common.training import augment, intensities, pipeline
 
     ranges = augment.Ranges.of_settings(settings, gamma=settings.contrast)
+    rows = hosts.own_rows(batch_size)
 
     def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        draws = augment.draw(ranges, batch_size, seed)
+        draws = augment.draw(ranges, batch_size, seed, rows)
         draws = augment.keep_inside(draws, batch["box"])
         images = augment.transform_images(tf.cast(batch["image"], tf.float32), draws)
         images = intensities.change_intensities(images, draws)
@@ -169,6 +171,7 @@ def training_data(
         settings.seed,
         settings.epochs,
         to_inputs,
+        rows,
     )
 
 

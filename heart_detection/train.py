@@ -11,11 +11,12 @@ a stopped training.
 
 from __future__ import annotations
 
+from common.base import hosts
 from common.base.backend import start_tensorflow
 from common.base.command_line import given_settings, parse
 from common.base.errors import run_script
-from common.base.files import lock_folder
 from common.base.printing import print_paths, print_settings
+from common.base.rank_process import run_as_rank
 from common.datasets.splits import copies_of, training_splits
 from common.training import runs
 from common.training.adapting import adapted, weights_changes
@@ -25,6 +26,7 @@ from heart_detection.config import PROJECT
 def main() -> None:
     """Train a network, or go on with its training."""
     settings = parse(PROJECT, "train", __doc__)
+    run_as_rank(settings.hosts)
     print_settings("Train a network to detect the heart", settings, PROJECT)
     prepared = runs.find_prepared(PROJECT, settings, lambda: PROJECT.prepare_to_train(settings))
     changes = weights_changes(settings)
@@ -44,7 +46,7 @@ def main() -> None:
     from heart_detection.dataset import images_and_boxes, training_data, validation_data
     from heart_detection.training_pictures import training_pictures
 
-    with lock_folder(run):
+    with runs.locked(run):
         precision = set_precision(settings.precision)
         used = computed_with(precision)
         if not runs.begin_run(run, settings, prepared, PROJECT.inputs_function, used, reasons):
@@ -79,6 +81,9 @@ def main() -> None:
             settings,
         )
         print(f"  best epoch {state.best_epoch}, {settings.monitor} {state.best:.4f}")
+
+        if not hosts.leave():
+            return
 
         # -- Constants: the baselines of the training split, in fractions of the square.
         films = images_and_boxes(prepared, train, image_size).as_numpy_iterator()

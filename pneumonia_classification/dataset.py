@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from common.base import hosts
 from common.base.errors import UserError
 from common.base.files import write_bytes, write_csv
 from common.base.printing import as_printed, print_paths, print_settings
@@ -257,6 +258,9 @@ def training_data(
     from common.training import augment, intensities, pipeline
 
     ranges = augment.Ranges.of_settings(settings)
+    own = hosts.own_rows(batch_size)
+    # What is mixed may be anywhere in the batch.
+    rows = slice(None) if settings.mixup else own
 
     classes = classes_of(prepared)
     labels = _labels(prepared, splits)
@@ -267,7 +271,7 @@ def training_data(
         films = dataclasses.replace(films, times=(counts.max() / counts)[labels])
 
     def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[Any, ...]:
-        draws = augment.draw(ranges, batch_size, seed)
+        draws = augment.draw(ranges, batch_size, seed, rows)
         transformed: dict[str, tf.Tensor] = {
             name: augment.transform_images(tf.cast(batch[name], tf.float32), draws)
             for name in ("image", "region")
@@ -280,9 +284,12 @@ def training_data(
             weights = tf.gather(balanced, tf.cast(label, tf.int32))
             both = (weights, tf.ones_like(weights)) if settings.box_weight else weights
             inputs = *inputs, both
-        return augment.mix(inputs, settings.mixup, seed) if settings.mixup else inputs
+        if not settings.mixup:
+            return inputs
+        mixed = augment.mix(inputs, settings.mixup, seed)
+        return tf.nest.map_structure(lambda values: values[own], mixed)
 
-    return pipeline.Training(films, batch_size, settings.seed, settings.epochs, to_inputs)
+    return pipeline.Training(films, batch_size, settings.seed, settings.epochs, to_inputs, rows)
 
 
 def validation_data(

@@ -11,11 +11,13 @@ split). The same command resumes a stopped training.
 
 from __future__ import annotations
 
+from common.base import hosts
 from common.base.backend import start_tensorflow
 from common.base.command_line import given_settings, parse
 from common.base.errors import run_script
-from common.base.files import lock_folder, write_csv
+from common.base.files import write_csv
 from common.base.printing import print_paths, print_settings
+from common.base.rank_process import run_as_rank
 from common.datasets.classes import Classes
 from common.datasets.splits import copies_of, training_splits
 from common.training import runs
@@ -27,6 +29,7 @@ from pneumonia_classification.config import PROJECT
 def main() -> None:
     """Train a network, or go on with its training."""
     settings = parse(PROJECT, "train", __doc__)
+    run_as_rank(settings.hosts)
     print_settings("Train a network to classify pneumonia", settings, PROJECT)
     prepared = runs.find_prepared(PROJECT, settings, lambda: PROJECT.prepare_to_train(settings))
     train, validation = training_splits(prepared.splits, settings.fold)
@@ -51,7 +54,7 @@ def main() -> None:
     from pneumonia_classification.scores import fit_baselines
     from pneumonia_classification.training_pictures import training_pictures
 
-    with lock_folder(run):
+    with runs.locked(run):
         precision = set_precision(settings.precision)
         used = computed_with(precision)
         if not runs.begin_run(run, settings, prepared, PROJECT.inputs_function, used, reasons):
@@ -84,6 +87,9 @@ def main() -> None:
             settings,
         )
         print(f"  best epoch {state.best_epoch}, {settings.monitor} {state.best:.4f}")
+
+        if not hosts.leave():
+            return
 
         # -- Constants: from the validation split what decides, from training the baselines.
         # In the arithmetic that evaluate.py and predict.py predict with.

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from common.base import hosts
 from common.base.environment import TENSORFLOW, backend
 
 CPU = "cpu"
@@ -22,7 +23,8 @@ def start_tensorflow(device: str = "auto") -> None:
 
     TensorFlow writes them below Python, before any logger is set up, and they bury a script's own
     lines. A failing import still raises its error. A second call does nothing. Where Keras computes
-    on another backend, TensorFlow reads the data and leaves the graphics cards to that one.
+    on another backend, TensorFlow reads the data and leaves the graphics cards to that one. Where
+    several ranks train (`common.base.hosts`), they find each other.
 
     Args:
         device: "cpu" hides every graphics card; else all that are visible are used.
@@ -33,15 +35,20 @@ def start_tensorflow(device: str = "auto") -> None:
         os.environ["JAX_PLATFORMS"] = CPU
     if "tensorflow" in sys.modules:
         return
+    hosts.join()
     import_tensorflow()
     import tensorflow as tf
 
-    with _silent_standard_error():
+    with _silent(2):
         if device == CPU or backend() != TENSORFLOW:
             # The driver, if it was asked before, no longer reads the environment.
             tf.config.set_visible_devices([], "GPU")
         tf.config.list_physical_devices()
         tf.constant(0)
+    if hosts.present() is not None:
+        # Gloo prints when its first sum is computed.
+        with _silent(1):
+            hosts.divide_batches()
 
 
 def import_tensorflow() -> None:
@@ -49,7 +56,7 @@ def import_tensorflow() -> None:
 
     Keras reads no keras.json, in which another project's channels_first or float16 may stand.
     """
-    with _silent_standard_error(), _keras_home(os.devnull):
+    with _silent(2), _keras_home(os.devnull):
         import keras  # noqa: F401
         import tensorflow  # noqa: F401
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -98,13 +105,15 @@ def _keras_home(folder: str) -> Iterator[None]:
 
 
 @contextmanager
-def _silent_standard_error() -> Iterator[None]:
+def _silent(descriptor: int) -> Iterator[None]:
+    """Print nothing to standard output (1) or standard error (2), from C++ either."""
+    sys.stdout.flush()
     sys.stderr.flush()
-    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    saved, null = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(null, 2)
+        os.dup2(null, descriptor)
         yield
     finally:
-        os.dup2(saved, 2)
+        os.dup2(saved, descriptor)
         os.close(saved)
         os.close(null)

@@ -9,8 +9,14 @@ from importlib.util import find_spec
 TENSORFLOW = "tensorflow"
 """The backend of Keras where none is chosen; it reads the data on every other one too."""
 
-BACKENDS = {TENSORFLOW: "tensorflow==2.21.0", "jax": "jax==0.10.2", "torch": "torch==2.15.0"}
+JAX = "jax"
+"""The backend that trains on several hosts."""
+
+BACKENDS = {TENSORFLOW: "tensorflow==2.21.0", JAX: "jax==0.10.2", "torch": "torch==2.15.0"}
 """Those that KERAS_BACKEND may name, which are names of packages, with what pip installs."""
+
+RANK = "TRAINING_RANK"
+"""Set in a process that `common.base.rank_process` has started, to what ``--hosts`` takes."""
 
 # Keras reads them when it is imported, TensorFlow the last: trainings cut short, another Keras.
 _SHIELDED = (

@@ -20,7 +20,7 @@ Value = TypeVar("Value")
 
 WITHOUT_CONSEQUENCE = (
     *("preset", "run", "prepared"),
-    *("checkpoint_seconds", "tensorboard_images", "profile", "device"),
+    *("checkpoint_seconds", "tensorboard_images", "profile", "device", "hosts"),
 )
 """Settings of train.py that do not change the result of a training."""
 
@@ -211,6 +211,11 @@ class SharedTrain(Shared):
     device: Literal["auto", "cpu"] = "auto"
     """auto: all graphics cards that the machine shows (CUDA_VISIBLE_DEVICES chooses some), else the
     CPU; cpu: the CPU, though there is a card."""
+    hosts: str = ""
+    """Train as one of several processes, on JAX (KERAS_BACKEND=jax): COORDINATOR:PORT,N,I, the I-th
+    from 0 of N, which meet at the port; or auto, which takes it from Slurm's srun or Open MPI's
+    mpirun. --batch-size is that of all together. Needs --run, in a folder that all see
+    (docs/cluster.md)."""
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16", "onednn_bfloat16"] = (
         "auto"
     )
@@ -234,6 +239,7 @@ class SharedTrain(Shared):
             *("weight_decay", "clip_norm"),
         ):
             require(getattr(self, name) >= 0, name, "0 or more", self)
+        require(not self.hosts or self.run is not None, "run", "named with --hosts", self)
         is_size = self.image_size == 0 or 32 <= self.image_size <= MAX_IMAGE_SIZE
         require(is_size, "image_size", f"0, or 32 to {MAX_IMAGE_SIZE}", self)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -9,12 +10,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
-from common.base.environment import BACKENDS
+from common.base.environment import BACKENDS, RANK
 
 # The signals that stop a script.
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
+_PR_SET_PDEATHSIG = 1
 
 
 class Stopped(BaseException):
@@ -43,6 +45,7 @@ class HeldSignals:
         """Note a signal; a second one stops the script at once."""
         if self.received:
             _leave_at_once(number)
+            return
         self.received = number
         # Not printed: the signal may have come while something was.
         os.write(2, b"\nstopping after this step; once more to leave at once\n")
@@ -91,6 +94,7 @@ class StopHandler:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.received:
             _leave_at_once(number)
+            return
         self.received = True
         caller = _caller_of_tensorflow(frame)
         if caller is None:
@@ -116,8 +120,14 @@ def _caller_of_tensorflow(frame: FrameType | None) -> FrameType | None:
     return caller
 
 
-def _leave_at_once(number: int) -> NoReturn:
-    """Leave as if killed, which written files survive."""
+def _leave_at_once(number: int) -> None:
+    """Leave as if killed, which written files survive.
+
+    A rank does not: a launcher sends a signal to all of its processes, and its parent hands the
+    same one on. The parent is what ends it.
+    """
+    if RANK in os.environ:
+        return
     os.write(2, f"{stop_message(number)}\n".encode())
     os._exit(128 + number)
 
@@ -126,3 +136,20 @@ def stop_message(number: int) -> str:
     """What a script prints when a signal stops it."""
     by = "" if number == signal.SIGINT else " by SIGTERM"
     return f"\nstopped{by}; the same command goes on from here"
+
+
+def end_with_parent() -> Any:
+    """What a process calls first that the system is to end with its parent (prctl(2)), on Linux.
+
+    Else it would go on, and be in the way of whoever takes over its work.
+    """
+    if sys.platform != "linux":
+        return None
+    parent, prctl = os.getpid(), ctypes.CDLL(None).prctl
+
+    def end() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return end

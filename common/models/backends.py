@@ -5,7 +5,8 @@ The rest of the repository is `keras` and `keras.ops`, and tf.data, which reads 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -77,6 +78,37 @@ def begin_step(seed: int, epoch: int, step: int) -> None:
         torch.manual_seed((seed * 1_000_003 + epoch) * 1_000_003 + step)
 
 
+def assign(variables: Sequence[keras.Variable], values: Sequence[Any]) -> None:
+    """Give variables values that all ranks have (`common.base.hosts`).
+
+    JAX would have the ranks compare each of them.
+    """
+    for variable, value in zip(variables, values, strict=True):
+        if _distribution() is not None:
+            import jax
+
+            layout = variable.value.sharding
+            value = jax.make_array_from_process_local_data(layout, np.asarray(value))
+        variable.assign(value)
+
+
+@contextmanager
+def alone(model: keras.Model) -> Iterator[keras.Model]:
+    """A model to predict with in this process alone: a copy, where it is of several ranks."""
+    distribution = _distribution()
+    if distribution is None:
+        yield model
+        return
+    weights = model.get_weights()
+    keras.distribution.set_distribution(None)
+    try:
+        copy = keras.models.clone_model(model)
+        copy.set_weights(weights)
+        yield copy
+    finally:
+        keras.distribution.set_distribution(distribution)
+
+
 def write_back(model: keras.Model) -> None:
     """Let a model's variables be what its training has come to, between two steps of `fit`.
 
@@ -107,7 +139,7 @@ def training_pass(model: keras.Model) -> Callable[[Any], None]:
         def on_jax(batch: Any) -> None:
             variables = (model.trainable_variables, model.non_trainable_variables)
             values = ([variable.value for variable in part] for part in variables)
-            changes = compiled(*values, _as_arrays(batch))
+            changes = compiled(*values, _of_all_ranks(batch))
             for variable, value in zip(model.non_trainable_variables, changes, strict=True):
                 variable.assign(value)
 
@@ -180,3 +212,22 @@ def _on_jax(
 
 def _as_arrays(batch: Any) -> Any:
     return keras.tree.map_structure(np.asarray, batch)
+
+
+def _of_all_ranks(batch: Any) -> Any:
+    """A batch of which each rank gives its own rows; the rows themselves without ranks."""
+    distribution = _distribution()
+    if distribution is None:
+        return _as_arrays(batch)
+    import jax
+
+    def whole(rows: np.ndarray) -> Any:
+        layout = distribution.get_data_layout(rows.shape).backend_layout
+        return jax.make_array_from_process_local_data(layout, rows)
+
+    return keras.tree.map_structure(whole, _as_arrays(batch))
+
+
+def _distribution() -> Any:
+    """What divides batches among the devices of all ranks; None without ranks."""
+    return keras.distribution.distribution() if BACKEND == "jax" else None

@@ -18,6 +18,9 @@ import tensorflow as tf
 
 from common.base.settings import SharedTrain
 
+NOISE_STARTS = 1 << 20
+"""An image takes its noise from a row of numbers, from one of so many places on."""
+
 Draws = Mapping[str, tf.Tensor]
 """What `draw` gives, by name."""
 
@@ -67,21 +70,24 @@ class Ranges:
         return cls(**{name: given[name] for name in cls.__annotations__ if name in given})
 
 
-def draw(ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor) -> Draws:
+def draw(
+    ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor, rows: slice = slice(None)
+) -> Draws:
     """Draw for every image of a batch.
 
     Args:
         ranges: How far.
         batch: Number of images.
         seed: (2,) int64; the same seed gives the same draws.
+        rows: Of which images the draws are wanted; they do not depend on it.
 
     Returns:
         ``linear`` (batch, 2, 2) and ``shift`` (batch, 2): a point p, in fractions of the side
         from the centre, (x, y), goes to ``linear @ p + shift``; and ``brightness``,
-        ``contrast`` and ``gamma`` (batch,), and the noise's ``seed``; where their range is not 0,
-        ``noise`` (batch,), ``elastic`` (batch, 6, 6, 2), from where a point is taken, (x, y) in
-        fractions of the side, ``bias`` (batch, 3, 3, 1), ``blur`` (batch,) and ``jpeg_quality``
-        (batch,) int32.
+        ``contrast`` and ``gamma`` (batch,); where their range is not 0, ``noise`` (batch,) and
+        ``noise_start`` (batch,) int32, ``elastic`` (batch, 6, 6, 2), from where a point is taken,
+        (x, y) in fractions of the side, ``bias`` (batch, 3, 3, 1), ``blur`` (batch,) and
+        ``jpeg_quality`` (batch,) int32.
     """
     uniform = tf.random.stateless_uniform((batch, 8), seed, -1.0, 1.0)
     angle = uniform[:, 0] * (ranges.rotation_degrees * math.pi / 180)
@@ -106,6 +112,9 @@ def draw(ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor) -> Draws:
         fields["bias"] = normal * ranges.bias
     if ranges.noise:
         fields["noise"] = tf.fill((batch,), float(ranges.noise))
+        fields["noise_start"] = tf.random.stateless_uniform(
+            (batch,), seed + [0, 1 << 40], 0, NOISE_STARTS, tf.int32
+        )
     if ranges.blur:
         share = tf.random.stateless_uniform((batch,), seed + [0, 1 << 46])
         fields["blur"] = share * ranges.blur
@@ -113,15 +122,15 @@ def draw(ranges: Ranges, batch: tf.Tensor | int, seed: tf.Tensor) -> Draws:
         fields["jpeg_quality"] = tf.random.stateless_uniform(
             (batch,), seed + [0, 1 << 47], ranges.jpeg_quality, 101, tf.int32
         )
-    return {
+    draws = {
         **fields,
         "linear": linear,
         "shift": shift,
         "brightness": uniform[:, 5] * ranges.brightness,
         "contrast": 1 + uniform[:, 6] * ranges.contrast,
         "gamma": (1 + ranges.gamma) ** uniform[:, 7],
-        "seed": seed + [0, 1 << 40],
     }
+    return {name: values[rows] for name, values in draws.items()}
 
 
 def test_time_transforms(

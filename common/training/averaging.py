@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common.models.backends import training_pass
+from common.models.backends import assign, training_pass
 from common.training.pipeline import Training
 
 STATISTICS_BATCHES = 32
@@ -117,8 +117,7 @@ class BatchStatistics:
         finally:
             for layer, momentum in zip(self.layers, momenta, strict=True):
                 layer.momentum = momentum
-        for variable, total in zip(self.moving, sums, strict=True):
-            variable.assign(total / count)
+        assign(self.moving, [total / count for total in sums])
 
 
 def share_batch_statistics(model: keras.Model) -> None:
@@ -145,5 +144,4 @@ def _values(model: keras.Model) -> list[np.ndarray]:
 
 
 def _assign(model: keras.Model, values: list[np.ndarray]) -> None:
-    for variable, value in zip(model.variables, values, strict=True):
-        variable.assign(value)
+    assign(model.variables, values)

@@ -13,11 +13,12 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from common.base import hosts
 from common.base.errors import UserError
 from common.base.files import atomic_write, write_csv
 from common.base.settings import SharedTrain
 from common.base.signals import HeldSignals, Stopped
-from common.models.backends import begin_step, write_back
+from common.models.backends import assign, begin_step, write_back
 from common.models.stored import save_model
 from common.training import checkpoints
 from common.training.averaging import ValidateAverage, share_batch_statistics
@@ -93,9 +94,7 @@ class SaveProgress(keras.callbacks.Callback):
         if self.is_rest_of_epoch:
             # Keras has set them to nothing.
             if len(self.metric_sums) == len(self.model.metrics_variables):
-                pairs = zip(self.model.metrics_variables, self.metric_sums, strict=True)
-                for variable, value in pairs:
-                    variable.assign(value)
+                assign(self.model.metrics_variables, self.metric_sums)
             else:
                 print(
                     "  the checkpoint is of a version that measured other scores: this epoch's "
@@ -144,13 +143,16 @@ class SaveProgress(keras.callbacks.Callback):
         if is_best:
             state.best, state.best_epoch = monitored(scores, monitor), epoch + 1
             self._save_model()
-        write_csv(self.run / "history.csv", list(state.history[-1]), state.history)
+        if hosts.is_first():
+            write_csv(self.run / "history.csv", list(state.history[-1]), state.history)
         print(f"  {epoch_line(state.history, self.settings.epochs, monitor)}", flush=True)
         # Here, since Keras puts the average in place of the weights where a training ends.
         state.ended = state.is_over(self.settings)
         self._save_if_due(now=self.is_rest_of_epoch or state.ended)
 
     def _save_model(self) -> None:
+        if not hosts.is_first():
+            return
         # Without optimizer and loss the file is a third, and loads where no class of this
         # repository is known.
         model = self.model
@@ -159,20 +161,23 @@ class SaveProgress(keras.callbacks.Callback):
             save_model(bare, partial)
 
     def _save_if_due(self, now: bool = False) -> None:
-        """Write a checkpoint, if it is time for one; leave, if a signal asked to."""
+        """Write a checkpoint, if it is time for one; leave, if a signal asked any rank to."""
         begin = time.monotonic()
-        if not (now or self.signals.received or begin >= self.due):
+        received = hosts.any_of(self.signals.received)
+        if not (now or received or begin >= self.due):
             return
-        write_back(self.model)
-        share_batch_statistics(self.model)
-        checkpoints.save(self.run / "checkpoint.npz", self.model, self.state)
+        if hosts.is_first():
+            write_back(self.model)
+            share_batch_statistics(self.model)
+            checkpoints.save(self.run / "checkpoint.npz", self.model, self.state)
         pause = (time.monotonic() - begin) / _MAX_SAVING_SHARE
         interval = self.settings.checkpoint_seconds
         self.due = time.monotonic() + (interval and max(interval, pause))
-        if self.signals.received:
+        if received:
+            hosts.meet()  # the others wait until all is saved
             self.bar.close()
             print(f"  saved after {self.state.place}", flush=True)
-            raise Stopped(self.signals.received)
+            raise Stopped(received)
 
     def _refuse(self, place: str) -> NoReturn:
         self.bar.close()

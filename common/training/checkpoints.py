@@ -16,10 +16,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from common.base import hosts
 from common.base.errors import UserError
 from common.base.files import atomic_write
 from common.base.formats import check_version, stamp
 from common.base.settings import SharedTrain
+from common.models.backends import assign
 from common.training import memory
 
 
@@ -82,7 +84,7 @@ def save(path: Path, model: keras.Model, state: State) -> None:
 
 
 def restore(path: Path, model: keras.Model) -> tuple[State, list[np.ndarray]]:
-    """Read a checkpoint, and put its arrays into the model.
+    """Read a checkpoint, and put its arrays into the model; every rank that which the first wrote.
 
     Returns:
         The state, a new one where there is no file, and the variables of ``model.metrics`` where
@@ -91,6 +93,7 @@ def restore(path: Path, model: keras.Model) -> tuple[State, list[np.ndarray]]:
     Raises:
         UserError: The file is damaged, of another model or of a newer version.
     """
+    hosts.meet()
     if not path.exists():
         return State(), []
     variables = _variables(model)
@@ -103,8 +106,7 @@ def restore(path: Path, model: keras.Model) -> tuple[State, list[np.ndarray]]:
             sums = [saved[name] for name in saved.files if name.startswith("m")]
             if len(saved.files) != len(variables) + len(sums) + 1:
                 raise ValueError("another model")
-            for number, variable in enumerate(variables):
-                variable.assign(saved[f"v{number}"])
+            assign(variables, [saved[f"v{number}"] for number in range(len(variables))])
     except (ValueError, KeyError, OSError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{path}: is damaged or of another model; remove it to begin this run anew"

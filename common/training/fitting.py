@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from common.base import hosts
 from common.base.errors import UserError
 from common.base.settings import SharedTrain
 from common.base.signals import held_signals
@@ -56,15 +57,24 @@ class Task:
 def even_batch_size(samples: int, settings: SharedTrain, devices: int | None = None) -> int:
     """The batch size, smaller where there are few samples: as many for each device.
 
-    The loss of a batch is the mean of the devices' losses, whatever their parts of it.
+    The loss of a batch is the mean of the devices' losses, whatever their parts of it. On several
+    hosts it is that of the whole batch, which is as large as on one.
 
     Args:
         samples: That there are.
         settings: With ``batch_size``.
         devices: How many; default: `device_count`.
+
+    Raises:
+        UserError: The devices of several hosts cannot divide it evenly.
     """
-    devices = devices or device_count()
     size = min(settings.batch_size, samples)
+    if size % hosts.device_count():
+        raise UserError(
+            f"--batch-size {size} does not divide by the {hosts.device_count()} devices of all "
+            "hosts; give one that does, or fewer hosts"
+        )
+    devices = devices or device_count()
     if size % devices:
         size = max(1, size // devices) * devices
         print(f"  {devices} devices: {size} images a step, not {settings.batch_size}")
@@ -114,9 +124,10 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
     """Train a model, or go on with a training that did not end.
 
     Adam with warm-up and cosine decay; EarlyStopping on the monitored score; all visible GPUs of
-    the machine. Writes into ``run``: ``model.keras`` (the best epoch), ``history.csv``,
-    ``tensorboard/`` and ``checkpoint.npz``. Ctrl-C and SIGTERM save after the present step, in a
-    validation after the epoch.
+    the machine, or the devices of all ranks (`common.base.hosts`), of which the first writes. Into
+    ``run`` go ``model.keras`` (the best epoch), ``history.csv``, ``tensorboard/`` and
+    ``checkpoint.npz``. Ctrl-C and SIGTERM save after the present step, in a validation after the
+    epoch.
 
     A training that ended after fewer epochs goes on from there: its next step is that of a training
     of all epochs, with that one's learning rate, which may be higher than the last.
@@ -137,6 +148,7 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
         Stopped: Ctrl-C or SIGTERM; all is saved.
     """
     keras.utils.set_random_seed(settings.seed)
+    hosts.meet()  # the first may have written the weights to start with
     memory.begin_peak()
     model = _compiled(build, task, settings)
     checkpoint = run / "checkpoint.npz"
@@ -148,13 +160,15 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
         return state
     if state.epoch or state.step:
         print(f"  goes on after {state.place}", flush=True)
-    tensorboard.remove_events_from(run, state.epoch)
+    if hosts.is_first():
+        tensorboard.remove_events_from(run, state.epoch)
 
     with held_signals() as signals:
 
         def fit_on(metric_sums: Sequence[np.ndarray] = ()) -> None:
             """Fit the rest of the epoch that the state stands in, or all epochs from its next."""
             average = ValidateAverage(task.training)
+            board = TensorBoard(run, task.training, task.metrics, settings, state, task.pictures)
             model.fit(
                 task.training.batches(state.epoch, state.step),
                 validation_data=task.validation,
@@ -163,7 +177,7 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
                 epochs=state.epoch + 1 if state.step else settings.epochs,
                 callbacks=[
                     # The first to hear that a validation ended, with its weights in place.
-                    TensorBoard(run, task.training, task.metrics, settings, state, task.pictures),
+                    *([board] if hosts.is_first() else []),
                     average,
                     ResumedEarlyStopping(settings, state),
                     SaveProgress(
@@ -185,6 +199,7 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
             state, _ = checkpoints.restore(checkpoint, model)
         if not state.is_over(settings):
             fit_on()
+        signals.received = hosts.any_of(signals.received)
     return state
 
 

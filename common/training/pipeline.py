@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from common.base import hosts
 from common.records.mapped import MappedRecords
 from common.records.prepared import Prepared
 from common.records.stored_images import decode_image
@@ -114,6 +115,7 @@ class Training:
         seed: With the epoch, decides order and augmentation.
         epochs: The epoch to end before.
         to_inputs: A batch of samples and a (2,) int64 seed to ``(images, targets)``: augments.
+        rows: Those of every batch that are read here (`common.base.hosts.own_rows`); None for all.
     """
 
     samples: Samples
@@ -121,6 +123,7 @@ class Training:
     seed: int
     epochs: int
     to_inputs: Callable[[Any, tf.Tensor], Any]
+    rows: slice | None = None
 
     @property
     def steps(self) -> int:
@@ -133,6 +136,8 @@ class Training:
         def of_epoch(number: tf.Tensor) -> tf.data.Dataset:
             numbers = tf.numpy_function(self.numbers, [number], tf.int64, stateful=False)
             numbers.set_shape((self.steps, self.batch_size))
+            if self.rows is not None:
+                numbers = numbers[:, self.rows]
             steps_done = tf.where(number == epoch, tf.constant(step, tf.int64), 0)
             epoch_seed = number + self.seed * 1_000_003
             return (
@@ -174,23 +179,25 @@ def validation(
 
     Args:
         samples: What to validate on.
-        batch_size: Samples in a batch, at most.
+        batch_size: Samples in a batch, at most; those of all hosts, each of which gives its own.
         to_inputs: A batch to ``(images, targets)``.
 
     Returns:
         ``(images, targets, weights)``; for several targets as many times the weights (batch,).
     """
-    batch_size = min(batch_size, samples.count)
+    devices = hosts.device_count()
+    batch_size = -(-min(batch_size, samples.count) // devices) * devices
     shape = (-(-samples.count // batch_size), batch_size)
     numbers = np.resize(np.arange(samples.count), shape)
     weights = np.zeros(shape, np.float32)
     weights.flat[: samples.count] = numbers.size / samples.count
+    rows = hosts.own_rows(batch_size)
 
     def read(numbers: tf.Tensor, weights: tf.Tensor) -> Any:
         images, targets = to_inputs(samples.read(numbers, tf.zeros(2, tf.int64)))
         return images, targets, keras.tree.map_structure(lambda _: weights, targets)
 
-    batches = tf.data.Dataset.from_tensor_slices((numbers, weights))
+    batches = tf.data.Dataset.from_tensor_slices((numbers[:, rows], weights[:, rows]))
     return batches.map(read, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 from tensorflow.python.framework.config import is_op_determinism_enabled
 
+from common.base import hosts
 from common.base.backend import has_gpu
 from common.base.errors import UserError
 from common.models.backends import BACKEND, gpu_capability, gpu_count
@@ -43,7 +44,7 @@ def set_precision(precision: str) -> str:
             f"pip install {_FOR_CARD[BACKEND]}",
             flush=True,
         )
-    if BACKEND != "tensorflow" and gpu_count() > 1:
+    if BACKEND != "tensorflow" and gpu_count() > 1 and hosts.present() is None:
         print(f"\n{BACKEND}: of {gpu_count()} graphics cards one is used", flush=True)
     if precision == "onednn_bfloat16" and BACKEND != "tensorflow":
         raise UserError(
@@ -86,15 +87,17 @@ def computed_with(precision: str) -> dict[str, Any]:
         precision: The format that `set_precision` chose.
 
     Returns:
-        ``precision``; ``devices``, the number that a batch is divided among; and whether
-        TensorFlow's operations are ``deterministic_ops``, which the environment variable
-        TF_DETERMINISTIC_OPS asks for.
+        ``precision``; ``devices``, the number that a batch is divided among; whether TensorFlow's
+        operations are ``deterministic_ops``, which the environment variable TF_DETERMINISTIC_OPS
+        asks for; and of ranks their number, ``hosts``, whose devices compute a batch as one.
     """
     deterministic = bool(is_op_determinism_enabled())
+    rank = hosts.present()
     return {
         "precision": precision,
         "devices": device_count(),
         "deterministic_ops": deterministic,
+        **({"hosts": rank.count} if rank else {}),
     }
 
 

@@ -7,6 +7,7 @@ It holds ``config.json`` (settings, data, versions), what `common.training.fitti
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -14,10 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from common.base import hosts
 from common.base.environment import recorded_environment
 from common.base.errors import UserError
 from common.base.files import (
+    content_key,
     is_locked,
+    lock_folder,
     read_json,
     remove_partial_files,
     sha256,
@@ -79,6 +83,8 @@ def find_prepared(project: Project, settings: SharedTrain, prepare: Callable[[],
     if folder is None:
         folder = project.prepared(synthetic=settings.preset == "demo")
         if not (folder / "manifest.json").exists():
+            if settings.hosts:
+                raise UserError(f"{folder}: holds no data; with --hosts, run prepare_data.py first")
             print(f"nothing is prepared in {folder}: preparing first")
             folder = prepare()
     return open_prepared(folder, project.name)
@@ -104,6 +110,11 @@ def run_folder(project: Project, settings: SharedTrain, prepared: Prepared) -> P
     return project.runs / (f"SYNTHETIC-{time}" if prepared.manifest["synthetic"] else time)
 
 
+def locked(run: Path) -> contextlib.AbstractContextManager[None]:
+    """Lock a run's folder (`lock_folder`), where this process is the one that writes into it."""
+    return lock_folder(run) if hosts.is_first() else contextlib.nullcontext()
+
+
 def begin_run(
     run: Path,
     settings: SharedTrain,
@@ -116,7 +127,7 @@ def begin_run(
 
     A run of fewer epochs goes on too, after its last. From there on the learning rate is that of a
     training of all epochs, so it rises again, and the run ends unlike one that had them all from
-    its first.
+    its first. Of several ranks (`common.base.hosts`) the first does it.
 
     Args:
         run: The run's folder.
@@ -131,8 +142,25 @@ def begin_run(
 
     Raises:
         UserError: The folder holds something else, or a run with other settings or data, or
-            computed with other formats or devices.
+            computed with other formats or devices; or ranks differ in what is to be done.
     """
+    if hosts.present() is not None:
+        same = as_stored(settings), prepared.sha256, versions(), computed_with
+        hosts.refuse_others(content_key(same))
+    goes_on = hosts.is_first() and _begin(
+        run, settings, prepared, inputs_function, computed_with, adapted
+    )
+    return bool(hosts.of_first(goes_on))
+
+
+def _begin(
+    run: Path,
+    settings: SharedTrain,
+    prepared: Prepared,
+    inputs_function: str | None,
+    computed_with: Mapping[str, Any] | None,
+    adapted: Mapping[str, str] | None,
+) -> bool:
     begun = any(run.rglob("checkpoint.npz")) or any(run.rglob("history.csv"))
     if not (run / "config.json").exists() and visible_names(run):
         raise UserError(f"{run}: is not empty and is no run; choose another --run")
@@ -178,7 +206,7 @@ def begin_run(
             "settings of its config.json, of which --epochs alone may grow"
         )
     for name, value in used.items():
-        if value != present.get(name, value):
+        if name in _MENDS and value != present.get(name, value):
             mend = _MENDS[name].format(run=run, value=value)
             raise UserError(
                 f"{run}: was computed with {name} {value}, and here it would be {present[name]}; "
@@ -193,9 +221,13 @@ def begin_run(
     if (run / "fitted.json").exists():
         return False
     environment = recorded_environment()
-    here = {**versions(), **environment}
+    here = {**versions(), **environment, "hosts": present.get("hosts", 1)}
     # A run that is older than the record of its environment: this one is taken for it.
-    begun_with = {**config["versions"], **config.get("environment", environment)}
+    begun_with = {
+        **config["versions"],
+        **config.get("environment", environment),
+        "hosts": used.get("hosts", 1),
+    }
     names = sorted({**here, **begun_with})
     changed = ", ".join(name for name in names if here.get(name) != begun_with.get(name))
     if changed:
@@ -281,7 +313,7 @@ def prepared_folder(run: Path, config: Mapping[str, Any]) -> Path:
 
 def as_stored(settings: SharedTrain) -> dict[str, Any]:
     """The settings as they are written: of a path its last two names, which tell no machine."""
-    values: dict[str, Any] = _as_json(dataclasses.asdict(settings))
+    values: dict[str, Any] = _as_json(dataclasses.asdict(settings)) | {"hosts": ""}
     for name in ("prepared", "run", "weights"):
         if values[name] is not None and os.sep in values[name]:
             values[name] = "/".join(Path(values[name]).parts[-2:])

@@ -26,13 +26,13 @@ from common.base.formats import stamp
 from common.base.printing import counted
 from common.base.project import Project
 from common.base.settings import WITHOUT_CONSEQUENCE, SharedTrain
-from common.base.signals import HeldSignals, Stopped, held_signals
+from common.base.signals import HeldSignals, Stopped, end_with_parent, held_signals
 from common.records.prepared import Prepared
 from common.training.best_epoch import best_score
 from common.training.leases import Lease, take_lease
 from common.training.runs import as_stored, now, read_run
 from common.training.search_space import Varied
-from common.training.trial_process import end_with_worker, last_line, watch
+from common.training.trial_process import last_line, watch
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -312,7 +312,7 @@ class Search:
                 process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                     # A signal of the terminal comes to the worker alone, which hands it on.
-                    process_group=0, preexec_fn=end_with_worker(),
+                    process_group=0, preexec_fn=end_with_parent(),
                 )  # fmt: skip
             is_lost = not watch(process, begun.lease, held)
             if is_lost:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from common.base import hosts
 from common.base.errors import UserError
 from common.base.files import content_key, write_csv
 from common.base.printing import counted
@@ -55,7 +56,7 @@ def write_seen(
         validation: Those that validate.
         weights: Where its weights start: a run's folder, a file in one, or a name.
     """
-    if (run / FILE).exists():
+    if (run / FILE).exists() or not hosts.is_first():
         return
     cases = prepared.cases()
     tables = [

@@ -22,6 +22,7 @@ from tensorboard.plugins.pr_curve import summary as pr_curve
 
 from common.base.files import atomic_write
 from common.base.settings import WITHOUT_CONSEQUENCE, SharedTrain
+from common.models.backends import alone
 from common.training.best_epoch import best_epoch
 from common.training.checkpoints import State
 from common.training.pipeline import Training
@@ -136,7 +137,9 @@ class TensorBoard(keras.callbacks.TensorBoard):
             if self.auc is not None:
                 _show_precision_and_recall(self.auc)
             if self.pictures is not None:
-                tf.summary.image("validation", self.pictures.validation(self.model)[None])
+                with alone(self.model) as model:
+                    picture = self.pictures.validation(model)
+                tf.summary.image("validation", picture[None])
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
         """Show the curves and the scores of the best epoch."""

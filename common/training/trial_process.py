@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 from common.base.signals import HeldSignals
 from common.training.leases import Lease
 
 # Seconds between two looks at a training.
 _LOOK_S = 1.0
-_PR_SET_PDEATHSIG = 1
-
-
-def end_with_worker() -> Any:
-    """What a training calls first, so that the system ends it with its worker (prctl(2)).
-
-    Else it would go on, and be in the way of whoever claims the trial. Its checkpoint stays.
-    """
-    if sys.platform != "linux":
-        return None
-    worker, prctl = os.getpid(), ctypes.CDLL(None).prctl
-
-    def end() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != worker:
-            os._exit(1)
-
-    return end
 
 
 def watch(process: subprocess.Popen[bytes], lease: Lease, held: HeldSignals) -> bool:

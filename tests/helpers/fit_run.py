@@ -32,6 +32,7 @@ def training(settings, fault_in=None, fault_step=0, kind="error", pause=0.0):
     """Batches of 6 steps an epoch; from a step of an epoch on, both from 0, with a fault."""
     import tensorflow as tf
 
+    from common.base.hosts import own_rows
     from common.training import pipeline
 
     def give(batch, seed):
@@ -51,7 +52,7 @@ def training(settings, fault_in=None, fault_step=0, kind="error", pause=0.0):
 
     x, y = points()
     samples = pipeline.in_memory({"x": x, "y": y, "case": [f"c{k}" for k in range(len(x))]})
-    return pipeline.Training(samples, 4, settings.seed, settings.epochs, give)
+    return pipeline.Training(samples, 4, settings.seed, settings.epochs, give, own_rows(4))
 
 
 def validation(x, y, batch_size):
