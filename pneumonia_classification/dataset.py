@@ -37,6 +37,7 @@ from synthetic_sample.make_sample import make_sample
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from common.training.on_device import Kernels
     from common.training.pipeline import Samples, Training
 
 CASES_PER_SHARD = 512
@@ -254,10 +255,9 @@ def training_data(
     # A decoding process imports this module, and must not load TensorFlow.
     import tensorflow as tf
 
-    from common.training import augment, intensities, pipeline
+    from common.training import augment, on_device, pipeline
 
-    ranges = augment.Ranges.of_settings(settings)
-
+    ranges, kernels = augment.Ranges.of_settings(settings), on_device.kernels(settings)
     classes = classes_of(prepared)
     labels = _labels(prepared, splits)
     counts = np.maximum(np.bincount(labels, minlength=len(classes.names)), 1)
@@ -266,48 +266,48 @@ def training_data(
     if settings.balance == "oversampling":
         films = dataclasses.replace(films, times=(counts.max() / counts)[labels])
 
-    def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[Any, ...]:
+    def drawn(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> dict[str, Any]:
         draws = augment.draw(ranges, batch_size, seed)
-        transformed: dict[str, tf.Tensor] = {
-            name: augment.transform_images(tf.cast(batch[name], tf.float32), draws)
-            for name in ("image", "region")
-            if name in batch
-        }
-        images = intensities.change_intensities(transformed["image"], draws)
-        inputs: tuple[Any, ...] = images, _targets({**batch, **transformed}, image_size)
+        inputs: dict[str, Any] = {**batch, "draws": draws, "weights": ()}
+        del inputs["case"]
         if settings.balance == "weights":
             label = batch["label"] if classes.are_two else tf.argmax(batch["label"], 1)[:, None]
             weights = tf.gather(balanced, tf.cast(label, tf.int32))
-            both = (weights, tf.ones_like(weights)) if settings.box_weight else weights
-            inputs = *inputs, both
-        return augment.mix(inputs, settings.mixup, seed) if settings.mixup else inputs
+            both = weights, tf.ones_like(weights)
+            inputs["weights"] = (both if settings.box_weight else weights,)
+        return inputs
 
-    return pipeline.Training(films, batch_size, settings.seed, settings.epochs, to_inputs)
+    def augmented(inputs: dict[str, Any]) -> tuple[Any, ...]:
+        draws = inputs["draws"]
+        for name in inputs.keys() & {"image", "region"}:
+            inputs = {**inputs, name: kernels.transform_images(inputs[name], draws)}
+        images = kernels.change_intensities(inputs["image"], draws)
+        return images, _targets(inputs, image_size, kernels), *inputs["weights"]
+
+    return pipeline.augmented_training(
+        films, batch_size, settings, drawn, augmented, settings.mixup
+    )
 
 
 def validation_data(
     prepared: Prepared, splits: list[str], image_size: int, batch_size: int, settings: TrainSettings
 ) -> tf.data.Dataset:
     """Batches as `training_data` gives them, in order and as they are, with weights."""
-    from common.training import pipeline
+    from common.training import on_device, pipeline
 
     films = samples(prepared, splits, image_size, settings.box_weight > 0)
     return pipeline.validation(
-        films, batch_size, lambda batch: (batch["image"], _targets(batch, image_size))
+        films,
+        batch_size,
+        lambda batch: (batch["image"], _targets(batch, image_size, on_device.HOST)),
     )
 
 
-def _targets(
-    batch: dict[str, tf.Tensor], image_size: int
-) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
+def _targets(batch: Mapping[str, Any], image_size: int, kernels: Kernels) -> Any:
     """The labels and, where records have a region, its share of every place of the features."""
-    import tensorflow as tf
-
     if "region" not in batch:
         return batch["label"]
-    places = -(-image_size // 32)
-    inside = tf.cast(batch["region"], tf.float32) / 255
-    return batch["label"], tf.image.resize(inside, (places, places), "area")
+    return batch["label"], kernels.shares(batch["region"], -(-image_size // 32))
 
 
 def _labels(prepared: Prepared, splits: list[str]) -> np.ndarray:

@@ -26,6 +26,7 @@ from common.training import checkpoints, memory, tensorboard
 from common.training.averaging import ValidateAverage
 from common.training.callbacks import ResumedEarlyStopping, SaveProgress
 from common.training.checkpoints import State
+from common.training.on_device import augment_in_step
 from common.training.optimizers import optimizer
 from common.training.pipeline import Training
 from common.training.precision import ValidateInFloat32, device_count
@@ -200,6 +201,8 @@ def _compiled(build: Callable[[], keras.Model], task: Task, settings: SharedTrai
             jit_compile=_jit_compile(settings.xla),
         )
         model.optimizer.build(model.trainable_variables)
+    if task.training.on_device is not None:
+        augment_in_step(model, task.training.on_device)
     return model
 
 

@@ -8,10 +8,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from common.training.augment import Draws
-
-# An image takes its noise from a row of numbers, from one of so many places on.
-_STARTS = 1 << 20
+from common.training.augment import NOISE_STARTS, Draws
 
 
 def change_intensities(images: tf.Tensor, draws: Draws) -> tf.Tensor:
@@ -39,7 +36,7 @@ def change_intensities(images: tf.Tensor, draws: Draws) -> tf.Tensor:
     # x ** gamma; TensorFlow's own power takes four times as long.
     images = tf.exp(per_image("gamma") * tf.math.log(tf.clip_by_value(images, 0.0, 1.0)))
     if "noise" in draws:
-        noise = _noise(images, draws["seed"])
+        noise = _noise(images, draws["noise_start"])
         images = tf.clip_by_value(images + noise * per_image("noise"), 0.0, 1.0)
     images *= 255.0
     return _as_jpeg(images, draws["jpeg_quality"]) if "jpeg_quality" in draws else images
@@ -85,15 +82,14 @@ def _as_jpeg(images: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(tf.cast(tf.concat(stored_planes, -1), tf.float32), images.shape)
 
 
-def _noise(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Gaussian noise in the shape of some images: each takes a window of a row.
+def _noise(images: tf.Tensor, starts: tf.Tensor) -> tf.Tensor:
+    """Gaussian noise in the shape of some images: each takes a window of a row, from its start on.
 
     The row is drawn once, and the window's start for each image. To draw every number anew takes
     longer than all geometry.
     """
     values = math.prod(images.shape[1:])
-    row = tf.constant(_normal_row(_STARTS + values))
-    starts = tf.random.stateless_uniform(tf.shape(images)[:1], seed, 0, _STARTS, tf.int32)
+    row = tf.constant(noise_row(values))
     window = tf.TensorSpec((values,), tf.float32)
     windows = tf.map_fn(
         lambda start: row[start : start + values], starts, fn_output_signature=window
@@ -102,5 +98,6 @@ def _noise(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 @functools.cache
-def _normal_row(length: int) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal(length, np.float32)
+def noise_row(values: int) -> np.ndarray:
+    """Standard normal numbers, always the same, with a window of ``values`` from every start on."""
+    return np.random.default_rng(0).standard_normal(NOISE_STARTS + values, np.float32)

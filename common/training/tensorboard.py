@@ -118,8 +118,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
         with self.writer.as_default(0):
             hparams.hparams(hyperparameters(self.model, self.settings))
             if self.pictures is not None:
-                batch = next(iter(self.training.batches().take(1)))
-                tf.summary.image("augmented", self.pictures.augmented(*batch)[None])
+                inputs = self.training.inputs(next(iter(self.training.batches().take(1))))
+                tf.summary.image("augmented", self.pictures.augmented(*inputs)[None])
         self.writer.flush()
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
