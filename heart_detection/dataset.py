@@ -150,26 +150,23 @@ def training_data(
     fractions of the side, transformed together.
     """
     # A decoding process imports this module, and must not load TensorFlow.
-    import tensorflow as tf
-
-    from common.training import augment, intensities, pipeline
+    from common.training import augment, on_device, pipeline
 
     ranges = augment.Ranges.of_settings(settings, gamma=settings.contrast)
+    kernels = on_device.kernels(settings)
 
-    def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def drawn(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> dict[str, Any]:
         draws = augment.draw(ranges, batch_size, seed)
         draws = augment.keep_inside(draws, batch["box"])
-        images = augment.transform_images(tf.cast(batch["image"], tf.float32), draws)
-        images = intensities.change_intensities(images, draws)
-        return images, augment.transform_boxes(batch["box"], draws)
+        box = augment.transform_boxes(batch["box"], draws)
+        return {"image": batch["image"], "box": box, "draws": draws}
 
-    return pipeline.Training(
-        samples(prepared, splits, image_size),
-        batch_size,
-        settings.seed,
-        settings.epochs,
-        to_inputs,
-    )
+    def augmented(inputs: dict[str, Any]) -> tuple[Any, Any]:
+        images = kernels.transform_images(inputs["image"], inputs["draws"])
+        return kernels.change_intensities(images, inputs["draws"]), inputs["box"]
+
+    films = samples(prepared, splits, image_size)
+    return pipeline.augmented_training(films, batch_size, settings, drawn, augmented)
 
 
 def validation_data(
