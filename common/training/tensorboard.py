@@ -127,6 +127,10 @@ class TensorBoard(keras.callbacks.TensorBoard):
         super().on_epoch_begin(epoch, logs)
         self.epoch = epoch
 
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Trace; no step is shown, so that none is read from the device."""
+        super().on_train_batch_end(batch)
+
     def on_test_end(self, logs: Mapping[str, float]) -> None:
         """Show precision, recall and the validation pictures."""
         # Keras would add the same numbers once more, against steps instead of epochs.
