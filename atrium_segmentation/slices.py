@@ -10,9 +10,8 @@ import tensorflow as tf
 
 from atrium_segmentation.config import PLANES, STRIDE, TrainSettings
 from atrium_segmentation.dataset import MIXED_VOLUMES, Volumes
-from common.base import hosts
 from common.records.prepared import Prepared
-from common.training import augment, intensities, pipeline
+from common.training import augment, on_device, pipeline
 
 Slices = dict[str, np.ndarray]
 """``image`` (slices, rows, columns, channels) and ``mask`` (slices, rows, columns, 1), uint8."""
@@ -48,13 +47,13 @@ def samples(
     channels = 2 * settings.neighbours + 1
 
     def cut(numbers: np.ndarray, seed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        cases = []
+        cases, seeds = [], np.broadcast_to(seed, (len(numbers), 2))
         images = np.zeros((len(numbers), image_size, image_size, channels), np.uint8)
         masks = np.zeros((len(numbers), image_size, image_size, 1), np.uint8)
         for row, number in enumerate(numbers):
             volume, plane, place = places[number]
             # Of each slice by itself: a batch may be read in parts.
-            random = np.random.default_rng((*seed, number)) if random_places else None
+            random = np.random.default_rng((*seeds[row], number)) if random_places else None
             slices = slices_of(volumes[volume], settings.neighbours, plane, [place])
             stacked = np.concatenate([slices["image"], slices["mask"]], axis=-1)
             square = _square(stacked, image_size, random)[0]
@@ -93,16 +92,19 @@ def training_data(
     image_size, 1), transformed together; the masks once for each output of the network.
     """
     ranges = augment.Ranges.of_settings(settings, bias=settings.bias_field)
-    rows = hosts.own_rows(batch_size)
+    kernels = on_device.kernels(settings)
 
-    def to_inputs(batch: pipeline.Batch, seed: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        draws = augment.draw(ranges, batch_size, seed, rows)
-        images = augment.transform_images(tf.cast(batch["image"], tf.float32), draws)
-        masks = augment.transform_images(tf.cast(batch["mask"], tf.float32), draws, nearest=True)
-        return intensities.change_intensities(images, draws), _repeated(masks, outputs)
+    def drawn(batch: pipeline.Batch, draws: augment.Draws) -> dict[str, Any]:
+        return {"image": batch["image"], "mask": batch["mask"], "draws": draws}
+
+    def augmented(inputs: dict[str, Any]) -> tuple[Any, Any]:
+        draws = inputs["draws"]
+        images = kernels.transform_images(inputs["image"], draws)
+        masks = kernels.transform_images(inputs["mask"], draws, nearest=True)
+        return kernels.change_intensities(images, draws), _repeated(masks, outputs)
 
     slices = samples(volumes, image_size, settings, random_places=True)
-    return pipeline.Training(slices, batch_size, settings.seed, settings.epochs, to_inputs, rows)
+    return pipeline.augmented_training(slices, batch_size, settings, ranges, drawn, augmented)
 
 
 def validation_data(
@@ -192,6 +194,6 @@ def _square(slices: np.ndarray, side: int, random: np.random.Generator | None = 
     return result
 
 
-def _repeated(masks: tf.Tensor, outputs: int) -> tf.Tensor | tuple[tf.Tensor, ...]:
+def _repeated(masks: Any, outputs: int) -> Any:
     """The masks, once for each output of a network; a single one as it is."""
     return masks if outputs == 1 else (masks,) * outputs

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.base import hosts
 from common.base.errors import UserError
 from common.base.printing import print_paths, print_settings
 from common.datasets.rsna import index_heart
@@ -151,28 +150,22 @@ def training_data(
     fractions of the side, transformed together.
     """
     # A decoding process imports this module, and must not load TensorFlow.
-    import tensorflow as tf
-
-    from common.training import augment, intensities, pipeline
+    from common.training import augment, on_device, pipeline
 
     ranges = augment.Ranges.of_settings(settings, gamma=settings.contrast)
-    rows = hosts.own_rows(batch_size)
+    kernels = on_device.kernels(settings)
 
-    def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        draws = augment.draw(ranges, batch_size, seed, rows)
+    def drawn(batch: dict[str, tf.Tensor], draws: augment.Draws) -> dict[str, Any]:
         draws = augment.keep_inside(draws, batch["box"])
-        images = augment.transform_images(tf.cast(batch["image"], tf.float32), draws)
-        images = intensities.change_intensities(images, draws)
-        return images, augment.transform_boxes(batch["box"], draws)
+        box = augment.transform_boxes(batch["box"], draws)
+        return {"image": batch["image"], "box": box, "draws": draws}
 
-    return pipeline.Training(
-        samples(prepared, splits, image_size),
-        batch_size,
-        settings.seed,
-        settings.epochs,
-        to_inputs,
-        rows,
-    )
+    def augmented(inputs: dict[str, Any]) -> tuple[Any, Any]:
+        images = kernels.transform_images(inputs["image"], inputs["draws"])
+        return kernels.change_intensities(images, inputs["draws"]), inputs["box"]
+
+    films = samples(prepared, splits, image_size)
+    return pipeline.augmented_training(films, batch_size, settings, ranges, drawn, augmented)
 
 
 def validation_data(

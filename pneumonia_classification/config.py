@@ -84,6 +84,9 @@ class TrainSettings(SharedFilmTrain):
         super().__post_init__()
         require(self.box_weight >= 0, "box_weight", "0 or more", self)
         require(self.mixup == 0 or self.mixup >= 0.01, "mixup", "0, or 0.01 and more", self)
+        can = self.augment == "host" or not self.mixup
+        need = "host: --mixup mixes a batch, of which each of several devices has a part"
+        require(can, "augment", need, self)
 
 
 @dataclass(frozen=True)

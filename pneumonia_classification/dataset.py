@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from common.base import hosts
 from common.base.errors import UserError
 from common.base.files import write_bytes, write_csv
 from common.base.printing import as_printed, print_paths, print_settings
@@ -38,6 +37,7 @@ from synthetic_sample.make_sample import make_sample
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from common.training.on_device import Kernels
     from common.training.pipeline import Samples, Training
 
 CASES_PER_SHARD = 512
@@ -255,13 +255,9 @@ def training_data(
     # A decoding process imports this module, and must not load TensorFlow.
     import tensorflow as tf
 
-    from common.training import augment, intensities, pipeline
+    from common.training import augment, on_device, pipeline
 
-    ranges = augment.Ranges.of_settings(settings)
-    own = hosts.own_rows(batch_size)
-    # What is mixed may be anywhere in the batch.
-    rows = slice(None) if settings.mixup else own
-
+    ranges, kernels = augment.Ranges.of_settings(settings), on_device.kernels(settings)
     classes = classes_of(prepared)
     labels = _labels(prepared, splits)
     counts = np.maximum(np.bincount(labels, minlength=len(classes.names)), 1)
@@ -270,51 +266,47 @@ def training_data(
     if settings.balance == "oversampling":
         films = dataclasses.replace(films, times=(counts.max() / counts)[labels])
 
-    def to_inputs(batch: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[Any, ...]:
-        draws = augment.draw(ranges, batch_size, seed, rows)
-        transformed: dict[str, tf.Tensor] = {
-            name: augment.transform_images(tf.cast(batch[name], tf.float32), draws)
-            for name in ("image", "region")
-            if name in batch
-        }
-        images = intensities.change_intensities(transformed["image"], draws)
-        inputs: tuple[Any, ...] = images, _targets({**batch, **transformed}, image_size)
+    def drawn(batch: dict[str, tf.Tensor], draws: augment.Draws) -> dict[str, Any]:
+        inputs: dict[str, Any] = {**batch, "draws": draws, "weights": ()}
+        del inputs["case"]
         if settings.balance == "weights":
             label = batch["label"] if classes.are_two else tf.argmax(batch["label"], 1)[:, None]
             weights = tf.gather(balanced, tf.cast(label, tf.int32))
-            both = (weights, tf.ones_like(weights)) if settings.box_weight else weights
-            inputs = *inputs, both
-        if not settings.mixup:
-            return inputs
-        mixed = augment.mix(inputs, settings.mixup, seed)
-        return tf.nest.map_structure(lambda values: values[own], mixed)
+            both = weights, tf.ones_like(weights)
+            inputs["weights"] = (both if settings.box_weight else weights,)
+        return inputs
 
-    return pipeline.Training(films, batch_size, settings.seed, settings.epochs, to_inputs, rows)
+    def augmented(inputs: dict[str, Any]) -> tuple[Any, ...]:
+        draws = inputs["draws"]
+        for name in inputs.keys() & {"image", "region"}:
+            inputs = {**inputs, name: kernels.transform_images(inputs[name], draws)}
+        images = kernels.change_intensities(inputs["image"], draws)
+        return images, _targets(inputs, image_size, kernels), *inputs["weights"]
+
+    return pipeline.augmented_training(
+        films, batch_size, settings, ranges, drawn, augmented, settings.mixup
+    )
 
 
 def validation_data(
     prepared: Prepared, splits: list[str], image_size: int, batch_size: int, settings: TrainSettings
 ) -> tf.data.Dataset:
     """Batches as `training_data` gives them, in order and as they are, with weights."""
-    from common.training import pipeline
+    from common.training import on_device, pipeline
 
     films = samples(prepared, splits, image_size, settings.box_weight > 0)
     return pipeline.validation(
-        films, batch_size, lambda batch: (batch["image"], _targets(batch, image_size))
+        films,
+        batch_size,
+        lambda batch: (batch["image"], _targets(batch, image_size, on_device.HOST)),
     )
 
 
-def _targets(
-    batch: dict[str, tf.Tensor], image_size: int
-) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
+def _targets(batch: Mapping[str, Any], image_size: int, kernels: Kernels) -> Any:
     """The labels and, where records have a region, its share of every place of the features."""
-    import tensorflow as tf
-
     if "region" not in batch:
         return batch["label"]
-    places = -(-image_size // 32)
-    inside = tf.cast(batch["region"], tf.float32) / 255
-    return batch["label"], tf.image.resize(inside, (places, places), "area")
+    return batch["label"], kernels.shares(batch["region"], -(-image_size // 32))
 
 
 def _labels(prepared: Prepared, splits: list[str]) -> np.ndarray:

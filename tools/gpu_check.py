@@ -6,19 +6,22 @@
 On the SYNTHETIC sample: each project's train.py, for two epochs from no weights, in every precision
 that a card has, with and without XLA where the backend of Keras leaves the choice; then
 predict.py on the card and on the CPU, and python -m common.export where the backend is TensorFlow.
-Prints a table: whether each row ended, training images a second (of the second epoch, without what
-is compiled in the first), and how far the card's predictions are from the CPU's. Without a card it
-says so and ends with 0, with --require with 2.
+Prints a table: whether each row ended; training images a second (of the second epoch, without what
+is compiled in the first), and those of the same network on one batch that lies in memory, next to
+which reading and augmenting show; and how far the card's predictions are from the CPU's. Without a
+card it says so and ends with 0, with --require with 2.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -48,12 +51,14 @@ class Row:
     Attributes:
         what: Project, precision and XLA.
         rate: Training images a second, of the last epoch.
+        rate_in_memory: The same of one batch, again and again.
         difference: The greatest one between the card's and the CPU's predictions.
         fault: The first error, "" for none.
     """
 
     what: tuple[str, str, str]
     rate: float = 0.0
+    rate_in_memory: float = 0.0
     difference: float = 0.0
     fault: str = ""
 
@@ -107,7 +112,48 @@ def _row(what: tuple[str, str, str], preset: str, prepared: Path, run: Path, fol
             variables=_CPU)  # fmt: skip
     if backend() == TENSORFLOW:
         _run("-m", "common.export", run)
-    return Row(what, int(images) / seconds, _difference(on_card, on_cpu))
+    in_memory = _run("-m", "tools.gpu_check", "--one-batch", history.with_name("model.keras"),
+                     "--precision", precision, "--xla", xla, "--batch-size",
+                     _batch_size(run, int(images)))  # fmt: skip
+    rate_in_memory = float(in_memory.split()[-1])
+    return Row(what, int(images) / seconds, rate_in_memory, _difference(on_card, on_cpu))
+
+
+def _batch_size(run: Path, images: int) -> int:
+    return min(json.loads((run / "config.json").read_text())["settings"]["batch_size"], images)
+
+
+def one_batch(path: Path, precision: str, xla: str, batch_size: int, steps: int = 20) -> float:
+    """Images a second of a network that trains on one batch in memory.
+
+    Args:
+        path: A ``.keras`` file.
+        precision: Of the arithmetic.
+        xla: ``auto``, ``on`` or ``off``.
+        batch_size: Images in the batch, which are noise.
+        steps: How many are timed, after as many that are not.
+    """
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from common.models.fused import fuse_batch_normalization
+    from common.models.stored import in_format, load_model
+    from common.training.precision import set_precision
+
+    set_precision(precision)
+    model = fuse_batch_normalization(in_format(load_model(path), precision))
+    model.compile("adam", "mse", jit_compile="auto" if xla == "auto" else xla == "on")
+    images = np.random.default_rng(0).uniform(0, 255, (batch_size, *model.input_shape[1:]))
+    images = images.astype("float32")
+    targets = np.zeros(keras.ops.shape(model(images[:1])), "float32").repeat(batch_size, 0)
+    batches = tf.data.Dataset.from_tensors((images, targets)).repeat().prefetch(2)
+    seconds = []
+    for _ in range(2):
+        begin = time.perf_counter()
+        model.fit(batches, steps_per_epoch=steps, verbose=0)
+        seconds.append(time.perf_counter() - begin)
+    return batch_size * steps / seconds[-1]
 
 
 def _sample(project: str, folder: Path) -> Path:
@@ -157,11 +203,14 @@ def _run(*arguments: object, variables: Mapping[str, str] | None = None) -> str:
 
 def table(rows: Sequence[Row]) -> Table:
     """What is printed at the end."""
-    head = ("project", "precision", "XLA", "images a second", "card less CPU", "")
+    head = ("project", "precision", "XLA", "images/s", "one batch in memory", "card less CPU", "")
     lines = [
-        (*row.what, f"{row.rate:.0f}", f"{row.difference:.1e}", "" if row.is_right else "WRONG")
+        (
+            *(*row.what, f"{row.rate:.0f}", f"{row.rate_in_memory:.0f}"),
+            *(f"{row.difference:.1e}", "" if row.is_right else "WRONG"),
+        )
         if not row.fault
-        else (*row.what, "-", "-", row.fault)
+        else (*row.what, "-", "-", "-", row.fault)
         for row in rows
     ]
     return Table("", head, tuple(lines))
@@ -171,8 +220,19 @@ def main() -> None:
     """Check the card, or say that there is none."""
     parser = Parser("tools.gpu_check", __doc__)
     parser.add_argument("--require", action="store_true", help="end with 2 where there is no card")
+    # What a row calls: the rate of a saved model, in a process of its own.
+    parser.add_argument(
+        "--one-batch", type=Path, metavar="MODEL", help="a .keras file, timed alone"
+    )
+    parser.add_argument("--precision", default="float32", help="of --one-batch")
+    parser.add_argument("--xla", default="auto", help="of --one-batch")
+    parser.add_argument("--batch-size", type=int, default=16, help="of --one-batch")
     arguments = parser.parse_args()
     start_tensorflow()
+    if arguments.one_batch:
+        given = (arguments.precision, arguments.xla, arguments.batch_size)
+        print(f"images a second: {one_batch(arguments.one_batch, *given):.1f}")
+        return
 
     from common.models.backends import gpu_count, gpu_name
 

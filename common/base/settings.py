@@ -221,9 +221,10 @@ class SharedTrain(Shared):
     )
     """Number format of the arithmetic; weights stay float32. auto: on a GPU mixed_bfloat16, or
     mixed_float16 where it lacks that; on a CPU onednn_bfloat16, or float32 where it lacks that."""
+    augment: Literal["host", "device"] = "host"
+    """Where online augmentation is computed: by the host, ahead of a step, or by the device."""
     xla: Literal["auto", "on", "off"] = "auto"
-    """Compile the steps of training and validation by XLA, on one device. auto: on one GPU, where
-    Keras can."""
+    """Compile training and validation by XLA, on one device. auto: on one GPU, where Keras can."""
 
     def __post_init__(self) -> None:
         """Refuse values that no training can use."""
@@ -277,6 +278,8 @@ class SharedFilmTrain(SharedTrain):
         require(0 <= self.blur <= 0.1, "blur", "0 to 0.1", self)
         require(0 <= self.noise <= 1, "noise", "0 to 1", self)
         require(0 <= self.jpeg_quality <= 100, "jpeg_quality", "0 to 100", self)
+        can = self.augment == "host" or not self.jpeg_quality
+        require(can, "augment", "host with --jpeg-quality: no device stores a JPEG", self)
 
 
 @dataclass(frozen=True)

@@ -91,10 +91,15 @@ def in_float32(model: keras.Model) -> keras.Model:
     """
     if all(layer.compute_dtype == "float32" for layer in model.layers):
         return model
+    return in_format(model, "float32")
+
+
+def in_format(model: keras.Model, policy: str) -> keras.Model:
+    """A copy of a model, weights too, whose layers have a policy of Keras: mixed_bfloat16."""
 
     def copied(operation: keras.Operation) -> keras.Operation:
-        policy = {"dtype": "float32"} if isinstance(operation, keras.Layer) else {}
-        return type(operation).from_config({**operation.get_config(), **policy})
+        dtype = {"dtype": policy} if isinstance(operation, keras.Layer) else {}
+        return type(operation).from_config({**operation.get_config(), **dtype})
 
     copy = keras.models.clone_model(model, clone_function=copied)
     copy.set_weights(model.get_weights())

@@ -9,7 +9,7 @@ where a range is given for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,12 @@ NOISE_STARTS = 1 << 20
 
 Draws = Mapping[str, tf.Tensor]
 """What `draw` gives, by name."""
+
+NOISE_STARTS = 1 << 20
+"""An image takes its noise from a row of numbers, from one of so many places on."""
+
+# Images that are drawn for together, where each has a seed; a power of two, as the salts are.
+_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -78,8 +84,11 @@ def draw(
     Args:
         ranges: How far.
         batch: Number of images.
-        seed: (2,) int64; the same seed gives the same draws.
-        rows: Of which images the draws are wanted; they do not depend on it.
+        seed: (2,) int64; the same seed gives the same draws. Or one for each image, (batch, 2): an
+            epoch's, and places that follow one another; an image's draws are then the same in any
+            batch.
+        rows: Where all have one seed, of which images the draws are wanted; they do not depend on
+            it.
 
     Returns:
         ``linear`` (batch, 2, 2) and ``shift`` (batch, 2): a point p, in fractions of the side
@@ -89,48 +98,69 @@ def draw(
         (x, y) in fractions of the side, ``bias`` (batch, 3, 3, 1), ``blur`` (batch,) and
         ``jpeg_quality`` (batch,) int32.
     """
-    uniform = tf.random.stateless_uniform((batch, 8), seed, -1.0, 1.0)
-    angle = uniform[:, 0] * (ranges.rotation_degrees * math.pi / 180)
-    zoom = 1 + uniform[:, 1] * ranges.scale
-    stretch = tf.sqrt(1 + uniform[:, 2] * ranges.stretch)
+    if seed.shape.rank == 2:
+        batch, rows = seed.shape[0], slice(None)
+
+    def uniform(salt: int, low: float, high: float, *shape: int, dtype: Any = tf.float32) -> Any:
+        def of_seed(shape: Any, seed: tf.Tensor) -> tf.Tensor:
+            return tf.random.stateless_uniform(shape, seed, low, high, dtype)
+
+        return _for_each(batch, seed + [0, salt], shape, of_seed)
+
+    def normal(salt: int, *shape: int) -> tf.Tensor:
+        return _for_each(batch, seed + [0, salt], shape, tf.random.stateless_normal)
+
+    drawn = uniform(0, -1.0, 1.0, 8)
+    angle = drawn[:, 0] * (ranges.rotation_degrees * math.pi / 180)
+    zoom = 1 + drawn[:, 1] * ranges.scale
+    stretch = tf.sqrt(1 + drawn[:, 2] * ranges.stretch)
     cosine, sine = tf.cos(angle) * zoom, tf.sin(angle) * zoom
-    rows = [[cosine * stretch, -sine / stretch], [sine * stretch, cosine / stretch]]
-    linear = tf.stack([tf.stack(row, -1) for row in rows], 1)
-    shift = uniform[:, 3:5] * ranges.shift
+    lines = [[cosine * stretch, -sine / stretch], [sine * stretch, cosine / stretch]]
+    linear = tf.stack([tf.stack(line, -1) for line in lines], 1)
+    shift = drawn[:, 3:5] * ranges.shift
     if ranges.flip:
         # From another seed, so that all else is drawn as it is without flips.
-        chance = tf.random.stateless_uniform((batch,), seed + [0, 1 << 41])
+        chance = uniform(1 << 41, 0.0, 1.0)
         sign = tf.stack([tf.where(chance < 0.5, -1.0, 1.0), tf.ones_like(chance)], -1)
         linear, shift = linear * sign[..., None], shift * sign
     # From further seeds, likewise.
     fields = {}
     if ranges.elastic:
-        normal = tf.random.stateless_normal((batch, 6, 6, 2), seed + [0, 1 << 42])
-        fields["elastic"] = normal * ranges.elastic
+        fields["elastic"] = normal(1 << 42, 6, 6, 2) * ranges.elastic
     if ranges.bias:
-        normal = tf.random.stateless_normal((batch, 3, 3, 1), seed + [0, 1 << 43])
-        fields["bias"] = normal * ranges.bias
+        fields["bias"] = normal(1 << 43, 3, 3, 1) * ranges.bias
     if ranges.noise:
         fields["noise"] = tf.fill((batch,), float(ranges.noise))
-        fields["noise_start"] = tf.random.stateless_uniform(
-            (batch,), seed + [0, 1 << 40], 0, NOISE_STARTS, tf.int32
-        )
+        fields["noise_start"] = uniform(1 << 40, 0, NOISE_STARTS, dtype=tf.int32)
     if ranges.blur:
-        share = tf.random.stateless_uniform((batch,), seed + [0, 1 << 46])
-        fields["blur"] = share * ranges.blur
+        fields["blur"] = uniform(1 << 46, 0.0, 1.0) * ranges.blur
     if ranges.jpeg_quality:
-        fields["jpeg_quality"] = tf.random.stateless_uniform(
-            (batch,), seed + [0, 1 << 47], ranges.jpeg_quality, 101, tf.int32
-        )
+        fields["jpeg_quality"] = uniform(1 << 47, ranges.jpeg_quality, 101, dtype=tf.int32)
     draws = {
         **fields,
         "linear": linear,
         "shift": shift,
-        "brightness": uniform[:, 5] * ranges.brightness,
-        "contrast": 1 + uniform[:, 6] * ranges.contrast,
-        "gamma": (1 + ranges.gamma) ** uniform[:, 7],
+        "brightness": drawn[:, 5] * ranges.brightness,
+        "contrast": 1 + drawn[:, 6] * ranges.contrast,
+        "gamma": (1 + ranges.gamma) ** drawn[:, 7],
     }
     return {name: values[rows] for name, values in draws.items()}
+
+
+def _for_each(
+    batch: tf.Tensor | int,
+    seed: tf.Tensor,
+    shape: tuple[int, ...],
+    of_seed: Callable[[Any, tf.Tensor], tf.Tensor],
+) -> tf.Tensor:
+    """Numbers (batch, *shape), from one seed or one for each as of `draw`."""
+    if seed.shape.rank == 1:
+        return of_seed((batch, *shape), seed)
+    # A row of numbers for the whole epoch, of which blocks have a seed: a loop over images is slow.
+    first, offset = seed[0] // [1, _BLOCK], seed[0, 1] % _BLOCK
+    blocks = range(1 + (batch + _BLOCK - 2) // _BLOCK)
+    numbers = tf.concat([of_seed((_BLOCK, *shape), first + [0, n]) for n in blocks], 0)
+    return tf.gather(numbers, offset + tf.range(batch, dtype=tf.int64))
 
 
 def test_time_transforms(
@@ -203,13 +233,15 @@ def transform_images(images: tf.Tensor, draws: Draws, nearest: bool = False) -> 
     """Apply the geometry to images, or to masks with ``nearest``.
 
     Args:
-        images: (batch, image_size, image_size, channels) float32. What comes from outside is 0.
+        images: (batch, image_size, image_size, channels) uint8 or float32. What comes from outside
+            is 0.
         draws: From `draw`.
         nearest: Take the nearest pixel instead of the bilinear mean, for label values.
 
     Returns:
         (batch, image_size, image_size, channels) float32.
     """
+    images = tf.cast(images, tf.float32)
     pixels = tf.shape(images)[1]
     image_size = tf.cast(pixels, tf.float32)
     # The kernel wants to know where an output pixel comes from, in pixel centres.

@@ -49,7 +49,8 @@ class ValidateAverage(keras.callbacks.Callback):
             return
         self.last_step = _values(self.model)
         optimizer.finalize_variable_values(self.model.trainable_variables)
-        inputs = (inputs for inputs, *_ in self.training.batches(self.epoch))
+        batches = map(self.training.inputs, self.training.batches(self.epoch))
+        inputs = (inputs for inputs, *_ in batches)
         steps = min(STATISTICS_BATCHES, self.training.steps)
         self.statistics.set(islice(inputs, steps))
         self.averaged = _values(self.model)

@@ -6,8 +6,9 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
@@ -26,8 +27,46 @@ from common.training.best_epoch import best_epoch, epoch_line, monitored
 from common.training.checkpoints import State
 from common.training.pipeline import Training
 
+STEPS_UNREAD = 32
+"""Steps after which their losses are read from the device, at the latest: it computes meanwhile,
+and does not wait for the host after every step."""
+
 # The most of a training's time that goes into its checkpoints.
 _MAX_SAVING_SHARE = 1 / 20
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A number that stays on the device, since Keras reads all that a step gives, but not this.
+
+    Attributes:
+        value: A tensor of the backend.
+    """
+
+    value: Any
+
+
+def leave_losses_on_device(model: keras.Model) -> None:
+    """Let what a model's training steps give be `Unread`; the epochs' scores stay numbers."""
+    make = model.make_train_function
+
+    def make_train_function(force: bool = False) -> None:
+        before = model.train_function
+        make(force)
+        step = model.train_function
+        if step is before:
+            return
+
+        def train_function(*arguments: Any) -> Any:
+            # On JAX the state follows.
+            given = step(*arguments)
+            logs, *state = given if isinstance(given, tuple) else (given,)
+            logs = {name: Unread(value) for name, value in logs.items()}
+            return (logs, *state) if state else logs
+
+        model.train_function = train_function
+
+    model.make_train_function = make_train_function
 
 
 class ResumedEarlyStopping(keras.callbacks.EarlyStopping):
@@ -86,6 +125,7 @@ class SaveProgress(keras.callbacks.Callback):
         self.state, self.signals, self.metric_sums = state, signals, metric_sums
         self.average = average
         self.is_rest_of_epoch = state.step > 0
+        self.losses: list[Any] = []
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         self.due = time.monotonic() + self.settings.checkpoint_seconds
@@ -111,20 +151,30 @@ class SaveProgress(keras.callbacks.Callback):
         """Begin what the step draws."""
         begin_step(self.settings.seed, self.state.epoch, self.state.step)
 
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, float]) -> None:
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Unread]) -> None:
         """Count the step; save, if it is time."""
         state = self.state
         self.bar.update()
-        if not math.isfinite(logs["loss"]):
-            # The batch that follows what is done.
-            cases = self.training.cases(state.epoch, state.step)
-            names = f"the case{'s' if len(cases) > 1 else ''} {', '.join(cases)}"
-            self._refuse(f"step {state.step + 1}, on {names}")
+        self.losses.append(logs["loss"].value)
         state.step += 1
+        is_last = state.step == self.training.steps
+        if is_last or len(self.losses) == STEPS_UNREAD:
+            self._look_at_losses()
         # What comes after an epoch's last step is that epoch's end.
-        if state.step < self.training.steps:
+        if not is_last:
             state.seconds = time.monotonic() - self.began
             self._save_if_due()
+
+    def _look_at_losses(self) -> None:
+        """Read the losses of the steps since the last look; name the first batch of no number."""
+        losses, self.losses = self.losses, []
+        if not losses or math.isfinite(losses[-1]):
+            return  # Keras's is the mean of the epoch's steps, which never is a number again
+        finite = [math.isfinite(loss) for loss in losses]
+        step = self.state.step - len(losses) + finite.index(False)
+        cases = self.training.cases(self.state.epoch, step)
+        names = f"the case{'s' if len(cases) > 1 else ''} {', '.join(cases)}"
+        self._refuse(f"step {step + 1}, on {names}")
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
         """Keep the model, if it is the best so far, and the history; print a line."""
@@ -166,6 +216,7 @@ class SaveProgress(keras.callbacks.Callback):
         received = hosts.any_of(self.signals.received)
         if not (now or received or begin >= self.due):
             return
+        self._look_at_losses()
         if hosts.is_first():
             write_back(self.model)
             share_batch_statistics(self.model)

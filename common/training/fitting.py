@@ -25,8 +25,13 @@ from common.models.backends import BACKEND
 from common.models.fused import fuse_batch_normalization
 from common.training import checkpoints, memory, tensorboard
 from common.training.averaging import ValidateAverage
-from common.training.callbacks import ResumedEarlyStopping, SaveProgress
+from common.training.callbacks import (
+    ResumedEarlyStopping,
+    SaveProgress,
+    leave_losses_on_device,
+)
 from common.training.checkpoints import State
+from common.training.on_device import augment_in_step
 from common.training.optimizers import optimizer
 from common.training.pipeline import Training
 from common.training.precision import ValidateInFloat32, device_count
@@ -215,6 +220,9 @@ def _compiled(build: Callable[[], keras.Model], task: Task, settings: SharedTrai
             jit_compile=_jit_compile(settings.xla),
         )
         model.optimizer.build(model.trainable_variables)
+    if task.training.on_device is not None:
+        augment_in_step(model, task.training.on_device)
+    leave_losses_on_device(model)
     return model
 
 

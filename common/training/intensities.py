@@ -83,13 +83,13 @@ def _as_jpeg(images: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
 
 
 def _noise(images: tf.Tensor, starts: tf.Tensor) -> tf.Tensor:
-    """Gaussian noise in the shape of some images: each takes a window of a row.
+    """Gaussian noise in the shape of some images: each takes a window of a row, from its start on.
 
     The row is drawn once, and the window's start for each image, (batch,). To draw every number
     anew takes longer than all geometry.
     """
     values = math.prod(images.shape[1:])
-    row = tf.constant(_normal_row(NOISE_STARTS + values))
+    row = tf.constant(noise_row(values))
     window = tf.TensorSpec((values,), tf.float32)
     windows = tf.map_fn(
         lambda start: row[start : start + values], starts, fn_output_signature=window
@@ -98,5 +98,6 @@ def _noise(images: tf.Tensor, starts: tf.Tensor) -> tf.Tensor:
 
 
 @functools.cache
-def _normal_row(length: int) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal(length, np.float32)
+def noise_row(values: int) -> np.ndarray:
+    """Standard normal numbers, always the same, with a window of ``values`` from every start on."""
+    return np.random.default_rng(0).standard_normal(NOISE_STARTS + values, np.float32)

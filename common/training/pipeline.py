@@ -17,9 +17,11 @@ import numpy as np
 import tensorflow as tf
 
 from common.base import hosts
+from common.base.settings import SharedTrain
 from common.records.mapped import MappedRecords
 from common.records.prepared import Prepared
 from common.records.stored_images import decode_image
+from common.training.augment import Draws, Ranges, draw, mix
 from common.training.order import BLOCK, WINDOW, epoch_order
 
 KEPT_BYTES = 1 << 30
@@ -34,8 +36,8 @@ class Samples:
 
     Attributes:
         count: How many there are.
-        read: Numbers (batch,) int64 and the batch's (2,) int64 seed to a dictionary of tensors
-            (batch, ...), of static shapes but for the batch.
+        read: Numbers (batch,) int64 and an int64 seed, the batch's (2,) or one for each (batch, 2),
+            to a dictionary of tensors (batch, ...), of static shapes but for the batch.
         block: How many neighbours are read together, or the size of every block (`epoch_order`).
         window: How many blocks are kept.
         times: (count,), how often each comes in an epoch, on average; None for once.
@@ -116,6 +118,9 @@ class Training:
         epochs: The epoch to end before.
         to_inputs: A batch of samples and a (2,) int64 seed to ``(images, targets)``: augments.
         rows: Those of every batch that are read here (`common.base.hosts.own_rows`); None for all.
+        on_device: Where the device augments, what it does with what ``to_inputs`` gives, to come to
+            ``(images, targets)``. The seed is then (batch, 2), one for each sample by its place in
+            the epoch, so that the size of the batch changes no draw.
     """
 
     samples: Samples
@@ -123,6 +128,7 @@ class Training:
     seed: int
     epochs: int
     to_inputs: Callable[[Any, tf.Tensor], Any]
+    on_device: Callable[[Any], Any] | None = None
     rows: slice | None = None
 
     @property
@@ -148,11 +154,24 @@ class Training:
             )
 
         def read(numbers: tf.Tensor, seed: tf.Tensor) -> Any:
+            if self.on_device is not None:
+                places = seed[1] * self.batch_size + tf.range(self.batch_size, dtype=tf.int64)
+                places = places if self.rows is None else places[self.rows]
+                seed = tf.stack([tf.fill(places.shape, seed[0]), places], 1)
             return self.to_inputs(self.samples.read(numbers, seed), seed)
 
         # Read and augmented over the end of an epoch on.
         epochs = tf.data.Dataset.range(epoch, self.epochs).flat_map(of_epoch)
         return epochs.map(read, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    def inputs(self, batch: Any) -> Any:
+        """One of `batches` as the network is trained on it, where the device augments too."""
+        if self.on_device is None:
+            return batch
+        inputs = self.on_device(keras.tree.map_structure(np.asarray, batch))
+        return keras.tree.map_structure(
+            lambda values: tf.constant(keras.ops.convert_to_numpy(values)), inputs
+        )
 
     def numbers(self, epoch: int) -> np.ndarray:
         """The samples of an epoch's batches, (steps, batch_size) int64."""
@@ -166,6 +185,47 @@ class Training:
         """The cases in one batch, each once; of samples that have a ``case``."""
         batch = self.samples.read(tf.constant(self.numbers(epoch)[step]), tf.zeros(2, tf.int64))
         return [case.decode() for case in dict.fromkeys(batch["case"].numpy())]
+
+
+def augmented_training(
+    samples: Samples,
+    batch_size: int,
+    settings: SharedTrain,
+    ranges: Ranges,
+    drawn: Callable[[Any, Draws], Any],
+    augmented: Callable[[Any], Any],
+    mixup: float = 0.0,
+) -> Training:
+    """A training whose samples are augmented where ``--augment`` says.
+
+    Args:
+        samples: What is trained on.
+        batch_size: Samples in a batch.
+        settings: With ``seed``, ``epochs`` and ``augment``.
+        ranges: How far they are changed.
+        drawn: The host's part: a batch of samples and what was drawn for it, to tensors (batch,
+            ...).
+        augmented: The rest, by `on_device.kernels`: that to ``(images, targets)``.
+        mixup: Alpha of `augment.mix`, on the host; 0 for none.
+    """
+    is_on_device = settings.augment == "device"
+    own = hosts.own_rows(batch_size)
+    # What is mixed may be anywhere in the batch.
+    rows = slice(None) if mixup else own
+
+    def to_inputs(batch: Batch, seed: tf.Tensor) -> Any:
+        inputs = drawn(batch, draw(ranges, batch_size, seed, rows))
+        if is_on_device:
+            return inputs
+        inputs = augmented(inputs)
+        if not mixup:
+            return inputs
+        return tf.nest.map_structure(lambda values: values[own], mix(inputs, mixup, seed))
+
+    return Training(
+        samples, batch_size, settings.seed, settings.epochs, to_inputs,
+        augmented if is_on_device else None, rows,
+    )  # fmt: skip
 
 
 def validation(

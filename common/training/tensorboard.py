@@ -119,14 +119,18 @@ class TensorBoard(keras.callbacks.TensorBoard):
         with self.writer.as_default(0):
             hparams.hparams(hyperparameters(self.model, self.settings))
             if self.pictures is not None:
-                batch = next(iter(self.training.batches().take(1)))
-                tf.summary.image("augmented", self.pictures.augmented(*batch)[None])
+                inputs = self.training.inputs(next(iter(self.training.batches().take(1))))
+                tf.summary.image("augmented", self.pictures.augmented(*inputs)[None])
         self.writer.flush()
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Remember the epoch, which no event of a validation tells."""
         super().on_epoch_begin(epoch, logs)
         self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Trace; no step is shown, so that none is read from the device."""
+        super().on_train_batch_end(batch)
 
     def on_test_end(self, logs: Mapping[str, float]) -> None:
         """Show precision, recall and the validation pictures."""

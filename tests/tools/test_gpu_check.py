@@ -23,9 +23,10 @@ def test_without_a_card_nothing_reads_as_a_pass(code, options, monkeypatch):
 
 def test_a_row_is_wrong_where_a_step_failed_or_the_predictions_differ():
     what = ("heart_detection", "float32", "on")
-    rows = [Row(what, 10, 1e-5), Row(what, 10, 0.1), Row(what, fault="train.py: error: no")]
+    rows = [Row(what, 10, 20, 1e-5), Row(what, 10, 20, 0.1), Row(what, fault="train.py: error: no")]
     assert [row.is_right for row in rows] == [True, False, False]
     assert [row[-1] for row in table(rows).rows] == ["", "WRONG", "train.py: error: no"]
+    assert [row[3:5] for row in table(rows).rows] == [("10", "20"), ("10", "20"), ("-", "-")]
 
 
 @pytest.mark.slow
@@ -35,3 +36,4 @@ def test_its_steps_on_the_cpu(tmp_path, monkeypatch):
     [row] = check("demo", ["float32"], tmp_path, ["atrium_segmentation"])
     assert row.what == ("atrium_segmentation", "float32", "off")
     assert row.is_right and row.difference == 0 and row.rate > 1, row
+    assert row.rate_in_memory > 1, row

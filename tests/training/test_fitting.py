@@ -19,6 +19,7 @@ from common.base.files import ROOT
 from common.base.signals import Stopped
 from common.models.stored import load_model
 from common.training import checkpoints, fitting, pipeline
+from common.training.callbacks import Unread, leave_losses_on_device
 from common.training.precision import set_precision
 from tests.helpers.fit_run import (
     assert_same,
@@ -353,6 +354,32 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_best(tmp_path):
         assert json.loads(bytes(saved["state"]))["step"] == 1
     assert all(np.isfinite(array).all() for array in last_weights(tmp_path))
     assert all(np.isfinite(weight).all() for weight in weights(tmp_path))
+
+
+def test_a_loss_that_is_no_number_is_named_by_its_batch_though_it_is_read_later(tmp_path):
+    # Nothing is saved before the epoch ends, which is when its six losses are read.
+    rarely = settings(checkpoint_seconds=1e9)
+    with pytest.raises(UserError, match=r"^epoch 2: .* in step 3, on the cases c\d+, c\d+, c\d+"):
+        fit(tmp_path, rarely, fault_in=1, fault_step=2, kind="nan")
+    assert len(history(tmp_path)) == 1
+
+
+def test_losses_stay_on_the_device_until_they_are_looked_at(tmp_path):
+    x, y = points()
+    model = build()
+    model.compile("adam", "mse", metrics=["mae"])
+    leave_losses_on_device(model)
+    seen = []
+    callback = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(dict(logs))
+    )
+    for _ in range(2):
+        fitted = model.fit(x, y, batch_size=4, epochs=2, verbose=0, callbacks=[callback])
+    assert len(seen) == 2 * 2 * 6
+    for logs in seen:
+        assert set(logs) == {"loss", "mae"} and {type(value) for value in logs.values()} == {Unread}
+        assert np.isfinite(float(logs["loss"].value))
+    assert all(isinstance(value, float) for value in fitted.history["loss"])
 
 
 def test_a_validation_loss_that_is_no_number_stops(tmp_path):
