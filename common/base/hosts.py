@@ -38,12 +38,12 @@ class Rank(NamedTuple):
 
     Attributes:
         coordinator: ``HOST:PORT`` of rank 0, where all find each other.
-        count: How many there are.
+        ranks: How many there are.
         number: Which this is, from 0.
     """
 
     coordinator: str
-    count: int
+    ranks: int
     number: int
 
 
@@ -66,9 +66,9 @@ def rank_of(hosts: str, environment: Mapping[str, str]) -> Rank:
             )
         return Rank(f"{parts[1]}:{parts[2]}", int(parts[3]), int(parts[4]))
     if "SLURM_PROCID" in environment and set(environment).issuperset(_SLURM):
-        job, step, nodes, count = (environment[name] for name in _SLURM)
+        job, step, nodes, ranks = (environment[name] for name in _SLURM)
         place = f"{_first_node(nodes)}:{_port(f'{job}.{step}')}"
-        return Rank(place, int(count), int(environment["SLURM_PROCID"]))
+        return Rank(place, int(ranks), int(environment["SLURM_PROCID"]))
     if set(environment).issuperset(_OPEN_MPI):
         count, number, here = (int(environment[name]) for name in _OPEN_MPI)
         job = next(filter(None, map(environment.get, _OPEN_MPI_JOB)), "")
@@ -102,7 +102,7 @@ def own_rows(batch: int) -> slice:
     rank = present()
     if rank is None:
         return slice(0, batch)
-    return slice(*(batch * number // rank.count for number in (rank.number, rank.number + 1)))
+    return slice(*(batch * number // rank.ranks for number in (rank.number, rank.number + 1)))
 
 
 def _first_node(nodes: str) -> str:
@@ -140,7 +140,7 @@ def join() -> None:
     jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(
         rank.coordinator,
-        rank.count,
+        rank.ranks,
         rank.number,
         cluster_detection_method="deactivate",
         coordinator_bind_address=rank.coordinator if _is_this_host(rank.coordinator) else None,
@@ -148,7 +148,7 @@ def join() -> None:
         heartbeat_timeout_seconds=_SILENT_S,
         shutdown_timeout_seconds=_LEAVE_S,
     )
-    if jax.device_count() != jax.local_device_count() * rank.count:
+    if jax.device_count() != jax.local_device_count() * rank.ranks:
         raise UserError(
             f"--hosts: this process has {jax.local_device_count()} devices of "
             f"{jax.device_count()}; show every one as many (CUDA_VISIBLE_DEVICES)"

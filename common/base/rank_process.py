@@ -61,7 +61,7 @@ def run_as_rank(hosts: str) -> None:
     rank = rank_of(hosts, os.environ)
     child = subprocess.Popen(
         [sys.executable, *sys.orig_argv[1:]],
-        env={**os.environ, RANK: f"{rank.coordinator},{rank.count},{rank.number}"},
+        env={**os.environ, RANK: f"{rank.coordinator},{rank.ranks},{rank.number}"},
         stdout=None if rank.number == 0 else subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -136,7 +136,7 @@ def _waited_for(child: subprocess.Popen[str], words: _Words) -> int:
 
 def _leave(rank: Rank, status: int, received: int, words: _Words) -> None:
     """Leave as a rank did, which may have been ended while it left."""
-    name = f"rank {rank.number} of {rank.count} on {socket.gethostname()}"
+    name = f"rank {rank.number} of {rank.ranks} on {socket.gethostname()}"
     if words.error:
         raise UserError(words.error if rank.number == 0 else f"{name}: {words.error}")
     if received and status not in (0, 128 + received):

@@ -97,7 +97,7 @@ def computed_with(precision: str) -> dict[str, Any]:
         "precision": precision,
         "devices": device_count(),
         "deterministic_ops": deterministic,
-        **({"hosts": rank.count} if rank else {}),
+        **({"hosts": rank.ranks} if rank else {}),
     }
 
 

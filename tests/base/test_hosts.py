@@ -56,7 +56,7 @@ def test_what_names_no_rank_is_refused(text):
 def test_slurm_says_which_rank_this_is(nodes, first):
     rank = rank_of("auto", {**SLURM, "SLURM_STEP_NODELIST": nodes})
     host, _, port = rank.coordinator.partition(":")
-    assert (host, rank.count, rank.number) == (first, 8, 3)
+    assert (host, rank.ranks, rank.number) == (first, 8, 3)
     assert 61440 <= int(port) < 65536
     # All of a step meet, and two steps of a job do not.
     assert rank_of("auto", {**SLURM, "SLURM_PROCID": "0"}).coordinator.endswith(f":{port}")
@@ -65,7 +65,7 @@ def test_slurm_says_which_rank_this_is(nodes, first):
 
 def test_open_mpi_says_which_rank_this_is():
     rank = rank_of("auto", OPEN_MPI)
-    assert (rank.coordinator.partition(":")[0], rank.count, rank.number) == ("127.0.0.1", 4, 2)
+    assert (rank.coordinator.partition(":")[0], rank.ranks, rank.number) == ("127.0.0.1", 4, 2)
     several = {**OPEN_MPI, "OMPI_COMM_WORLD_LOCAL_SIZE": "2"}
     uri = {"OMPI_MCA_orte_hnp_uri": "1531576320.0;tcp://10.96.0.1,10.148.0.1:34911"}
     assert rank_of("auto", several | uri).coordinator.startswith("10.96.0.1:")
