@@ -104,15 +104,15 @@ def _sample(images: Any, columns: Any, rows: Any, nearest: bool) -> Any:
     if nearest:
         column, row = (ops.cast(ops.round(places), "int32") for places in (columns, rows))
         return ops.take(flat, first + row * width + column, axis=0)
-    left, top = (ops.minimum(ops.floor(places), float(size)) for places in (columns, rows))
-    right, down = (columns - left)[..., None], (rows - top)[..., None]
-    index = first + ops.cast(top, "int32") * width + ops.cast(left, "int32")
+    west, north = (ops.minimum(ops.floor(places), float(size)) for places in (columns, rows))
+    across, down = (columns - west)[..., None], (rows - north)[..., None]
+    index = first + ops.cast(north, "int32") * width + ops.cast(west, "int32")
 
     def neighbour(x: int, y: int) -> Any:
         return ops.take(flat, index + (y * width + x), axis=0)
 
-    above = neighbour(0, 0) * (1 - right) + neighbour(1, 0) * right
-    below = neighbour(0, 1) * (1 - right) + neighbour(1, 1) * right
+    above = neighbour(0, 0) * (1 - across) + neighbour(1, 0) * across
+    below = neighbour(0, 1) * (1 - across) + neighbour(1, 1) * across
     return above * (1 - down) + below * down
 
 

@@ -128,8 +128,8 @@ class Training:
     seed: int
     epochs: int
     to_inputs: Callable[[Any, tf.Tensor], Any]
-    on_device: Callable[[Any], Any] | None = None
     rows: slice | None = None
+    on_device: Callable[[Any], Any] | None = None
 
     @property
     def steps(self) -> int:
@@ -224,7 +224,7 @@ def augmented_training(
 
     return Training(
         samples, batch_size, settings.seed, settings.epochs, to_inputs,
-        augmented if is_on_device else None, rows,
+        rows, augmented if is_on_device else None,
     )  # fmt: skip
 
 

@@ -142,10 +142,12 @@ def drawn(batch_size, epoch=0, step=0, seed=5, count=150):
     samples = pipeline.in_memory({"number": np.arange(count)})
     settings = TrainSettings(augment="device", epochs=epoch + 1, seed=seed)
 
-    def of_batch(batch, seed):
-        return {**batch, **augment.draw(EVERYTHING, batch_size, seed)}
+    def of_batch(batch, draws):
+        return {**batch, **draws}
 
-    training = pipeline.augmented_training(samples, batch_size, settings, of_batch, dict)
+    training = pipeline.augmented_training(
+        samples, batch_size, settings, EVERYTHING, of_batch, dict
+    )
     batches = [*training.batches(epoch, step).as_numpy_iterator()]
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
