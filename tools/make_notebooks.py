@@ -1,6 +1,7 @@
 """Run the notebooks on the synthetic sample and keep in each what its cells print and show.
 
     make notebooks
+    python -m tools.make_notebooks --only heart
 
 Each runs from top to bottom in a kernel of Jupyter, all in one new folder, without the cell that
 installs. Pictures are kept small, and an output that names a path of this machine is refused.
@@ -21,6 +22,7 @@ import nbformat
 from nbclient import NotebookClient
 from PIL import Image, ImageSequence
 
+from common.base.arguments import Parser
 from common.base.errors import UserError, run_script
 from common.base.files import write_text
 
@@ -30,15 +32,19 @@ INSTALLS = "REPOSITORY"
 """What the cell that clones and installs has, which is not run here."""
 
 _MAX_WIDTH, _MAX_FRAMES = 640, 8
-_SECONDS = 1800
 # What a terminal gets beside its text: colours and moves of the cursor.
 _CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def main() -> None:
-    """Run every notebook and write it with its outputs."""
+    """Run every notebook, or one, and write it with its outputs."""
+    parser = Parser("tools.make_notebooks", "Run the notebooks and keep their outputs in them.")
+    names = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+    parser.add_argument("--only", choices=names, help="run one of them")
+    only = parser.parse_args().only
     with tempfile.TemporaryDirectory() as folder:
-        for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        for name in [only] if only else names:
+            path = NOTEBOOKS / f"{name}.ipynb"
             print(f"{path.relative_to(ROOT)} ...", flush=True)
             content = nbformat.read(path, as_version=4)
             run(content, Path(folder))
@@ -58,7 +64,7 @@ def run(notebook: Any, folder: Path) -> None:
     metadata = dict(notebook.metadata)
     client = NotebookClient(
         notebook,
-        timeout=_SECONDS,
+        timeout=None,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
         coalesce_streams=True,

@@ -130,9 +130,10 @@ def gradient(project, weights):
         model.load_weights(weights)
         if keras.backend.backend() == "jax":
             fixed = [variable.value for variable in model.non_trainable_variables]
-            parts = jax.grad(
+            of_free = jax.grad(
                 lambda free: loss(model.stateless_call(free, fixed, images, training=True)[0])
-            )([variable.value for variable in model.trainable_variables])
+            )
+            parts = jax.jit(of_free)([variable.value for variable in model.trainable_variables])
         elif keras.backend.backend() == "torch":
             model.zero_grad()
             loss(model(images, training=True)).backward()
