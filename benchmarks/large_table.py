@@ -16,12 +16,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
-import os
 import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
