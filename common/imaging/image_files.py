@@ -35,6 +35,7 @@ _WRITTEN = (
     *(("config.json", "history.csv"), ("predictions.json",), ("unfinished.jsonl",)),
     ("part.json",),
 )
+_SUFFIX = re.compile(rf"({'|'.join(map(re.escape, FILM_SUFFIXES))})$", re.I)
 _STALE, _CLOSED = "a link that leads nowhere", "a folder that may not be opened"
 
 
@@ -119,6 +120,11 @@ def is_written(names: Iterable[str]) -> bool:
     return any(there.issuperset(marks) for marks in _WRITTEN)
 
 
+def is_output(folder: Path) -> bool:
+    """Whether a script of this repository wrote a folder, which may hold a million names."""
+    return any(all(os.path.lexists(folder / mark) for mark in marks) for marks in _WRITTEN)
+
+
 def is_film(path: Path) -> bool:
     """Whether a file is a film by its name or first bytes; True if it can't be read.
 
@@ -144,7 +150,7 @@ def is_picture(path: Path) -> bool:
 
 def stem(name: str) -> str:
     """A file's name, or an id of a table, without the suffix of a film."""
-    return re.sub(rf"({'|'.join(map(re.escape, FILM_SUFFIXES))})$", "", name, flags=re.I)
+    return _SUFFIX.sub("", name)
 
 
 def image_id(name: str) -> str:
@@ -162,6 +168,8 @@ def as_text(name: str) -> str:
     Letters with accents are one character each (NFC), as most systems write them and a Mac does
     not. Bytes that are no UTF-8 are those of old archives, Windows-1252.
     """
+    if name.isascii():
+        return name
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:

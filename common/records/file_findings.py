@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from common.datasets.rsna import TEST_FOLDERS as FILM_TEST_FOLDERS
-from common.imaging.image_files import as_text, is_film, is_written, list_files
+from common.imaging.image_files import as_text, is_film, is_output, list_files
 from common.imaging.volume_names import PARTNERS, is_volume
 
 LEFT_OUT, KEPT, REPAIRED = "left out", "kept", "repaired"
@@ -63,7 +63,7 @@ def unused(source: Path, cases: pd.DataFrame, folder: Path) -> Iterator[Finding]
             # The dataset's folder itself holds its tables too.
             if place == "." and (is_folder or not is_film(file)):
                 continue
-            if is_folder and (file.resolve() == folder.resolve() or _is_written(file)):
+            if is_folder and (file.resolve() == folder.resolve() or is_output(file)):
                 continue
             stem, suffix = _stem_and_suffix(path)
             if suffix in PARTNERS and stem in pairs:
@@ -108,10 +108,6 @@ def disk(source: Path, folder: Path, cases: pd.DataFrame) -> Iterator[Finding]:
     if free < needed:
         detail = f"{free / 1e6:.0f} MB are free, the source files have {needed / 1e6:.0f} MB"
         yield Finding("", "free disk", f"{detail}; what is written is kept if it ends", KEPT)
-
-
-def _is_written(folder: Path) -> bool:
-    return is_written(entry.name for entry in folder.iterdir())
 
 
 def _name(path: str) -> str:
