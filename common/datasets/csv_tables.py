@@ -101,7 +101,11 @@ def usable_id(name: str) -> bool:
     return (
         0 < len(name.encode("utf-8", "surrogateescape")) <= MAX_ID_BYTES
         and not name.startswith(".")
-        and not any(c in "/\\" or unicodedata.category(c) in _UNPRINTABLE for c in name)
+        and not ("/" in name or "\\" in name)
+        and (
+            (name.isascii() and name.isprintable())
+            or not any(unicodedata.category(c) in _UNPRINTABLE for c in name)
+        )
     )
 
 

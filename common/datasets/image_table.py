@@ -6,6 +6,7 @@ each: `common.datasets.label_cells`.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections import defaultdict
@@ -209,9 +210,13 @@ def index_csv(
     # By the place of a file, else by the path as it stands in the table.
     by_file: dict[Path, list[_Row]] = defaultdict(list)
     first: dict[str, Path] = {}
+    real_folder = functools.cache(os.path.realpath)
     for row, file in zip(rows, files, strict=True):
         place = file or Path(os.path.normpath(source / as_text(posix(row.path))))
-        by_file[first.setdefault(os.path.realpath(place), place)].append(row)
+        real = f"{real_folder(place.parent)}{os.sep}{place.name}"
+        if place.name in ("", "..") or place.is_symlink():
+            real = os.path.realpath(place)
+        by_file[first.setdefault(real, place)].append(row)
     films = films_of(source, by_file)
     of_case = {case: by_file[paths[0]] for case, paths in films.by_id.items()}
     reasons: dict[str, str] = {}
@@ -312,6 +317,8 @@ def _read_labels(file: Path) -> tuple[list[str], list[Row], list[str]]:
 
 def _conflict(entries: Sequence[_Row]) -> str:
     """In what the rows of one image differ, in words; "" where they agree."""
+    if len(entries) == 1:
+        return ""
     if len({row.labels for row in entries}) > 1:
         names = sorted({row.label for row in entries})
         return " and ".join(ascii(name)[1:-1][:40] or "none" for name in names[:3])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +21,7 @@ from common.datasets.repairs import Repair, note, note_repair
 from common.imaging.dicom import Header
 from common.imaging.film_origin import read_element
 from common.imaging.films import is_plain
-from common.imaging.image_files import image_id, is_film, list_files
+from common.imaging.image_files import image_id, is_film, list_files, path_from
 from common.imaging.stored_films import Stored, read_stored
 
 OTHER_CASE = "other case of letters"
@@ -215,9 +214,11 @@ def rows_of(
             ids[name] = whole((listed or {}).get(name, ""))
             ids[name] = ids[name] or ("" if pattern else header.patient)
             # The id of a film whose name is another's too begins with its folders.
+            if ids[name]:
+                continue
             own = in_name(image_id(single[name].name)) or in_name(name)
             own = own or ("" if pattern else _patient_in_folders(films.source, single[name]))
-            if not ids[name] and own:
+            if own:
                 ids[name], known_by = own, "name"
     known_by = "table" if listed else known_by
     known = find_patients(films.source, patients, ids, image_id, known_by=known_by)
@@ -245,11 +246,6 @@ def rows_of(
     for entry, patient in zip(table, numbered(keys), strict=True):
         entry |= {"patient": patient, "patient_hash": known.hashes.get(entry["case"], "")}
     return table, known
-
-
-def path_from(source: Path, file: Path) -> str:
-    """A file's path from the dataset's folder, with ``/``."""
-    return Path(os.path.relpath(file, source)).as_posix()
 
 
 def stored_or_reason(path: Path) -> tuple[Header | str, Stored | None]:
