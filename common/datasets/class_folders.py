@@ -79,11 +79,17 @@ def index_folders(
         case: "conflicting labels" for case, files in films.by_id.items() if kept.torn & {*files}
     }
     table, known = rows_of(films, films.by_id, reasons, patients, pattern)
-    for entry in table:
-        # Of one id there is one file.
-        file = films.by_id.get(entry["case"], [source / entry["path"]])[0]
-        entry["label"] = classes.index(names[kept.class_of[file]]) if file in kept.class_of else -1
-        entry |= {"boxes": [], "finding": "", OFFICIAL: kept.split_of.get(file, "")}
+    # Of one id there is one file.
+    files = [
+        films.by_id.get(case, [source / path])[0]
+        for case, path in zip(table["case"], table["path"], strict=True)
+    ]
+    number = {name: place for place, name in enumerate(classes)}
+    table["label"] = [
+        number[names[kept.class_of[file]]] if file in kept.class_of else -1 for file in files
+    ]
+    table |= {"boxes": [[] for _ in files], "finding": [""] * len(files)}
+    table[OFFICIAL] = [kept.split_of.get(file, "") for file in files]
     own = [OFFICIAL] if any(kept.split_of.values()) else []
     frame = frame_of(table, [*COMMON, "label", *FROM_HEADER, *SPACING, "boxes", *own], films, known)
     frame.attrs |= {"classes": classes, "exclusive": True}

@@ -236,12 +236,14 @@ def index_csv(
     listed = listed if any(row.patient for row in rows) else {}
     table, known = rows_of(films, of_case, reasons, patients, pattern, listed)
     nothing = _Row(source, 0, "", "", "", "")
-    cells = [of_case.get(entry["case"], [nothing])[0] for entry in table]
+    cells = [of_case.get(case, [nothing])[0] for case in table["case"]]
     numbers, classes, exclusive = _labels([row.label for row in cells], positive, is_open)
-    for entry, number, row in zip(table, numbers, cells, strict=True):
-        entry |= {"label": number, "boxes": [], "finding": "", OFFICIAL: row.split}
-        if number == -1:
-            entry["left_out"] = entry["left_out"] or "no label"
+    table |= {"label": numbers, "boxes": [[] for _ in cells], "finding": [""] * len(cells)}
+    table[OFFICIAL] = [row.split for row in cells]
+    table["left_out"] = [
+        reason or ("no label" if number == -1 else "")
+        for reason, number in zip(table["left_out"], numbers, strict=True)
+    ]
     own = [OFFICIAL] if any(row.split for row in rows) else []
     frame = frame_of(table, [*COMMON, "label", *FROM_HEADER, *SPACING, "boxes", *own], films, known)
     frame.attrs |= {"classes": classes, "exclusive": exclusive}
