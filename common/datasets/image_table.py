@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -217,6 +218,8 @@ def index_csv(
         if place.name in ("", "..") or place.is_symlink():
             real = os.path.realpath(place)
         by_file[first.setdefault(real, place)].append(row)
+    has_patients, has_split = any(row.patient for row in rows), any(row.split for row in rows)
+    del rows, files, first  # of a million rows some hundred MiB
     films = films_of(source, by_file)
     of_case = {case: by_file[paths[0]] for case, paths in films.by_id.items()}
     reasons: dict[str, str] = {}
@@ -233,7 +236,7 @@ def index_csv(
         if conflict := _conflict(entries):
             reasons[case] = f"conflicting labels: {conflict}"
     listed = {case: entries[0].patient for case, entries in of_case.items()}
-    listed = listed if any(row.patient for row in rows) else {}
+    listed = listed if has_patients else {}
     table, known = rows_of(films, of_case, reasons, patients, pattern, listed)
     nothing = _Row(source, 0, "", "", "", "")
     cells = [of_case.get(case, [nothing])[0] for case in table["case"]]
@@ -244,7 +247,7 @@ def index_csv(
         reason or ("no label" if number == -1 else "")
         for reason, number in zip(table["left_out"], numbers, strict=True)
     ]
-    own = [OFFICIAL] if any(row.split for row in rows) else []
+    own = [OFFICIAL] if has_split else []
     frame = frame_of(table, [*COMMON, "label", *FROM_HEADER, *SPACING, "boxes", *own], films, known)
     frame.attrs |= {"classes": classes, "exclusive": exclusive}
     frame.attrs |= {"table": " and ".join(file.name for file in tables), "listed": len(of_case)}
@@ -280,7 +283,8 @@ def _read(source: Path) -> _Rows:
         for (line, row), label in zip(cells, listed, strict=True):
             split = _split(file, line, row[SPLIT]) if SPLIT in row else named * (len(tables) > 1)
             path = _in_split(source, file, row[PATH]) if len(tables) > 1 else row[PATH]
-            rows.append(_Row(file, line, path, label, whole(row.get(PATIENT, "")), split))
+            patient = sys.intern(whole(row.get(PATIENT, "")))
+            rows.append(_Row(file, line, path, sys.intern(label), patient, split))
         several = len(rows) - len({row.path for row in rows})
         if is_findings:
             note_repair(file, "rows of an image that has one already, its labels together", several)

@@ -232,6 +232,8 @@ def rows_of(
     read_of = [
         header if isinstance(header, Header) else _UNKNOWN for header in map(headers.get, names)
     ]
+    stored_as = [stored.get(name) for name in names]
+    del headers, stored, single  # of a million films some hundred MiB
     spacings = [header.spacing_mm or (math.nan, math.nan) for header in read_of]
     table: Columns = {
         "case": names,
@@ -243,7 +245,7 @@ def rows_of(
         "row_mm": [row_mm for row_mm, _ in spacings],
         "column_mm": [column_mm for _, column_mm in spacings],
         "left_out": left_out,
-        STORED: [stored.get(name) for name in names],
+        STORED: stored_as,
         "patient": numbered([known.keys.get(name, f" {name}") for name in names]),
         "patient_hash": [known.hashes.get(name, "") for name in names],
     }
