@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,9 @@ from common.datasets.class_folders import OFFICIAL
 from common.datasets.class_names import is_normal
 from common.datasets.classes import Classes
 from common.datasets.image_table import FILE, LABEL, PATH, PATIENT
-from common.datasets.images import path_from
 from common.datasets.layouts import WORDS, index_films
 from common.datasets.splits import TEST, VALIDATION, split_order
-from common.imaging.image_files import as_text
+from common.imaging.image_files import as_text, path_from
 from common.imaging.letterbox import Letterbox
 from common.records.findings import sizes_of
 from common.records.mapped import MappedRecords
@@ -381,13 +381,19 @@ def _write_images(
     left_out: set[str],
     classes: Classes,
 ) -> None:
+    @functools.cache
+    def from_table(folder: str) -> str:
+        return path_from(steps.folder, steps.source.folder / folder)
+
     def path(job: Mapping[str, Any]) -> str:
         """From the table's folder; a film whose path may name somebody is called by its id."""
         written = steps.written_path(job["path"], job["case"])
-        is_open = written == job["path"]
-        return path_from(steps.folder, steps.source.folder / written) if is_open else written
+        if written != job["path"]:
+            return written
+        folder, _, name = written.rpartition("/")
+        return f"{from_table(folder)}/{name}".removeprefix("./")
 
-    rows = [
+    rows = (
         {
             PATH: as_text(_copy_path(job) if job["copy"] else path(job)),
             LABEL: classes.in_table(job["label"]),
@@ -395,5 +401,5 @@ def _write_images(
         }
         for job in jobs
         if job["case"] not in left_out and job["split"] not in (TEST, VALIDATION)
-    ]
+    )
     write_csv(steps.folder / FILE, (PATH, LABEL, PATIENT), rows)

@@ -57,6 +57,19 @@ def test_lines_of_other_parts_stay_in_the_table_if_they_are_this_machines(tmp_pa
     assert lines(False, disk=[row(6.0)]) == [("disk", 6)]
 
 
+@pytest.mark.slow
+def test_the_large_table_tells_seconds_and_memory_of_each_layout(tmp_path):
+    arguments = ["--counts", "40", "--layouts", "csv", "nih", "--work", str(tmp_path)]
+    command = [sys.executable, "-m", "benchmarks.large_table", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()[2:4]]
+    assert [row[:2] for row in figures] == [["csv", "40"], ["nih", "40"]]
+    assert all(float(seconds) > 0 and float(gib) > 0 for _, _, seconds, gib in figures)
+    manifest = json.loads((tmp_path / "table-csv-40-prepared" / "manifest.json").read_text())
+    assert sum(manifest["counts"].values()) == 40 and manifest["left_out"] == 0
+
+
 def test_parts_are_listed_and_an_unknown_one_is_refused():
     listed = bench("--list")
     assert listed.returncode == 0 and "  surface_scores " in listed.stdout

@@ -28,7 +28,7 @@ from common.datasets.class_names import (
 )
 from common.datasets.csv_tables import list_names
 from common.datasets.images import COMMON, FROM_HEADER, SPACING, films_of, frame_of, rows_of
-from common.imaging.image_files import FILMS, as_text, image_id, is_film, is_written, list_files
+from common.imaging.image_files import FILMS, as_text, image_id, is_film, is_output, list_files
 
 OFFICIAL = "official_split"
 """The column of a dataset's own split: train, validation, test, or "" where it names none."""
@@ -79,11 +79,17 @@ def index_folders(
         case: "conflicting labels" for case, files in films.by_id.items() if kept.torn & {*files}
     }
     table, known = rows_of(films, films.by_id, reasons, patients, pattern)
-    for entry in table:
-        # Of one id there is one file.
-        file = films.by_id.get(entry["case"], [source / entry["path"]])[0]
-        entry["label"] = classes.index(names[kept.class_of[file]]) if file in kept.class_of else -1
-        entry |= {"boxes": [], "finding": "", OFFICIAL: kept.split_of.get(file, "")}
+    # Of one id there is one file.
+    files = [
+        films.by_id.get(case, [source / path])[0]
+        for case, path in zip(table["case"], table["path"], strict=True)
+    ]
+    number = {name: place for place, name in enumerate(classes)}
+    table["label"] = [
+        number[names[kept.class_of[file]]] if file in kept.class_of else -1 for file in files
+    ]
+    table |= {"boxes": [[] for _ in files], "finding": [""] * len(files)}
+    table[OFFICIAL] = [kept.split_of.get(file, "") for file in files]
     own = [OFFICIAL] if any(kept.split_of.values()) else []
     frame = frame_of(table, [*COMMON, "label", *FROM_HEADER, *SPACING, "boxes", *own], films, known)
     frame.attrs |= {"classes": classes, "exclusive": True}
@@ -192,18 +198,20 @@ def holds_films(folder: Path) -> bool:
 def visible_folders(folder: Path) -> list[Path]:
     """The folders in a folder that may be part of a dataset, sorted."""
     return [
-        path
-        for path in sorted(_names_in(folder))
-        if path.is_dir()
-        and not path.name.startswith(".")
-        and path.name != "__MACOSX"
-        and not is_written(entry.name for entry in _names_in(path))
+        folder / name
+        for name in sorted(entry.name for entry in _entries(folder) if _is_folder(entry))
+        if not name.startswith(".") and name != "__MACOSX" and not is_output(folder / name)
     ]
 
 
-def _names_in(folder: Path) -> list[Path]:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        return list(folder.iterdir())
+        with os.scandir(folder) as entries:
+            return list(entries)
     except OSError:  # it may not be opened, or is none
         return []
 
@@ -261,7 +269,7 @@ def _masks_in(folder: Path) -> Iterator[Path]:
     """The folders of segmentation masks next to the films of a class."""
     inner = visible_folders(folder)
     masks = [path for path in inner if is_masks(path.name)]
-    if len(masks) < len(inner) or any(map(_is_film_file, _names_in(folder))):
+    if len(masks) < len(inner) or _has_films(folder):
         yield from masks
 
 
@@ -288,12 +296,14 @@ def _outside(source: Path, folders: list[ClassFolder]) -> Iterator[tuple[Path, s
             )
         yield folder, "its films are in no folder of the split"
     for folder in {source, *splits, *(_undoubled(*own) for own in splits.items())}:
-        if any(map(_is_film_file, _names_in(folder))):
+        if _has_films(folder):
             yield folder, "films that are in no folder of a class"
 
 
-def _is_film_file(path: Path) -> bool:
-    return path.is_file() and is_film(path)
+def _has_films(folder: Path) -> bool:
+    """Whether a film is in a folder itself."""
+    paths = (Path(entry.path) for entry in _entries(folder))
+    return any(path.is_file() and is_film(path) for path in paths)
 
 
 def _refuse_other_pictures(folder: Path, files: list[Path]) -> None:

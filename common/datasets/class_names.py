@@ -26,6 +26,7 @@ _NORMAL = {
     *("false", "nofinding", "nofindings"),
 }
 _NO = ("no", "non", "not", "without", "un", "negative", "negativefor", "absenceof")
+_NO_LABEL = NOTHING - {"none"}
 _ABSENT = ("negative", "absent", "free")
 # Names of folders that hold a dataset's films, masks or pictures and are no classes.
 _MASKS = re.compile(
@@ -144,7 +145,7 @@ def label_of(cell: str) -> str:
 
     None is a label: a word for normal.
     """
-    return "" if cell.casefold() in NOTHING - {"none"} else whole(cell)
+    return "" if cell.casefold() in _NO_LABEL else whole(cell)
 
 
 def class_column(labels: Sequence[str], positive: str = "") -> tuple[list[Any], list[str]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -100,7 +101,11 @@ def usable_id(name: str) -> bool:
     return (
         0 < len(name.encode("utf-8", "surrogateescape")) <= MAX_ID_BYTES
         and not name.startswith(".")
-        and not any(c in "/\\" or unicodedata.category(c) in _UNPRINTABLE for c in name)
+        and not ("/" in name or "\\" in name)
+        and (
+            (name.isascii() and name.isprintable())
+            or not any(unicodedata.category(c) in _UNPRINTABLE for c in name)
+        )
     )
 
 
@@ -166,10 +171,12 @@ def first_rows(path: Path, columns: Sequence[str], most: int = 100) -> list[list
 def list_csv(folder: Path) -> list[Path]:
     """The CSV files in a folder, sorted, without hidden ones; none where it may not be opened."""
     try:
-        files = [path for path in folder.iterdir() if path.suffix.lower() in (".csv", ".tsv")]
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
     except OSError:
         return []
-    files = [path for path in files if not path.name.startswith(".") and path.name != ID_MAP]
+    tables = [name for name in names if name.lower().endswith((".csv", ".tsv"))]
+    files = [folder / name for name in tables if not name.startswith(".") and name != ID_MAP]
     return sorted(path for path in files if path.is_file())
 
 
@@ -178,16 +185,17 @@ def named_file(folder: Path, names: Sequence[str]) -> Path | None:
     if there := [folder / name for name in names if (folder / name).is_file()]:
         return there[0]
     try:
-        by_name = {path.name.lower(): path for path in folder.iterdir()}
+        with os.scandir(folder) as entries:
+            by_name = {entry.name.lower(): entry.name for entry in entries}
     except OSError:
         return None
-    there = [by_name[name.lower()] for name in names if name.lower() in by_name]
+    there = [folder / by_name[name.lower()] for name in names if name.lower() in by_name]
     return next((path for path in there if path.is_file()), None)
 
 
 def whole(text: str) -> str:
     """A cell without the ".0" that pandas writes behind a whole number."""
-    return re.sub(r"^([+-]?\d+)\.0+$", r"\1", text)
+    return re.sub(r"^([+-]?\d+)\.0+$", r"\1", text) if "." in text else text
 
 
 def list_columns(columns: Sequence[str]) -> str:

@@ -24,6 +24,7 @@ import pandas as pd
 from common.base.errors import UserError
 from common.base.processes import each
 from common.imaging.films import read_film
+from common.imaging.stored_films import Stored
 from common.imaging.volume_files import read_file, read_start
 
 # From this number on processes share the work, some 100 ms each.
@@ -45,17 +46,18 @@ def find_duplicates(cases: pd.DataFrame, source: Path, workers: int = 0) -> pd.S
         which the key of ``id-map.csv`` decides; a path is the same on every machine.
     """
     ordered = cases.sort_values(["path", "case"])
-    files = [source / path for path in ordered["path"]]
-    alike, codings = defaultdict(list), defaultdict(set)
-    for file, film in zip(files, ordered["stored"], strict=True):
-        if film is not None:
-            alike[film].append(file)
+    first: dict[Stored, str] = {}
+    repeated: set[Stored] = set()
+    codings = defaultdict(set)
+    for path, film in zip(ordered["path"], ordered["stored"], strict=True):
+        if film in first:
+            repeated.add(film)
+        elif film is not None:
+            first[film] = path
             codings[film.size].add(film.coding)
     # Those with equal bytes too: a film that cannot be decoded equals none.
-    doubtful = [
-        film for film, same in alike.items() if len(same) > 1 or len(codings[film.size]) > 1
-    ]
-    firsts = [alike[film][0] for film in doubtful]
+    doubtful = [film for film in first if film in repeated or len(codings[film.size]) > 1]
+    firsts = [source / first[film] for film in doubtful]
     digests = each(_pixels, firsts, 1, workers, _unread, desc="compare pixels", unit="film")
     pixels = dict(zip(doubtful, digests, strict=True))
     originals = _originals(ordered["case"], [pixels.get(film) for film in ordered["stored"]])

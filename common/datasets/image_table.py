@@ -6,8 +6,10 @@ each: `common.datasets.label_cells`.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -209,9 +211,15 @@ def index_csv(
     # By the place of a file, else by the path as it stands in the table.
     by_file: dict[Path, list[_Row]] = defaultdict(list)
     first: dict[str, Path] = {}
+    real_folder = functools.cache(os.path.realpath)
     for row, file in zip(rows, files, strict=True):
         place = file or Path(os.path.normpath(source / as_text(posix(row.path))))
-        by_file[first.setdefault(os.path.realpath(place), place)].append(row)
+        real = f"{real_folder(place.parent)}{os.sep}{place.name}"
+        if place.name in ("", "..") or place.is_symlink():
+            real = os.path.realpath(place)
+        by_file[first.setdefault(real, place)].append(row)
+    has_patients, has_split = any(row.patient for row in rows), any(row.split for row in rows)
+    del rows, files, first  # of a million rows some hundred MiB
     films = films_of(source, by_file)
     of_case = {case: by_file[paths[0]] for case, paths in films.by_id.items()}
     reasons: dict[str, str] = {}
@@ -228,16 +236,18 @@ def index_csv(
         if conflict := _conflict(entries):
             reasons[case] = f"conflicting labels: {conflict}"
     listed = {case: entries[0].patient for case, entries in of_case.items()}
-    listed = listed if any(row.patient for row in rows) else {}
+    listed = listed if has_patients else {}
     table, known = rows_of(films, of_case, reasons, patients, pattern, listed)
     nothing = _Row(source, 0, "", "", "", "")
-    cells = [of_case.get(entry["case"], [nothing])[0] for entry in table]
+    cells = [of_case.get(case, [nothing])[0] for case in table["case"]]
     numbers, classes, exclusive = _labels([row.label for row in cells], positive, is_open)
-    for entry, number, row in zip(table, numbers, cells, strict=True):
-        entry |= {"label": number, "boxes": [], "finding": "", OFFICIAL: row.split}
-        if number == -1:
-            entry["left_out"] = entry["left_out"] or "no label"
-    own = [OFFICIAL] if any(row.split for row in rows) else []
+    table |= {"label": numbers, "boxes": [[] for _ in cells], "finding": [""] * len(cells)}
+    table[OFFICIAL] = [row.split for row in cells]
+    table["left_out"] = [
+        reason or ("no label" if number == -1 else "")
+        for reason, number in zip(table["left_out"], numbers, strict=True)
+    ]
+    own = [OFFICIAL] if has_split else []
     frame = frame_of(table, [*COMMON, "label", *FROM_HEADER, *SPACING, "boxes", *own], films, known)
     frame.attrs |= {"classes": classes, "exclusive": exclusive}
     frame.attrs |= {"table": " and ".join(file.name for file in tables), "listed": len(of_case)}
@@ -273,7 +283,8 @@ def _read(source: Path) -> _Rows:
         for (line, row), label in zip(cells, listed, strict=True):
             split = _split(file, line, row[SPLIT]) if SPLIT in row else named * (len(tables) > 1)
             path = _in_split(source, file, row[PATH]) if len(tables) > 1 else row[PATH]
-            rows.append(_Row(file, line, path, label, whole(row.get(PATIENT, "")), split))
+            patient = sys.intern(whole(row.get(PATIENT, "")))
+            rows.append(_Row(file, line, path, sys.intern(label), patient, split))
         several = len(rows) - len({row.path for row in rows})
         if is_findings:
             note_repair(file, "rows of an image that has one already, its labels together", several)
@@ -312,6 +323,8 @@ def _read_labels(file: Path) -> tuple[list[str], list[Row], list[str]]:
 
 def _conflict(entries: Sequence[_Row]) -> str:
     """In what the rows of one image differ, in words; "" where they agree."""
+    if len(entries) == 1:
+        return ""
     if len({row.labels for row in entries}) > 1:
         names = sorted({row.label for row in entries})
         return " and ".join(ascii(name)[1:-1][:40] or "none" for name in names[:3])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import re
+import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from common.datasets.repairs import Repair, note, note_repair
 from common.imaging.dicom import Header
 from common.imaging.film_origin import read_element
 from common.imaging.films import is_plain
-from common.imaging.image_files import image_id, is_film, list_files
+from common.imaging.image_files import image_id, is_film, list_files, path_from
 from common.imaging.stored_films import Stored, read_stored
 
 OTHER_CASE = "other case of letters"
@@ -38,6 +39,9 @@ FROM_HEADER = ["view", "sex", "age_years", "rows", "columns"]
 SPACING = ["row_mm", "column_mm"]
 STORED = "stored"
 """The column of how each film is stored (`Stored`), which `find_duplicates` needs."""
+
+Columns = dict[str, list[Any]]
+"""A table that is being made: by column its cells. A dict a row takes five times the memory."""
 
 # How public sets write whose a film is into its name: Kaggle's children, those of Kermany's own
 # archive and NIH. CheXpert writes it into the folders.
@@ -186,8 +190,8 @@ def rows_of(
     patients: Path | None,
     pattern: str = "",
     listed: Mapping[str, str] | None = None,
-) -> tuple[list[dict[str, Any]], Patients]:
-    """One row per name, sorted: what every table has, and ``left_out``; and who is on the films.
+) -> tuple[Columns, Patients]:
+    """What every table has, and ``left_out``: a row per name, sorted; and who is on the films.
 
     Args:
         films: The films.
@@ -208,48 +212,64 @@ def rows_of(
     files = list(single.values())
     read = each(stored_or_reason, files, _POOL_FROM, 0, _no_stored, desc="headers", unit="file")
     headers = {name: header for name, (header, _) in zip(single, read, strict=True)}
-    stored = {name: how for name, (_, how) in zip(single, read, strict=True)}
+    stored = {name: _shared(how) for name, (_, how) in zip(single, read, strict=True)}
+    del files, read
     ids, known_by = {}, "PatientID"
     for name, header in headers.items():
         if isinstance(header, Header):
             ids[name] = whole((listed or {}).get(name, ""))
             ids[name] = ids[name] or ("" if pattern else header.patient)
             # The id of a film whose name is another's too begins with its folders.
+            if ids[name]:
+                continue
             own = in_name(image_id(single[name].name)) or in_name(name)
             own = own or ("" if pattern else _patient_in_folders(films.source, single[name]))
-            if not ids[name] and own:
+            if own:
                 ids[name], known_by = own, "name"
     known_by = "table" if listed else known_by
     known = find_patients(films.source, patients, ids, image_id, known_by=known_by)
-    table: list[dict[str, Any]] = []
-    for name in names:
-        paths = films.by_id.get(name, [])
-        header = headers.get(name)
-        reason = reasons.get(name, "")
-        if not reason and len(paths) != 1:
-            reason = "several files" if paths else "no image"
-        if not reason and isinstance(header, str):
-            reason = f"unreadable: {header}"
-        header = header if isinstance(header, Header) else _UNKNOWN
-        row_mm, column_mm = header.spacing_mm or (math.nan, math.nan)
-        table.append(
-            {
-                "case": name,
-                "path": path_from(films.source, paths[0]) if paths else "",
-                **{column: getattr(header, column) for column in FROM_HEADER},
-                **{"row_mm": row_mm, "column_mm": column_mm, "left_out": reason},
-                STORED: stored.get(name),
-            }
-        )
-    keys = [known.keys.get(name, f" {name}") for name in names]
-    for entry, patient in zip(table, numbered(keys), strict=True):
-        entry |= {"patient": patient, "patient_hash": known.hashes.get(entry["case"], "")}
+    left_out = [reasons.get(name) or _fault(films, name, headers.get(name)) for name in names]
+    read_of = [
+        header if isinstance(header, Header) else _UNKNOWN for header in map(headers.get, names)
+    ]
+    stored_as = [stored.get(name) for name in names]
+    del headers, stored, single  # of a million films some hundred MiB
+    spacings = [header.spacing_mm or (math.nan, math.nan) for header in read_of]
+    table: Columns = {
+        "case": names,
+        "path": [
+            path_from(films.source, own[0]) if (own := films.by_id.get(name)) else ""
+            for name in names
+        ],
+        **{column: list(map(attrgetter(column), read_of)) for column in FROM_HEADER},
+        "row_mm": [row_mm for row_mm, _ in spacings],
+        "column_mm": [column_mm for _, column_mm in spacings],
+        "left_out": left_out,
+        STORED: stored_as,
+        "patient": numbered([known.keys.get(name, f" {name}") for name in names]),
+        "patient_hash": [known.hashes.get(name, "") for name in names],
+    }
     return table, known
 
 
-def path_from(source: Path, file: Path) -> str:
-    """A file's path from the dataset's folder, with ``/``."""
-    return Path(os.path.relpath(file, source)).as_posix()
+def _fault(films: Films, name: str, header: Header | str | None) -> str:
+    """Why a case can't be used by its files and its header, "" for no reason."""
+    files = films.by_id.get(name, ())
+    if len(files) != 1:
+        return "several files" if files else "no image"
+    return f"unreadable: {header}" if isinstance(header, str) else ""
+
+
+def _shared(stored: Stored | None) -> Stored | None:
+    """How a film is stored, in words that are held once: each process sends its own."""
+    if stored is None:
+        return None
+    return stored._replace(size=sys.intern(stored.size), coding=sys.intern(stored.coding))
+
+
+def rows_in(table: Columns) -> Iterator[dict[str, Any]]:
+    """The rows of a table, one at a time; what is put into one is not in the table."""
+    return (dict(zip(table, cells, strict=True)) for cells in zip(*table.values(), strict=True))
 
 
 def stored_or_reason(path: Path) -> tuple[Header | str, Stored | None]:
@@ -268,9 +288,7 @@ def _no_uid(_path: Path, _reason: str) -> str:
     return ""
 
 
-def frame_of(
-    table: list[dict[str, Any]], columns: list[str], films: Films, known: Patients
-) -> pd.DataFrame:
+def frame_of(table: Columns, columns: list[str], films: Films, known: Patients) -> pd.DataFrame:
     """The table of cases, sorted; ``.attrs`` holds what is known of patients and of files."""
     frame = pd.DataFrame(table, columns=[*columns, STORED, "finding", "left_out", "patient_hash"])
     frame.attrs |= {**known.attributes, NAMED: known.named}

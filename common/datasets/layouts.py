@@ -32,7 +32,7 @@ from common.datasets.patient_folders import refuse_patient_folders
 from common.datasets.rsna import IMAGE_FOLDERS, TEST_FOLDERS, find_labels, index_pneumonia
 from common.datasets.rsna import LABELS as RSNA_TABLES
 from common.datasets.wrong_folder import FILMS, holds_dataset, refuse_wrong_folder
-from common.imaging.image_files import is_written, stem
+from common.imaging.image_files import is_output, stem
 
 AUTO, RSNA, NIH, FOLDERS, CSV = "auto", "rsna", "nih", "folders", "csv"
 LAYOUTS = (AUTO, RSNA, NIH, FOLDERS, CSV)
@@ -83,7 +83,7 @@ def index_films(
     if layout == AUTO and chosen in (FOLDERS, ""):
         if not chosen:
             refuse_wrong_folder(source, FILMS)
-        if not _is_written(source):
+        if not is_output(source):
             refuse_unread_tables(source, patients)
         if not chosen:
             films = {own.name for own in class_folders(source) if holds_films(own.folder)}
@@ -112,7 +112,7 @@ def layout_of(source: Path) -> str:
     is_sorted = bool(split_folders(source)) or (len(_classes(source)) > 1 and not is_above)
     if tables := find_tables(source):
         # What was prepared holds such a table too, and is rarely meant as a source.
-        if _is_written(source):
+        if is_output(source):
             return ""
         if not (is_sorted or is_above) or naming_films(source, tables):
             return CSV
@@ -143,10 +143,6 @@ def _names_films(file: Path) -> bool:
         return False
     naming = [line for line in lines if any(stem(word) != word for word in line.split())]
     return len(naming) * 2 > len(lines)
-
-
-def _is_written(source: Path) -> bool:
-    return is_written(path.name for path in source.iterdir())
 
 
 def _classes(source: Path) -> set[str]:

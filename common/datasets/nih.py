@@ -25,7 +25,16 @@ from common.datasets.csv_tables import (
     usable_id,
     whole,
 )
-from common.datasets.images import COMMON, FROM_HEADER, SPACING, find_films, frame_of, rows_of
+from common.datasets.images import (
+    COMMON,
+    FROM_HEADER,
+    SPACING,
+    Columns,
+    find_films,
+    frame_of,
+    rows_in,
+    rows_of,
+)
 from common.datasets.splits import TEST, TRAIN
 from common.imaging.dicom import plausible_age
 from common.imaging.image_files import FILMS, image_id
@@ -44,6 +53,9 @@ FINDINGS = (
     *("Pneumonia", "Pneumothorax"),
 )
 """The 14 findings."""
+
+# What the table of NIH says of an image.
+_CELLS = ("label", "left_out", "boxes", "finding", "view", "sex", "age_years")
 
 
 def index_nih(
@@ -101,7 +113,8 @@ def index_nih(
             f"--positive-class {positive}: is no finding of {file.name}; "
             f"choose among {', '.join(classes)}"
         )
-    for entry in table:
+    cells: Columns = {name: [] for name in (*_CELLS, OFFICIAL)}
+    for entry in rows_in(table):
         case = entry["case"]
         row = listed.get(case, {})
         label = labels.get(case, "")
@@ -115,6 +128,9 @@ def index_nih(
         if math.isnan(entry["age_years"]):
             entry["age_years"] = _age(row.get("Patient Age", ""))
         entry[OFFICIAL] = official.get(case, "")
+        for name, column in cells.items():
+            column.append(entry[name])
+    table |= cells
     columns = [*COMMON, "label", *FROM_HEADER, *SPACING, "boxes", *([OFFICIAL] if official else [])]
     frame = frame_of(table, columns, films, known)
     frame.attrs |= {"classes": classes, "exclusive": False}

@@ -10,6 +10,7 @@ table of labels may name its films by their patients. Those are written as ids o
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path, PurePosixPath
 from string import ascii_lowercase
@@ -86,6 +87,15 @@ def has_name(text: str) -> bool:
 
 def is_public_path(path: str) -> bool:
     """Whether all parts of a path, with ``/``, name nobody."""
+    folder, between, name = path.rpartition("/")
+    if name in ("", ".", "..") or (between and not folder):
+        return _are_public(path)
+    return is_public(name) and _are_public(folder)
+
+
+@functools.lru_cache(maxsize=1024)
+def _are_public(path: str) -> bool:
+    """Whether the folders of a path name nobody, which many files share."""
     return all(is_public(part) for part in PurePosixPath(path).parts)
 
 

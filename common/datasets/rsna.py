@@ -55,6 +55,7 @@ from common.datasets.images import (
     Films,
     find_films,
     frame_of,
+    rows_in,
     rows_of,
 )
 from common.datasets.repairs import note_repair
@@ -139,15 +140,20 @@ def index_pneumonia(source: Path, patients: Path | None = None, pattern: str = "
     in_table = set(labels) | set(reasons)
     names = in_table | set(films.by_id)
     table, known = rows_of(films, names, reasons, patients, pattern, listed)
-    resized = resize_boxes(boxes, table, file, LABELS)
-    for entry in table:
+    resized = resize_boxes(boxes, rows_in(table), file, LABELS)
+    left_out = []
+    for entry in rows_in(table):
         case = entry["case"]
-        entry["label"] = next(iter(labels[case])) if len(labels[case]) == 1 else -1
-        entry["boxes"] = resized.get(case, [])
-        entry["finding"] = findings.get(case, "")
-        faults = [box_fault(box, entry, 1.0, 1.0, edges) for box in entry["boxes"]]
+        faults = [box_fault(box, entry, 1.0, 1.0, edges) for box in resized.get(case, ())]
         checks = [entry["left_out"], "" if labels[case] else "no label", *faults]
-        entry["left_out"] = next(filter(None, checks), "")
+        left_out.append(next(filter(None, checks), ""))
+    targets_of = [labels[case] for case in table["case"]]
+    table |= {
+        "label": [next(iter(own)) if len(own) == 1 else -1 for own in targets_of],
+        "boxes": [resized.get(case, []) for case in table["case"]],
+        "finding": [findings.get(case, "") for case in table["case"]],
+        "left_out": left_out,
+    }
     columns = [*COMMON, "label", *FROM_HEADER, *SPACING, "boxes"]
     frame = frame_of(table, columns, films, known)
     frame.attrs |= {"classes": ["negative", "positive"], "exclusive": True}
@@ -225,13 +231,14 @@ def index_heart(source: Path, patients: Path | None = None, label: str = "heart"
     _keep(films, file, boxes)
     table, known = rows_of(films, names, reasons, patients, listed=listed)
     findings = _findings(films.source, {})
-    for entry in table:
+    no_box: Box = (math.nan,) * 4
+    left_out, kept_boxes = [], []
+    for entry in rows_in(table):
         case_boxes = boxes.get(entry["case"], [])
-        entry.update(dict.fromkeys(("x0", "y0", "x1", "y1"), math.nan))
-        entry["finding"] = findings.get(entry["case"], "")
-        if len(case_boxes) > 1:
-            entry["left_out"] = entry["left_out"] or "several boxes"
-        if entry["left_out"]:
+        fault = entry["left_out"] or ("several boxes" if len(case_boxes) > 1 else "")
+        if fault:
+            left_out.append(fault)
+            kept_boxes.append(no_box)
             continue
         x0, y0, x1, y1, *grid = case_boxes[0]
         grid_x, grid_y = grid or (entry["columns"], entry["rows"])
@@ -240,9 +247,11 @@ def index_heart(source: Path, patients: Path | None = None, label: str = "heart"
         box = (x0 * across, y0 * down, x1 * across, y1 * down)
         # A grid of 1 is no grid of pixels: the box is in fractions.
         pixel = (across, down) if (grid_x, grid_y) != (1, 1) else (1.0, 1.0)
-        entry["left_out"] = box_fault(box, entry, *pixel, edges)
-        if not entry["left_out"]:
-            entry.update(zip(("x0", "y0", "x1", "y1"), box, strict=True))
+        left_out.append(box_fault(box, entry, *pixel, edges))
+        kept_boxes.append(no_box if left_out[-1] else box)
+    table |= {"left_out": left_out, "finding": [findings.get(case, "") for case in table["case"]]}
+    for place, edge in enumerate(("x0", "y0", "x1", "y1")):
+        table[edge] = [box[place] for box in kept_boxes]
     columns = [*COMMON, *FROM_HEADER, *SPACING, "x0", "y0", "x1", "y1"]
     frame = frame_of(table, columns, films, known)
     frame.attrs |= {"table": file.name, "listed": len(names)}

@@ -34,32 +34,35 @@ def files_of(source: Path, paths: Sequence[str]) -> tuple[list[Path | None], set
         The films, None where there is none; those whose name differs in letters; and how many are
         found by a number that lost its leading zeros.
     """
-    films: dict[tuple[str, ...], list[Path]] | None = None
-    files: list[Path | None] = []
-    repaired = set()
+    files = [_from_source(source, path) for path in paths]
+    repaired: set[Path] = set()
+    if all(files):
+        return files, repaired, 0
+    films = _by_ends(source)
     every = [parts_of_path(path) for path in paths]
-    begin: int | None = None
-    for text, parts in zip(paths, every, strict=True):
-        path = next((p for p in (text, posix(text)) if p and (source / p).is_file()), "")
-        if path and is_film(source / path):
-            files.append(source / path)
-            continue
-        films = _by_ends(source) if films is None else films
-        if begin is None:
-            begin = _begin(every, films)
-        file = _longest_end(parts, films, begin)
-        if file and image_id(file.name) != image_id(parts[-1]):
-            repaired.add(file)
-        files.append(file)
+    begin = _begin(every, films)
+    for place, parts in enumerate(every):
+        if files[place] is None and (file := _longest_end(parts, films, begin)):
+            files[place] = file
+            if image_id(file.name) != image_id(parts[-1]):
+                repaired.add(file)
     lacking = {
         place: every[place][-1] for place, file in enumerate(files) if file is None and every[place]
     }
-    by_name = {key[0]: same[0] for key, same in (films or {}).items() if len(key) == len(same) == 1}
+    by_name = {key[0]: same[0] for key, same in films.items() if len(key) == len(same) == 1}
     zeros = restore_zeros({image_id(name) for name in lacking.values()}, by_name)
     for place, name in lacking.items():
         if own := zeros.get(image_id(name)):
             files[place] = by_name[own]
     return files, repaired, len(zeros)
+
+
+def _from_source(source: Path, path: str) -> Path | None:
+    """The film that a path leads to from the dataset's folder, as it stands or with "/"."""
+    for form in {path: None, posix(path): None}:
+        if form and (file := source / form).is_file():
+            return file if is_film(file) else None
+    return None
 
 
 def parts_of_path(path: str) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ class Radiograph:
     origin: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Header:
     """What a table of cases needs from a file, read without its pixels.
 

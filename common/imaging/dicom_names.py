@@ -24,7 +24,10 @@ def is_dicom(path: Path) -> bool:
 
 def is_index(path: Path) -> bool:
     """Whether a file is the index of an export, by its name, or what a Mac adds to a file."""
-    return Path(path.name).stem.upper() == "DICOMDIR" or path.name.startswith("._")
+    name = path.name
+    if name.startswith("._"):
+        return True
+    return name[:8].upper() == "DICOMDIR" and Path(name).stem.upper() == "DICOMDIR"
 
 
 def begins_as_dicom(head: bytes) -> bool:

@@ -35,6 +35,7 @@ _WRITTEN = (
     *(("config.json", "history.csv"), ("predictions.json",), ("unfinished.jsonl",)),
     ("part.json",),
 )
+_SUFFIX = re.compile(rf"({'|'.join(map(re.escape, FILM_SUFFIXES))})$", re.I)
 _STALE, _CLOSED = "a link that leads nowhere", "a folder that may not be opened"
 
 
@@ -64,10 +65,18 @@ def list_files(
         hidden: Whether hidden files and ``__MACOSX`` count.
         written: Whether folders that these scripts wrote count.
     """
+    paths, faults = list_paths(folder, skip, hidden, written)
+    return Listing([*map(Path, paths)], faults)
+
+
+def list_paths(
+    folder: Path, skip: Iterable[Path] = (), hidden: bool = False, written: bool = False
+) -> tuple[list[str], dict[Path, str]]:
+    """`list_files` with its files as text, a fifth of the memory, in the same order."""
     root = os.path.realpath(folder)
     skipped = {os.path.realpath(path) for path in skip}
     # By the real path, which is one however a file is reached.
-    files: dict[str, Path] = {}
+    files: dict[str, str] = {}
     seen: set[str] = set()
     faults: dict[Path, str] = {}
     links: list[Path] = [Path(folder)]
@@ -76,7 +85,7 @@ def list_files(
         link = links.pop(0)
         real = os.path.realpath(link)
         if link.is_file():
-            files.setdefault(real, link)
+            files.setdefault(real, str(link))
             continue
         if not link.is_dir():
             # A device or a pipe is no file either, and leads nowhere.
@@ -93,9 +102,10 @@ def list_files(
             except OSError:
                 faults[place] = _CLOSED
                 continue
-            names = {entry.name for entry in entries}
-            if place != folder and not written and is_written(names):
+            if place != folder and not written and is_written(entry.name for entry in entries):
                 continue
+            # As a path of its own would be written.
+            begin = str(place / "_")[:-1]
             for entry in entries:
                 if not hidden and (entry.name.startswith(".") or entry.name == "__MACOSX"):
                     continue
@@ -109,14 +119,30 @@ def list_files(
                 elif entry.is_dir():
                     folders.append((place / entry.name, below))
                 elif entry.is_file():
-                    files.setdefault(below, place / entry.name)
-    return Listing(sorted(files.values()), faults)
+                    files.setdefault(below, begin + entry.name)
+    # As paths are sorted, part by part.
+    return sorted(files.values(), key=lambda path: path.replace(os.sep, "\0")), faults
+
+
+def path_from(source: Path, file: Path | str) -> str:
+    """A file's path from a folder, with ``/``."""
+    path, begin = str(file), f"{source}{os.sep}"
+    # `relpath` takes a while, and a million files are below the folder as they were listed.
+    inside = path[len(begin) :]
+    if path.startswith(begin) and not inside.startswith(".") and f"{os.sep}." not in inside:
+        return inside.replace(os.sep, "/")
+    return Path(os.path.relpath(file, source)).as_posix()
 
 
 def is_written(names: Iterable[str]) -> bool:
     """Whether these are the names in a folder that a script of this repository wrote."""
     there = set(names)
     return any(there.issuperset(marks) for marks in _WRITTEN)
+
+
+def is_output(folder: Path) -> bool:
+    """Whether a script of this repository wrote a folder, which may hold a million names."""
+    return any(all(os.path.lexists(folder / mark) for mark in marks) for marks in _WRITTEN)
 
 
 def is_film(path: Path) -> bool:
@@ -144,7 +170,7 @@ def is_picture(path: Path) -> bool:
 
 def stem(name: str) -> str:
     """A file's name, or an id of a table, without the suffix of a film."""
-    return re.sub(rf"({'|'.join(map(re.escape, FILM_SUFFIXES))})$", "", name, flags=re.I)
+    return _SUFFIX.sub("", name)
 
 
 def image_id(name: str) -> str:
@@ -162,6 +188,8 @@ def as_text(name: str) -> str:
     Letters with accents are one character each (NFC), as most systems write them and a Mac does
     not. Bytes that are no UTF-8 are those of old archives, Windows-1252.
     """
+    if name.isascii():
+        return name
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from common.datasets.rsna import TEST_FOLDERS as FILM_TEST_FOLDERS
-from common.imaging.image_files import as_text, is_film, is_written, list_files
+from common.imaging.image_files import as_text, is_film, is_output, list_files
 from common.imaging.volume_names import PARTNERS, is_volume
 
 LEFT_OUT, KEPT, REPAIRED = "left out", "kept", "repaired"
@@ -46,24 +47,28 @@ def unused(source: Path, cases: pd.DataFrame, folder: Path) -> Iterator[Finding]
         folder: The prepared folder.
     """
     used = {path for column in ("path", "mask_path") for path in cases.get(column, ()) if path}
-    folders = {str(parent) for path in used for parent in PurePosixPath(path).parents}
-    names = {_stem_and_suffix(path) for path in used}
+    places = {path.rpartition("/")[0] or "." for path in used}
+    folders = {str(parent) for place in places for parent in PurePosixPath(place, "_").parents}
+    # Of a million films none is called so.
+    names = {_stem_and_suffix(path) for path in used if path.lower().endswith((".hdr", ".mhd"))}
     pairs = {stem for stem, suffix in names if suffix in (".hdr", ".mhd")}
     is_image = is_volume if "mask_path" in cases else is_film
     faults = cases.attrs.get("faults")
     if faults is None:
         below = list_files(source, [folder]).faults
         faults = {path.relative_to(source).as_posix(): why for path, why in below.items()}
-    for place in sorted({str(PurePosixPath(path).parent) for path in used}):
-        for file in sorted((source / place).iterdir()):
-            path = Path(os.path.relpath(file, source)).as_posix()
+    known = used | folders | faults.keys()
+    for place in sorted(places):
+        with os.scandir(source / place) as entries:
+            inside = sorted(entry.name for entry in entries)
+        begin = "" if place == "." else f"{place}/"
+        for path in filter(lambda path: path not in known, (begin + name for name in inside)):
+            file = source / path
             is_folder = file.is_dir()
-            if path in used | folders | faults.keys():
-                continue
             # The dataset's folder itself holds its tables too.
             if place == "." and (is_folder or not is_film(file)):
                 continue
-            if is_folder and (file.resolve() == folder.resolve() or _is_written(file)):
+            if is_folder and (file.resolve() == folder.resolve() or is_output(file)):
                 continue
             stem, suffix = _stem_and_suffix(path)
             if suffix in PARTNERS and stem in pairs:
@@ -110,17 +115,16 @@ def disk(source: Path, folder: Path, cases: pd.DataFrame) -> Iterator[Finding]:
         yield Finding("", "free disk", f"{detail}; what is written is kept if it ends", KEPT)
 
 
-def _is_written(folder: Path) -> bool:
-    return is_written(entry.name for entry in folder.iterdir())
-
-
 def _name(path: str) -> str:
     return ascii(as_text(path))[1:-1]
 
 
 def _bytes(path: Path) -> int:
     """The bytes of a file, or of the files in a folder of slices."""
-    return sum(part.stat().st_size for part in (path.rglob("*") if path.is_dir() else [path]))
+    own = path.stat()
+    if not stat.S_ISDIR(own.st_mode):
+        return own.st_size
+    return sum(part.stat().st_size for part in path.rglob("*"))
 
 
 def _stem_and_suffix(path: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from common.datasets.splits import TEST, VALIDATION, copies_of, split_order
+from common.records.rows import rows_of
 
 
 def jobs(
@@ -27,12 +28,13 @@ def jobs(
         Copies are in a split of their own (`common.datasets.splits.copies_of`), so that neither
         validation nor test ever holds one.
     """
-    rows: list[Any] = cases[["case", "path", "split", *columns]].to_dict("records")
+    needed = cases[["case", "path", "split", *columns]].assign(copy=0, seed=0)
+    rows: list[Any] = list(rows_of(needed))
     # Shuffled once, so that a shard holds every kind of case.
     np.random.default_rng(seed).shuffle(rows)
     order = split_order(list(cases["split"]))
     rows.sort(key=lambda row: order.index(row["split"]))
-    decoding = [{**row, "copy": 0, "seed": 0} for row in rows]
+    decoding = list(rows)
     for number, row in enumerate(rows):
         count = copies if isinstance(copies, int) else copies.get(row["case"], 0)
         if row["split"] not in (TEST, VALIDATION):

@@ -6,6 +6,7 @@ A case whose id names nobody (`common.datasets.published`) keeps it; all others 
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections import defaultdict
@@ -80,7 +81,7 @@ class Names:
                         self._hide(file, case, path)
         for name, path in hidden:
             self._hide(name, ids[name], path)
-        cases["left_out"] = cases["left_out"].map(self.text)
+        cases["left_out"] = cases["left_out"].map(functools.cache(self.text))
 
     def name_rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """A table with the ids of cases, or with their names, as its index: with ids alone."""

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from common.base.cluster import Cluster, connected, place_of
-from common.base.files import lock_folder, sha256, write_csv
+from common.base.files import lock_folder, sha256
 from common.base.project import Project
 from common.base.settings import BY_PATIENT, SharedPrepare
 from common.datasets.class_folders import OFFICIAL
@@ -33,6 +33,7 @@ from common.records.looks import LOOK, Looking, decode_with_look, find_odd
 from common.records.names import PATHS, Names, decode_unnamed
 from common.records.official import official_split
 from common.records.outcomes import ACQUISITION, Case, Features
+from common.records.rows import write_table
 from common.records.sources import Source, find_source
 from common.records.summary import print_disk, print_duplicates, print_splits, write_cases
 
@@ -305,10 +306,9 @@ class Preparation:
         settings = self._decides
         if self._check_split(usable):
             settings = {**settings, "folds": len(folds_in(sorted(set(usable["split"]))))}
-        write_csv(self.folder / COHORT, COLUMNS, usable[list(COLUMNS)].to_dict("records"))
+        write_table(self.folder / COHORT, usable[list(COLUMNS)])
         if len(self.statistics):
-            table = self.statistics.rename_axis("case").reset_index()
-            write_csv(self.folder / STATISTICS, table.columns, table.to_dict("records"))
+            write_table(self.folder / STATISTICS, self.statistics.rename_axis("case").reset_index())
         self._findings.report(cases)
         disk = print_disk(self.source.folder, files, shards)
         content = manifest(self._project, self.source, self._key, settings, cases, shards, disk)

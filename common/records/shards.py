@@ -29,7 +29,7 @@ from common.base.formats import stamp
 from common.base.processes import pool
 from common.base.progress import progress
 from common.datasets.splits import is_copies
-from common.imaging.image_files import list_files
+from common.imaging.image_files import list_paths, path_from
 from common.records.outcomes import Case, Features, lost, outcome
 from common.records.prepared import UNFINISHED, all_shards, fault, measured
 from common.records.shard_files import (
@@ -62,9 +62,9 @@ def source_key(source: Path, settings: Mapping[str, Any], skip: Sequence[Path] =
     these scripts wrote there, and the folders ``skip``, are none of it.
     """
     files = sorted(
-        (str(path.relative_to(source)), status.st_size, status.st_mtime_ns)
-        for path in list_files(source, skip, hidden=True).files
-        for status in [path.stat()]
+        (path_from(source, path), status.st_size, status.st_mtime_ns)
+        for path in list_paths(source, skip, hidden=True)[0]
+        for status in [Path(path).stat()]
     )
     return content_key({"settings": settings, "files": files})
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from common.base.files import write_csv
 from common.base.settings import SharedPrepare
 from common.datasets.cohort import on_two_sides
 from common.datasets.splits import TEST, VALIDATION, is_copies
 from common.imaging.image_files import as_text
+from common.records.rows import write_table
 from common.records.shards import Shards
 
 
@@ -110,5 +110,4 @@ def print_disk(source: Path, files: Sequence[str], shards: Shards) -> dict[str, 
 def write_cases(folder: Path, cases: pd.DataFrame) -> None:
     """Write ``cases.csv``: every case, also those that were left out, with the reason."""
     paths = {name: cases[name].map(as_text) for name in ("path", "mask_path") if name in cases}
-    rows: list[Any] = cases.assign(**paths).to_dict("records")
-    write_csv(folder / "cases.csv", cases.columns, rows)
+    write_table(folder / "cases.csv", cases.assign(**paths))

@@ -59,7 +59,8 @@ def test_names_numbers_dates_and_uids_do_not(name):
 
 
 def test_of_a_path_every_part_counts():
-    assert is_public_path("images/train/film-1.png")
+    assert is_public_path("images/train/film-1.png") and is_public_path("film-1.png")
+    assert not is_public_path("/film-1.png") and not is_public_path("../film-1.png")
     assert not is_public_path("MUSTERMANN/film-1.png")
     assert has_name("MUSTERMANN^ERIKA") and not has_name("person-17") and not has_name("00471123")
 

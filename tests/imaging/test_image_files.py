@@ -2,12 +2,21 @@
 
 import os
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.imaging.image_files import as_text, image_id, is_film, list_files
+from common.imaging.image_files import (
+    as_text,
+    image_id,
+    is_film,
+    is_output,
+    list_files,
+    list_paths,
+    path_from,
+)
 from tests.helpers.film_folders import film, pixels
 from tests.helpers.fixtures import write_dicom
 
@@ -29,6 +38,36 @@ def test_hidden_files_and_those_of_a_macs_archive_are_no_part(tmp_path):
     put(tmp_path, "a/b/1", "2", ".hidden", ".git/x", "__MACOSX/a/._1")
     assert listed(tmp_path) == (["2", "a/b/1"], {})
     assert len(listed(tmp_path, hidden=True)[0]) == 5
+
+
+def test_files_as_text_are_the_same_in_the_same_order(tmp_path):
+    # By parts: "a" comes before "a-b", though "-" comes before "/".
+    put(tmp_path, "a/b", "a-b/c", "a.b", "a/b-c", "aa", ".hidden")
+    paths, faults = list_paths(tmp_path)
+    assert paths == [str(file) for file in list_files(tmp_path).files] and not faults
+    assert [path_from(tmp_path, path) for path in paths] == ["a/b", "a/b-c", "a-b/c", "a.b", "aa"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "file"),
+    [
+        ("/d", "/d/a/b.png"), ("d", "d/a.png"), (".", "a.png"), ("/", "/a"), ("d", "d-e/a"),
+        ("/d", "/e/a.png"), ("/d", "/d/../e/a"), ("/d", "/d/a/../b"), ("/d", "/d/..a/.b"),
+        ("../d", "../d/a"), ("../d", "../e/a"),
+    ],
+)  # fmt: skip
+def test_a_path_from_a_folder_is_the_relative_one(folder, file):
+    assert path_from(Path(folder), Path(file)) == Path(os.path.relpath(file, folder)).as_posix()
+
+
+def test_what_a_script_wrote_is_known_by_names_in_its_folder(tmp_path):
+    put(tmp_path, "once/manifest.json", "once/cases.csv", "other/cases.csv", "twice/part.json")
+    assert [is_output(tmp_path / name) for name in ("once", "other", "twice", "none")] == [
+        True,
+        False,
+        True,
+        False,
+    ]
 
 
 def test_links_are_followed_and_each_file_is_listed_once(tmp_path):
