@@ -175,9 +175,13 @@ def prepare(source: Path) -> None:
             for number, name in enumerate(names[split])
         ]
 
-    images.each = read
-    findings.write_shards = write
-    records.read_texts = texts
+    made_up: tuple[tuple[Any, str, Any], ...] = (
+        (images, "each", read),
+        (findings, "write_shards", write),
+        (records, "read_texts", texts),
+    )
+    for module, name, function in made_up:
+        setattr(module, name, function)
     folder = source.with_name(f"{source.name}-prepared")
     shutil.rmtree(folder, ignore_errors=True)
     dataset.prepare(PrepareSettings(source=source, prepared=folder, copies=0))

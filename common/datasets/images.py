@@ -238,7 +238,7 @@ def rows_of(
     table: Columns = {
         "case": names,
         "path": [
-            path_from(films.source, own[0]) if (own := films.by_id.get(name)) else ""
+            path_from(films.source, its[0]) if (its := films.by_id.get(name)) else ""
             for name in names
         ],
         **{column: list(map(attrgetter(column), read_of)) for column in FROM_HEADER},
