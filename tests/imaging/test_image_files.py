@@ -60,6 +60,7 @@ def test_a_path_from_a_folder_is_the_relative_one(folder, file):
     assert path_from(Path(folder), Path(file)) == Path(os.path.relpath(file, folder)).as_posix()
 
 
+@pytest.mark.damaged
 def test_what_a_script_wrote_is_known_by_names_in_its_folder(tmp_path):
     put(tmp_path, "once/manifest.json", "once/cases.csv", "other/cases.csv", "twice/part.json")
     assert [is_output(tmp_path / name) for name in ("once", "other", "twice", "none")] == [
