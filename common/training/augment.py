@@ -115,8 +115,8 @@ def draw(
     zoom = 1 + drawn[:, 1] * ranges.scale
     stretch = tf.sqrt(1 + drawn[:, 2] * ranges.stretch)
     cosine, sine = tf.cos(angle) * zoom, tf.sin(angle) * zoom
-    lines = [[cosine * stretch, -sine / stretch], [sine * stretch, cosine / stretch]]
-    linear = tf.stack([tf.stack(line, -1) for line in lines], 1)
+    matrix = [[cosine * stretch, -sine / stretch], [sine * stretch, cosine / stretch]]
+    linear = tf.stack([tf.stack(row, -1) for row in matrix], 1)
     shift = drawn[:, 3:5] * ranges.shift
     if ranges.flip:
         # From another seed, so that all else is drawn as it is without flips.
