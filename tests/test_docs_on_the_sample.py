@@ -42,7 +42,7 @@ NOT_RUN = {
         "docs/folders.md": ["*"],  # tests/test_whole_layouts.py, on folders that are wrong
         "docs/app.md": ["*"],  # tests/app/: it serves until it is stopped
         "docs/cluster.md": ["* --part *", "*common.merge*", "*common.search*",
-                            "*/evaluate.py --run runs/rsna"],
+                            "*/evaluate.py --run runs/rsna", "*--hosts*"],
         "docs/guide.md": ["*common.search*"],  # tests/commands/test_search.py
         "README.md": ["make demo"],  # tests/test_make.py
     },
