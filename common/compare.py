@@ -60,7 +60,7 @@ def main() -> None:
     tables = [settings_table(runs), scores_table(runs), differences_table(runs)]
     metrics = runs[0].metrics
     made_up = is_made_up(metrics)
-    data = name_of_data({"synthetic": made_up}, metrics["split"])
+    data = name_of_data({**metrics, "synthetic": made_up}, metrics["split"])
     known = metrics.get("patients_known", True)
     patients = f" of {metrics['n_patients']} patients" if known else f"; {metrics['split_warning']}"
     print(f"\n{metrics['project']}, {data}: {metrics['n']} cases{patients}")

@@ -160,7 +160,9 @@ def _charts(run: Run, folder: Path, metrics: Mapping[str, Any]) -> tuple[Picture
         ),
     )
     charts = [
-        Picture(folder / name, *texts) for name, *texts in pictures if (folder / name).exists()
+        Picture(folder / name, caption, alternative)
+        for name, caption, alternative in pictures
+        if (folder / name).exists()
     ]
     return *charts, training_picture(run, folder, {"": run.folder})
 
