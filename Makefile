@@ -19,7 +19,7 @@ INSTALLED_TORCH := $(VENV_TORCH)/.installed
 # A step of the demo keeps every core busy by itself, and its output should not mix with another's.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-all test-torch guard gpu-check lint types docs lock bench bench-score clean-demo unread
+.PHONY: help install install-dev demo test test-all test-torch guard gpu-check lint types docs notebooks lock bench bench-score clean-demo unread
 
 # What a step prints is seen at once, also where the output is not a terminal.
 export PYTHONUNBUFFERED := 1
@@ -154,6 +154,9 @@ docs: $(INSTALLED_DEV)  ## make a site of the pages in build/site; a broken link
 	mkdir -p build/pages
 	tar -cf - $(PAGES) | tar -xf - -C build/pages
 	"$(VENV_PYTHON)" -m zensical build --clean --strict
+
+notebooks: $(INSTALLED_DEV)  ## run the notebooks on the sample and keep their outputs in them (10 minutes)
+	"$(VENV_PYTHON)" -m tools.make_notebooks
 
 # uv keeps what a lock has already, as far as pyproject.toml lets it: delete a lock to renew everything.
 LOCKED := pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \

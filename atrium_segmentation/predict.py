@@ -21,7 +21,7 @@ from common.base.command_line import parse
 from common.base.errors import run_script
 from common.base.files import lock_folder
 from common.base.parts import part_folder
-from common.base.printing import print_paths, print_settings
+from common.base.printing import counted, print_paths, print_settings
 from common.imaging.volume_names import SUFFIXES, is_slice, is_volume, volume_of
 from common.prediction.inputs import find_inputs
 from common.prediction.predictions import begin_predictions
@@ -55,10 +55,8 @@ def main() -> None:
         )
         if predictions is None:
             return
-        print(
-            f"\n{len(predictions.inputs)} files; the network is {NETWORKS[network].title}",
-            flush=True,
-        )
+        files_counted = counted(len(predictions.inputs), "file")
+        print(f"\n{files_counted}; the network is {NETWORKS[network].title}", flush=True)
         start_tensorflow()
 
         from atrium_segmentation.predictor import MaskPredictor

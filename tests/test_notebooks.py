@@ -1,4 +1,4 @@
-"""The notebooks: valid, empty of output, of commands that the scripts take; they run to the end."""
+"""The notebooks: valid, with their outputs, of commands that are taken; they run to the end."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tests.helpers.scripts import PROJECTS, ROOT
 from tests.test_docs import SCRIPTS, assert_taken
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MAX_BYTES = 1_000_000
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -51,7 +52,7 @@ def test_a_notebook_a_project():
 
 
 @each_notebook
-def test_a_notebook_is_valid_and_without_outputs(path):
+def test_a_notebook_is_valid(path):
     book = json.loads(path.read_text())
     assert set(book) == {"cells", "metadata", "nbformat", "nbformat_minor"}
     assert (book["nbformat"], book["nbformat_minor"]) == (4, 5)
@@ -60,10 +61,34 @@ def test_a_notebook_is_valid_and_without_outputs(path):
     assert len(set(ids)) == len(ids)
     for cell in book["cells"]:
         assert all(isinstance(line, str) for line in cell["source"])
-        if cell["cell_type"] == "code":
-            assert (cell["outputs"], cell["execution_count"]) == ([], None)
-        else:
-            assert cell["cell_type"] == "markdown"
+        assert cell["cell_type"] in ("code", "markdown")
+        assert cell["metadata"] == {}
+
+
+@each_notebook
+def test_a_notebook_carries_its_outputs_and_is_small(path):
+    assert path.stat().st_size < MAX_BYTES, "run make notebooks"
+    ran = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    [setup] = [cell for cell in ran if "REPOSITORY" in "".join(cell["source"])]
+    assert (setup["outputs"], setup["execution_count"]) == ([], None)
+    ran.remove(setup)
+    assert [cell["execution_count"] for cell in ran] == list(range(1, len(ran) + 1))
+    outputs = [output for cell in ran for output in cell["outputs"]]
+    assert all(cell["outputs"] for cell in ran)
+    assert {output["output_type"] for output in outputs} == {"stream", "display_data"}
+    shown = [kind for output in outputs for kind in output.get("data", {})]
+    assert len(shown) >= 4 and set(shown) <= {"image/png", "image/gif"}
+    printed = "".join("".join(output.get("text", ())) for output in outputs)
+    assert "SYNTHETIC sample" in printed and "1 of 1 files predicted" in printed
+
+
+@each_notebook
+def test_the_outputs_name_no_path_of_a_machine_and_nothing_of_a_terminal(path):
+    for cell in json.loads(path.read_text())["cells"]:
+        for output in cell.get("outputs", ()):
+            text = "".join(output.get("text", ()))
+            assert not re.search(r"(^|[\s'\"=(])(/|~|[A-Z]:\\)\w", text, re.MULTILINE)
+            assert not re.search(r"[\x00-\x09\x0b-\x1f]", text)
 
 
 @each_notebook
