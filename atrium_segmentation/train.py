@@ -17,9 +17,8 @@ from atrium_segmentation.config import PROJECT
 from common.base import hosts
 from common.base.backend import start_tensorflow
 from common.base.command_line import given_settings, parse
-from common.base.errors import run_script
+from common.base.errors import UserError, run_script
 from common.base.printing import print_paths, print_settings
-from common.base.rank_process import run_as_rank
 from common.datasets.splits import training_splits
 from common.training import runs
 from common.training.adapting import adapted, weights_changes
@@ -28,13 +27,16 @@ from common.training.adapting import adapted, weights_changes
 def main() -> None:
     """Train each of the networks, or go on with their training."""
     settings = parse(PROJECT, "train", __doc__)
-    run_as_rank(settings.hosts)
+    if settings.hosts:
+        raise UserError("--hosts: the atrium does not train on several hosts yet; leave it out")
     print_settings("Train networks to segment the left atrium", settings, PROJECT)
     prepared = runs.find_prepared(PROJECT, settings, lambda: PROJECT.prepare_to_train(settings))
     changes = weights_changes(settings)
     settings, reasons = adapted(settings, changes, given_settings(type(settings)))
     run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow(settings.device)
+
+    import keras
 
     from atrium_segmentation import mean_shape, networks
     from atrium_segmentation.dataset import Volumes
@@ -77,6 +79,8 @@ def main() -> None:
         pictures = training_pictures(prepared, validation, image_size, settings)
         models = {}
         for name in settings.models:
+            # Every rank has to draw the same weights.
+            keras.utils.set_random_seed(settings.seed)
             model = networks.build(name, classes, settings)
             outputs, parameters = len(model.outputs), model.count_params()
             print(f"\n{name}: {parameters:,} parameters", flush=True)
