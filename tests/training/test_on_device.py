@@ -218,7 +218,7 @@ def test_a_script_augments_on_the_device_and_its_config_says_so(whole, project, 
     [history, *_] = sorted(folder.rglob("history.csv"))
     assert len(history.read_text().splitlines()) == 2
     message = run(project, "train", *once.training(2), "--run", folder, code=2)
-    assert "was begun with other settings (--augment)" in message
+    assert "--augment); choose another --run" in message
 
 
 # ---- What a device cannot
