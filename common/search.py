@@ -44,7 +44,7 @@ def main() -> None:
     project, script = _project(arguments.project)
     space = read_space(arguments.space, arguments.over, project.train_settings)
     settings = _settings(project, space, words)
-    folder = settings.prepared or project.prepared(synthetic=settings.preset == "demo")
+    folder = settings.prepared or project.prepared_to_train(settings.preset)
     plan = Plan(project, script, space, words, settings, open_prepared(folder, project.name))
     search = Search(arguments.folder, plan)
     print(f"\nSearch settings of {project.name} for the best {settings.monitor}")

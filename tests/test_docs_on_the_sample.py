@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 import subprocess
@@ -152,12 +153,11 @@ def tree(tmp_path, samples, other_films) -> Path:
         for target in targets:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(source)
-    shutil.copytree(chest, home / "hospital")
+    _hospital(chest, home / "hospital")
     films = sorted((other_films / "stage_2_train_images").iterdir())[:3]
     volume = next((volumes / "imagesTr").glob("*.nii.gz"))
     inputs = {
         home / "new-films": films,
-        home / "hospital/new": films,
         tree / "films": films,
         tree / PNEUMONIA / "films": films,
         tree / HEART / "films": films,
@@ -168,6 +168,16 @@ def tree(tmp_path, samples, other_films) -> Path:
         for file in files:
             shutil.copy(file, folder)
     return tree
+
+
+def _hospital(chest: Path, folder: Path) -> None:
+    """Films in a folder per label, whose names nobody has published."""
+    with open(chest / "stage_2_train_labels.csv", newline="") as file:
+        labels = {row["patientId"]: row["Target"] for row in csv.DictReader(file)}
+    for case, label in labels.items():
+        place = folder / ("pneumonia" if label == "1" else "healthy")
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(chest / "stage_2_train_images" / f"{case}.dcm", place)
 
 
 def place_and_words(tree: Path, page: str, words: list[str]) -> tuple[Path, list[str]]:

@@ -85,6 +85,16 @@ class Project:
         """The default folder of its prepared data."""
         return ROOT / "data" / "prepared" / (f"SYNTHETIC-{self.name}" if synthetic else self.name)
 
+    def prepared_to_train(self, preset: str) -> Path:
+        """The prepared data that a training takes where none is named.
+
+        The sample's under the preset ``demo``, and where the usual dataset is a sample itself.
+        """
+        of_cases = self.prepared(synthetic=False)
+        is_sample = (self.raw / "SYNTHETIC.json").exists()
+        is_here = (of_cases / "manifest.json").exists()
+        return self.prepared(synthetic=preset == "demo" or (is_sample and not is_here))
+
     def prepare_to_train(self, train: SharedTrain) -> Path:
         """Prepare data under the preset and the seed of a training; gives its folder."""
         settings = self.presets[train.preset].prepare

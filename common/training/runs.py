@@ -81,7 +81,7 @@ def find_prepared(project: Project, settings: SharedTrain, prepare: Callable[[],
     """
     folder = settings.prepared
     if folder is None:
-        folder = project.prepared(synthetic=settings.preset == "demo")
+        folder = project.prepared_to_train(settings.preset)
         if not (folder / "manifest.json").exists():
             if settings.hosts:
                 raise UserError(f"{folder}: holds no data; with --hosts, run prepare_data.py first")

@@ -27,6 +27,10 @@ class Here(Project):
         return self.root / ("SYNTHETIC" if synthetic else "real")
 
     @property
+    def raw(self) -> Path:
+        return self.root / "raw"
+
+    @property
     def runs(self) -> Path:
         return self.root / "runs"
 

@@ -245,6 +245,19 @@ def test_data_is_prepared_where_there_is_none(project, capsys):
     assert "preparing first" in capsys.readouterr().out
 
 
+def test_data_of_a_sample_in_the_usual_place_is_found(project):
+    project.raw.mkdir(parents=True)
+    (project.raw / "SYNTHETIC.json").touch()
+    prepared_in(project.prepared(True))
+
+    def found() -> Path:
+        return runs.find_prepared(project, SETTINGS, lambda: pytest.fail("prepared")).folder
+
+    assert found() == project.prepared(True)
+    prepared_in(project.prepared(False))
+    assert found() == project.prepared(False)
+
+
 def test_data_that_was_named_is_not_prepared(project, tmp_path):
     named = replace(SETTINGS, prepared=tmp_path / "none")
     with pytest.raises(UserError, match="there is no such folder"):
