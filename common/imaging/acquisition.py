@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -51,12 +52,8 @@ def acquisition(film: Radiograph, file_bytes: int) -> dict[str, float | str | No
     """
     pixels = film.pixels
     rows, columns = pixels.shape
-    lines = {
-        "across": pixels[:: max(1, rows // _LINES)],
-        "down": np.ascontiguousarray(pixels[:, :: max(1, columns // _LINES)].T),
-    }
-    energies = {name: _energies(values) for name, values in lines.items()}
-    across, down = energies["across"], energies["down"]
+    across = _energies(cv2.transpose(pixels[:: max(1, rows // _LINES)]))
+    down = _energies(np.ascontiguousarray(pixels[:, :: max(1, columns // _LINES)]))
     tags = film.origin
     row_mm = film.spacing_mm[0] if film.spacing_mm else None
     return {
@@ -108,34 +105,32 @@ def _names() -> tuple[str, ...]:
 
 
 def _energies(lines: np.ndarray) -> dict[tuple[int, int], float]:
-    """Differences along lines (n, m), by what they are and the pixels that are taken together.
+    """Differences along columns of uint8 (n, m), by what they are and the pixels taken together.
 
     0 is the mean square of gradients, 1 that of second differences, 2 the mean of their absolute
     values; 3 the ratio of gradients across the borders of JPEG's blocks to all others.
     """
-    values: np.ndarray = lines.astype(np.float32)
+    sums: np.ndarray = lines.astype(np.int16)
     energies: dict[tuple[int, int], float] = {}
     for scale in (1, 2, 4):
-        if scale > 1:
-            length = values.shape[1] // 2 * 2
-            values = (values[:, 0:length:2] + values[:, 1:length:2]) / 2
-        first = values[:, 1:] - values[:, :-1]
-        second = first[:, 1:] - first[:, :-1]
-        energies[0, scale], energies[1, scale] = _mean_square(first), _mean_square(second)
+        if scale > 1:  # a sum's square is scale² that of a mean
+            pairs = len(sums) // 2 * 2
+            sums = sums[0:pairs:2] + sums[1:pairs:2]
+        first = sums[1:] - sums[:-1]
+        second = first[1:] - first[:-1]
+        for order, differences in enumerate((first, second)):
+            energies[order, scale] = _mean(differences, cv2.NORM_L2SQR) / scale**2 + _LEAST
         if scale == 1:
-            steps = np.abs(first).mean(axis=0)
-            at_border = np.arange(len(steps)) % 8 == 7
-            energies[2, 1] = float(np.abs(second).mean()) if second.size else 0.0
-            border, others = (
-                float(part.mean()) if part.size else 0.0
-                for part in (steps[at_border], steps[~at_border])
-            )
+            energies[2, 1] = _mean(second, cv2.NORM_L1)
+            at_border = np.arange(len(first)) % 8 == 7
+            border, others = (_mean(first[part], cv2.NORM_L1) for part in (at_border, ~at_border))
             energies[3, 1] = (border + _LEAST) / (others + _LEAST)
     return energies
 
 
-def _mean_square(values: np.ndarray) -> float:
-    return float(np.vdot(values, values)) / max(1, values.size) + _LEAST
+def _mean(differences: np.ndarray, norm: int) -> float:
+    """The mean of absolute values or squares; 0 of nothing."""
+    return cv2.norm(differences, norm) / differences.size if differences.size else 0.0
 
 
 def _tone(pixels: np.ndarray) -> dict[str, float]:
@@ -143,13 +138,14 @@ def _tone(pixels: np.ndarray) -> dict[str, float]:
     shares, grey = counts / counts.sum(), np.arange(256)
     mean = float(shares @ grey)
     running = np.cumsum(shares) + 1e-9
+    percentiles = np.searchsorted(running, np.array(_PERCENTILES) / 100)
     return {
         "tone.mean": mean,
         "tone.deviation": float(np.sqrt(shares @ (grey - mean) ** 2)),
-        **{f"tone.p{p}": float(np.searchsorted(running, p / 100)) for p in _PERCENTILES},
+        **{f"tone.p{p}": float(v) for p, v in zip(_PERCENTILES, percentiles, strict=True)},
         "tone.black": float(shares[0]),
         "tone.white": float(shares[255]),
-        "tone.levels": float((shares > 0).sum()),
+        "tone.levels": float(np.count_nonzero(counts)),
     }
 
 
@@ -171,14 +167,22 @@ def _frame(pixels: np.ndarray) -> dict[str, float]:
         "left": pixels[:, :border],
         "right": pixels[:, -border:],
     }
-    bars = [(pixels.max(axis=axis) <= _BLACK).mean() for axis in (1, 0)]
+    black = [_black_share(part) for part in borders.values()]
+    bars = [_black_share(pixels.max(axis=axis)) for axis in (1, 0)]
     return {
-        **{f"frame.{name}": float(part.mean()) for name, part in {**corners, **borders}.items()},
-        "frame.black": float(np.mean([(part <= _BLACK).mean() for part in borders.values()])),
-        "frame.bars_across": float(bars[0]),
-        "frame.bars_down": float(bars[1]),
+        **{
+            f"frame.{name}": cv2.sumElems(part)[0] / part.size
+            for name, part in {**corners, **borders}.items()
+        },
+        "frame.black": sum(black) / len(black),
+        "frame.bars_across": bars[0],
+        "frame.bars_down": bars[1],
     }
 
 
+def _black_share(values: np.ndarray) -> float:
+    return int(np.count_nonzero(values <= _BLACK)) / values.size
+
+
 def _log(value: float) -> float:
-    return float(np.log(max(value, _LEAST**2)))
+    return math.log(max(value, _LEAST**2))

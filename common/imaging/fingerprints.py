@@ -7,6 +7,7 @@ averaged to a few cells, and each bit says whether a cell is brighter than its n
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 
@@ -58,11 +59,17 @@ def averaged(image: np.ndarray, cells: int) -> np.ndarray:
     """An image averaged to so many equal cells along each of its axes, float32."""
     result = image.astype(np.float32)
     for axis, size in enumerate(image.shape):
-        edges, places = np.linspace(0, size, cells + 1)[:, None], np.arange(size)
-        overlaps = np.minimum(edges[1:], places + 1) - np.maximum(edges[:-1], places)
-        shares = (np.clip(overlaps, 0, None) * cells / size).astype(np.float32)
-        result = np.moveaxis(np.tensordot(shares, result, (1, axis)), 0, axis)
+        result = np.moveaxis(np.tensordot(_shares(size, cells), result, (1, axis)), 0, axis)
     return result
+
+
+@functools.lru_cache(maxsize=64)
+def _shares(size: int, cells: int) -> np.ndarray:
+    """What each of so many places gives to the mean of each cell: (cells, size) float32."""
+    edges, places = np.linspace(0, size, cells + 1)[:, None], np.arange(size)
+    overlaps = np.minimum(edges[1:], places + 1) - np.maximum(edges[:-1], places)
+    shares: np.ndarray = (np.clip(overlaps, 0, None) * cells / size).astype(np.float32)
+    return shares
 
 
 def _signs(texts: Sequence[str]) -> np.ndarray:
