@@ -2,11 +2,13 @@
 #
 #   make demo PYTHON=python3.12      another interpreter than python3
 #   make test VENV=../venv           another place for the virtual environment
+#   make demo REQUIREMENTS=requirements-cpu.txt    0.6 GB less, for a machine without a card
 #   make test PYTEST_ARGS="-k dice"  handed on to pytest
 #   make bench BENCH_ARGS=--quick    handed on to benchmarks/
 
 PYTHON ?= python3
 VENV ?= .venv
+REQUIREMENTS ?= requirements.txt
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
@@ -45,9 +47,9 @@ $(VENV)/bin/pip $(VENV_TORCH)/bin/pip: %/bin/pip:
 	"$(PYTHON)" -m venv "$*"
 	@echo '*' > "$*/.gitignore"
 
-$(INSTALLED): requirements.txt pyproject.toml $(wildcard third_party/*/*.*) | $(VENV)/bin/pip
-	@echo "== Installing into $(VENV) (2.8 GB, some minutes)"
-	"$(VENV_PYTHON)" -m pip install --disable-pip-version-check -r requirements.txt
+$(INSTALLED): $(REQUIREMENTS) requirements.txt pyproject.toml $(wildcard third_party/*/*.*) | $(VENV)/bin/pip
+	@echo "== Installing $(REQUIREMENTS) into $(VENV) (2 to 3 GB, some minutes)"
+	"$(VENV_PYTHON)" -m pip install --disable-pip-version-check -r $(REQUIREMENTS)
 	@touch $@
 
 $(INSTALLED_DEV): requirements-dev.txt $(INSTALLED)

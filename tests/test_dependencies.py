@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -46,6 +48,32 @@ def test_a_wheel_names_no_place_of_one_machine():
 def test_cuda_is_for_the_tensorflow_that_is_pinned():
     (cuda,) = map(Requirement, PROJECT["project"]["optional-dependencies"]["cuda"])
     assert f"{cuda.name}{cuda.specifier}" in LINES
+
+
+def test_the_file_for_cpus_is_the_other_one_with_another_tensorflow():
+    shield = project_of("third_party/tensorflow")
+    pin = f"{shield['name']}=={shield['version']}"
+    assert pin in LINES and shield["dependencies"] == [pin.replace("tensorflow", "tensorflow-cpu")]
+    text = (ROOT / "requirements-cpu.txt").read_text()
+    asked_for = re.findall(r"^[^#\s].*", text, re.MULTILINE)
+    assert asked_for == ["./third_party/tensorflow", "-r requirements.txt"]
+
+
+@pytest.mark.slow
+def test_an_environment_of_the_file_for_cpus_is_whole(tmp_path):
+    python = tmp_path / "bin/python"
+    subprocess.run([sys.executable, "-m", "venv", tmp_path], check=True)
+    for words in (["install", "-q", "-r", "requirements-cpu.txt"], ["check"]):
+        subprocess.run([python, "-m", "pip", *words], cwd=ROOT, check=True)
+    code = (
+        "import common, imgaug, tensorflow as tf, tf_explain\n"
+        "assert not tf.test.is_built_with_cuda()\n"
+        "print(tf.__version__, tf.reduce_sum(tf.ones(3)).numpy())"
+    )
+    done = subprocess.run(
+        [python, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.split() == [project_of("third_party/tensorflow")["version"], "3.0"]
 
 
 # --- the locks ------------------------------------------------------------------------------------

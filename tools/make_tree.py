@@ -30,7 +30,7 @@ TEXTS = {
     "docs": "Pages for users, and the programs that draw their pictures.",
     "notebooks": "Each project step by step, for Jupyter or Colab.",
     "tests": "The tests, in the same rooms; helpers/ for fixtures, tools/ for programs.",
-    "third_party": "Two small shields of pinned packages from what has changed since.",
+    "third_party": "Small shields of pinned packages, and of what names them.",
     "common/base/schemas": "JSON Schemas of the files that are read again.",
     "common/reporting/templates": "The pages, their style and their script.",
     ".github": "Forms for issues, and the workflow for lint, types and tests.",
@@ -42,7 +42,7 @@ TEXTS = {
     "pyproject.toml": "The settings of the tools, and of the package.",
     "requirements.lock": "The same and what it brings, hashed; requirements-cuda.lock for a card.",
     "zensical.toml": "The site that `make docs` makes of the pages.",
-    "requirements.txt": "What everything needs, pinned; requirements-dev.txt for tests and lint.",
+    "requirements.txt": "What everything needs, pinned; -cpu.txt without a card, -dev.txt for tests.",
 }
 """What is no module has no docstring."""
 

@@ -204,8 +204,8 @@ class SharedTrain(Shared):
     """Number of validation cases that TensorBoard shows after every epoch, always the same, and of
     augmented samples that it shows before the first epoch. 0: none."""
     profile: int = 0
-    """Number of steps that the profiler traces, from the second on. TensorBoard shows the trace
-    after pip install tensorboard-plugin-profile. 0: none."""
+    """Print where the time of the first epoch went, and let the profiler trace so many steps, from
+    the second on: TensorBoard shows them after pip install tensorboard-plugin-profile. 0: none."""
     fold: int = 0
     """The fold that validates, counted from 0, of data that was prepared in folds."""
     device: Literal["auto", "cpu"] = "auto"

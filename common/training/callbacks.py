@@ -105,6 +105,9 @@ class SaveProgress(keras.callbacks.Callback):
         average: What was validated, if not the last step's weights.
         metric_sums: The metrics' variables, if the training goes on within an epoch.
 
+    Attributes:
+        saving_seconds: What writing models and checkpoints has taken.
+
     Raises:
         UserError: A loss became NaN or infinite.
         Stopped: A signal asked to stop; all is saved.
@@ -126,6 +129,7 @@ class SaveProgress(keras.callbacks.Callback):
         self.average = average
         self.is_rest_of_epoch = state.step > 0
         self.losses: list[Any] = []
+        self.saving_seconds = 0.0
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         self.due = time.monotonic() + self.settings.checkpoint_seconds
@@ -205,10 +209,11 @@ class SaveProgress(keras.callbacks.Callback):
             return
         # Without optimizer and loss the file is a third, and loads where no class of this
         # repository is known.
-        model = self.model
+        model, begin = self.model, time.monotonic()
         bare = keras.Model(model.input, model.outputs[0], name=model.name)
         with self.average.in_place(), atomic_write(self.run / "model.keras") as partial:
             save_model(bare, partial)
+        self.saving_seconds += time.monotonic() - begin
 
     def _save_if_due(self, now: bool = False) -> None:
         """Write a checkpoint, if it is time for one; leave, if a signal asked any rank to."""
@@ -221,7 +226,9 @@ class SaveProgress(keras.callbacks.Callback):
             write_back(self.model)
             share_batch_statistics(self.model)
             checkpoints.save(self.run / "checkpoint.npz", self.model, self.state)
-        pause = (time.monotonic() - begin) / _MAX_SAVING_SHARE
+        seconds = time.monotonic() - begin
+        self.saving_seconds += seconds
+        pause = seconds / _MAX_SAVING_SHARE
         interval = self.settings.checkpoint_seconds
         self.due = time.monotonic() + (interval and max(interval, pause))
         if received:

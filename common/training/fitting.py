@@ -36,6 +36,7 @@ from common.training.optimizers import optimizer
 from common.training.pipeline import Training
 from common.training.precision import ValidateInFloat32, device_count
 from common.training.tensorboard import TensorBoard, TrainingPictures
+from common.training.time_spent import TimeSpent
 
 
 @dataclass(frozen=True)
@@ -174,20 +175,26 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
             """Fit the rest of the epoch that the state stands in, or all epochs from its next."""
             average = ValidateAverage(task.training)
             board = TensorBoard(run, task.training, task.metrics, settings, state, task.pictures)
+            progress = SaveProgress(
+                run, task.training, settings, state, signals, average, metric_sums
+            )
+            batches = task.training.batches(state.epoch, state.step)
+            spent = TimeSpent(progress)
+            if settings.profile and device_count() == hosts.device_count() == 1:
+                batches = spent.timed(batches)
             model.fit(
-                task.training.batches(state.epoch, state.step),
+                batches,
                 validation_data=task.validation,
                 steps_per_epoch=task.training.steps - state.step,
                 initial_epoch=state.epoch,
                 epochs=state.epoch + 1 if state.step else settings.epochs,
                 callbacks=[
+                    *([spent] if settings.profile and hosts.is_first() else []),
                     # The first to hear that a validation ended, with its weights in place.
                     *([board] if hosts.is_first() else []),
                     average,
                     ResumedEarlyStopping(settings, state),
-                    SaveProgress(
-                        run, task.training, settings, state, signals, average, metric_sums
-                    ),
+                    progress,
                     ValidateInFloat32(),
                 ],
                 shuffle=False,
