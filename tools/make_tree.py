@@ -42,7 +42,7 @@ TEXTS = {
     "pyproject.toml": "The settings of the tools, and of the package.",
     "requirements.lock": "The same and what it brings, hashed; requirements-cuda.lock for a card.",
     "zensical.toml": "The site that `make docs` makes of the pages.",
-    "requirements.txt": "What everything needs, pinned; -cpu.txt without a card, -dev.txt for tests.",
+    "requirements.txt": "What everything needs, pinned; -cpu.txt: no card, -dev.txt: tests.",
 }
 """What is no module has no docstring."""
 
