@@ -17,8 +17,9 @@ from atrium_segmentation.config import PROJECT
 from common.base import hosts
 from common.base.backend import start_tensorflow
 from common.base.command_line import given_settings, parse
-from common.base.errors import UserError, run_script
+from common.base.errors import run_script
 from common.base.printing import print_paths, print_settings
+from common.base.rank_process import run_as_rank
 from common.datasets.splits import training_splits
 from common.training import runs
 from common.training.adapting import adapted, weights_changes
@@ -27,8 +28,7 @@ from common.training.adapting import adapted, weights_changes
 def main() -> None:
     """Train each of the networks, or go on with their training."""
     settings = parse(PROJECT, "train", __doc__)
-    if settings.hosts:
-        raise UserError("--hosts: the atrium does not train on several hosts yet; leave it out")
+    run_as_rank(settings.hosts)
     print_settings("Train networks to segment the left atrium", settings, PROJECT)
     prepared = runs.find_prepared(PROJECT, settings, lambda: PROJECT.prepare_to_train(settings))
     changes = weights_changes(settings)

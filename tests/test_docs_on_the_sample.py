@@ -174,10 +174,10 @@ def _hospital(chest: Path, folder: Path) -> None:
     """Films in a folder per label, whose names nobody has published."""
     with open(chest / "stage_2_train_labels.csv", newline="") as file:
         labels = {row["patientId"]: row["Target"] for row in csv.DictReader(file)}
-    for case, label in labels.items():
+    for number, (case, label) in enumerate(labels.items()):
         place = folder / ("pneumonia" if label == "1" else "healthy")
         place.mkdir(parents=True, exist_ok=True)
-        shutil.copy(chest / "stage_2_train_images" / f"{case}.dcm", place)
+        shutil.copy(chest / "stage_2_train_images" / f"{case}.dcm", place / f"jones-{number}.dcm")
 
 
 def place_and_words(tree: Path, page: str, words: list[str]) -> tuple[Path, list[str]]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -17,10 +20,23 @@ import pytest
 
 from common.base.files import ROOT
 from tests.helpers import fit_run, needs
+from tests.helpers.scripts import PROJECTS
 
 pytestmark = pytest.mark.slow
 SCRIPT = ROOT / "tests" / "helpers" / "hosts_run.py"
 LIMIT_S = 1800
+
+SRUN = """#!/bin/bash
+# What srun sets of a job step of two tasks on two nodes, here on one machine.
+export SLURM_JOB_ID=4711 SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2
+export SLURM_STEP_NODELIST=localhost,node2
+for task in 1 0; do
+    SLURM_PROCID=$task SLURM_LOCALID=0 "$@" &
+done
+status=0
+for job in $(jobs -p); do wait "$job" || status=$?; done
+exit $status
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +135,31 @@ def test_two_processes_are_one_with_two_devices(one, tmp_path):
     assert second == ("", "")
 
 
+@pytest.mark.parametrize("project", PROJECTS)
+def test_a_project_on_two_hosts_is_as_on_one_with_two_devices(
+    whole, project, tmp_path, monkeypatch
+):
+    # Each training is compiled once.
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
+    once = whole(project)
+
+    def train(run):
+        arguments = [*once.training(2), "--run", run, "--ema-momentum", 0.9]
+        return lambda hosts: [ROOT / project / "train.py", *arguments, "--hosts", hosts]
+
+    runs = tmp_path / "one", tmp_path / "two"
+    ended(ranks(1, train(runs[0]), devices=2))
+    first, second = ended(ranks(2, train(runs[1])))
+    assert str(runs[1] / "fitted.json") in first[0] and second == ("", "")
+    config = json.loads((runs[1] / "config.json").read_text())
+    assert config["computed_with"]["hosts"] == 2 and config["settings"]["hosts"] == ""
+    nets = [path.parent.relative_to(runs[0]) for path in runs[0].rglob("history.csv")]
+    assert nets
+    for net in nets:
+        assert_near(runs[0] / net, runs[1] / net)
+    assert {path.name for path in runs[0].iterdir()} == {path.name for path in runs[1].iterdir()}
+
+
 # ---- Stopped and killed
 
 
@@ -166,7 +207,46 @@ def test_a_rank_is_killed_and_the_same_command_goes_on(one, tmp_path, killed, is
     assert_near(one, run)
 
 
-def test_the_atrium_is_refused(tmp_path):
-    train = [ROOT / "atrium_segmentation" / "train.py", "--run", tmp_path / "run"]
-    for _, error in ended(ranks(2, lambda hosts: [*train, "--hosts", hosts]), 2):
-        assert "the atrium does not train on several hosts yet" in error
+def test_ranks_that_differ_are_refused_by_number(whole, tmp_path):
+    once = whole(PROJECTS[2])
+    seeds = iter((1, 2))
+
+    def train(hosts):
+        arguments = [*once.training(2), "--run", tmp_path / "run", "--seed", next(seeds)]
+        return [ROOT / PROJECTS[2] / "train.py", *arguments, "--hosts", hosts]
+
+    for _, error in ended(ranks(2, train), 2):
+        assert "rank 1 has other settings, data, versions or code than rank 0" in error
+        assert len(error.splitlines()) == 1
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+# ---- Slurm
+
+
+def test_the_slurm_script_trains_two_ranks(whole, tmp_path):
+    page = (ROOT / "docs" / "cluster.md").read_text()
+    [text] = re.findall(r"```\n(#!/bin/bash\n#SBATCH.*?--hosts auto.*?)```", page, re.DOTALL)
+    once = whole(PROJECTS[2])
+    run = tmp_path / "run"
+    for place, here in (("/shared/prepared/atrium", once.prepared), ("/shared/runs/atrium", run)):
+        assert text.count(place) == 1
+        text = text.replace(place, str(here))
+    script, srun = tmp_path / "train.slurm", tmp_path / "bin" / "srun"
+    script.write_text(text)
+    srun.parent.mkdir()
+    srun.write_text(SRUN)
+    srun.chmod(srun.stat().st_mode | stat.S_IXUSR)
+    if shutil.which("shellcheck"):
+        checked = subprocess.run(["shellcheck", script, srun], capture_output=True, text=True)
+        assert not checked.returncode, checked.stdout
+    tiny_settings = [*map(str, once.training(1)), "--run", str(run), "--models", "unet"]
+    places = f"{srun.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", str(script), *tiny_settings], cwd=ROOT,
+        env={**shell(), "PATH": places}, capture_output=True, text=True, timeout=LIMIT_S,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    config = json.loads((run / "config.json").read_text())
+    assert config["computed_with"]["hosts"] == 2
+    assert (run / "fitted.json").exists()

@@ -28,6 +28,11 @@ _LAST = re.compile(
 )
 # With which of these it ends.
 _END = re.compile(r"^(?:Traceback |F\d{4} |terminate called)", re.MULTILINE)
+# What C++ prints after a traceback; the error that a traceback ends with.
+_AFTER = re.compile(r"^(?:[IWEF]\d{4} \d\d:\d\d:\d\d|\*\*\* |terminate called)", re.MULTILINE)
+_RAISED = re.compile(r"^(?!Traceback)([A-Za-z_][\w.]*)(?::|$)", re.MULTILINE)
+# Those that JAX raises of what another rank has done, or left undone, among others.
+_OF_JAX = ("JaxRuntimeError", "XlaRuntimeError")
 # What `common.base.signals` prints.
 _STOP = ("stopping after", "stopped")
 # Where one of these stands, another rank has ended, or cannot be reached.
@@ -102,22 +107,39 @@ class _Words(threading.Thread):
 
     def run(self) -> None:
         """Read until the rank closes it."""
+        before = ""
         for line in self.lines:
+            # An exception that ends no process: "Exception ignored in", "Exception in thread".
+            is_end = _LAST.match(line) and not before.startswith("Exception i")
+            before = line
             if line.startswith("error: "):
                 self.error = line.removeprefix("error: ").strip()
-            elif _LAST.match(line) or (self.last and not line.startswith(_STOP)):
+            elif is_end or (self.last and not line.startswith(_STOP)):
                 self.last.append(line)
             elif self.is_first:
                 sys.stderr.write(line)
                 sys.stderr.flush()
 
     @property
+    def failure(self) -> str:
+        """The traceback of an error of its own; "" where there is none."""
+        end = self._end
+        after = _AFTER.search(end)
+        traceback = end[: after.start()] if after else end
+        raised = _RAISED.findall(traceback) if end.startswith("Traceback ") else []
+        return traceback if raised and not raised[-1].endswith(_OF_JAX) else ""
+
+    @property
     def missed(self) -> str:
         """How it says that another rank has gone; "" where it does not."""
+        missed = None if self.failure else _GONE.search(self._end)
+        return missed[0][:120] if missed else ""
+
+    @property
+    def _end(self) -> str:
         text = "".join(self.last)
         end = _END.search(text)
-        missed = _GONE.search(text, end.start()) if end else None
-        return missed[0][:120] if missed else ""
+        return text[end.start() :] if end else ""
 
 
 def _waited_for(child: subprocess.Popen[str], words: _Words) -> int:
@@ -127,7 +149,7 @@ def _waited_for(child: subprocess.Popen[str], words: _Words) -> int:
         try:
             return child.wait(_LOOK_S)
         except subprocess.TimeoutExpired:
-            if not (words.error or words.missed):
+            if not (words.error or words.failure or words.missed):
                 continue
             since = since or time.monotonic()
             if time.monotonic() - since > _GRACE_S:
@@ -142,6 +164,9 @@ def _leave(rank: Rank, status: int, received: int, words: _Words) -> None:
     if received and status not in (0, 128 + received):
         print(stop_message(received), file=sys.stderr)
         raise SystemExit(128 + received)
+    if words.failure:
+        sys.stderr.write(f"{name}:\n{words.failure}")
+        raise SystemExit(1)
     if words.missed:
         raise UserError(
             f"{name}: another rank has ended, or cannot be reached ({words.missed}); the same "

@@ -102,7 +102,9 @@ def alone(model: keras.Model) -> Iterator[keras.Model]:
     weights = model.get_weights()
     keras.distribution.set_distribution(None)
     try:
-        copy = keras.models.clone_model(model)
+        # Of the network alone: Keras would compile a copy of a compiled model again.
+        network = keras.Model(model.input, model.outputs, name=model.name)
+        copy = keras.models.clone_model(network)
         copy.set_weights(weights)
         yield copy
     finally:
