@@ -94,8 +94,8 @@ def draw(
     zoom = 1 + uniform[:, 1] * ranges.scale
     stretch = tf.sqrt(1 + uniform[:, 2] * ranges.stretch)
     cosine, sine = tf.cos(angle) * zoom, tf.sin(angle) * zoom
-    rows = [[cosine * stretch, -sine / stretch], [sine * stretch, cosine / stretch]]
-    linear = tf.stack([tf.stack(row, -1) for row in rows], 1)
+    matrix = [[cosine * stretch, -sine / stretch], [sine * stretch, cosine / stretch]]
+    linear = tf.stack([tf.stack(row, -1) for row in matrix], 1)
     shift = uniform[:, 3:5] * ranges.shift
     if ranges.flip:
         # From another seed, so that all else is drawn as it is without flips.
