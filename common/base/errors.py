@@ -7,9 +7,11 @@ traceback); 1 a bug (a traceback); 130 stopped by Ctrl-C, 143 by SIGTERM.
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -98,6 +100,7 @@ def run_script(main: Callable[[], None]) -> None:
         with handle_signals(StopHandler()):
             main()
     except UserError as error:
+        _let_go(error)
         _leave(str(error))
     except BrokenPipeError:
         # The reader of the output, such as head, has closed it.
@@ -109,10 +112,21 @@ def run_script(main: Callable[[], None]) -> None:
             _leave(NO_MEMORY)
         if code is None:
             raise
+        _let_go(error)
         _leave(f"{getattr(error, 'filename', None) or 'a file'}: {REMEDIES[code]}")
     except Stopped as stopped:
+        _let_go(stopped)
         print(stop_message(stopped.number), file=sys.stderr)
         raise SystemExit(128 + stopped.number) from None
+
+
+def _let_go(error: BaseException) -> None:
+    """End what an error's frames hold, such as a reader of tf.data.
+
+    One that ends with Python would wait for ever for a call of Python that it has begun.
+    """
+    traceback.clear_frames(error.__traceback__)
+    gc.collect()
 
 
 def _leave(message: str) -> NoReturn:

@@ -160,3 +160,29 @@ def test_a_reader_that_has_read_enough():
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait(timeout=60) == 141
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("error", "status"), [("UserError('no')", 2), ("Stopped(15)", 143)])
+def test_a_reader_of_tf_data_that_calls_python_does_not_hold_up_the_end(error, status):
+    found, _, err = run(f"""
+def main():
+    from common.base.backend import start_tensorflow
+    from common.base.signals import Stopped
+    start_tensorflow("cpu")
+    import tensorflow as tf
+
+    def slow(number):
+        time.sleep(0.5)
+        return number
+
+    numbers = tf.data.Dataset.range(99).map(
+        lambda number: tf.numpy_function(slow, [number], tf.int64), num_parallel_calls=4
+    )
+    ring = [iter(numbers)]
+    ring.append(ring)
+    next(ring[0])
+    raise {error}
+run_script(main)
+""")
+    assert found == status, err
