@@ -128,6 +128,7 @@ def steps_from(project: str, script: str) -> set[tuple[str, str]]:
 # --- what make does -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_any_file_that_a_step_imports_repeats_it_and_the_later_ones(tree, imports):
     # The list of imports is printed from a file here, so that a hundred calls take seconds.
     lines = [f"{project}/{name}.py:{file}" for (project, name) in imports

@@ -32,7 +32,8 @@ def contents(folder):
     return {**found, "predictions.json": about}
 
 
-@pytest.mark.parametrize("project", [HEART, pytest.param(ATRIUM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("project", [HEART, ATRIUM])
 def test_parts_in_any_order_are_one_run(whole, tmp_path, project):
     once = whole(project)
     folder = tmp_path / "in"

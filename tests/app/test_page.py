@@ -71,6 +71,7 @@ def test_a_name_that_may_be_somebodys_is_not_written(page):
     assert page.ask(("IM0001.dcm", b"no film")).json()["file"] == "IM0001.dcm"
 
 
+@pytest.mark.slow
 def test_the_page_fits_and_is_accessible(opened, page, films):
     needs.package("axe_playwright_python")
     from axe_playwright_python.sync_playwright import Axe

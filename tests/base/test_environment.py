@@ -74,6 +74,7 @@ def home_with(folder: Path, content: object) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_training_is_the_same_in_a_shell_that_other_programs_set_up(tmp_path):
     odd, home = tmp_path / "odd", home_with(tmp_path / "home", KERAS)
     assert "r\\xf6ntgen" in started(shell(home, **SHELL), "-c", PROGRAM, odd, "fit")

@@ -192,6 +192,7 @@ CODINGS = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([0, 1]), st.sampled_from(CODINGS)), max_size=8))
 def test_what_is_found_is_what_decoding_every_film_gives(tmp_path_factory, films):

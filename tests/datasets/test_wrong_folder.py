@@ -104,5 +104,6 @@ def test_a_prepared_folder_in_its_source_is_no_source(tmp_path, capsys):
     assert "SYNTHETIC" not in said
 
 
+@pytest.mark.slow
 def test_the_page_is_what_its_command_writes():
     assert PAGE.read_text(encoding="utf-8") == page(), "run python -m tests.tools.wrong_folders"

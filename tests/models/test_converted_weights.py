@@ -131,7 +131,9 @@ def densenet():
     return drawn_densenet()
 
 
-@pytest.mark.parametrize(("is_whole", "is_old"), [(True, True), (False, False)])
+@pytest.mark.parametrize(
+    ("is_whole", "is_old"), [(True, True), pytest.param(False, False, marks=pytest.mark.slow)]
+)
 def test_torchxrayvisions_network_gives_here_what_it_gave_there(
     is_whole, is_old, densenet, films, tmp_path
 ):

@@ -57,7 +57,7 @@ def opened(browser, folder):
     assert complaints == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("width", [390, 1440])
 def test_the_page_fits_and_is_accessible(opened, width, scheme):
     needs.package("axe_playwright_python")

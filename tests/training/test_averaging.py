@@ -113,6 +113,7 @@ def test_in_half_floats_the_average_is_kept_too(tmp_path, float32):
     assert plain.best > full.best + 1
 
 
+@pytest.mark.slow
 def test_no_epoch_traces_the_batch_statistics_anew(tmp_path):
     counts = []
     for epochs in (2, 4):

@@ -5,7 +5,8 @@ import pytest
 from tests.helpers.fit_run import assert_same, fit, history, settings
 
 
-@pytest.mark.parametrize("averaging", [pytest.param(0.0, marks=pytest.mark.slow), 0.8])
+@pytest.mark.slow
+@pytest.mark.parametrize("averaging", [0.0, 0.8])
 def test_a_training_that_ended_goes_on(tmp_path, averaging, capsys):
     few, all_of_them = tmp_path / "few", tmp_path / "all"
     assert fit(few, settings(ema_momentum=averaging, epochs=2)).ended
