@@ -3,8 +3,9 @@
 Reads a finished run. Writes evaluation/test/ in it (or evaluation/NAME/ for --source, where
 every case is a test case): metrics.json, predictions.csv (one row per volume, network and label),
 masks/CASE-NETWORK.nii.gz in the grid of the case's own file, and for some cases two GIFs, the
-truth and the networks side by side, a picture of the three orthogonal views, and a slice with the
-truth and with the mask, for report.html to compare. Every score is taken at the volume's own
+truth and the networks side by side, a picture of the three orthogonal views, a slice with the
+truth and with the mask, for report.html to compare, and the true surface, coloured by how far the
+networks' are from it. Every score is taken at the volume's own
 spacing, next to that of the mean training shape.
 
     python evaluate.py --run runs/my-run
@@ -50,7 +51,7 @@ def main() -> None:
     from common.training.seen import cases_to_score, note_scoring, scored_before
 
     place = part_folder(folder, settings.part)
-    with evaluations.new_evaluation(place, "masks", "gifs", "views", "slices") as new:
+    with evaluations.new_evaluation(place, "masks", "gifs", "views", "slices", "surfaces") as new:
         # -- Data: the test split, or every case of another dataset prepared in the same way.
         accept = partial(_refuse_other_labels, run, str(settings.source))
         prepared, splits = evaluations.evaluation_data(

@@ -131,6 +131,13 @@ def _pictures(folder: Path, example: Example, dices: str, title: str) -> Iterato
             **place,
             over=over,
         )
+    if len(files) > 5:
+        content = "the true surface from three sides"
+        colours = "Blue where the mask falls short of it, red where it reaches beyond"
+        yield Picture(
+            files[5], f"{example.case}, {content}. {colours}.", f"{volume}, {content}. {colours}.",
+            **place,
+        )  # fmt: skip
 
 
 def _cases(metrics: Mapping[str, Any], networks: list[str]) -> Table:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from atrium_segmentation.networks import NETWORKS
+from atrium_segmentation.scores import WORST_SLICES
 from common.base.progress import progress
 from common.base.tables import MISSING, Table, print_table
 from common.imaging.volumes import read_volume
@@ -18,7 +19,9 @@ from common.reporting.charts import agreement_picture, cases_picture
 from common.reporting.examples import Example, worst_typical_best
 from common.reporting.gifs import Panel, Slices, write_gif, write_sheet, write_slice
 from common.reporting.orthogonal_views import views_picture
+from common.reporting.surface_picture import surface_picture
 from common.scores.formatting import with_interval
+from common.scores.surface_errors import surface_errors
 
 ROWS = (
     ("Dice", "dice", 3),
@@ -42,6 +45,7 @@ FILES = (
     ("gifs", "-truth.gif"),
     ("slices", "-truth.png"),
     ("slices", "-mask.png"),
+    ("surfaces", ".png"),
 )
 """Folder and end of the name of each picture of a case."""
 
@@ -82,8 +86,9 @@ def draw_cases(
     """Draw the worst cases, typical ones and the best, named after their rank.
 
     Of each a GIF of the truth and one of the networks' masks, read from ``masks/``, each next to a
-    sheet of its slices, a picture of the three orthogonal views, and the slice on which the main
-    network's mask and the truth differ most: once with each.
+    sheet of its slices, a picture of the three orthogonal views, the slice on which the main
+    network's mask and the truth differ most, once with each, and the true surface, coloured by its
+    distance to the masks'.
 
     Args:
         folder: The evaluation's.
@@ -107,7 +112,9 @@ def draw_cases(
             for network in reversed(networks)
         }
         files = tuple(f"{kind}/{name}{end}" for kind, end in FILES)
-        models_gif, views, truth_gif, slice_truth, slice_mask = (folder / file for file in files)
+        models_gif, views, truth_gif, slice_truth, slice_mask, surfaces = (
+            folder / file for file in files
+        )
         image, spacing_mm = volume["image"], volume["spacing_mm"]
         views_picture(views, image, spacing_mm, truth, masks, case, synthetic)
         both = [Panel(title, truth, mask) for title, mask in masks.items()]
@@ -122,7 +129,12 @@ def draw_cases(
         most = int((truth != mask).sum((0, 1)).argmax())
         write_slice(slice_truth, only_truth, most, _SLICE_SIDE)
         write_slice(slice_mask, only_mask, most, _SLICE_SIDE)
-        examples[case] = files
+        errors = {
+            title: surface_errors(truth, mask, volume["affine"]) for title, mask in masks.items()
+        }
+        if known := {title: mask for title, mask in errors.items() if mask}:
+            surface_picture(surfaces, known, spacing_mm, case, synthetic)
+        examples[case] = files if known else files[:-1]
     return [
         Example(cases[row]["case"], kind, examples[cases[row]["case"]])
         for row, kind in drawn.items()
@@ -144,6 +156,24 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
         worst = sorted(metrics["cases"], key=lambda row: row[name]["dice"])[:3]
         named = ", ".join(f"{row['case']} {row[name]['dice']:.3f}" for row in worst)
         print(f"  worst cases of {NETWORKS[name].title}: {named}")
+        if slices := worst_slices(metrics, name):
+            print(f"  worst slices of {NETWORKS[name].title}: {slices}")
+
+
+def worst_slices(metrics: Mapping[str, Any], network: str) -> str:
+    """The slices of all cases where a network's surface is furthest from the truth, in words.
+
+    "" where an earlier version measured none.
+    """
+    slices = [
+        (row["case"], of) for row in metrics["cases"] for of in row[network].get("worst_slices", ())
+    ]
+    worst = sorted(slices, key=lambda pair: -pair[1]["mean_mm"])[:WORST_SLICES]
+    return ", ".join(
+        f"{case} slice {part['slice']}, {part['mean_mm']:.1f} mm "
+        f"({'beyond' if part['signed_mm'] > 0 else 'short of'} the truth)"
+        for case, part in worst
+    )
 
 
 def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:

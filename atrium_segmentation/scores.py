@@ -19,12 +19,16 @@ from common.scores.estimates import mean
 from common.scores.formatting import main_score
 from common.scores.intervals import difference, interval_of_mean
 from common.scores.surface_dice import surface_dice
+from common.scores.surface_errors import surface_errors
 from common.scores.volumes import volume_scores
 from common.training.best_epoch import best_epoch, monitored
 from common.training.runs import Run
 
 TOLERANCES_MM = {"surface_dice_1mm": 1.0, "surface_dice_2mm": 2.0}
 """How far surfaces may be apart, by the name of the score."""
+
+WORST_SLICES = 3
+"""So many slices of a case are named."""
 
 _LENGTHS = (0.0, np.inf)
 _BOUNDS = {
@@ -39,6 +43,8 @@ def mask_scores(
 ) -> dict[str, Any]:
     """Every score of a mask: its mean over the labels and, under ``per_label``, each label's.
 
+    And where it errs most, ``worst_slices``, of all labels together.
+
     Args:
         volume: Of `dataset.whole_volumes`, with its true ``mask`` and ``affine``.
         mask: (x, y, z) uint8, labels from 0.
@@ -52,7 +58,9 @@ def mask_scores(
     mean = {
         name: sum(scores[name] for scores in per_label.values()) / len(per_label) for name in names
     }
-    return {**mean, "per_label": per_label}
+    errors = surface_errors(volume["mask"], mask, volume["affine"])
+    worst = errors.worst_slices(WORST_SLICES) if errors else []
+    return {**mean, "per_label": per_label, "worst_slices": worst}
 
 
 def _scores_of(truth: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> dict[str, float]:

@@ -154,8 +154,20 @@ def test_gifs_and_views_are_drawn_of_the_worst_and_the_best(once):
             assert predicted.size == true.size
             assert predicted.tobytes() != true.tobytes()
     by_dice = sorted(once.metrics["cases"], key=lambda case: case["unet"]["dice"])
+    surfaces = sorted(path.stem for path in (once.evaluation / "surfaces").glob("*.png"))
+    assert surfaces == views
     assert views[0].startswith("01-") and views[0].endswith(by_dice[0]["case"])
     assert views[-1].endswith(by_dice[-1]["case"])
+
+
+def test_the_worst_slices_are_named(once):
+    rows = [(row, of) for row in once.metrics["cases"] for of in row["unet"]["worst_slices"]]
+    row, worst = max(rows, key=lambda pair: pair[1]["mean_mm"])
+    truth = nibabel.as_closest_canonical(the_file(once.sample, row["case"])).shape[2]
+    assert 1 <= worst["slice"] <= truth
+    side = "beyond" if worst["signed_mm"] > 0 else "short of"
+    named = f"{row['case']} slice {worst['slice']}, {worst['mean_mm']:.1f} mm ({side} the truth)"
+    assert f"worst slices of U-Net: {named}" in once.said["evaluate"]
 
 
 def test_training_says_what_it_took(once):

@@ -227,9 +227,9 @@ def test_ranks_that_differ_are_refused_by_number(whole, tmp_path):
 def test_the_slurm_script_trains_two_ranks(whole, tmp_path):
     page = (ROOT / "docs" / "cluster.md").read_text()
     [text] = re.findall(r"```\n(#!/bin/bash\n#SBATCH.*?--hosts auto.*?)```", page, re.DOTALL)
-    once = whole(PROJECTS[2])
+    once = whole(PROJECTS[0])
     run = tmp_path / "run"
-    for place, here in (("/shared/prepared/atrium", once.prepared), ("/shared/runs/atrium", run)):
+    for place, here in (("/shared/prepared/rsna", once.prepared), ("/shared/runs/rsna", run)):
         assert text.count(place) == 1
         text = text.replace(place, str(here))
     script, srun = tmp_path / "train.slurm", tmp_path / "bin" / "srun"
@@ -240,7 +240,7 @@ def test_the_slurm_script_trains_two_ranks(whole, tmp_path):
     if shutil.which("shellcheck"):
         checked = subprocess.run(["shellcheck", script, srun], capture_output=True, text=True)
         assert not checked.returncode, checked.stdout
-    tiny_settings = [*map(str, once.training(1)), "--run", str(run), "--models", "unet"]
+    tiny_settings = [*map(str, once.training(1)), "--run", str(run)]
     places = f"{srun.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", str(script), *tiny_settings], cwd=ROOT,

@@ -78,12 +78,31 @@ def surface_scores(
     """
     truth, predicted = same_shape(truth, predicted)
     axes = axes_mm(grid_mm)
-    surfaces = [surface_voxels(mask) @ axes.T for mask in (truth, predicted)]
-    is_empty = [not len(points) for points in surfaces]
+    places = [surface_voxels(mask) for mask in (truth, predicted)]
+    is_empty = [not len(voxels) for voxels in places]
     if any(is_empty):
         spacing = np.linalg.norm(axes, axis=0)
         worst = 0.0 if all(is_empty) else np.linalg.norm(truth.shape * spacing)
         return float(worst), float(worst)
+    forward, backward = surface_distances(places[0], places[1], axes)
+    larger = max(np.percentile(forward, 95), np.percentile(backward, 95))
+    return float(larger), float(np.concatenate([forward, backward]).mean())
+
+
+def surface_distances(
+    truth: np.ndarray, predicted: np.ndarray, axes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The distance in mm of each surface voxel to the nearest of the other surface.
+
+    Args:
+        truth: (n, 3) voxels of a surface, of `surface_voxels`; at least one.
+        predicted: (m, 3) likewise.
+        axes: (3, 3) of `axes_mm`.
+
+    Returns:
+        (n,) of the truth's voxels and (m,) of the prediction's.
+    """
+    surfaces = [voxels @ axes.T for voxels in (truth, predicted)]
     # A surface is one or two voxels in a hundred: a tree of its points beats a distance map
     # of the volume, and gives the same to the last digits.
     trees = (cKDTree(points, 24, compact_nodes=False, balanced_tree=False) for points in surfaces)
@@ -91,8 +110,7 @@ def surface_scores(
         tree.query(points, workers=-1)[0]
         for tree, points in zip(trees, reversed(surfaces), strict=True)
     )
-    larger = max(np.percentile(forward, 95), np.percentile(backward, 95))
-    return float(larger), float(np.concatenate([forward, backward]).mean())
+    return forward, backward
 
 
 def surface_voxels(mask: np.ndarray) -> np.ndarray:
