@@ -44,8 +44,7 @@ def split_by_patient(
     Raises:
         UserError: There are fewer patients than sides to put them on.
     """
-    by_case = pd.DataFrame({"patient": patients, "stratum": strata.astype(str)})
-    table: pd.Series = by_case.groupby("patient", sort=True)["stratum"].max()
+    table = _greatest(strata.astype(str), patients)
     sides = (test_share > 0) + (folds or 1 + (validation_share > 0))
     if len(table) < sides:
         raise UserError(
@@ -94,7 +93,7 @@ def split_in_parts(
         that is neither but is of a patient with a shifted one.
     """
     held_out = validation_share + test_share
-    table: pd.Series = shifted.groupby(patients, sort=True).max()
+    table = _greatest(shifted, patients)
     of_shifted = table[table != ""]
     leave = int(validation_share > 0)
     _, test = _two_sides(of_shifted, test_share / held_out, leave, seed)
@@ -107,6 +106,14 @@ def split_in_parts(
     part = shifted.where(shifted == "", SHIFTED)
     part[others & (split != TRAIN)] = RANDOM
     return pd.DataFrame({"split": split, "part": part})
+
+
+def _greatest(texts: pd.Series, patients: pd.Series) -> pd.Series:
+    """The greatest of the cases' texts (cases,) by patient, in the order of these."""
+    # As of a table that is grouped by patient, which asks Python once for each.
+    by_case = pd.DataFrame({"patient": patients.to_numpy(), "text": texts.to_numpy()})
+    ordered = by_case.sort_values(["patient", "text"]).drop_duplicates("patient", keep="last")
+    return ordered.set_index("patient")["text"]
 
 
 def rare_values(values: pd.Series, patients: pd.Series, share: float) -> pd.Series:
