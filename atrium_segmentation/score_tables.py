@@ -166,7 +166,9 @@ def worst_slices(metrics: Mapping[str, Any], network: str) -> str:
     "" where an earlier version measured none.
     """
     slices = [
-        (row["case"], of) for row in metrics["cases"] for of in row[network].get("worst_slices", ())
+        (row["case"], part)
+        for row in metrics["cases"]
+        for part in row[network].get("worst_slices", ())
     ]
     worst = sorted(slices, key=lambda pair: -pair[1]["mean_mm"])[:WORST_SLICES]
     return ", ".join(

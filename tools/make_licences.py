@@ -117,9 +117,10 @@ def _rows(block: str) -> dict[str, str]:
 
 
 def _own() -> set[str]:
-    """The names of this repository's packages, its shields among them."""
-    files = (ROOT / "pyproject.toml", *ROOT.glob("third_party/*/pyproject.toml"))
-    return {canonicalize_name(_project(file.parent)["name"]) for file in files}
+    """The names of this repository's packages, among them the shields of requirements.txt."""
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    folders = [ROOT, *(ROOT / line for line in lines if line.startswith("./third_party/"))]
+    return {canonicalize_name(_project(folder)["name"]) for folder in folders}
 
 
 def _project(folder: Path) -> Mapping[str, Any]:
