@@ -50,6 +50,13 @@ def new_figure(columns: int, rows: int, width: float, height: float) -> tuple[Fi
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def title_row(first: Axes, title: str) -> None:
+    """Write the title of a row of axes to the left of its first."""
+    first.annotate(
+        title, (-0.06, 0.5), xycoords="axes fraction", rotation=90, ha="center", va="center"
+    )
+
+
 def save(figure: Figure, path: Path, synthetic: bool | str) -> Path:
     """Write a figure as a PNG; gives the path back.
 

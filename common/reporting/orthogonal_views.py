@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from common.reporting.figures import new_figure, save
+from common.reporting.figures import new_figure, save, title_row
 from common.reporting.gifs import radiological
 from common.reporting.palette import PREDICTION, TRUTH
 
@@ -55,9 +55,7 @@ def views_picture(
             _sides(panel, sides)
             panel.set_title(f"{view}, slice {number + 1} of {image.shape[axis]}", fontsize=9)
             panel.set_axis_off()
-        row[0].annotate(
-            name, (-0.06, 0.5), xycoords="axes fraction", rotation=90, ha="center", va="center"
-        )
+        title_row(row[0], name)
     for _, colour, label in (*known, (None, PREDICTION, "prediction")):
         axes[0, 0].plot([], [], color=colour, label=label)
     figure.legend(loc="outside lower center", ncols=2)

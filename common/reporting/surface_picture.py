@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
-from common.reporting.figures import new_figure, save
+from common.reporting.figures import new_figure, save, title_row
+from common.reporting.gifs import radiological
 from common.reporting.palette import PREDICTION, TRUTH
 from common.scores.surface_errors import SurfaceErrors
 
@@ -51,9 +52,7 @@ def surface_picture(
             drawn = panel.imshow(seen, cmap=_COLOURS, vmin=-limit, vmax=limit, extent=extent)
             panel.set_title(side, fontsize=9)
             panel.set_axis_off()
-        row[0].annotate(
-            name, (-0.06, 0.5), xycoords="axes fraction", rotation=90, ha="center", va="center"
-        )
+        title_row(row[0], name)
     figure.colorbar(
         drawn, ax=axes, orientation="horizontal", shrink=0.6, pad=0.02, extend="both",
         label="mm to the mask's surface: blue, it falls short; red, it reaches beyond",
@@ -66,8 +65,7 @@ def _seen(places: np.ndarray, values: np.ndarray, axis: int, is_high_near: bool)
     """The values of the nearest voxels along an axis, as rows and columns; NaN for none."""
     depth = places[:, axis]
     order = np.argsort(depth if is_high_near else -depth, kind="stable")
-    # From the high end, where the picture has its left and its top.
-    columns, rows = (places[:, i].max() - places[order, i] + _MARGIN for i in range(3) if i != axis)
-    picture = np.full((rows.max() + _MARGIN + 1, columns.max() + _MARGIN + 1), np.nan)
-    picture[rows, columns] = values[order]
-    return picture
+    in_plane = np.delete(places - places.min(axis=0), axis, axis=1)[order] + _MARGIN
+    plane = np.full(in_plane.max(axis=0) + _MARGIN + 1, np.nan)
+    plane[tuple(in_plane.T)] = values[order]
+    return radiological(plane)
