@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import stat
@@ -237,9 +236,9 @@ def test_the_slurm_script_trains_two_ranks(whole, tmp_path):
     srun.parent.mkdir()
     srun.write_text(SRUN)
     srun.chmod(srun.stat().st_mode | stat.S_IXUSR)
-    if shutil.which("shellcheck"):
-        checked = subprocess.run(["shellcheck", script, srun], capture_output=True, text=True)
-        assert not checked.returncode, checked.stdout
+    shellcheck = needs.program(str(Path(sys.executable).parent / "shellcheck"), "shellcheck")
+    checked = subprocess.run([shellcheck, script, srun], capture_output=True, text=True)
+    assert not checked.returncode, checked.stdout
     tiny_settings = [*map(str, once.training(1)), "--run", str(run)]
     places = f"{srun.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
