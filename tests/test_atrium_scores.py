@@ -122,3 +122,28 @@ def test_an_epoch_without_cross_entropy_has_none(tmp_path, column):
     assert validation_scores([of_run], "unet") is None
     history.write_text(f"epoch,val_loss,{dice}\n1,0.3,0.6\n")
     assert validation_scores([of_run], "unet") is None
+
+
+def test_the_worst_slices_are_named(once):
+    rows = [(row, of) for row in once.metrics["cases"] for of in row["unet"]["worst_slices"]]
+    row, worst = max(rows, key=lambda pair: pair[1]["mean_mm"])
+    file = once.sample / "labelsTr" / f"{row['case']}.nii.gz"
+    slices = nibabel.as_closest_canonical(nibabel.load(file)).shape[2]
+    assert 1 <= worst["slice"] <= slices
+    side = "beyond" if worst["signed_mm"] > 0 else "short of"
+    named = f"{row['case']} slice {worst['slice']}, {worst['mean_mm']:.1f} mm ({side} the truth)"
+    assert f"worst slices of U-Net: {named}" in once.said["evaluate"]
+
+
+def test_the_truth_is_the_mask_in_its_file(once):
+    for row in once.predictions:
+        mask = nibabel.load(once.sample / "labelsTr" / f"{row['case']}.nii.gz")
+        voxel_ml = abs(np.linalg.det(mask.affine[:3, :3])) / 1000
+        truth_ml = np.count_nonzero(np.asarray(mask.dataobj)) * voxel_ml
+        assert float(row["truth_ml"]) == pytest.approx(truth_ml, rel=1e-4)
+
+
+def test_the_true_surface_is_drawn_of_each_case_that_has_views(once):
+    views = sorted(path.stem for path in (once.evaluation / "views").glob("*.png"))
+    surfaces = sorted(path.stem for path in (once.evaluation / "surfaces").glob("*.png"))
+    assert views and surfaces == views
