@@ -5,8 +5,8 @@ every case is a test case): metrics.json, predictions.csv (one row per volume, n
 masks/CASE-NETWORK.nii.gz in the grid of the case's own file, and for some cases two GIFs, the
 truth and the networks side by side, a picture of the three orthogonal views, a slice with the
 truth and with the mask, for report.html to compare, and the true surface, coloured by how far the
-networks' are from it. Every score is taken at the volume's own
-spacing, next to that of the mean training shape.
+networks' are from it. Every score is taken at the volume's own spacing, next to that of the mean
+training shape.
 
     python evaluate.py --run runs/my-run
     python evaluate.py --run runs/my-run --source another/dataset
