@@ -248,7 +248,8 @@ def test_the_config_of_an_earlier_version_does_not_say_where_its_data_lay(moved)
 @pytest.mark.parametrize(
     "module",
     [
-        *("common.results", "common.compare", "common.export", "heart_detection.report"),
+        *("common.results", "common.compare", "common.ranking", "common.export"),
+        "heart_detection.report",
         *("data.download", "data.convert"),
     ],
 )
