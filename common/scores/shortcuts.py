@@ -18,7 +18,7 @@ from pandas.api.types import is_numeric_dtype
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_limits
 from common.base.errors import UserError
 from common.base.tables import Table, print_table
 from common.datasets.classes import Classes
+from common.datasets.patient_splits import split_by_patient
 from common.imaging.acquisition import GROUPS
 from common.scores.estimates import auroc
 from common.scores.formatting import with_interval
@@ -137,8 +138,8 @@ def cross_fitted(
         (n,) by group; None where nothing in it varies.
     """
     labels, patients = np.asarray(labels).astype(int), np.asarray(patients)
-    dealer = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
-    parts = list(dealer.split(labels, labels, patients))
+    folds = split_by_patient(pd.Series(patients), pd.Series(labels), 0, 0, _FOLDS, seed)
+    parts = PredefinedSplit(pd.factorize(folds)[0])
     varying = statistics.loc[:, statistics.nunique(dropna=False) > 1]
     by_group = {
         group: [name for name in varying if str(name).split(".")[0] == group] for group in GROUPS
