@@ -52,7 +52,9 @@ def convert_rsna(source: Path, folder: Path, names: Names = None) -> int:
     Raises:
         UserError: There are none of them; the new folder is there.
     """
-    films = {name: files[0] for name, files in find_films(source / IMAGE_FOLDERS[0]).by_id.items()}
+    films = {
+        name: Path(files[0]) for name, files in find_films(source / IMAGE_FOLDERS[0]).by_id.items()
+    }
     both = _wanted(source, films, names)
     with _new_folder(folder) as unfinished:
         for name in progress(both, unit="file"):

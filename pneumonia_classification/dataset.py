@@ -344,7 +344,7 @@ def _copies(cases: pd.DataFrame, classes: Classes, copies: int) -> dict[str, int
     number = ratios.astype(int) if copies < 0 else np.full(len(counts), copies)
     # None of the commonest, and none of a case that has no label.
     number = np.append(np.where(np.arange(len(number)) == commonest, 0, number), 0)
-    return dict(zip(train["case"], number[strata].tolist(), strict=True))
+    return dict(zip(train["case"].to_numpy(object), number[strata].tolist(), strict=True))
 
 
 def _print_classes(
@@ -357,7 +357,7 @@ def _print_classes(
             print(f"  Augmentor: {most} copies of each positive that trains, {count} in all")
         return
     usable = cases[cases["left_out"] == ""]
-    splits = split_order(list(usable["split"]))
+    splits = split_order(usable["split"].unique())
     truth = classes.truth(usable["label"])
     rows = [
         (name, *(str(int(column[usable["split"] == split].sum())) for split in splits))

@@ -37,7 +37,7 @@ def tabulate(source, cases):
     texts = {
         case.case: film_statistics(source / case.path)["acquisition"] for case in cases.itertuples()
     }
-    return as_table(texts)
+    return as_table(texts.items())
 
 
 @quiet()

@@ -311,6 +311,8 @@ def _commit() -> str:
 
 def _plain(content: Any) -> Any:
     """Content as plain JSON types, which have no NaN, no path and no NumPy number or array."""
+    if type(content) in (str, int, bool):
+        return content
     if isinstance(content, Mapping):
         return {str(key): _plain(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):

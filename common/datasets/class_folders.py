@@ -28,7 +28,15 @@ from common.datasets.class_names import (
 )
 from common.datasets.csv_tables import list_names
 from common.datasets.images import COMMON, FROM_HEADER, SPACING, films_of, frame_of, rows_of
-from common.imaging.image_files import FILMS, as_text, image_id, is_film, is_output, list_files
+from common.imaging.image_files import (
+    FILMS,
+    as_text,
+    holds_films,
+    image_id,
+    is_film,
+    is_output,
+    list_files,
+)
 
 OFFICIAL = "official_split"
 """The column of a dataset's own split: train, validation, test, or "" where it names none."""
@@ -81,7 +89,7 @@ def index_folders(
     table, known = rows_of(films, films.by_id, reasons, patients, pattern)
     # Of one id there is one file.
     files = [
-        films.by_id.get(case, [source / path])[0]
+        films.by_id.get(case, [str(source / path)])[0]
         for case, path in zip(table["case"], table["path"], strict=True)
     ]
     number = {name: place for place, name in enumerate(classes)}
@@ -190,11 +198,6 @@ def _names_below(folder: Path) -> set[str]:
     return {name for name in names if is_class(name) or split_named(name)[0]}
 
 
-def holds_films(folder: Path) -> bool:
-    """Whether a film is in a folder or below it."""
-    return any(map(is_film, list_files(folder).files))
-
-
 def visible_folders(folder: Path) -> list[Path]:
     """The folders in a folder that may be part of a dataset, sorted."""
     return [
@@ -223,16 +226,16 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 class _Sorted:
     """Films by their files: the class and the split of each, those in two, and what is no part."""
 
-    class_of: dict[Path, str] = field(default_factory=dict)
-    split_of: dict[Path, str] = field(default_factory=dict)
-    torn: set[Path] = field(default_factory=set)
+    class_of: dict[str, str] = field(default_factory=dict)
+    split_of: dict[str, str] = field(default_factory=dict)
+    torn: set[str] = field(default_factory=set)
     faults: dict[Path, str] = field(default_factory=dict)
 
 
 def _sorted_in_folders(source: Path) -> _Sorted:
     kept = _Sorted()
     folders = class_folders(source)
-    first: dict[str, Path] = {}
+    first: dict[str, str] = {}
     for folder, name, split in folders:
         masks = list(_masks_in(folder))
         listing = list_files(folder, masks)
@@ -245,7 +248,7 @@ def _sorted_in_folders(source: Path) -> _Sorted:
             _refuse_other_pictures(folder, listing.files)
         for film in films:
             # A link may lead to a film that is in another folder too.
-            file = first.setdefault(os.path.realpath(film), film)
+            file = first.setdefault(os.path.realpath(film), str(film))
             own = split or _split_below(folder, film)
             if file not in kept.class_of:
                 kept.class_of[file], kept.split_of[file] = name, own

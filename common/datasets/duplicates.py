@@ -49,7 +49,7 @@ def find_duplicates(cases: pd.DataFrame, source: Path, workers: int = 0) -> pd.S
     first: dict[Stored, str] = {}
     repeated: set[Stored] = set()
     codings = defaultdict(set)
-    for path, film in zip(ordered["path"], ordered["stored"], strict=True):
+    for path, film in zip(ordered["path"].to_numpy(object), ordered["stored"], strict=True):
         if film in first:
             repeated.add(film)
         elif film is not None:
@@ -60,7 +60,9 @@ def find_duplicates(cases: pd.DataFrame, source: Path, workers: int = 0) -> pd.S
     firsts = [source / first[film] for film in doubtful]
     digests = each(_pixels, firsts, 1, workers, _unread, desc="compare pixels", unit="film")
     pixels = dict(zip(doubtful, digests, strict=True))
-    originals = _originals(ordered["case"], [pixels.get(film) for film in ordered["stored"]])
+    originals = _originals(
+        ordered["case"].to_numpy(object), [pixels.get(film) for film in ordered["stored"]]
+    )
     return pd.Series(originals, ordered.index, dtype=object).reindex(cases.index)
 
 

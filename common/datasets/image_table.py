@@ -52,7 +52,14 @@ from common.datasets.other_ids import refuse_other_ids
 from common.datasets.repairs import Repair, note, note_repair, noted_repairs
 from common.datasets.rsna import CLASSES, HEARTS
 from common.datasets.table_paths import files_of, parts_of_path, posix
-from common.imaging.image_files import as_text, image_id, is_film, list_files
+from common.imaging.image_files import (
+    as_text,
+    file_name,
+    films_among,
+    image_id,
+    is_film,
+    list_files,
+)
 
 FILE = "images.csv"
 """The table's usual name."""
@@ -132,23 +139,31 @@ def naming_films(source: Path, files: Sequence[Path]) -> list[Path]:
 
     They do so in the column of paths, or in any where no column is called so.
     """
-    below = list_files(source).files if files else []
-    films = {image_id(path.name) for path in below if is_film(path)}
-    naming = []
+    columns_of: dict[Path, list[tuple[str, ...]]] = {}
     for file in files:
         header, *rows = first_rows(file, [PATH, LABEL])
         columns = list(zip(*rows, strict=False))
         if not _lacking(file):
             columns = [columns[_renamed(file, header).index(PATH)]] if columns else []
-        if any(_names(column, films) for column in columns):
-            naming.append(file)
-    return naming
+        columns_of[file] = columns
+    cells = {cell for columns in columns_of.values() for column in columns for cell in column}
+    films = films_among(source, {_film_in(cell) for cell in cells if cell})
+    return [
+        file
+        for file, columns in columns_of.items()
+        if any(_names(column, films) for column in columns)
+    ]
+
+
+def _film_in(cell: str) -> str:
+    """The id of the film that a cell may name."""
+    return image_id(["", *parts_of_path(cell)][-1])
 
 
 def _names(column: Sequence[str], films: Collection[str]) -> bool:
     """Whether most of a column's cells are films; of numbers all, and each once."""
     cells = {cell for cell in column if cell}
-    named = {cell for cell in cells if image_id(["", *parts_of_path(cell)][-1]) in films}
+    named = {cell for cell in cells if _film_in(cell) in films}
     if all(cell.isdigit() for cell in cells):
         return len(named) == len(cells) == len(column)
     return len(named) * 2 >= len(cells)
@@ -205,19 +220,24 @@ def index_csv(
     source = Path(source)
     tables, rows, is_open, are_findings = _read(source)
     files, repaired, zeros = files_of(source, [row.path for row in rows])
+    absent: set[str] = set()
     note_repair(tables[0], "paths whose leading zeros were lost, as in a spreadsheet", zeros)
     if not any(files) and (there := list(filter(is_film, list_files(source).files))):
         refuse_other_ids(tables[0], {row.path for row in rows}, there)
     # By the place of a file, else by the path as it stands in the table.
-    by_file: dict[Path, list[_Row]] = defaultdict(list)
-    first: dict[str, Path] = {}
-    real_folder = functools.cache(os.path.realpath)
+    by_file: dict[str, list[_Row]] = defaultdict(list)
+    first: dict[str, str] = {}
+    folder_of = functools.cache(_real_folder_and_links)
     for row, file in zip(rows, files, strict=True):
-        place = file or Path(os.path.normpath(source / as_text(posix(row.path))))
-        real = f"{real_folder(place.parent)}{os.sep}{place.name}"
-        if place.name in ("", "..") or place.is_symlink():
-            real = os.path.realpath(place)
-        by_file[first.setdefault(real, place)].append(row)
+        place = file or os.path.normpath(source / as_text(posix(row.path)))
+        folder, name = os.path.split(place)
+        real_folder, links = folder_of(folder)
+        is_plain = name not in ("", "..") and name not in links
+        real = f"{real_folder}{os.sep}{name}" if is_plain else os.path.realpath(place)
+        place = first.setdefault(real, place)
+        by_file[place].append(row)
+        if file is None and not Path(place).is_file():
+            absent.add(place)
     has_patients, has_split = any(row.patient for row in rows), any(row.split for row in rows)
     del rows, files, first  # of a million rows some hundred MiB
     films = films_of(source, by_file)
@@ -226,11 +246,11 @@ def index_csv(
     for case, entries in of_case.items():
         file = films.by_id[case][0]
         if file in repaired:
-            note(Repair(case, OTHER_CASE, f"its file is {ascii(file.name)[1:-1]}"))
+            note(Repair(case, OTHER_CASE, f"its file is {ascii(file_name(file))[1:-1]}"))
         if are_findings:
             together = BETWEEN.join(dict.fromkeys(row.label for row in entries if row.label))
             of_case[case] = entries = [row._replace(label=together) for row in entries]
-        if not file.is_file():
+        if file in absent:
             reasons[case] = "no image"
             films.by_id[case] = []
         if conflict := _conflict(entries):
@@ -252,6 +272,16 @@ def index_csv(
     frame.attrs |= {"classes": classes, "exclusive": exclusive}
     frame.attrs |= {"table": " and ".join(file.name for file in tables), "listed": len(of_case)}
     return frame
+
+
+def _real_folder_and_links(folder: str) -> tuple[str, frozenset[str]]:
+    """A folder's real path, and the names in it that are links."""
+    try:
+        with os.scandir(folder or os.curdir) as entries:
+            links = frozenset(entry.name for entry in entries if entry.is_symlink())
+    except OSError:
+        links = frozenset()
+    return os.path.realpath(folder), links
 
 
 # ---- The tables

@@ -23,14 +23,14 @@ from common.datasets.repairs import Repair, note, note_repair
 from common.imaging.dicom import Header
 from common.imaging.film_origin import read_element
 from common.imaging.films import is_plain
-from common.imaging.image_files import image_id, is_film, list_files, path_from
+from common.imaging.image_files import file_name, image_id, is_film, list_paths, path_from
 from common.imaging.stored_films import Stored, read_stored
 
 OTHER_CASE = "other case of letters"
 """The check that finds an id and its file apart in upper and lower case."""
 
-# From this number of headers on, a millisecond each, processes share the work.
-_POOL_FROM = 3000
+# From this number of headers on, one or two milliseconds each, processes share the work.
+_POOL_FROM = 2000
 # What the table holds of an image without a readable header.
 _UNKNOWN = Header(0, 0, "", "", "", math.nan, None)
 # The columns that every table has: of the case, the attributes of a file's header, its spacing.
@@ -60,12 +60,12 @@ class Films:
 
     Attributes:
         source: The dataset's folder.
-        by_id: The files of each id; several where one id has several.
+        by_id: The files of each id, as text; several where one id has several.
         faults: What could not be followed or opened below ``source``, and why.
     """
 
     source: Path
-    by_id: dict[str, list[Path]]
+    by_id: dict[str, list[str]]
     faults: dict[Path, str] = field(default_factory=dict)
 
     def named_as(self, names: Iterable[str]) -> None:
@@ -78,7 +78,7 @@ class Films:
             match by_letters.get(name.casefold(), []):
                 case [own] if own in self.by_id:
                     self.by_id[name] = self.by_id.pop(own)
-                    file = ascii(self.by_id[name][0].name)[1:-1]
+                    file = ascii(file_name(self.by_id[name][0]))[1:-1]
                     note(Repair(name, OTHER_CASE, f"its file is {file}"))
 
     def match(self, table: Path, names: Iterable[str]) -> None:
@@ -104,15 +104,16 @@ class Films:
             return
         files = [file for same in self.by_id.values() for file in same]
         uids = each(_uid, files, _POOL_FROM, 0, _no_uid, desc="headers", unit="file")
-        by_uid: dict[str, list[Path]] = defaultdict(list)
+        by_uid: dict[str, list[str]] = defaultdict(list)
         for uid, file in zip(uids, files, strict=True):
-            by_uid[uid if uid in names else image_id(file.name)].append(file)
+            by_uid[uid if uid in names else image_id(file_name(file))].append(file)
         if not names & by_uid.keys():
-            refuse_other_ids(table, names, files)
+            refuse_other_ids(table, names, [*map(Path, files)])
         self.by_id = dict(by_uid)
 
 
-def _uid(path: Path) -> str:
+def _uid(file: str) -> str:
+    path = Path(file)
     try:
         return "" if is_plain(path) else read_element(path, "SOPInstanceUID")
     except UserError:
@@ -127,23 +128,23 @@ def find_films(source: Path, below: Path | None = None, skip: Iterable[Path] = (
         below: The folder to list; None for ``source``.
         skip: Folders to leave out.
     """
-    listing = list_files(below or source, skip)
-    by_id: dict[str, list[Path]] = defaultdict(list)
-    for file in filter(is_film, listing.files):
-        by_id[image_id(file.name)].append(file)
-    return Films(Path(source), dict(by_id), faults=listing.faults)
+    paths, faults = list_paths(below or source, skip)
+    by_id: dict[str, list[str]] = defaultdict(list)
+    for path in filter(is_film, paths):
+        by_id[image_id(file_name(path))].append(path)
+    return Films(Path(source), dict(by_id), faults=faults)
 
 
-def films_of(source: Path, files: Iterable[Path]) -> Films:
+def films_of(source: Path, files: Iterable[str]) -> Films:
     """The films of a list of files, which may have equal names: an id then has its folders too."""
-    files = list(files)
-    by_id: dict[str, list[Path]] = defaultdict(list)
+    by_id: dict[str, list[str]] = defaultdict(list)
     for file in files:
-        by_id[image_id(file.name)].append(file)
-    unique: dict[str, list[Path]] = {}
+        by_id[image_id(file_name(file))].append(file)
+    unique: dict[str, list[str]] = {}
     for name, same in by_id.items():
         for file in same if len(same) > 1 else ():
-            parts = file.relative_to(source).parts if file.is_relative_to(source) else file.parts
+            path = Path(file)
+            parts = path.relative_to(source).parts if path.is_relative_to(source) else path.parts
             long = image_id("_".join(part for part in parts if part not in ("/", "..")))
             while long in by_id or long in unique:
                 long += "_"
@@ -178,7 +179,7 @@ def patient_in_name(pattern: str = "") -> Callable[[str], str]:
     return patient
 
 
-def _patient_in_folders(source: Path, film: Path) -> str:
+def _patient_in_folders(source: Path, film: str) -> str:
     folders = _PATIENT_FOLDERS.match(path_from(source, film))
     return folders[1] if folders else ""
 
@@ -222,7 +223,7 @@ def rows_of(
             # The id of a film whose name is another's too begins with its folders.
             if ids[name]:
                 continue
-            own = in_name(image_id(single[name].name)) or in_name(name)
+            own = in_name(image_id(file_name(single[name]))) or in_name(name)
             own = own or ("" if pattern else _patient_in_folders(films.source, single[name]))
             if own:
                 ids[name], known_by = own, "name"
@@ -272,19 +273,20 @@ def rows_in(table: Columns) -> Iterator[dict[str, Any]]:
     return (dict(zip(table, cells, strict=True)) for cells in zip(*table.values(), strict=True))
 
 
-def stored_or_reason(path: Path) -> tuple[Header | str, Stored | None]:
+def stored_or_reason(file: Path | str) -> tuple[Header | str, Stored | None]:
     """A file's header and how it is stored, or why it can't be read."""
+    path = Path(file)
     try:
         return read_stored(path)
     except UserError as error:
         return str(error).removeprefix(f"{path}: "), None
 
 
-def _no_stored(_path: Path, reason: str) -> tuple[str, None]:
+def _no_stored(_file: str, reason: str) -> tuple[str, None]:
     return reason, None
 
 
-def _no_uid(_path: Path, _reason: str) -> str:
+def _no_uid(_file: str, _reason: str) -> str:
     return ""
 
 

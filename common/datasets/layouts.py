@@ -11,7 +11,6 @@ import pandas as pd
 from common.base.errors import UserError
 from common.datasets.class_folders import (
     class_folders,
-    holds_films,
     index_folders,
     refuse_doubtful_classes,
     split_folders,
@@ -32,7 +31,7 @@ from common.datasets.patient_folders import refuse_patient_folders
 from common.datasets.rsna import IMAGE_FOLDERS, TEST_FOLDERS, find_labels, index_pneumonia
 from common.datasets.rsna import LABELS as RSNA_TABLES
 from common.datasets.wrong_folder import FILMS, holds_dataset, refuse_wrong_folder
-from common.imaging.image_files import is_output, stem
+from common.imaging.image_files import holds_films, is_output, stem
 
 AUTO, RSNA, NIH, FOLDERS, CSV = "auto", "rsna", "nih", "folders", "csv"
 LAYOUTS = (AUTO, RSNA, NIH, FOLDERS, CSV)

@@ -294,7 +294,7 @@ def _keep(films: Films, table: Path, named: Iterable[str]) -> None:
     named = set(named)
     films.match(table, named)
     plain = {
-        name: [file for file in files if file.name.lower().endswith(PICTURE_SUFFIXES)]
+        name: [file for file in files if file.lower().endswith(PICTURE_SUFFIXES)]
         for name, files in films.by_id.items()
     }
     if all(len(plain[name]) == len(files) for name, files in films.by_id.items()):

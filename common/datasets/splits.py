@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from common.base.errors import UserError
 
@@ -66,6 +66,6 @@ def training_splits(splits: list[str], fold: int) -> tuple[list[str], list[str]]
     return [TRAIN], [VALIDATION]
 
 
-def split_order(splits: Sequence[str]) -> list[str]:
+def split_order(splits: Iterable[str]) -> list[str]:
     """Split names in the order of tables: what trains first, then validation, then test."""
     return sorted(set(splits), key=lambda name: (name == TEST, name == VALIDATION, name))

@@ -15,7 +15,7 @@ from typing import Any
 
 from common.datasets.class_names import is_masks
 from common.datasets.other_ids import restore_zeros
-from common.imaging.image_files import as_text, image_id, is_film, list_files
+from common.imaging.image_files import as_text, image_id, is_film, list_files, list_paths, path_from
 
 
 def posix(path: str) -> str:
@@ -23,7 +23,7 @@ def posix(path: str) -> str:
     return path.replace("\\", "/") if "\\" in path else path
 
 
-def files_of(source: Path, paths: Sequence[str]) -> tuple[list[Path | None], set[Path], int]:
+def files_of(source: Path, paths: Sequence[str]) -> tuple[list[str | None], set[str], int]:
     """The film of each path of a table.
 
     Args:
@@ -31,21 +31,27 @@ def files_of(source: Path, paths: Sequence[str]) -> tuple[list[Path | None], set
         paths: As they stand in the table.
 
     Returns:
-        The films, None where there is none; those whose name differs in letters; and how many are
-        found by a number that lost its leading zeros.
+        The films, as text, None where there is none; those whose name differs in letters; and how
+        many are found by a number that lost its leading zeros.
     """
-    files = [_from_source(source, path) for path in paths]
-    repaired: set[Path] = set()
+    # One look at the folder knows most of them; the others are hidden, or lie elsewhere.
+    listed = {path_from(source, path) for path in list_paths(source)[0]}
+    begin = str(source / "_")[:-1]
+    files = [
+        begin + path if path in listed and is_film(begin + path) else _from_source(source, path)
+        for path in paths
+    ]
+    repaired: set[str] = set()
     if all(files):
         return files, repaired, 0
     films = _by_ends(source)
     every = [parts_of_path(path) for path in paths]
-    begin = _begin(every, films)
+    foreign = _begin(every, films)
     for place, parts in enumerate(every):
-        if files[place] is None and (file := _longest_end(parts, films, begin)):
-            files[place] = file
+        if files[place] is None and (file := _longest_end(parts, films, foreign)):
+            files[place] = str(file)
             if image_id(file.name) != image_id(parts[-1]):
-                repaired.add(file)
+                repaired.add(str(file))
     lacking = {
         place: every[place][-1] for place, file in enumerate(files) if file is None and every[place]
     }
@@ -53,15 +59,15 @@ def files_of(source: Path, paths: Sequence[str]) -> tuple[list[Path | None], set
     zeros = restore_zeros({image_id(name) for name in lacking.values()}, by_name)
     for place, name in lacking.items():
         if own := zeros.get(image_id(name)):
-            files[place] = by_name[own]
+            files[place] = str(by_name[own])
     return files, repaired, len(zeros)
 
 
-def _from_source(source: Path, path: str) -> Path | None:
+def _from_source(source: Path, path: str) -> str | None:
     """The film that a path leads to from the dataset's folder, as it stands or with "/"."""
     for form in {path: None, posix(path): None}:
         if form and (file := source / form).is_file():
-            return file if is_film(file) else None
+            return str(file) if is_film(file) else None
     return None
 
 

@@ -11,7 +11,8 @@ import functools
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import cv2
@@ -35,6 +36,7 @@ _PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 _LINES = 128
 # Of pixels: a difference below it is rounding.
 _LEAST = 1e-3
+_AT_ONCE = 10_000
 # A grey value up to this is black, what a scanner's noise and JPEG make of a border too.
 _BLACK = 8
 
@@ -88,14 +90,20 @@ def as_text(statistics: Mapping[str, Any]) -> str:
     return json.dumps(values, separators=(",", ":"))
 
 
-def as_table(texts: Mapping[str, str]) -> pd.DataFrame:
-    """The statistics of films, from `as_text` by case, with the cases as index.
+def as_table(texts: Iterable[tuple[str, str]]) -> pd.DataFrame:
+    """The statistics of films, from each case and its `as_text`, with the cases as index.
 
     A case without a text, or with one of another version, is not in it.
     """
-    values = {case: json.loads(text) for case, text in texts.items() if text}
-    rows = {case: row for case, row in values.items() if len(row) == len(_names())}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(_names()))
+    names = list(_names())
+    values = ((case, json.loads(text)) for case, text in texts if text)
+    rows = ((case, row) for case, row in values if len(row) == len(names))
+    # In parts, since a row of Python's numbers takes five times that of a table.
+    parts = [pd.DataFrame(columns=names)]
+    while part := dict(islice(rows, _AT_ONCE)):
+        parts.append(pd.DataFrame.from_dict(part, orient="index", columns=names))
+    # A part may have nothing in a column of numbers or of texts.
+    return pd.concat(parts[1:]).infer_objects() if parts[1:] else parts[0]
 
 
 @functools.cache

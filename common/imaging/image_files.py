@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +35,6 @@ _WRITTEN = (
     *(("config.json", "history.csv"), ("predictions.json",), ("unfinished.jsonl",)),
     ("part.json",),
 )
-_SUFFIX = re.compile(rf"({'|'.join(map(re.escape, FILM_SUFFIXES))})$", re.I)
 _STALE, _CLOSED = "a link that leads nowhere", "a folder that may not be opened"
 
 
@@ -73,19 +72,64 @@ def list_paths(
     folder: Path, skip: Iterable[Path] = (), hidden: bool = False, written: bool = False
 ) -> tuple[list[str], dict[Path, str]]:
     """`list_files` with its files as text, a fifth of the memory, in the same order."""
-    root = os.path.realpath(folder)
-    skipped = {os.path.realpath(path) for path in skip}
+    faults: dict[Path, str] = {}
     # By the real path, which is one however a file is reached.
     files: dict[str, str] = {}
+    for path, real, _ in _walk(folder, skip, hidden, written, faults):
+        files.setdefault(real, path)
+    # As paths are sorted, part by part.
+    return sorted(files.values(), key=lambda path: path.replace(os.sep, "\0")), faults
+
+
+def file_facts(folder: Path, skip: Iterable[Path] = ()) -> list[tuple[str, int, int]]:
+    """The path from a folder, the bytes and the time in ns of each of its files, sorted by path.
+
+    They are those of `list_files` with ``hidden``.
+    """
+    files: dict[str, tuple[str, int, int]] = {}
+    for path, real, entry in _walk(folder, skip, True, False, {}):
+        if real not in files:
+            status = entry.stat() if entry else Path(path).stat()
+            files[real] = (path_from(folder, path), status.st_size, status.st_mtime_ns)
+    return sorted(files.values())
+
+
+def holds_films(folder: Path) -> bool:
+    """Whether a film is in a folder or below it."""
+    return any(is_film(path) for path, _, _ in _walk(folder, (), False, False, {}))
+
+
+def films_among(folder: Path, names: Collection[str]) -> set[str]:
+    """Those of some ids (`image_id`) that a film in a folder or below it has."""
+    missing, there = set(names), set()
+    for path, _, _ in _walk(folder, (), False, False, {}):
+        if not missing:
+            break
+        own = image_id(file_name(path))
+        if own in missing and is_film(path):
+            missing.remove(own)
+            there.add(own)
+    return there
+
+
+def _walk(
+    folder: Path, skip: Iterable[Path], hidden: bool, written: bool, faults: dict[Path, str]
+) -> Iterator[tuple[str, str, os.DirEntry[str] | None]]:
+    """The path of each file, its real path, and its entry where no link leads to it.
+
+    The arguments are those of `list_files`, whose faults are added to ``faults``; a file may come
+    again, as the target of a link.
+    """
+    root = os.path.realpath(folder)
+    skipped = {os.path.realpath(path) for path in skip}
     seen: set[str] = set()
-    faults: dict[Path, str] = {}
     links: list[Path] = [Path(folder)]
     # What lies here comes before what a link leads to.
     while links:
         link = links.pop(0)
         real = os.path.realpath(link)
         if link.is_file():
-            files.setdefault(real, str(link))
+            yield str(link), real, None
             continue
         if not link.is_dir():
             # A device or a pipe is no file either, and leads nowhere.
@@ -106,6 +150,7 @@ def list_paths(
                 continue
             # As a path of its own would be written.
             begin = str(place / "_")[:-1]
+            inner = []
             for entry in entries:
                 if not hidden and (entry.name.startswith(".") or entry.name == "__MACOSX"):
                     continue
@@ -117,11 +162,15 @@ def list_paths(
                     if not Path(root).is_relative_to(os.path.realpath(place / entry.name)):
                         links.append(place / entry.name)
                 elif entry.is_dir():
-                    folders.append((place / entry.name, below))
+                    inner.append((place / entry.name, below))
                 elif entry.is_file():
-                    files.setdefault(below, begin + entry.name)
-    # As paths are sorted, part by part.
-    return sorted(files.values(), key=lambda path: path.replace(os.sep, "\0")), faults
+                    yield begin + entry.name, below, entry
+            folders += reversed(inner)
+
+
+def file_name(path: str) -> str:
+    """The name at the end of a file's path, which is no `Path` where there are a million."""
+    return path.rpartition(os.sep)[2]
 
 
 def path_from(source: Path, file: Path | str) -> str:
@@ -145,18 +194,21 @@ def is_output(folder: Path) -> bool:
     return any(all(os.path.lexists(folder / mark) for mark in marks) for marks in _WRITTEN)
 
 
-def is_film(path: Path) -> bool:
+def is_film(path: Path | str) -> bool:
     """Whether a file is a film by its name or first bytes; True if it can't be read.
 
     What is called a film and is none, as after an interrupted copy, is read, and refused by name.
     The index of an export, DICOMDIR, is none.
     """
-    name = path.name.lower()
-    if name.startswith(".") or is_index(path):
+    # Of a million films most are known by their names, which need no path of its own.
+    name = file_name(str(path)).lower()
+    if name.startswith("."):
         return False
-    if name.endswith(PICTURE_SUFFIXES) or is_dicom(path):
+    if name.endswith(PICTURE_SUFFIXES) and not name.startswith("dicomdir"):
         return True
-    return is_picture(path)
+    path = Path(path)
+    is_called = name.endswith(PICTURE_SUFFIXES)
+    return not is_index(path) and (is_called or is_dicom(path) or is_picture(path))
 
 
 def is_picture(path: Path) -> bool:
@@ -170,7 +222,8 @@ def is_picture(path: Path) -> bool:
 
 def stem(name: str) -> str:
     """A file's name, or an id of a table, without the suffix of a film."""
-    return _SUFFIX.sub("", name)
+    own, dot, suffix = name.rpartition(".")
+    return own if dot + suffix.lower() in FILM_SUFFIXES else name
 
 
 def image_id(name: str) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from common.datasets.rsna import TEST_FOLDERS as FILM_TEST_FOLDERS
-from common.imaging.image_files import as_text, is_film, is_output, list_files
+from common.imaging.image_files import as_text, file_facts, is_film, is_output, list_files
 from common.imaging.volume_names import PARTNERS, is_volume
 
 LEFT_OUT, KEPT, REPAIRED = "left out", "kept", "repaired"
@@ -46,7 +47,8 @@ def unused(source: Path, cases: pd.DataFrame, folder: Path) -> Iterator[Finding]
         cases: With ``path`` and, of volumes, ``mask_path``.
         folder: The prepared folder.
     """
-    used = {path for column in ("path", "mask_path") for path in cases.get(column, ()) if path}
+    columns = [cases[name] for name in ("path", "mask_path") if name in cases]
+    used = {path for column in columns for path in column.to_numpy(object) if path}
     places = {path.rpartition("/")[0] or "." for path in used}
     folders = {str(parent) for place in places for parent in PurePosixPath(place, "_").parents}
     # Of a million films none is called so.
@@ -105,10 +107,29 @@ def also_test(source: Path, cases: pd.DataFrame) -> Iterator[Finding]:
                 yield Finding(case, "also a test image", f"the same name is in {folder}/", KEPT)
 
 
-def disk(source: Path, folder: Path, cases: pd.DataFrame) -> Iterator[Finding]:
-    """Whether the disk may be too small for what will be written."""
-    files = [path for column in ("path", "mask_path") for path in cases.get(column, ()) if path]
-    needed = sum(_bytes(source / path) for path in files)
+def bytes_of(source: Path, cases: pd.DataFrame, skip: Iterable[Path] = ()) -> pd.Series:
+    """The bytes of each case's files, (cases,).
+
+    Args:
+        source: The dataset's folder.
+        cases: With ``path`` and, of volumes, ``mask_path``.
+        skip: Folders in it that need not be listed.
+    """
+    sizes = {path: size for path, size, _ in file_facts(source, skip)}
+
+    def size(path: str) -> int:
+        # What no list holds lies elsewhere, or is a folder of slices.
+        known = sizes.get(path)
+        return _bytes(source / path) if known is None else known
+
+    total = np.zeros(len(cases), np.int64)
+    for column in filter(cases.__contains__, ("path", "mask_path")):
+        total += [size(path) if path else 0 for path in cases[column].to_numpy(object)]
+    return pd.Series(total, cases.index)
+
+
+def disk(folder: Path, needed: int) -> Iterator[Finding]:
+    """Whether the disk of a folder may be too small for so many bytes of source files."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         detail = f"{free / 1e6:.0f} MB are free, the source files have {needed / 1e6:.0f} MB"

@@ -113,7 +113,13 @@ class DatasetCheck:
         self._kept: list[Finding] = []
         self._warnings: list[str] = []
 
-    def check_table(self, cases: pd.DataFrame, sizes: pd.Series, truth: Sequence[str] = ()) -> None:
+    def check_table(
+        self,
+        cases: pd.DataFrame,
+        sizes: pd.Series,
+        truth: Sequence[str] = (),
+        source_bytes: int = 0,
+    ) -> None:
         """Check the files and the table of cases, without decoding.
 
         Args:
@@ -121,7 +127,9 @@ class DatasetCheck:
                 volumes, ``mask_path``.
             sizes: (cases,) the size of each image, in words; "" where it is unknown.
             truth: The columns that hold a case's label.
+            source_bytes: The bytes of all cases' files.
         """
+        self._kept += disk(self.folder, source_bytes)
         self._kept += [Finding(*repair, REPAIRED) for repair in self._repairs]
         self._kept += unused(self.source, cases, self.folder)
         self._kept += _sizes(sizes)
@@ -137,7 +145,6 @@ class DatasetCheck:
             meaning = cases.attrs.get("patients_meaning", BY_IMAGE)
             meaning = OVER_IMAGES if self._all_test else meaning
             self._warnings.append(f"{_UNKNOWN.upper()}: {remark}: {meaning}; {MEND}")
-        self._kept += disk(self.source, self.folder, cases)
 
     def check_split(self, cases: pd.DataFrame, cohort: pd.DataFrame, file: Path) -> None:
         """Check a split that was given: that nobody is on two sides, and all its images are here.
@@ -268,10 +275,10 @@ class DatasetCheck:
             print(f"  {warning}")
 
     def _of_cases(self, cases: pd.DataFrame) -> Iterator[Finding]:
-        for case, left_out in zip(cases["case"], cases["left_out"], strict=True):
-            if left_out:
-                check, detail = _check_and_detail(left_out)
-                yield Finding(case, check, detail, LEFT_OUT)
+        bad = cases[cases["left_out"] != ""]
+        for case, left_out in zip(bad["case"], bad["left_out"], strict=True):
+            check, detail = _check_and_detail(left_out)
+            yield Finding(case, check, detail, LEFT_OUT)
 
     def _written(self, findings: Iterable[Finding]) -> list[Finding]:
         """Findings without names, sorted."""

@@ -32,7 +32,7 @@ def jobs(
     rows: list[Any] = list(rows_of(needed))
     # Shuffled once, so that a shard holds every kind of case.
     np.random.default_rng(seed).shuffle(rows)
-    order = split_order(list(cases["split"]))
+    order = split_order(cases["split"].unique())
     rows.sort(key=lambda row: order.index(row["split"]))
     decoding = list(rows)
     for number, row in enumerate(rows):

@@ -60,8 +60,9 @@ class Names:
             cases: With ``case``, ``path``, ``patient``, ``patient_hash``, ``left_out`` and, of
                 volumes, ``mask_path``. The paths stay those of the files.
         """
-        names = list(cases["case"])
-        files = list(zip(names, cases["path"], strict=True))
+        # An array of texts gives one after the other slowly, so it is asked for objects.
+        names = cases["case"].to_numpy(object).tolist()
+        files = list(zip(names, cases["path"].to_numpy(object), strict=True))
         hidden = [(name, path or name) for name, path in files if not is_public(name)]
         ids = dict(zip(next(zip(*hidden, strict=True), ()), self._ids(hidden), strict=True))
         named = cases["case"].isin(cases.attrs.pop(NAMED, ()))
@@ -74,7 +75,8 @@ class Names:
             hashes = cases["patient_hash"]
             cases["patient_hash"] = hashes.mask(named, hashes.map(self._keyed))
         for column in filter(cases.__contains__, PATHS):
-            for case, path in zip(cases["case"], cases[column], strict=True):
+            columns = cases["case"], cases[column]
+            for case, path in zip(*(part.to_numpy(object) for part in columns), strict=True):
                 if path and not is_public_path(path):
                     self._hide(path, case, path)
                     if not is_public(file := PurePosixPath(path).name):
@@ -82,6 +84,10 @@ class Names:
         for name, path in hidden:
             self._hide(name, ids[name], path)
         cases["left_out"] = cases["left_out"].map(functools.cache(self.text))
+
+    def written_path(self, path: str, case: str) -> str:
+        """A path of `name_cases` as it may be written: the case, where it has names."""
+        return case if path in self._written else path
 
     def name_rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """A table with the ids of cases, or with their names, as its index: with ids alone."""

@@ -22,11 +22,12 @@ from common.datasets.cohort import FILE as COHORT
 from common.datasets.duplicates import find_duplicate_volumes, find_duplicates
 from common.datasets.images import STORED
 from common.datasets.patients import BY_IMAGE, OVER_IMAGES
-from common.datasets.published import is_public_path
 from common.datasets.repairs import Repair, noted_repairs
 from common.datasets.splits import TEST, folds_in
 from common.imaging.acquisition import as_table
+from common.imaging.image_files import file_facts
 from common.records import shards as records
+from common.records.file_findings import bytes_of
 from common.records.findings import DatasetCheck
 from common.records.jobs import jobs
 from common.records.looks import LOOK, Looking, decode_with_look, find_odd
@@ -126,7 +127,8 @@ class Preparation:
         self._all_test = all_test or (settings.check and settings.split_from is None)
         self._decides = {**settings_of_data(settings), "all_test": all_test, **made_by}
         self._cohort = read_cohort(settings.split_from) if settings.split_from else None
-        self._key = records.source_key(source.folder, self._decides, [folder])
+        self._key = records.source_key(file_facts(source.folder, [folder]), self._decides)
+        self._bytes = pd.Series(dtype=int)
         self._names = Names(source.folder, folder, settings.ids)
         self._findings = DatasetCheck(
             source.folder, folder, settings, all_test, repairs, self._names
@@ -175,7 +177,8 @@ class Preparation:
             originals = find_duplicates(readable, self.source.folder, self._settings.workers)
             cases["duplicate_of"] = originals.reindex(cases.index, fill_value="")
             del cases[STORED]
-        self._findings.check_table(cases, sizes, truth)
+        self._bytes = bytes_of(self.source.folder, cases, [self.folder])
+        self._findings.check_table(cases, sizes, truth, int(self._bytes.sum()))
         return self._findings.usable(cases)
 
     def split(
@@ -226,7 +229,7 @@ class Preparation:
 
     def written_path(self, path: str, case: str) -> str:
         """A path in the dataset as it may be written: the case in its place, where it has names."""
-        return path if is_public_path(path) else case
+        return self._names.written_path(path, case)
 
     def jobs(
         self, usable: pd.DataFrame, columns: Sequence[str], copies: int | Mapping[str, int] = 0
@@ -262,15 +265,14 @@ class Preparation:
         )
         leave_out(cases, unreadable)
         self._findings.usable(cases)
+        texts = {name: [own.get(name, "") for own in features.values()] for name in kept}
+        texts["case"] = list(features)
         if shards:
             texts = records.read_texts(self.folder, shards, ("case", *kept), self.cluster)
-            features = {text["case"]: text for text in texts}
         for name in FINGERPRINTS:
-            values = {case: text.get(name, "") for case, text in features.items()}
-            cases[name] = cases["case"].map(values).fillna("")
-        self.statistics = as_table(
-            {case: text.get(ACQUISITION, "") for case, text in features.items()}
-        )
+            values = pd.Series(texts[name], texts["case"], dtype=object)
+            cases[name] = values.reindex(cases["case"], fill_value="").to_numpy()
+        self.statistics = as_table(zip(texts["case"], texts[ACQUISITION], strict=True))
         if looking:
             self._findings.note_odd(find_odd(looking, features, cases, self._settings.seed))
         if self._settings.check:
@@ -287,7 +289,7 @@ class Preparation:
     ) -> None:
         """Write ``cases.csv``, and print the splits (`print_splits`) and equal films."""
         written: Any = {
-            name: list(map(self.written_path, cases[name], cases["case"]))
+            name: [*map(self.written_path, *(cases[n].to_numpy(object) for n in (name, "case")))]
             for name in PATHS
             if name in cases
         }
@@ -302,7 +304,6 @@ class Preparation:
         ``described`` are the entries of the manifest that only this project has.
         """
         usable = cases[cases["left_out"] == ""]
-        files = [file for name in ("path", "mask_path") for file in usable.get(name, ())]
         settings = self._decides
         if self._check_split(usable):
             settings = {**settings, "folds": len(folds_in(sorted(set(usable["split"]))))}
@@ -310,7 +311,7 @@ class Preparation:
         if len(self.statistics):
             write_table(self.folder / STATISTICS, self.statistics.rename_axis("case").reset_index())
         self._findings.report(cases)
-        disk = print_disk(self.source.folder, files, shards)
+        disk = print_disk(int(self._bytes[usable.index].sum()), shards)
         content = manifest(self._project, self.source, self._key, settings, cases, shards, disk)
         content |= {"ids": self._names.key_id, "patients_key": self._names.patients_key}
         records.finish(self.folder, {**content, **described})

@@ -29,7 +29,6 @@ from common.base.formats import stamp
 from common.base.processes import pool
 from common.base.progress import progress
 from common.datasets.splits import is_copies
-from common.imaging.image_files import list_paths, path_from
 from common.records.outcomes import Case, Features, lost, outcome
 from common.records.prepared import UNFINISHED, all_shards, fault, measured
 from common.records.shard_files import (
@@ -55,17 +54,15 @@ Shards = dict[str, list[dict[str, Any]]]
 _CALLS_PER_SHARD = 64
 
 
-def source_key(source: Path, settings: Mapping[str, Any], skip: Sequence[Path] = ()) -> str:
+def source_key(files: Sequence[tuple[str, int, int]], settings: Mapping[str, Any]) -> str:
     """The key under which prepared data is reused.
 
-    It changes with any setting, and with the name, size or time of any file of the source. What
-    these scripts wrote there, and the folders ``skip``, are none of it.
+    It changes with any setting, and with the name, size or time of any file of the source.
+
+    Args:
+        files: Of `common.imaging.image_files.file_facts`.
+        settings: Those that decide the data.
     """
-    files = sorted(
-        (path_from(source, path), status.st_size, status.st_mtime_ns)
-        for path in list_paths(source, skip, hidden=True)[0]
-        for status in [Path(path).stat()]
-    )
     return content_key({"settings": settings, "files": files})
 
 
@@ -186,32 +183,33 @@ def write_shards(
 
 def read_texts(
     folder: Path, shards: Shards, names: Sequence[str], cluster: Cluster | None = None
-) -> list[dict[str, str]]:
-    """Some text features of all cases but augmented copies; "" where a record lacks one.
+) -> dict[str, list[str]]:
+    """Some text features of all cases but augmented copies, by name; "" where a record lacks one.
 
-    With a cluster its workers read the shards. The rows are in the order of the records.
+    With a cluster its workers read the shards. They are in the order of the records.
     """
     entries = chain.from_iterable(s for split, s in shards.items() if not is_copies(split))
     files = [str(folder / "records" / shard["file"]) for shard in entries]
     if cluster is None:
         return _texts_in(names, files)
     calls = cluster.each(partial(_texts_in, names), [[file] for file in files])
-    parts = {file: rows for [file], rows in calls}
-    return [row for file in files for row in parts[file]]
+    parts = {file: texts for [file], texts in calls}
+    return {name: [text for file in files for text in parts[file][name]] for name in names}
 
 
-def _texts_in(names: Sequence[str], files: list[str]) -> list[dict[str, str]]:
+def _texts_in(names: Sequence[str], files: list[str]) -> dict[str, list[str]]:
     # Decoding processes import this module, and must not load TensorFlow.
     import tensorflow as tf
 
     features = {name: tf.io.FixedLenFeature((), tf.string, "") for name in names}
     records = tf.data.TFRecordDataset(files).batch(256) if files else ()
-    rows: list[dict[str, str]] = []
+    # Columns: of a million cases, a dict each would take as much again as the texts.
+    texts: dict[str, list[str]] = {name: [] for name in names}
     for batch in records:
-        columns = tf.io.parse_example(batch, features)
-        texts = ([value.decode() for value in columns[name].numpy()] for name in names)
-        rows += [dict(zip(names, row, strict=True)) for row in zip(*texts, strict=True)]
-    return rows
+        values = tf.io.parse_example(batch, features)
+        for name, column in texts.items():
+            column += [value.decode() for value in values[name].numpy()]
+    return texts
 
 
 def finish(folder: Path, manifest: Mapping[str, Any]) -> None:

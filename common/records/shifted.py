@@ -55,7 +55,7 @@ def split_by(
         rows: list[Any] = usable[["case", "path"]].to_dict("records")
         _, _, features = try_cases(decode, rows, settings.workers, (ACQUISITION,))
         texts = {case: kept.get(ACQUISITION, "") for case, kept in features.items()}
-        shifted = tails(as_table(texts), usable.assign(patient=groups), half)
+        shifted = tails(as_table(texts.items()), usable.assign(patient=groups), half)
         titles = dict.fromkeys(name.rpartition(" ")[0] for name in sorted(set(shifted) - {""}))
         what = f"most like the other label in {', '.join(titles)}"
     else:

@@ -84,19 +84,17 @@ def print_duplicates(cases: pd.DataFrame, truth: str, columns: Sequence[str]) ->
     print(f"  exact duplicates: {summary}; duplicate_of in cases.csv names them")
 
 
-def print_disk(source: Path, files: Sequence[str], shards: Shards) -> dict[str, Any]:
-    """Measure and print the disk space that the records save against their source files.
+def print_disk(source_bytes: int, shards: Shards) -> dict[str, Any]:
+    """Print the disk space that the records save against their source files.
 
     Args:
-        source: The dataset's folder.
-        files: The files of the cases in the records, relative to it.
+        source_bytes: The bytes of the files of the cases in the records.
         shards: The shards by split; those of augmented copies do not count, since no source file
             belongs to them.
 
     Returns:
         ``source_bytes``, ``record_bytes`` and ``saved``, a share.
     """
-    source_bytes = sum((source / file).stat().st_size for file in files)
     counted = chain.from_iterable(s for split, s in shards.items() if not is_copies(split))
     records_bytes = sum(shard["bytes"] for shard in counted)
     saved = 1 - records_bytes / source_bytes

@@ -64,6 +64,17 @@ def test_a_layout_is_told_by_what_is_there(tmp_path, make, layout):
 # ---- RSNA, in other names and formats
 
 
+def test_a_text_that_is_called_as_a_film_is_not_taken_for_it(tmp_path):
+    film(tmp_path / "deep" / "scan.png", 1)
+    film(tmp_path / "other.png", 2)
+    (tmp_path / "scan").write_text("taken on Monday")
+    table(tmp_path / "t.csv", "image_path,label", [["scan", "a"], ["other.png", "b"]])
+    frame = index_csv(tmp_path)
+    assert dict(zip(frame["path"], frame["left_out"], strict=True)) == {
+        "deep/scan.png": "", "other.png": "",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("suffix", [".dcm", ".png", ".jpeg"])
 @pytest.mark.parametrize("under", ["stage_1_train_images", "train", "images/a/b"])
 def test_the_challenge_in_other_folders_and_formats(tmp_path, suffix, under):

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from common.imaging.acquisition import GROUPS, acquisition, as_table, as_text
@@ -109,8 +110,22 @@ def test_films_of_any_size_have_finite_statistics(tmp_path, shape):
 
 def test_a_table_holds_what_the_texts_hold_and_no_other_version(tmp_path):
     one, other = of(tmp_path, noise()), of(tmp_path, noise(seed=2), PixelSpacing=[0.2, 0.3])
-    table = as_table({"a": as_text(one), "b": as_text(other), "c": "", "d": "[1,2]"})
+    table = as_table([("a", as_text(one)), ("b", as_text(other)), ("c", ""), ("d", "[1,2]")])
     assert list(table.index) == ["a", "b"] and list(table) == list(one)
     assert table.loc["a", "tone.mean"] == pytest.approx(one["tone.mean"], rel=1e-4)
     assert np.isnan(table.loc["a", "tags.row_mm"]) and table.loc["b", "tags.row_mm"] == 0.2
-    assert as_table({}).empty
+    assert as_table([]).empty
+
+
+def test_a_table_is_the_same_in_however_many_parts_it_is_made(tmp_path, monkeypatch):
+    spacings = [None, None, [0.2, 0.3], None, [0.1, 0.1]]
+    texts = [
+        (
+            str(number),
+            as_text(of(tmp_path, noise(seed=number), **({"PixelSpacing": mm} if mm else {}))),
+        )
+        for number, mm in enumerate(spacings)
+    ]
+    whole = as_table(texts)
+    monkeypatch.setattr("common.imaging.acquisition._AT_ONCE", 2)
+    pd.testing.assert_frame_equal(as_table(texts), whole)

@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from common.imaging.image_files import (
     as_text,
+    file_facts,
+    films_among,
+    holds_films,
     image_id,
     is_film,
     is_output,
@@ -88,6 +91,39 @@ def test_links_are_followed_and_each_file_is_listed_once(tmp_path):
     assert set(faults.values()) == {"a link that leads nowhere"}
 
 
+def test_sizes_and_times_are_of_every_file_once_also_behind_links(tmp_path):
+    put(tmp_path, "disk/one", "set/here/three", "set/.hidden", "set/out/predictions.json", "set/z")
+    here = tmp_path / "set"
+    (here / "there").symlink_to(tmp_path / "disk")
+    (here / "again").symlink_to(here / "z")
+    (here / "stale").symlink_to("nowhere")
+    files = list_files(here, [here / "here"], hidden=True).files
+    assert [path for path, _, _ in file_facts(here, [here / "here"])] == [
+        ".hidden",
+        "there/one",
+        "z",
+    ]
+    stats = [(path_from(here, file), file.stat()) for file in files]
+    expected = [(path, status.st_size, status.st_mtime_ns) for path, status in stats]
+    assert file_facts(here, [here / "here"]) == sorted(expected)
+
+
+def test_films_are_looked_for_in_what_is_listed_alone(tmp_path):
+    put(
+        tmp_path,
+        "notes.txt",
+        ".hidden/a.png",
+        "__MACOSX/b.png",
+        "out/predictions.json",
+        "out/c.png",
+    )
+    assert not holds_films(tmp_path)
+    assert not films_among(tmp_path, {"a", "b", "c", "notes"})
+    put(tmp_path, "z/deep/d.png", "e.JPG", "z/no film.txt")
+    assert holds_films(tmp_path) and holds_films(tmp_path / "z") and not holds_films(tmp_path / "y")
+    assert films_among(tmp_path, {"d", "e", "f", "no film"}) == {"d", "e"}
+
+
 def test_a_pipe_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.dcm")
     assert listed(tmp_path) == ([], {})
@@ -116,7 +152,7 @@ def test_a_film_is_told_by_its_name_or_its_content(tmp_path):
     write_dicom(tmp_path / "1.2.840", pixels(1))
     write_dicom(tmp_path / "whole.txt", pixels(1))
     film(tmp_path / "b.png").rename(tmp_path / "picture")
-    for name in ("DICOMDIR", "dicomdir", "DICOMDIR.dcm", "._a.dcm", ".a.png"):
+    for name in ("DICOMDIR", "dicomdir", "DICOMDIR.dcm", "DICOMDIR.png", "._a.dcm", ".a.png"):
         write_dicom(tmp_path / name, pixels(1))
     put(tmp_path, "notes.txt", "table.csv", "a.gif")
     told = {path.name for path in tmp_path.iterdir() if is_film(path)}

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from common.base.errors import UserError
 from common.base.files import ROOT
+from common.imaging.image_files import file_facts
 from common.records import shards as records
 from tests.helpers import needs
 from tests.helpers.fixtures import names
@@ -308,14 +309,18 @@ def test_the_key_of_a_source_knows_names_sizes_times_and_settings(tmp_path):
     (tmp_path / "deep").mkdir()
     file = tmp_path / "deep" / "a"
     file.write_text("1")
-    key = records.source_key(tmp_path, {"seed": 1})
-    assert key == records.source_key(tmp_path, {"seed": 1})
-    keys = {key, records.source_key(tmp_path, {"seed": 2})}
+
+    def key_of(settings):
+        return records.source_key(file_facts(tmp_path), settings)
+
+    key = key_of({"seed": 1})
+    assert key == key_of({"seed": 1})
+    keys = {key, key_of({"seed": 2})}
     os.utime(file, ns=(0, 1))
-    keys.add(records.source_key(tmp_path, {"seed": 1}))
+    keys.add(key_of({"seed": 1}))
     file.write_text("12")
     os.utime(file, ns=(0, 1))
-    keys.add(records.source_key(tmp_path, {"seed": 1}))
+    keys.add(key_of({"seed": 1}))
     file.rename(tmp_path / "b")
-    keys.add(records.source_key(tmp_path, {"seed": 1}))
+    keys.add(key_of({"seed": 1}))
     assert len(keys) == 5

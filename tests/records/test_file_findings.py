@@ -1,0 +1,25 @@
+"""What a dataset's files say before any is decoded: their bytes, and the disk that they need."""
+
+import shutil
+
+import pandas as pd
+
+from common.records.file_findings import bytes_of, disk
+
+
+def test_a_folder_of_slices_has_the_bytes_of_its_files(tmp_path):
+    for name, size in {"a/1.dcm": 10, "a/2.dcm": 20, "b.nii": 40, "b-mask.nii": 5}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x" * size)
+    cases = pd.DataFrame(
+        {"path": ["a", "b.nii", ""], "mask_path": ["", "b-mask.nii", ""]}, [7, 3, 5]
+    )
+    assert bytes_of(tmp_path, cases).to_dict() == {7: 30, 3: 45, 5: 0}
+    assert bytes_of(tmp_path, cases[["path"]], [tmp_path / "a"]).to_dict() == {7: 30, 3: 40, 5: 0}
+
+
+def test_a_disk_that_is_too_small_is_a_finding(tmp_path):
+    free = shutil.disk_usage(tmp_path).free
+    assert not list(disk(tmp_path, 1))
+    (finding,) = disk(tmp_path, 2 * free + 10**9)
+    assert finding.check == "free disk" and "MB are free, the source files have" in finding.detail
