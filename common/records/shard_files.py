@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from common.base.backend import CPU, start_tensorflow
 from common.base.errors import UserError
 from common.base.files import atomic_write
 from common.base.processes import Pool, lasting_pool
 from common.records.outcomes import Case, Features, Outcome, lost, outcome
 from common.records.prepared import UNFINISHED, measured
-
-if TYPE_CHECKING:
-    import tensorflow as tf
+from common.records.tfrecords import as_example, write_records
 
 Calls = list[Future[list[Outcome]]]
 """What processes were asked for, a few cases each."""
@@ -59,22 +54,20 @@ def write_shard(
     Returns:
         Its entry in the manifest.
     """
-    # Decoding processes import this module, and must not load TensorFlow.
-    start_tensorflow()
-    import tensorflow as tf
+    left_out, remarks = {}, {}
 
-    left_out, remarks, count = {}, {}, 0
+    def records() -> Iterator[bytes]:
+        for case, result in zip(members, decoded, strict=True):
+            # A copy that could not be made changes nothing for its case.
+            if result.left_out and not case.get("copy"):
+                left_out[case["case"]] = result.left_out
+            if result.remark and not case.get("copy"):
+                remarks[case["case"]] = result.remark
+            if result.features is not None:
+                yield as_example(result.features)
+
     with atomic_write(path) as temporary:
-        with tf.io.TFRecordWriter(str(temporary)) as writer:
-            for case, outcome in zip(members, decoded, strict=True):
-                # A copy that could not be made changes nothing for its case.
-                if outcome.left_out and not case.get("copy"):
-                    left_out[case["case"]] = outcome.left_out
-                if outcome.remark and not case.get("copy"):
-                    remarks[case["case"]] = outcome.remark
-                if outcome.features is not None:
-                    writer.write(_example(outcome.features))
-                    count += 1
+        count = write_records(temporary, records())
         before_it_counts()
         size = measured(temporary)
     entry = {"file": path.name, "records": count, **size, "left_out": left_out}
@@ -113,8 +106,6 @@ def write_on_worker(
     items = [(decode, case) for case in shard.members]
     calls = calls_of(lasting_pool(_outcome, _lost), items, cases_per_call)
     try:
-        # While the first are decoded. A graphics card is not for this.
-        start_tensorflow(CPU)
         path = folder / "records" / shard.name
         return write_shard(path, shard.members, results_of(calls), refuse_other)
     finally:
@@ -128,23 +119,3 @@ def _outcome(item: tuple[Callable[[Case], Features], Case]) -> Outcome:
 
 def _lost(item: tuple[Callable[[Case], Features], Case], reason: str) -> Outcome:
     return lost(item[1], reason)
-
-
-def _example(features: Features) -> bytes:
-    """Serialise features as a ``tf.train.Example``, in the order of their names."""
-    import tensorflow as tf
-
-    def feature(value: Any) -> tf.train.Feature:
-        if isinstance(value, str):
-            value = value.encode("utf-8")
-        if isinstance(value, bytes):
-            return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-        array = np.asarray(value).ravel()
-        if array.dtype.kind in "iub":
-            return tf.train.Feature(int64_list=tf.train.Int64List(value=array.astype(np.int64)))
-        return tf.train.Feature(float_list=tf.train.FloatList(value=array.astype(np.float32)))
-
-    named = {name: feature(features[name]) for name in sorted(features)}
-    example = tf.train.Example(features=tf.train.Features(feature=named))
-    # Protobuf promises no order of a map unless it is deterministic.
-    return bytes(example.SerializeToString(deterministic=True))

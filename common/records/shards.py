@@ -29,6 +29,7 @@ from common.base.formats import stamp
 from common.base.processes import pool
 from common.base.progress import progress
 from common.datasets.splits import is_copies
+from common.records.mapped import MappedRecords
 from common.records.outcomes import Case, Features, lost, outcome
 from common.records.prepared import UNFINISHED, all_shards, fault, measured
 from common.records.shard_files import (
@@ -39,6 +40,7 @@ from common.records.shard_files import (
     write_on_worker,
     write_shard,
 )
+from common.records.tfrecords import texts_of
 
 if TYPE_CHECKING:
     from common.base.cluster import Cluster
@@ -198,17 +200,11 @@ def read_texts(
 
 
 def _texts_in(names: Sequence[str], files: list[str]) -> dict[str, list[str]]:
-    # Decoding processes import this module, and must not load TensorFlow.
-    import tensorflow as tf
-
-    features = {name: tf.io.FixedLenFeature((), tf.string, "") for name in names}
-    records = tf.data.TFRecordDataset(files).batch(256) if files else ()
     # Columns: of a million cases, a dict each would take as much again as the texts.
     texts: dict[str, list[str]] = {name: [] for name in names}
-    for batch in records:
-        values = tf.io.parse_example(batch, features)
-        for name, column in texts.items():
-            column += [value.decode() for value in values[name].numpy()]
+    for record in MappedRecords([*map(Path, files)]):
+        for column, text in zip(texts.values(), texts_of(record, names), strict=True):
+            column.append(text)
     return texts
 
 

@@ -236,20 +236,18 @@ def dataset(folder: Path) -> list[Target]:
 
 def prepared(folder: Path) -> list[Target]:
     """manifest.json, cases.csv and a TFRecord shard of a prepared folder."""
-    import tensorflow as tf
 
     from common.base.files import sha256, write_csv
-    from common.records import shard_files, shards
+    from common.records import shards
     from common.records.prepared import open_prepared
     from common.records.stored_images import png
+    from common.records.tfrecords import as_example, write_records
     from common.training.pipeline import radiographs
 
     (folder / "records").mkdir(parents=True)
     shard = folder / "records" / "train-00000.tfrecord"
-    with tf.io.TFRecordWriter(str(shard)) as writer:
-        for case in "abc":
-            features = {"image": png(soft_image(32, 32)), "case": case, "label": 1.0}
-            writer.write(shard_files._example(features))
+    cases = ({"image": png(soft_image(32, 32)), "case": case, "label": 1.0} for case in "abc")
+    write_records(shard, map(as_example, cases))
     about = {
         "file": shard.name,
         "records": 3,
