@@ -37,10 +37,13 @@ _STARTS = 3
 _LIMIT_S = 300.0
 # Not forked: the caller may have threads of TensorFlow.
 _SPAWN = multiprocessing.get_context("spawn")
-# The environment of the processes, where it is not set.
-_WORKER_ENVIRONMENT = {
+# The environment of the processes: of threads where it is not set, of memory in any case, for dask
+# sets its own for all that its workers start.
+_THREADS = {
     # The threads of several workers would only wait for each other.
-    "OPENBLAS_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1"
+}
+_MEMORY = {
     # The C library (glibc) would return the memory of every image to the system and clear it again
     # for the next one, which takes a fifth of the time: a worker keeps up to 128 MiB.
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
@@ -341,10 +344,9 @@ def _work(function: Callable[[Any], Any], connection: Connection) -> None:
 @contextmanager
 def _start_of_process() -> Iterator[None]:
     """The environment and the main module with which a process starts."""
-    missing = {
-        name: _WORKER_ENVIRONMENT[name] for name in _WORKER_ENVIRONMENT.keys() - os.environ.keys()
-    }
-    os.environ.update(missing)
+    changed = {name: _THREADS[name] for name in _THREADS.keys() - os.environ.keys()} | _MEMORY
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
     main = sys.modules["__main__"]
     if not Path(getattr(main, "__file__", None) or __file__).is_file():
         # Of a script that came through standard input, which no other process can import.
@@ -353,8 +355,11 @@ def _start_of_process() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
-        for name in missing:
-            del os.environ[name]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _block_ctrl_c() -> None:

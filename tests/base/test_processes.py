@@ -69,6 +69,20 @@ def reason_of(item, reason):
     return f"{item if isinstance(item, int) else item[1]}: {reason}"
 
 
+def setting(name):
+    return os.environ.get(name, "")
+
+
+def test_memory_is_kept_whatever_dask_sets_and_threads_are_as_the_user_says(monkeypatch):
+    # dask has its workers, and so what they start, give memory back at once.
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+    names = ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "OPENBLAS_NUM_THREADS"]
+    assert each(setting, names, 1, 1) == [str(128 << 20), str(32 << 20), "3"]
+    assert [*map(setting, names)] == ["65536", "", "3"]
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_results_come_in_order(workers):
     assert list(stream(square, range(50), workers)) == [number**2 for number in range(50)]
