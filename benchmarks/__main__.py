@@ -26,7 +26,8 @@ from common.base.errors import UserError, run_script
 from common.base.files import ROOT
 
 PARTS = ["start", "dicom", "nifti", "disk", "reading", "steps", "waiting"]
-PARTS += ["surface_scores", "large"]
+PARTS += ["surface_scores", "large", "cluster"]
+_LARGE = ("large", "cluster")
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
     add("parts", nargs="*", help="the parts to run; none: all")
     add("--list", action="store_true", help="list the parts and end")
     add("--quick", action="store_true", help="small sizes: to try a part, not for figures")
-    add("--large", action="store_true", help="also time sets of 1,000 to 26,684 films")
+    add("--large", action="store_true", help="also time sets of 1,000 to 26,684 films, and dask")
     add("--torch-python", help="a Python with torch and monai, if not this one")
     add("--work", type=Path, default=ROOT / "data" / "synthetic" / "benchmarks")
     add("--output", type=Path, default=Path(__file__).parent)
@@ -49,7 +50,7 @@ def main() -> None:
         return
     if unknown := set(arguments.parts) - set(PARTS):
         raise UserError(f"{', '.join(sorted(unknown))}: no such part; --list names them")
-    wanted = arguments.parts or [name for name in PARTS if name != "large" or arguments.large]
+    wanted = arguments.parts or [name for name in PARTS if name not in _LARGE or arguments.large]
     options = Options(arguments.work, arguments.quick, find_torch_python(arguments.torch_python))
     options.work.mkdir(parents=True, exist_ok=True)
     # A bar per short run would bury the table.

@@ -49,20 +49,13 @@ def rows(options: Options) -> Iterator[Row]:
 
 def _measured(options: Options, count: int) -> dict[str, tuple[float, float]]:
     """By stage: the seconds per thousand films, and the GiB of all its processes at once."""
-    folder, prepared = options.work / f"large-{count}", options.work / f"large-{count}-prepared"
-    shutil.rmtree(folder, ignore_errors=True)
+    folder, prepared = make_set(options, count), options.work / f"large-{count}-prepared"
     shutil.rmtree(prepared, ignore_errors=True)
-    images = datasets.linked(datasets.films(options), folder / "stage_2_train_images", count)
-    with open(folder / "stage_2_train_labels.csv", "w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["patientId", "Target"])
-        # Several cases share a file: they have the same label.
-        table.writerows([image.stem, int(n % 48 % 4 == 0)] for n, image in enumerate(images))
     prepare = [*datasets.prepare_command(PROJECT.name, folder, prepared), "--copies", "0"]
     read = [sys.executable, "-m", "benchmarks.large", str(prepared)]
     figures = {}
     for stage, command in {"prepare_data.py": prepare, "tf.data": read}.items():
-        seconds, memory = _run(command)
+        seconds, memory, _ = run(command)
         figures[stage] = seconds / count * 1000, memory
         print(f"   {count} films, {stage}: {seconds:.1f} s, {memory:.2f} GiB", flush=True)
     shutil.rmtree(folder)
@@ -70,19 +63,32 @@ def _measured(options: Options, count: int) -> dict[str, tuple[float, float]]:
     return figures
 
 
-def _run(command: Sequence[str]) -> tuple[float, float]:
-    """A program's seconds, and the GiB of all its processes at once."""
+def make_set(options: Options, count: int) -> Path:
+    """A folder of so many films and their table; the films are links to few files."""
+    folder = options.work / f"large-{count}"
+    shutil.rmtree(folder, ignore_errors=True)
+    images = datasets.linked(datasets.films(options), folder / "stage_2_train_images", count)
+    with open(folder / "stage_2_train_labels.csv", "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["patientId", "Target"])
+        # Several cases share a file: they have the same label.
+        table.writerows([image.stem, int(n % 48 % 4 == 0)] for n, image in enumerate(images))
+    return folder
+
+
+def run(command: Sequence[str]) -> tuple[float, float, float]:
+    """A program's seconds, and the GiB of all its processes at once, and of the first."""
     began = time.monotonic()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    peak = 0.0
+    peak = own = 0.0
     while process.poll() is None:
-        peak = max(peak, _gib(process.pid))
+        peak, own = max(peak, _gib(process.pid)), max(own, _own_gib(process.pid))
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.2)
     seconds = time.monotonic() - began
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
-    return seconds, peak
+    return seconds, peak, own
 
 
 def read_epochs(folder: Path) -> None:
@@ -101,14 +107,21 @@ def read_epochs(folder: Path) -> None:
 
 def _gib(pid: int) -> float:
     """The memory of a process and its descendants, without what each shares."""
-    folder = Path("/proc") / str(pid)
     try:
-        pages = (folder / "statm").read_text().split()
-        children = [file.read_text().split() for file in folder.glob("task/*/children")]
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        children = [(thread / "children").read_text().split() for thread in threads]
     except OSError:
         return 0.0
-    own = (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGE_SIZE") / 2**30
-    return own + sum(_gib(int(child)) for child in itertools.chain(*children))
+    return _own_gib(pid) + sum(_gib(int(child)) for child in itertools.chain(*children))
+
+
+def _own_gib(pid: int) -> float:
+    """The memory of a process, without what it shares."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text().split()
+    except OSError:
+        return 0.0
+    return (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGE_SIZE") / 2**30
 
 
 if __name__ == "__main__":
