@@ -43,15 +43,23 @@ TINY_DATA = {
 }
 
 
+LONGEST_S = 1800
+"""Seconds that a script may take: one of the demo's trainings takes ten minutes next to others."""
+
+
 def run_alone(project: str, script: str, *arguments: object) -> str:
     """Run a script in a process of its own, as a user does; give back what it printed."""
     command = [sys.executable, str(ROOT / project / f"{script}.py"), *map(str, arguments)]
-    return printed(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600))
+    return printed(
+        subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S)
+    )
 
 
 def run(project: str, script: str, *arguments: object, cwd: Path = ROOT, code: int = 0) -> str:
     """Run a script; give back what it printed, standard error after standard output."""
-    done = run_forked(ROOT / project / f"{script}.py", [*map(str, arguments)], cwd, timeout=600)
+    done = run_forked(
+        ROOT / project / f"{script}.py", [*map(str, arguments)], cwd, timeout=LONGEST_S
+    )
     return printed(done, code)
 
 
