@@ -48,13 +48,13 @@ def main() -> None:
     """Print the runs' scores by each evaluation, and how alike two evaluations rank them."""
     arguments = _arguments()
     columns = {name: _scores(arguments.runs, name) for name in arguments.by}
-    names = [[entry for entry, _ in column] for column in columns.values()]
+    main_score = columns[arguments.by[0]][0][0]
     scores = {name: [score for _, score in column] for name, column in columns.items()}
     rows = [
         (str(run), *(with_interval(scored(column[number])) for column in scores.values()))
         for number, run in enumerate(arguments.runs)
     ]
-    print_table(Table(f"{names[0][0]} [95 % interval]", ("run", *columns), tuple(rows)))
+    print_table(Table(f"{main_score} [95 % interval]", ("run", *columns), tuple(rows)))
     foretold = arguments.by[-1]
     taus = []
     for name in arguments.by[:-1]:

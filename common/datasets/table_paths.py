@@ -15,7 +15,7 @@ from typing import Any
 
 from common.datasets.class_names import is_masks
 from common.datasets.other_ids import restore_zeros
-from common.imaging.image_files import as_text, image_id, is_film, list_files, list_paths, path_from
+from common.imaging.image_files import as_text, image_id, is_film, list_files, list_paths
 
 
 def posix(path: str) -> str:
@@ -35,11 +35,11 @@ def files_of(source: Path, paths: Sequence[str]) -> tuple[list[str | None], set[
         many are found by a number that lost its leading zeros.
     """
     # One look at the folder knows most of them; the others are hidden, or lie elsewhere.
-    listed = {path_from(source, path) for path in list_paths(source)[0]}
+    listed = set(list_paths(source)[0])
     begin = str(source / "_")[:-1]
     files = [
-        begin + path if path in listed and is_film(begin + path) else _from_source(source, path)
-        for path in paths
+        file if file in listed and is_film(file) else _from_source(source, path)
+        for path, file in ((path, begin + path) for path in paths)
     ]
     repaired: set[str] = set()
     if all(files):

@@ -36,6 +36,7 @@ _PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 _LINES = 128
 # Of pixels: a difference below it is rounding.
 _LEAST = 1e-3
+# Films whose values are Python's at once.
 _AT_ONCE = 10_000
 # A grey value up to this is black, what a scanner's noise and JPEG make of a border too.
 _BLACK = 8
@@ -99,11 +100,11 @@ def as_table(texts: Iterable[tuple[str, str]]) -> pd.DataFrame:
     values = ((case, json.loads(text)) for case, text in texts if text)
     rows = ((case, row) for case, row in values if len(row) == len(names))
     # In parts, since a row of Python's numbers takes five times that of a table.
-    parts = [pd.DataFrame(columns=names)]
+    parts = []
     while part := dict(islice(rows, _AT_ONCE)):
         parts.append(pd.DataFrame.from_dict(part, orient="index", columns=names))
     # A part may have nothing in a column of numbers or of texts.
-    return pd.concat(parts[1:]).infer_objects() if parts[1:] else parts[0]
+    return pd.concat(parts).infer_objects() if parts else pd.DataFrame(columns=names)
 
 
 @functools.cache

@@ -202,13 +202,11 @@ def is_film(path: Path | str) -> bool:
     """
     # Of a million films most are known by their names, which need no path of its own.
     name = file_name(str(path)).lower()
-    if name.startswith("."):
+    if name.startswith(".") or (name.startswith("dicomdir") and is_index(Path(path))):
         return False
-    if name.endswith(PICTURE_SUFFIXES) and not name.startswith("dicomdir"):
+    if name.endswith(PICTURE_SUFFIXES):
         return True
-    path = Path(path)
-    is_called = name.endswith(PICTURE_SUFFIXES)
-    return not is_index(path) and (is_called or is_dicom(path) or is_picture(path))
+    return is_dicom(Path(path)) or is_picture(Path(path))
 
 
 def is_picture(path: Path) -> bool:

@@ -19,11 +19,11 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
-# By message its fields: name, number, type, whether it repeats.
-_LISTS = {
-    "BytesList": ("value", 1, _FIELD.TYPE_BYTES, True),
-    "FloatList": ("value", 1, _FIELD.TYPE_FLOAT, True),
-    "Int64List": ("value", 1, _FIELD.TYPE_INT64, True),
+# By field of a feature, in the order of their numbers: its message, and the type of what it lists.
+_KINDS = {
+    "bytes_list": ("BytesList", _FIELD.TYPE_BYTES),
+    "float_list": ("FloatList", _FIELD.TYPE_FLOAT),
+    "int64_list": ("Int64List", _FIELD.TYPE_INT64),
 }
 
 
@@ -90,12 +90,10 @@ def _example_class() -> Any:
     file = descriptor_pb2.FileDescriptorProto(
         name="example.proto", package="tensorflow", syntax="proto3"
     )
-    for name, field in _LISTS.items():
-        _add(file.message_type.add(name=name), *field)
     feature = file.message_type.add(name="Feature")
     feature.oneof_decl.add(name="kind")
-    kinds = {"bytes_list": "BytesList", "float_list": "FloatList", "int64_list": "Int64List"}
-    for number, (name, kind) in enumerate(kinds.items(), 1):
+    for number, (name, (kind, listed)) in enumerate(_KINDS.items(), 1):
+        _add(file.message_type.add(name=kind), "value", 1, listed, repeats=True)
         _add(feature, name, number, _FIELD.TYPE_MESSAGE, kind=kind).oneof_index = 0
     features = file.message_type.add(name="Features")
     entry = features.nested_type.add(name="FeatureEntry")
