@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,20 @@ def test_in_a_notebook_its_own_backend_stays(tmp_path):
     program = "import sys; sys.modules['IPython'] = sys; import common, os; print(os.environ['{}'])"
     environment = shell(tmp_path, MPLBACKEND="inline")
     assert started(environment, "-c", program.format("MPLBACKEND")) == "inline\n"
+
+
+@pytest.mark.skipif(platform.machine().lower() not in {"x86_64", "amd64"}, reason="of x86 alone")
+@pytest.mark.parametrize("given", ["", "0"])
+def test_convolutions_are_onednns_unless_the_shell_says_otherwise(tmp_path, given):
+    program = """
+import common
+from tensorflow.python.util import _pywrap_util_port
+print(_pywrap_util_port.IsMklEnabled())
+"""
+    plain = shell(tmp_path)
+    plain.pop("TF_ENABLE_ONEDNN_OPTS", None)
+    variables = {**plain, "TF_ENABLE_ONEDNN_OPTS": given} if given else plain
+    assert started(variables, "-c", program) == f"{given != '0'}\n"
 
 
 def test_matplotlibs_own_settings_change_no_picture(tmp_path):
