@@ -36,6 +36,8 @@ LOCAL = "local:"
 TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
 """The files of ``--cluster-tls``: the authority, this side's certificate, and its key."""
 
+# Packages of the repository that no call is of; datasets lie in the first.
+_NOT_CALLED = ("data", "tests")
 # What dask raises where there is no scheduler any more.
 _GONE = (OSError, TimeoutError, concurrent.futures.CancelledError, asyncio.CancelledError)
 # Packages beside those of requirements.txt that decide what is written, or whether calls arrive.
@@ -344,16 +346,18 @@ def _versions() -> dict[str, str]:
     for name in names:
         with suppress(metadata.PackageNotFoundError):
             packages[name] = metadata.version(name)
-    return {**versions(), "code": _code(), **{name: packages.get(name, "") for name in names}}
+    return {**versions(), "code": code_of(ROOT), **{name: packages.get(name, "") for name in names}}
 
 
-def _code() -> str:
-    """The hash of the repository's modules, 12 hexadecimal digits: changes that no commit has."""
+def code_of(root: Path) -> str:
+    """The hash of a repository's modules, 12 hexadecimal digits: changes that no commit has.
+
+    Its datasets are not looked through, which may be millions of files.
+    """
     digest = hashlib.sha256()
-    for package in sorted(ROOT.glob("*/__init__.py")):
-        files = sorted(package.parent.rglob("*.py")) if package.parent.name != "tests" else ()
-        for file in files:
-            digest.update(f"{file.relative_to(ROOT)}\0".encode())
+    for package in sorted(path.parent for path in root.glob("*/__init__.py")):
+        for file in sorted(package.rglob("*.py")) if package.name not in _NOT_CALLED else ():
+            digest.update(f"{file.relative_to(root)}\0".encode())
             digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:12]
 

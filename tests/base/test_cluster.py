@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from common.base.cluster import TLS_FILES, connected, place_of
+from common.base.cluster import TLS_FILES, code_of, connected, place_of
 from common.base.errors import UserError
 from tests.helpers import needs
 from tests.helpers.cluster_calls import Programs, call
@@ -140,6 +140,18 @@ def test_a_worker_of_other_code_packages_or_folders_is_refused_by_name(programs,
     assert re.match(r"worker tcp://127\.0\.0\.1:\d+ on \S+ has ", said)
     assert "commit unknown (here " in said and re.search(r"code \w{12} \(here \w{12}\)", said)
     assert "pydicom 2.0.0 (here " in said and "\n" not in said
+
+
+def test_code_is_that_of_modules_and_datasets_are_not_looked_through(tmp_path):
+    for name in ("common", "data", "tests"):
+        (tmp_path / name / "raw").mkdir(parents=True)
+        (tmp_path / name / "__init__.py").touch()
+    before = code_of(tmp_path)
+    for name in ("data", "tests"):
+        (tmp_path / name / "raw" / "of_a_dataset.py").touch()
+    assert code_of(tmp_path) == before
+    (tmp_path / "common" / "raw" / "module.py").touch()
+    assert code_of(tmp_path) != before
 
 
 @pytest.mark.slow
