@@ -25,7 +25,7 @@ from benchmarks.measuring import MissingError, Options, Row, find_torch_python
 from common.base.errors import UserError, run_script
 from common.base.files import ROOT
 
-PARTS = ["start", "dicom", "nifti", "disk", "reading", "steps", "waiting"]
+PARTS = ["start", "dicom", "nifti", "disk", "reading", "steps", "kernels", "waiting"]
 PARTS += ["surface_scores", "large", "cluster"]
 _LARGE = ("large", "cluster")
 
