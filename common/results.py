@@ -70,6 +70,12 @@ class Evaluation:
     fold: int
     seed: int
 
+    @property
+    def title(self) -> str:
+        """The project, and the run where it has a name of its own."""
+        project: str = self.metrics["project"]
+        return project if self.run == project else f"{project}: {self.run}"
+
 
 def main() -> None:
     """Print the table of all evaluations under a folder, and those of runs put together."""
@@ -92,6 +98,7 @@ def main() -> None:
         return
     head = ("project", "run", "data", "cases", "score", "model [95 % interval]", "baseline")
     table = Table("", head, tuple(row for part in evaluations for row in part.rows))
+    table = table.without_repeated(head.index("run"))
     print_table(table)
     known = [evaluation for evaluation in evaluations if evaluation.group]
     in_folds = [evaluation for evaluation in known if evaluation.metrics["folds"]["of"]]
@@ -110,7 +117,7 @@ def main() -> None:
         commands = "\n".join(line.format(project) for line in _NEXT)
         print(f"\nyour own data:\n{commands}")
     if arguments.output:
-        about = [(f"{e.metrics['project']}: {e.run}", e.folder, e.metrics) for e in evaluations]
+        about = [(e.title, e.folder, e.metrics) for e in evaluations]
         name = folder.resolve().name
         page = write_index(arguments.output, name, about, table, commands)
         print(f"\nopen first: {page}")

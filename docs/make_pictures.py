@@ -2,13 +2,13 @@
 
     python docs/make_pictures.py
 
-The screenshot of the report is made where a Chromium is installed.
+Screenshots are made where a Chromium is installed.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,12 @@ def main() -> None:
         _shrink(source, name)
     _sample_sheet()
     _atrium(DEMO / "atrium_segmentation")
-    _screenshot(DEMO / "pneumonia_classification" / "evaluation" / "test" / "report.html")
+    _screenshots(
+        {
+            "report.png": DEMO / "pneumonia_classification" / "evaluation" / "test" / "report.html",
+            "index.png": DEMO / "index.html",
+        }
+    )
 
 
 def _chosen() -> Iterator[tuple[Path, str]]:
@@ -102,20 +107,21 @@ def _atrium(run: Path) -> None:
     write_gif(PICTURES / "atrium.gif", slices, MAX_BYTES)
 
 
-def _screenshot(page: Path) -> None:
+def _screenshots(pages: Mapping[str, Path]) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
-        print("no Chromium is installed: report.png stays as it is")
+        print(f"no Chromium is installed: {', '.join(pages)} stay as they are")
         return
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         window = started.new_page(viewport={"width": 1000, "height": 720})
-        window.goto(page.resolve().as_uri())
-        window.screenshot(path=PICTURES / "report.png")
+        for name, page in pages.items():
+            window.goto(page.resolve().as_uri())
+            window.screenshot(path=PICTURES / name)
+            _shrink(PICTURES / name, name, width=800)
         started.close()
-    _shrink(PICTURES / "report.png", "report.png", width=800)
 
 
 if __name__ == "__main__":

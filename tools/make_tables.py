@@ -59,7 +59,7 @@ def _main(runs: list[str], evaluations: list[dict[str, Any]]) -> Iterator[Table]
         for row in score_rows(metrics)
     )
     head = ("project", "run", "data", "cases", "score", "model [95 % interval]", "baseline")
-    yield Table("", head, tuple(rows))
+    yield Table("", head, tuple(rows)).without_repeated(head.index("run"))
 
 
 def _data(metrics: dict[str, Any]) -> str:

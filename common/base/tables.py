@@ -31,6 +31,13 @@ class Table:
         cells = {row[column] for row in self.rows} - {MISSING, ""}
         return bool(cells) and all(_NUMBER.fullmatch(cell) for cell in cells)
 
+    def without_repeated(self, column: int) -> Table:
+        """Without a column that repeats the one before it in every row."""
+        if any(row[column] != row[column - 1] for row in self.rows):
+            return self
+        head, *rows = (row[:column] + row[column + 1 :] for row in (self.head, *self.rows))
+        return Table(self.title, head, tuple(rows))
+
 
 def print_table(table: Table) -> None:
     """Print a table after an empty line: title, header and rows, with aligned columns."""

@@ -26,3 +26,12 @@ def test_columns_stand_under_each_other(capsys):
 )
 def test_a_column_of_numbers(cells, number):
     assert Table("", ("a",), tuple((cell,) for cell in cells)).is_number(0) is number
+
+
+@pytest.mark.parametrize(("second", "head"), [("atrium", ("run",)), ("atrium-2", ("run", "of"))])
+def test_a_column_that_says_the_same_again_is_left_out(second, head):
+    table = Table("", ("run", "of"), (("heart", "heart"), ("atrium", second)))
+    shown = table.without_repeated(1)
+    assert shown.head == head
+    assert [row[0] for row in shown.rows] == ["heart", "atrium"]
+    assert {len(row) for row in shown.rows} == {len(head)}
