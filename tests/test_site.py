@@ -18,7 +18,7 @@ from tests.helpers.scripts import ROOT
 
 PAGES = [
     page.relative_to(ROOT).as_posix()
-    for glob in ("*.md", "*/README.md", "docs/*.md", "third_party/*/README.md")
+    for glob in ("*.md", "[!.]*/README.md", "docs/*.md", "third_party/*/README.md")
     for page in ROOT.glob(glob)
 ]
 
