@@ -14,7 +14,7 @@ import pytest
 
 from common.base.environment import recorded_environment
 from common.base.files import ROOT
-from tests.helpers import fit_run
+from tests.helpers import fit_run, needs
 from tests.helpers.scripts import PROJECTS
 
 KERAS = {
@@ -37,7 +37,7 @@ def main():
     import keras
     import matplotlib
     import tensorflow as tf
-    from tests.helpers import fit_run
+    from tests.helpers import fit_run, needs
 
     print("r\\u00f6ntgen")
     (seen := Path(sys.argv[1]) / "seen.json").parent.mkdir()
@@ -101,7 +101,7 @@ def test_in_a_notebook_its_own_backend_stays(tmp_path):
     assert started(environment, "-c", program.format("MPLBACKEND")) == "inline\n"
 
 
-@pytest.mark.skipif(platform.machine().lower() not in {"x86_64", "amd64"}, reason="of x86 alone")
+@needs.machine(platform.machine().lower() in {"x86_64", "amd64"}, "an x86 processor")
 @pytest.mark.parametrize("given", ["", "0"])
 def test_convolutions_are_onednns_unless_the_shell_says_otherwise(tmp_path, given):
     program = """
