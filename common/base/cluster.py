@@ -124,8 +124,6 @@ def place_of(cluster: str, tls: Path | None) -> Place | None:
 def connected(place: Place, folders: Sequence[Path]) -> Iterator[Cluster]:
     """A cluster that is asked, and whose workers fit; one that is started here ends with the block.
 
-    Workers that are started here are not waited for before they are called.
-
     Args:
         place: From `place_of`.
         folders: The absolute paths that calls read and write.
@@ -150,7 +148,7 @@ def connected(place: Place, folders: Sequence[Path]) -> Iterator[Cluster]:
         if place.workers:
             address = stack.enter_context(
                 LocalCluster(
-                    n_workers=0,
+                    n_workers=place.workers,
                     threads_per_worker=1,
                     host="127.0.0.1",
                     dashboard_address="127.0.0.1:0",
@@ -158,7 +156,6 @@ def connected(place: Place, folders: Sequence[Path]) -> Iterator[Cluster]:
                     silence_logs=logging.CRITICAL,
                 )
             )
-            address.scale(place.workers)
         try:
             client = Client(address, security=security, timeout=_ANSWER_S)
         except (OSError, ValueError, TypeError, RuntimeError) as error:
@@ -168,8 +165,7 @@ def connected(place: Place, folders: Sequence[Path]) -> Iterator[Cluster]:
             ) from None
         stack.callback(_close, client)
         cluster = Cluster(client, place, Needs(_versions(), tuple(folders)))
-        if not place.workers:
-            cluster.check()
+        cluster.check()
         yield cluster
 
 
@@ -178,7 +174,6 @@ class Cluster:
 
     def __init__(self, client: Client, place: Place, needs: Needs) -> None:
         self._client, self._place, self._needs = client, place, needs
-        self._is_checked = False
 
     def check(self) -> None:
         """Look at the scheduler and at every worker; print where they are.
@@ -187,12 +182,10 @@ class Cluster:
             UserError: There is none, or one does not fit.
         """
         with self._scheduler():
-            wanted = max(self._place.workers, 1)
-            if len(self._client.nthreads()) < wanted:
-                if not self._place.workers:
-                    print(f"{self._name}: has no workers yet; waits {_WORKER_S:.0f} s", flush=True)
+            if not self._client.nthreads():
+                print(f"{self._name}: has no workers yet; waits {_WORKER_S:.0f} s", flush=True)
                 with suppress(TimeoutError):
-                    self._client.wait_for_workers(wanted, timeout=_WORKER_S)
+                    self._client.wait_for_workers(1, timeout=_WORKER_S)
             workers = self._client.nthreads()
             if not workers:
                 raise self._no_workers()
@@ -229,7 +222,6 @@ class Cluster:
             f"dashboard {self._client.dashboard_link}",
             flush=True,
         )
-        self._is_checked = True
 
     def each(
         self, function: Callable[[Any], Any], items: Sequence[Any]
@@ -250,8 +242,6 @@ class Cluster:
         """
         from distributed import KilledWorker, wait
 
-        if not self._is_checked:
-            self.check()
         waiting = list(reversed(items))
         running: dict[Future[Any], tuple[Any, int]] = {}
 

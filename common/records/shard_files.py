@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,7 +75,7 @@ def write_shard(
 
 
 def write_on_worker(
-    folder: Path, mark: str, decode: bytes, cases_per_call: int, shard: Shard
+    folder: Path, mark: str, decode: Callable[[Case], Features], cases_per_call: int, shard: Shard
 ) -> dict[str, Any]:
     """Decode and write a shard, on a worker of a cluster; a second time it writes the same.
 
@@ -85,8 +83,7 @@ def write_on_worker(
         folder: The prepared folder.
         mark: What its `UNFINISHED` holds while the script runs that calls this. Where it holds
             something else, that script was killed, and the folder may be another's by now.
-        decode: As for `common.records.shards.write_shards`, pickled: the process that decodes is
-            another one, and what it imports is nothing to the worker.
+        decode: As for `common.records.shards.write_shards`.
         cases_per_call: Cases that a process takes at once.
         shard: Which.
 
@@ -116,16 +113,9 @@ def write_on_worker(
             call.cancel()
 
 
-def _outcome(item: tuple[bytes, Case]) -> Outcome:
-    decode, case = item
-    return outcome(_loaded(decode), case)
+def _outcome(item: tuple[Callable[[Case], Features], Case]) -> Outcome:
+    return outcome(*item)
 
 
-@lru_cache(1)
-def _loaded(decode: bytes) -> Callable[[Case], Features]:
-    function: Callable[[Case], Features] = pickle.loads(decode)
-    return function
-
-
-def _lost(item: tuple[bytes, Case], reason: str) -> Outcome:
+def _lost(item: tuple[Callable[[Case], Features], Case], reason: str) -> Outcome:
     return lost(item[1], reason)

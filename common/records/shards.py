@@ -8,7 +8,6 @@ number of processes or on where an earlier run was killed.
 
 from __future__ import annotations
 
-import pickle
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -166,7 +165,7 @@ def write_shards(
     per_call = max(1, cases_per_shard // _CALLS_PER_SHARD)
     if cluster and missing:
         mark = (folder / UNFINISHED).read_text(encoding="utf-8")
-        write = partial(write_on_worker, folder, mark, pickle.dumps(decode), per_call)
+        write = partial(write_on_worker, folder, mark, decode, per_call)
         entries = cluster.each(write, missing)
     else:
         entries = _ahead(missing, decode, records, workers, per_call)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import random
 import shutil
 import signal
@@ -78,9 +77,8 @@ def test_shards_and_notes_are_those_of_one_machine_and_an_orphan_writes_nothing(
                 from common.records.shard_files import Shard, write_on_worker
 
                 orphan = Shard("test", "test-00000.tfrecord", cases[3:4])
-                decode = pickle.dumps(helpers.decode)
                 with pytest.raises(UserError, match="another script has begun anew in it"):
-                    write_on_worker(folder, '{"key": "k"}\n', decode, 4, orphan)
+                    write_on_worker(folder, '{"key": "k"}\n', helpers.decode, 4, orphan)
                 assert content(folder) == {}
         written[name] = (result, texts, whole if name == "cluster" else content(folder))
         assert sorted(texts["case"]) == sorted(f"c{n}" for n in range(14) if n - 2)
