@@ -7,13 +7,12 @@ from collections.abc import Iterator
 
 from benchmarks import datasets
 from benchmarks.measuring import Options, Row, compared, in_turn, keras_side, side
-
-_PROJECTS = ("pneumonia_classification", "heart_detection", "atrium_segmentation")
+from benchmarks.waiting import PROJECTS
 
 
 def rows(options: Options) -> Iterator[Row]:
     """Steps per second of each project's own ``fit``, on one batch in memory."""
-    for project in _PROJECTS:
+    for project in PROJECTS:
         steps = options.size(6, 2)
         work = ("fit", datasets.prepared(options, project), project, steps, "memory")
         module = (sys.executable, "-m", "benchmarks.keras_side", *map(str, work))

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from benchmarks import datasets
 from benchmarks.measuring import Options, Row, compared, in_turn, keras_side
 
-_PROJECTS = ("pneumonia_classification", "heart_detection", "atrium_segmentation")
+PROJECTS = ("pneumonia_classification", "heart_detection", "atrium_segmentation")
 
 
 def rows(options: Options) -> Iterator[Row]:
     """Steps per second of each project's own ``fit``, with its data and augmentation."""
-    for project in _PROJECTS:
+    for project in PROJECTS:
         folder = datasets.prepared(options, project)
         steps = options.size(50, 2)
         work = ("fit", folder, project, steps)

@@ -37,7 +37,7 @@ def main():
     import keras
     import matplotlib
     import tensorflow as tf
-    from tests.helpers import fit_run, needs
+    from tests.helpers import fit_run
 
     print("r\\u00f6ntgen")
     (seen := Path(sys.argv[1]) / "seen.json").parent.mkdir()
