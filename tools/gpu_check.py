@@ -112,18 +112,18 @@ def _row(what: tuple[str, str, str], preset: str, prepared: Path, run: Path, fol
             variables=_CPU)  # fmt: skip
     if backend() == TENSORFLOW:
         _run("-m", "common.export", run)
+    settings = json.loads((run / "config.json").read_text())["settings"]
     in_memory = _run("-m", "tools.gpu_check", "--one-batch", history.with_name("model.keras"),
-                     "--precision", precision, "--xla", xla, "--batch-size",
-                     _batch_size(run, int(images)))  # fmt: skip
+                     "--precision", precision, "--xla", xla,
+                     "--batch-size", min(settings["batch_size"], int(images)),
+                     "--image-size", settings["image_size"])  # fmt: skip
     rate_in_memory = float(in_memory.split()[-1])
     return Row(what, int(images) / seconds, rate_in_memory, _difference(on_card, on_cpu))
 
 
-def _batch_size(run: Path, images: int) -> int:
-    return min(json.loads((run / "config.json").read_text())["settings"]["batch_size"], images)
-
-
-def one_batch(path: Path, precision: str, xla: str, batch_size: int, steps: int = 20) -> float:
+def one_batch(
+    path: Path, precision: str, xla: str, batch_size: int, image_size: int, steps: int = 20
+) -> float:
     """Images a second of a network that trains on one batch in memory.
 
     Args:
@@ -131,6 +131,7 @@ def one_batch(path: Path, precision: str, xla: str, batch_size: int, steps: int 
         precision: Of the arithmetic.
         xla: ``auto``, ``on`` or ``off``.
         batch_size: Images in the batch, which are noise.
+        image_size: Their side, in pixels.
         steps: How many are timed, after as many that are not.
     """
     import keras
@@ -144,8 +145,8 @@ def one_batch(path: Path, precision: str, xla: str, batch_size: int, steps: int 
     set_precision(precision)
     model = fuse_batch_normalization(in_format(load_model(path), precision))
     model.compile("adam", "mse", jit_compile="auto" if xla == "auto" else xla == "on")
-    images = np.random.default_rng(0).uniform(0, 255, (batch_size, *model.input_shape[1:]))
-    images = images.astype("float32")
+    shape = (batch_size, image_size, image_size, model.input_shape[-1])
+    images = np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
     targets = np.zeros(keras.ops.shape(model(images[:1])), "float32").repeat(batch_size, 0)
     batches = tf.data.Dataset.from_tensors((images, targets)).repeat().prefetch(2)
     seconds = []
@@ -197,7 +198,8 @@ def _run(*arguments: object, variables: Mapping[str, str] | None = None) -> str:
     )  # fmt: skip
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
-        raise UserError(f"{Path(str(arguments[0])).name}: {lines[-1]}")
+        name = arguments[1] if arguments[0] == "-m" else Path(str(arguments[0])).name
+        raise UserError(f"{name}: {lines[-1]}")
     return done.stdout
 
 
@@ -227,11 +229,18 @@ def main() -> None:
     parser.add_argument("--precision", default="float32", help="of --one-batch")
     parser.add_argument("--xla", default="auto", help="of --one-batch")
     parser.add_argument("--batch-size", type=int, default=16, help="of --one-batch")
+    parser.add_argument("--image-size", type=int, default=224, help="of --one-batch, in pixels")
     arguments = parser.parse_args()
     start_tensorflow()
     if arguments.one_batch:
-        given = (arguments.precision, arguments.xla, arguments.batch_size)
-        print(f"images a second: {one_batch(arguments.one_batch, *given):.1f}")
+        rate = one_batch(
+            arguments.one_batch,
+            arguments.precision,
+            arguments.xla,
+            arguments.batch_size,
+            arguments.image_size,
+        )
+        print(f"images a second: {rate:.1f}")
         return
 
     from common.models.backends import gpu_count, gpu_name
