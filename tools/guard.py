@@ -1,24 +1,25 @@
-"""Train two steps in every pair of project, preset, precision, XLA and number of devices.
+"""Train two steps in every pair of project, network, preset, precision, XLA and devices.
 
     python tools/guard.py [PREPARED]
 
 A covering array: any two values of any two columns meet in one of its rows. Each row trains two
 steps, validates, saves, loads and predicts on the SYNTHETIC sample, and is held against the row of
-its project and preset in float32 on one device without XLA. Writes the table of
+its project, network and preset in float32 on one device without XLA. Writes the table of
 docs/reliability.md; PREPARED is a folder to keep the prepared sample in.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from functools import cache, partial
 from importlib import import_module
-from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,17 @@ import numpy as np
 
 from common.base.backend import start_tensorflow
 from common.base.files import ROOT, versions
+from common.base.settings import BACKBONES
 from common.base.tables import Table
 from common.datasets.splits import training_splits
 from common.records.prepared import Prepared, open_prepared
 from tools.make_tables import markdown
 
 PROJECTS = ("pneumonia_classification", "heart_detection", "atrium_segmentation")
+NETWORKS = {"atrium_segmentation": ("unet", "fcn8", "residual_unet")} | dict.fromkeys(
+    PROJECTS[:2], tuple(BACKBONES)
+)
+"""Those of each project: backbones of the films, networks of the volumes."""
 PRESETS = ("demo", "cpu", "gpu")
 PRECISIONS = ("float32", "onednn_bfloat16", "mixed_bfloat16", "mixed_float16")
 PAGE = ROOT / "docs/reliability.md"
@@ -46,6 +52,7 @@ class Cell:
     """A row of the table."""
 
     project: str
+    network: str
     preset: str
     precision: str = "float32"
     xla: str = "off"
@@ -54,7 +61,7 @@ class Cell:
     @property
     def reference(self) -> Cell:
         """What it is held against."""
-        return Cell(self.project, self.preset)
+        return Cell(self.project, self.network, self.preset)
 
     @property
     def tolerance(self) -> float:
@@ -73,15 +80,30 @@ class Cell:
 
 
 def _cells() -> tuple[Cell, ...]:
-    cells = [Cell(*pair) for pair in product(PROJECTS, PRESETS)]
-    # In a Latin square every precision meets every project and every preset.
-    for number, precision in enumerate(PRECISIONS[1:]):
-        for step, further in enumerate((("on", 1), ("off", 2), ("off", 1))):
-            project, preset = PROJECTS[(number + step) % 3], PRESETS[(2 * number + step) % 3]
-            cells.append(Cell(project, preset, precision, *further))
-    cells.append(Cell("heart_detection", "gpu", xla="on"))
-    cells.append(Cell("atrium_segmentation", "demo", devices=2))
-    return tuple(cells)
+    """Of each network the presets in float32, then the precisions, each in one of three ways.
+
+    Neighbouring networks begin at another place, so that all meet; a backbone's presets are of the
+    two projects in turn.
+    """
+    cells, further = [], []
+    networks = [*BACKBONES, *NETWORKS[PROJECTS[2]]]
+    for number, network in enumerate(networks):
+        films = [project for project in PROJECTS if network in NETWORKS[project]]
+        references = [
+            Cell(films[(number + place) % len(films)], network, preset)
+            for place, preset in enumerate(PRESETS)
+        ]
+        cells += references
+        for place, precision in enumerate(PRECISIONS[1:]):
+            way = (("on", 1), ("off", 2), ("off", 1))[(number + place) % 3]
+            reference = references[(number // 2 + place) % 3]
+            further.append(dataclasses.replace(
+                reference, precision=precision, xla=way[0], devices=way[1]
+            ))  # fmt: skip
+    heart, atrium = Cell(PROJECTS[1], "resnet50", "cpu"), Cell(PROJECTS[2], "unet", "demo")
+    further.append(dataclasses.replace(heart, xla="on"))
+    further.append(dataclasses.replace(atrium, devices=2))
+    return *cells, *further
 
 
 CELLS = _cells()
@@ -137,10 +159,10 @@ def run_cell(cell: Cell, prepared: Prepared, run: Path) -> Outcome:
     settings = dataclasses.replace(
         preset, precision=cell.precision, xla=cell.xla, epochs=1, batch_size=_BATCH,
         image_size=_SIDE, weights="none", head_epochs=min(preset.head_epochs, 1),
-        tensorboard_images=0, **_narrow(preset),
+        tensorboard_images=0, **_narrow(preset), **_backbone(cell),
     )  # fmt: skip
     set_precision(cell.precision)
-    task, build = _task(cell.project, prepared, settings)
+    task, build = _task(cell, prepared, settings)
     whole = fitting.on_all_devices
     try:
         if cell.devices > 1:
@@ -166,7 +188,7 @@ def run_cell(cell: Cell, prepared: Prepared, run: Path) -> Outcome:
     return Outcome(val_loss, loaded, time.monotonic() - began)
 
 
-@functools.cache
+@cache
 def _mirrored(devices: int) -> Any:
     """A strategy over some logical devices: two of one number in a program mix up their sums."""
     import tensorflow as tf
@@ -180,24 +202,30 @@ def _narrow(preset: Any) -> dict[str, int]:
     return {name: 4 for name in ("unet_width", "fcn8_width") if hasattr(preset, name)}
 
 
-def _task(name: str, prepared: Prepared, settings: Any) -> tuple[Any, Any]:
+def _backbone(cell: Cell) -> dict[str, Any]:
+    """The setting of a film's network."""
+    return {"backbone": cell.network} if cell.network in BACKBONES else {}
+
+
+def _task(cell: Cell, prepared: Prepared, settings: Any) -> tuple[Any, Any]:
     """What a project's train.py fits, of two steps, and what builds its network."""
     from common.training.fitting import Task
 
+    name = cell.project
     train, validation = training_splits(prepared.splits, 0)
     networks = import_module(f"{name}.networks")
     if name == "atrium_segmentation":
         from atrium_segmentation.dataset import Volumes
         from atrium_segmentation.slices import training_data, validation_data
 
-        outputs = len(networks.build("unet", 1, settings).outputs)
+        outputs = len(networks.build(cell.network, 1, settings).outputs)
         given = (_SIDE, _BATCH, settings, outputs)
         training = training_data(Volumes(prepared, train), *given)
         held_out = validation_data(Volumes(prepared, validation), *given)
         losses = networks.losses(settings, 1, outputs)
 
         def build(weights: str) -> Any:
-            return networks.build("unet", 1, settings)
+            return networks.build(cell.network, 1, settings)
     else:
         dataset = import_module(f"{name}.dataset")
         training = dataset.training_data(prepared, train, _SIDE, _BATCH, settings)
@@ -216,14 +244,14 @@ def _task(name: str, prepared: Prepared, settings: Any) -> tuple[Any, Any]:
 def table(outcomes: Mapping[Cell, Outcome]) -> Table:
     """The table of docs/reliability.md."""
     head = (
-        *("project", "preset", "precision", "XLA", "devices", "val_loss"),
+        *("project", "network", "preset", "precision", "XLA", "devices", "val_loss"),
         *("from float32", "within", "from what was saved", "within", "s"),
     )
     rows = []
     for cell, outcome in outcomes.items():
         away, lost = differences(outcome, outcomes[cell.reference])
         rows.append((
-            cell.project, cell.preset, cell.precision, cell.xla, str(cell.devices),
+            cell.project, cell.network, cell.preset, cell.precision, cell.xla, str(cell.devices),
             f"{outcome.val_loss:.4f}", f"{away:.2%}", f"{cell.tolerance:.1%}",
             f"{lost:.2%}", f"{cell.rounding:.1%}", f"{outcome.seconds:.0f}",
         ))  # fmt: skip
@@ -276,12 +304,26 @@ def run_cells(
     return outcomes, wrong
 
 
+def run_network(network: str, folder: Path) -> tuple[dict[Cell, Outcome], list[Cell]]:
+    """`run_cells` of a network's rows, on what `prepare` wrote into a folder."""
+    prepared = {name: open_prepared(folder / name, name) for name in PROJECTS}
+    return run_cells([cell for cell in CELLS if cell.network == network], prepared)
+
+
 def main() -> None:
-    """Run all cells, and write the table."""
-    two_logical_devices()
+    """Run all cells, each network's in one of two processes, and write the table."""
+    networks = list(dict.fromkeys(cell.network for cell in CELLS))
+    outcomes: dict[Cell, Outcome] = {}
+    wrong = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(temporary)
-        outcomes, wrong = run_cells(CELLS, prepare(folder))
+        prepare(folder)
+        # Compiling, most of the time of a cell, takes one core.
+        with ProcessPoolExecutor(2, get_context("spawn"), two_logical_devices) as pool:
+            for some, too_far in pool.map(partial(run_network, folder=folder), networks):
+                outcomes |= some
+                wrong += too_far
+    outcomes = {cell: outcomes[cell] for cell in CELLS}
     text = PAGE.read_text()
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
