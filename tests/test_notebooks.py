@@ -65,8 +65,7 @@ def test_a_notebook_is_valid(path):
         assert cell["metadata"] == {}
 
 
-# The other two are to be run yet: make notebooks.
-@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem == "atrium"])
+@each_notebook
 def test_a_notebook_carries_its_outputs_and_is_small(path):
     assert path.stat().st_size < MAX_BYTES, "run make notebooks"
     ran = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
