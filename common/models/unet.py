@@ -1,4 +1,4 @@
-"""U-Net: Ronneberger et al. 2015 (arXiv:1505.04597), in 3-D Cicek et al. 2016 (1606.06650)."""
+"""U-Net: Ronneberger et al. 2015 (arXiv:1505.04597), in 3-D Çiçek et al. 2016 (1606.06650)."""
 
 from __future__ import annotations
 
