@@ -56,6 +56,18 @@ class TrainSettings(SharedTrain):
     """Number of times that U-Net halves a slice, 1 to 5."""
     fcn8_width: int = 16
     """Number of channels of FCN-8's first block; VGG16 has 64."""
+    unet3d_width: int = 8
+    """Number of channels of the 3-D U-Net's first level; each deeper level has twice as many."""
+    flat_levels: int = 0
+    """Levels of the 3-D U-Net, from the finest on, that neither look nor halve across slices;
+    train.py sets it where slices are much further apart than pixels."""
+    patch_slices: int = 48
+    """Slices of the patches of --image-size pixels that the 3-D U-Net is trained on, at most those
+    of the deepest volume; rounded up to what it can halve. 0: as many as that has."""
+    patches: int = 1
+    """Patches of every volume in an epoch of the 3-D U-Net."""
+    patch_batch_size: int = 2
+    """Patches in a batch of the 3-D U-Net."""
     deep_supervision: int = 0
     """How many of U-Net's coarser levels predict a mask too during training; the loss of each
     counts half of the finer one's."""
@@ -104,7 +116,9 @@ class TrainSettings(SharedTrain):
         require(1 <= self.unet_depth <= 5, "unet_depth", "1 to 5", self)
         below = f"0 or more and below --unet-depth, {self.unet_depth}"
         require(0 <= self.deep_supervision < self.unet_depth, "deep_supervision", below, self)
-        for name in ("neighbours", "elastic", "bias_field"):
+        for name in ("patches", "patch_batch_size"):
+            require(getattr(self, name) >= 1, name, "1 or more", self)
+        for name in ("neighbours", "elastic", "bias_field", "patch_slices", "flat_levels"):
             require(getattr(self, name) >= 0, name, "0 or more", self)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from atrium_segmentation import patches
 from atrium_segmentation.config import PLANES, STRIDE, EvaluateSettings, PredictSettings
 from atrium_segmentation.dataset import Volumes
+from atrium_segmentation.networks import NETWORKS
 from atrium_segmentation.slices import with_neighbours
 from common.base.errors import UserError
 from common.imaging.grids import to_grid
@@ -20,7 +22,8 @@ from common.training import augment
 from common.training.runs import Run
 
 Member = tuple[keras.Model, Mapping[str, Any]]
-"""A network, and what it was fitted to: ``neighbours`` and ``planes`` of its run's fitted.json."""
+"""A network, and what it was fitted to: ``neighbours`` and ``planes``, or ``patch``, the size of
+its patches, of its run's fitted.json."""
 
 # Of the slices, for test-time augmentation.
 _TRANSFORMS = {"scale": 0.1, "rotation_degrees": 10.0}
@@ -34,15 +37,24 @@ def open_networks(members: Sequence[Run], names: Sequence[str]) -> dict[str, lis
     }
 
 
-def model_inputs(run: Run, prepared: Prepared, count: int) -> np.ndarray:
-    """Some slices from the middle of a prepared volume as the run's networks see them.
+def model_inputs(run: Run, prepared: Prepared, count: int) -> dict[str, np.ndarray]:
+    """Some of a prepared volume as each of the run's networks sees it, by the network's name.
 
     Returns:
-        (n, rows, columns, 2 * neighbours + 1) float32 of 0 to 255, at most ``count`` of them.
+        (n, rows, columns, 2 * neighbours + 1) float32 of 0 to 255, at most ``count`` slices from
+        the volume's middle on; or a patch (1, slices, rows, columns, 1) from its middle.
     """
-    volume = Volumes(prepared, prepared.splits[:1])[0]
-    slices = padded_slices(volume["image"], run.fitted["planes"][0], run.fitted["neighbours"])
-    return slices[len(slices) // 2 :][:count]
+    volume = Volumes(prepared, prepared.splits[:1])[0]["image"]
+    inputs = {}
+    for name in run.fitted["models"]:
+        if NETWORKS[name].sees == "patches":
+            size = run.fitted["patch"]
+            patch = patches.patch(volume, patches.middle(volume.shape, size), size)
+            inputs[name] = patch[None, ..., None].astype(np.float32)
+        else:
+            slices = padded_slices(volume, run.fitted["planes"][0], run.fitted["neighbours"])
+            inputs[name] = slices[len(slices) // 2 :][:count]
+    return inputs
 
 
 def segment(
@@ -65,9 +77,9 @@ def segment(
     """
     probabilities = np.mean(
         [
-            predict_plane(model, volume["working"], plane, fitted["neighbours"], settings)
+            predicted
             for model, fitted in members
-            for plane in fitted["planes"]
+            for predicted in predict_working(model, volume["working"], fitted, settings)
         ],
         axis=0,
     )
@@ -92,6 +104,36 @@ def segment(
     return labels
 
 
+def sees_volumes(model: keras.Model) -> bool:
+    """Whether a network takes patches of volumes, and not slices."""
+    return len(model.input_shape) == 5
+
+
+def predict_working(
+    model: keras.Model,
+    working: np.ndarray,
+    fitted: Mapping[str, Any],
+    settings: EvaluateSettings | PredictSettings,
+) -> list[np.ndarray]:
+    """What a network says of every voxel of a working volume, once for each plane it is cut in.
+
+    Args:
+        model: Slices or patches to probabilities.
+        working: (z, y, x) uint8.
+        fitted: ``neighbours`` and ``planes``, or ``patch``, of the run's fitted.json.
+        settings: ``flip``, ``test_time_augmentation``, ``batch_size``.
+
+    Returns:
+        (z, y, x, channels) float32 of 0 to 1, one or more.
+    """
+    if sees_volumes(model):
+        return [predict_windows(model, working, fitted["patch"], settings)]
+    return [
+        predict_plane(model, working, plane, fitted["neighbours"], settings)
+        for plane in fitted["planes"]
+    ]
+
+
 def predict_plane(
     model: keras.Model,
     working: np.ndarray,
@@ -99,39 +141,97 @@ def predict_plane(
     neighbours: int,
     settings: EvaluateSettings | PredictSettings,
 ) -> np.ndarray:
-    """A network's probabilities for every voxel of a working volume, cut in one plane.
-
-    Args:
-        model: Slices to probabilities.
-        working: (z, y, x) uint8.
-        plane: Of `config.PLANES`.
-        neighbours: Slices below and above each, as channels.
-        settings: ``flip``, ``test_time_augmentation``, ``batch_size``.
-
-    Returns:
-        (z, y, x, channels) float32 of 0 to 1.
-    """
+    """`predict_working` of a network of slices, in one of `config.PLANES`."""
     order = PLANES[plane]
     rows, columns = np.transpose(working, order).shape[1:]
-    room = 1 + _TRANSFORMS["scale"] if settings.test_time_augmentation else 1.0
-    slices = padded_slices(working, plane, neighbours, room)
+    slices = padded_slices(working, plane, neighbours, _room(settings))
     top, start = (slices.shape[1] - rows) // 2, (slices.shape[2] - columns) // 2
 
     def predict(images: np.ndarray) -> np.ndarray:
         return np.asarray(model.predict(images, settings.batch_size, verbose=0))
 
-    probabilities = predict(slices)
+    probabilities = _averaged(predict, slices, settings)
+    probabilities = probabilities[:, top : top + rows, start : start + columns]
+    return np.transpose(probabilities, (*np.argsort(order), 3))
+
+
+def predict_windows(
+    model: keras.Model,
+    working: np.ndarray,
+    size: Sequence[int],
+    settings: EvaluateSettings | PredictSettings,
+) -> np.ndarray:
+    """`predict_working` of a network of volumes, in windows that overlap by half.
+
+    A voxel's probabilities are the mean over its windows, each weighted by `patches.gaussian`.
+
+    Args:
+        model: Patches to probabilities.
+        working: (z, y, x) uint8.
+        size: Of the patches that it was trained on.
+        settings: As of `predict_working`.
+    """
+    depth, rows, columns = working.shape
+    room = _room(settings)
+    window = patches.window_size((depth, round(rows * room), round(columns * room)), size)
+    if settings.test_time_augmentation:
+        window[1:] = [max(window[1:])] * 2
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        # One at a time: a window is as much as a batch of slices.
+        said = model.predict(np.moveaxis(images, -1, 1)[..., None], 1, verbose=0)
+        return np.moveaxis(np.asarray(said), 1, 3).reshape(*images.shape[:3], -1)
+
+    weights = patches.gaussian(window)[..., None]
+    outer = [max(pair) for pair in zip(working.shape, window, strict=True)]
+    begin = patches.middle(working.shape, outer)
+    padded = patches.patch(working, begin, outer)
+    total, sums = np.zeros((*outer, 1), np.float32), np.zeros((), np.float32)
+    for start in patches.windows(outer, window):
+        image = patches.patch(padded, start, window)
+        said = _averaged(predict, np.moveaxis(image, 0, -1)[None].astype(np.float32), settings)[0]
+        said = np.moveaxis(said.reshape(*window[1:], window[0], -1), 2, 0)
+        if not sums.ndim:
+            sums = np.zeros((*outer, said.shape[-1]), np.float32)
+        there = tuple(
+            slice(first, first + length) for first, length in zip(start, window, strict=True)
+        )
+        sums[there] += said * weights
+        total[there] += weights
+    inside = tuple(
+        slice(-first, length - first) for first, length in zip(begin, working.shape, strict=True)
+    )
+    return sums[inside] / total[inside]
+
+
+def _room(settings: EvaluateSettings | PredictSettings) -> float:
+    """How much larger slices have to be for what a zoom pushes out."""
+    return 1 + _TRANSFORMS["scale"] if settings.test_time_augmentation else 1.0
+
+
+def _averaged(
+    predict: Callable[[np.ndarray], np.ndarray],
+    images: np.ndarray,
+    settings: EvaluateSettings | PredictSettings,
+) -> np.ndarray:
+    """The mean of what is predicted for images, and for the same transformed, transformed back.
+
+    Args:
+        predict: Images to probabilities, both (n, rows, columns, channels) float32.
+        images: The images.
+        settings: ``flip``, ``test_time_augmentation``.
+    """
+    probabilities = predict(images)
     transforms = (
         augment.test_time_transforms(**_TRANSFORMS) if settings.test_time_augmentation else []
     )
     for transform, inverse in transforms:
-        transformed = predict(augment.transform_images(slices, transform).numpy())
-        probabilities += augment.transform_images(transformed, inverse).numpy()
-    probabilities /= 1 + len(transforms)
+        transformed = predict(augment.transform_images(images, transform).numpy())
+        probabilities = probabilities + augment.transform_images(transformed, inverse).numpy()
+    probabilities = probabilities / (1 + len(transforms))
     if settings.flip:
-        probabilities = (probabilities + predict(slices[:, :, ::-1])[:, :, ::-1]) / 2
-    probabilities = probabilities[:, top : top + rows, start : start + columns]
-    return np.transpose(probabilities, (*np.argsort(order), 3))
+        probabilities = (probabilities + predict(images[:, :, ::-1])[:, :, ::-1]) / 2
+    return probabilities
 
 
 def padded_slices(

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from common.base.errors import UserError
-from common.reporting.palette import PREDICTION, SECOND, THIRD
+from common.reporting.palette import FOURTH, PREDICTION, SECOND, THIRD
 from common.training.loss_names import segmentation_loss
 
 if TYPE_CHECKING:
@@ -30,11 +30,14 @@ class Network:
         title: Its name in tables, pictures and pages.
         build: Builds it from the channels of its input, the classes of its output (1 for a mask)
             and the settings: slices (batch, height, width, channels) of 0..255, height and width a
-            multiple of 32, to probabilities (batch, height, width, classes), float32. It imports
-            Keras itself, since ``--help`` names the networks and should not wait for it.
+            multiple of 32, to probabilities (batch, height, width, classes), float32; or patches of
+            volumes (batch, depth, height, width, 1), the depth a multiple of 2**unet_depth, to
+            (batch, depth, height, width, classes). It imports Keras itself, since ``--help`` names
+            the networks and should not wait for it.
         colour: Its colour in charts, as #rrggbb.
         marker: Its marker in charts, as matplotlib calls it.
         by_default: Whether train.py trains it where ``--models`` is not given.
+        sees: ``slices`` or ``patches`` of volumes: the module that cuts volumes for it.
     """
 
     title: str
@@ -42,6 +45,7 @@ class Network:
     colour: str
     marker: str
     by_default: bool = True
+    sees: Literal["slices", "patches"] = "slices"
 
 
 def _build_fcn8(channels: int, classes: int, settings: TrainSettings) -> keras.Model:
@@ -65,12 +69,28 @@ def _build_unet(
     )
 
 
+def _build_unet3d(channels: int, classes: int, settings: TrainSettings) -> keras.Model:
+    from common.models.unet import build_unet
+
+    return build_unet(
+        channels,
+        classes,
+        settings.unet3d_width,
+        settings.unet_depth,
+        deep_supervision=settings.deep_supervision,
+        residual=True,
+        dimensions=3,
+        flat_levels=min(settings.flat_levels, settings.unet_depth),
+    )
+
+
 NETWORKS = {
     "fcn8": Network("FCN-8", _build_fcn8, SECOND, "s"),
     "residual_unet": Network(
         "Residual U-Net", partial(_build_unet, residual=True), THIRD, "^", by_default=False
     ),
     "unet": Network("U-Net", _build_unet, PREDICTION, "o"),
+    "unet3d": Network("3-D U-Net", _build_unet3d, FOURTH, "D", by_default=False, sees="patches"),
 }
 """The networks by the names that ``--models`` takes, in the order in which they are shown. The last
 that a run has is its main one: its scores choose the cases that are drawn, predict.py uses it."""
@@ -99,10 +119,12 @@ def build(name: str, classes: int, settings: TrainSettings) -> keras.Model:
     """
     from common.models.starting_weights import take_weights
 
-    model = NETWORKS[name].build(2 * settings.neighbours + 1, classes, settings)
+    network = NETWORKS[name]
+    channels = 1 if network.sees == "patches" else 2 * settings.neighbours + 1
+    model = network.build(channels, classes, settings)
     if settings.weights == "imagenet":
         raise UserError(
-            "--weights imagenet: the networks for slices have no ImageNet file here; give none, a "
+            "--weights imagenet: these networks have no ImageNet file here; give none, a "
             "file or a run's folder"
         )
     if settings.weights != "none":

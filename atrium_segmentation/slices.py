@@ -13,6 +13,9 @@ from atrium_segmentation.dataset import MIXED_VOLUMES, Volumes
 from common.records.prepared import Prepared
 from common.training import augment, on_device, pipeline
 
+BATCH_SIZE = "batch_size"
+"""The setting of how many are in a batch."""
+
 Slices = dict[str, np.ndarray]
 """``image`` (slices, rows, columns, channels) and ``mask`` (slices, rows, columns, 1), uint8."""
 
@@ -101,7 +104,7 @@ def training_data(
         draws = inputs["draws"]
         images = kernels.transform_images(inputs["image"], draws)
         masks = kernels.transform_images(inputs["mask"], draws, nearest=True)
-        return kernels.change_intensities(images, draws), _repeated(masks, outputs)
+        return kernels.change_intensities(images, draws), repeated(masks, outputs)
 
     slices = samples(volumes, image_size, settings, random_places=True)
     return pipeline.augmented_training(slices, batch_size, settings, ranges, drawn, augmented)
@@ -114,7 +117,7 @@ def validation_data(
 
     def to_inputs(batch: pipeline.Batch) -> tuple[tf.Tensor, Any]:
         masks = tf.cast(batch["mask"], tf.float32)
-        return tf.cast(batch["image"], tf.float32), _repeated(masks, outputs)
+        return tf.cast(batch["image"], tf.float32), repeated(masks, outputs)
 
     slices = samples(volumes, image_size, settings, random_places=False)
     return pipeline.validation(slices, batch_size, to_inputs)
@@ -194,6 +197,6 @@ def _square(slices: np.ndarray, side: int, random: np.random.Generator | None = 
     return result
 
 
-def _repeated(masks: Any, outputs: int) -> Any:
+def repeated(masks: Any, outputs: int) -> Any:
     """The masks, once for each output of a network; a single one as it is."""
     return masks if outputs == 1 else (masks,) * outputs

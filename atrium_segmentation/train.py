@@ -1,4 +1,4 @@
-"""Train U-Net, FCN-8 or networks of your own to segment the left atrium, on the same batches.
+"""Train U-Net, FCN-8, a 3-D U-Net or networks of your own to segment the left atrium.
 
 Reads the prepared folder (and prepares it first where there is none). Writes config.json, one
 folder per network with history.csv, tensorboard/ and model.keras (the best epoch by --monitor),
@@ -6,13 +6,15 @@ mean_shape.npz (the baseline), volume_doubts.npz (what an odd volume looks like)
 (each network's time and memory). The same command resumes a stopped training.
 
     python train.py --preset cpu --prepared data/prepared/atrium --run runs/my-run
-    python train.py --models unet
+    python train.py --models unet unet3d
 """
 
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
+from atrium_segmentation import adapting
 from atrium_segmentation.config import PROJECT
 from common.base import hosts
 from common.base.backend import start_tensorflow
@@ -31,22 +33,17 @@ def main() -> None:
     run_as_rank(settings.hosts)
     print_settings("Train networks to segment the left atrium", settings, PROJECT)
     prepared = runs.find_prepared(PROJECT, settings, lambda: PROJECT.prepare_to_train(settings))
-    changes = weights_changes(settings)
+    train, validation = training_splits(prepared.splits, settings.fold)
+    changes = [*weights_changes(settings), *adapting.changes(prepared, train, settings)]
     settings, reasons = adapted(settings, changes, given_settings(type(settings)))
     run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow(settings.device)
 
     import keras
 
-    from atrium_segmentation import mean_shape, networks
+    from atrium_segmentation import mean_shape, networks, patches, slices
     from atrium_segmentation.dataset import Volumes
     from atrium_segmentation.odd_volumes import fit_volume_detector
-    from atrium_segmentation.slices import (
-        samples,
-        smallest_square,
-        training_data,
-        validation_data,
-    )
     from atrium_segmentation.training_pictures import training_pictures
     from common.training import fitting, seen
     from common.training.precision import computed_with, set_precision
@@ -58,15 +55,15 @@ def main() -> None:
             print(f"\n{run}: this run has ended already, nothing to do")
             return
 
-        # -- Data: slices of the training volumes, and of the validation volumes.
-        train, validation = training_splits(prepared.splits, settings.fold)
+        # -- Data: the training volumes and the validation volumes, cut as each network sees them.
         seen.write_seen(run, prepared, train, validation, settings.weights)
         volumes, held_out = Volumes(prepared, train), Volumes(prepared, validation)
-        image_size = settings.image_size or smallest_square(volumes.shapes, settings.planes)
+        image_size = settings.image_size or slices.smallest_square(volumes.shapes, settings.planes)
         labels = prepared.manifest["labels"]
         classes = 1 if len(labels) <= 2 else len(labels)  # a mask, or a share of each label
-        count = samples(volumes, image_size, settings, random_places=True).count
-        batch_size = fitting.even_batch_size(count, settings)
+        patch = patches.patch_size(volumes, image_size, settings)
+        cuts: dict[str, Any] = {"slices": (slices, image_size), "patches": (patches, patch)}
+        count = slices.samples(volumes, image_size, settings, random_places=True).count
         print(
             f"\n{runs.name_of_data(prepared.manifest)}: {len(volumes)} volumes train "
             f"({count} slices, {' and '.join(settings.planes)}), {len(held_out)} "
@@ -75,21 +72,25 @@ def main() -> None:
             flush=True,
         )
 
-        # -- Fit each network on the same batches.
-        pictures = training_pictures(prepared, validation, image_size, settings)
+        # -- Fit each network; those that see slices, on the same batches.
         models = {}
         for name in settings.models:
             # Every rank has to draw the same weights.
             keras.utils.set_random_seed(settings.seed)
             model = networks.build(name, classes, settings)
             outputs, parameters = len(model.outputs), model.count_params()
-            print(f"\n{name}: {parameters:,} parameters", flush=True)
+            sees = networks.NETWORKS[name].sees
+            cut, size = cuts[sees]
+            words = f", patches of {' x '.join(map(str, patch))} voxels"
+            print(f"\n{name}: {parameters:,} parameters{words * (sees == 'patches')}", flush=True)
             (run / name).mkdir(exist_ok=True)
+            samples = cut.samples(volumes, size, settings, random_places=True)
+            batch_size = fitting.even_batch_size(samples.count, settings, setting=cut.BATCH_SIZE)
             task = fitting.Task(
-                training_data(volumes, image_size, batch_size, settings, outputs),
-                validation_data(held_out, image_size, batch_size, settings, outputs),
+                cut.training_data(volumes, size, batch_size, settings, outputs),
+                cut.validation_data(held_out, size, batch_size, settings, outputs),
                 **networks.losses(settings, classes, outputs),
-                pictures=pictures,
+                pictures=training_pictures(prepared, validation, cut, size, settings),
             )
             build = partial(networks.build, name, classes, settings)
             state = fitting.fit(run / name, build, task, settings)
@@ -114,6 +115,7 @@ def main() -> None:
             "models": models,
             "neighbours": settings.neighbours,
             "planes": list(settings.planes),
+            "patch": patch,
             "labels": labels,
             "mean_shape_thresholds": mean_shape.fit_mean_shapes(run, prepared, train),
         }

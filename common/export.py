@@ -72,8 +72,8 @@ def main() -> None:
 
     from common.models.stored import load_model
 
-    images, source = check_images(run)
     for file in model_hashes(run.folder):
+        images, source = check_images(run, Path(file).parent.name)
         model = load_model(run.folder / file)
         for name in arguments.format:
             path = run.folder / "export" / Path(file).parent / _NAMES[name]
@@ -83,11 +83,15 @@ def main() -> None:
             print(f"  {path}: {words}", flush=True)
 
 
-def check_images(run: Run) -> tuple[np.ndarray | None, str]:
-    """Images (n, side, side, channels) float32 of a run's own data, and in words whence.
+def check_images(run: Run, network: str = "") -> tuple[np.ndarray | None, str]:
+    """What a network of a run sees of the run's own data, float32, and in words whence.
 
-    The run names the function that gives them ("module:function"), since a network's inputs are
-    its project's.
+    The run names the function that gives it ("module:function"), since a network's inputs are its
+    project's: an array (n, ..., channels), or one for each network, by the name of its folder.
+
+    Args:
+        run: The run.
+        network: The name of the network's folder; "" for the run's own.
     """
     project = run.config["project"]
     # A run of an earlier version does not name it; all projects call it the same.
@@ -102,6 +106,8 @@ def check_images(run: Run) -> tuple[np.ndarray | None, str]:
         images = model_inputs(run, prepared, COUNT)
     except UserError:
         return None, "noise; the run's data is not there any more"
+    if isinstance(images, dict):
+        images = images[network]
     return images.astype("float32"), f"{len(images)} images of {prepared.folder}"
 
 
@@ -109,10 +115,11 @@ def export(model: keras.Model, path: Path, name: str, images: np.ndarray | None 
     """Write a model in another format, and hold what it says against the model.
 
     Args:
-        model: Of one input (n, height, width, channels) and one output.
+        model: Of one input (n, height, width, channels) or (n, depth, height, width, channels) and
+            one output.
         path: Where to; what is there is replaced.
         name: Of `FORMATS`.
-        images: What both are asked of, (n, height, width, channels) float32; noise if not given.
+        images: What both are asked of, float32 in the input's shape; noise if not given.
 
     Returns:
         The greatest difference of an output.

@@ -34,7 +34,7 @@ from common.records.prepared import Prepared, open_prepared
 from tools.make_tables import markdown
 
 PROJECTS = ("pneumonia_classification", "heart_detection", "atrium_segmentation")
-NETWORKS = {"atrium_segmentation": ("unet", "fcn8", "residual_unet")} | dict.fromkeys(
+NETWORKS = {"atrium_segmentation": ("unet", "fcn8", "residual_unet", "unet3d")} | dict.fromkeys(
     PROJECTS[:2], tuple(BACKBONES)
 )
 """Those of each project: backbones of the films, networks of the volumes."""
@@ -43,8 +43,8 @@ PRECISIONS = ("float32", "onednn_bfloat16", "mixed_bfloat16", "mixed_float16")
 PAGE = ROOT / "docs/reliability.md"
 BEGIN, END = "<!-- guard -->\n", "<!-- end of guard -->"
 
-# Images in a batch, and their side in pixels.
-_BATCH, _SIDE = 4, 64
+# Images in a batch, their side in pixels, and the slices of patches.
+_BATCH, _SIDE, _SLICES = 4, 64, 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +199,8 @@ def _mirrored(devices: int) -> Any:
 
 def _narrow(preset: Any) -> dict[str, int]:
     """The least width of the networks that have one."""
-    return {name: 4 for name in ("unet_width", "fcn8_width") if hasattr(preset, name)}
+    widths = ("unet_width", "fcn8_width", "unet3d_width")
+    return {name: 4 for name in widths if hasattr(preset, name)}
 
 
 def _backbone(cell: Cell) -> dict[str, Any]:
@@ -216,12 +217,13 @@ def _task(cell: Cell, prepared: Prepared, settings: Any) -> tuple[Any, Any]:
     networks = import_module(f"{name}.networks")
     if name == "atrium_segmentation":
         from atrium_segmentation.dataset import Volumes
-        from atrium_segmentation.slices import training_data, validation_data
 
+        cut = import_module(f"{name}.{networks.NETWORKS[cell.network].sees}")
+        size = _SIDE if cut.BATCH_SIZE == "batch_size" else (_SLICES, _SIDE, _SIDE)
         outputs = len(networks.build(cell.network, 1, settings).outputs)
-        given = (_SIDE, _BATCH, settings, outputs)
-        training = training_data(Volumes(prepared, train), *given)
-        held_out = validation_data(Volumes(prepared, validation), *given)
+        given = (size, _BATCH, settings, outputs)
+        training = cut.training_data(Volumes(prepared, train), *given)
+        held_out = cut.validation_data(Volumes(prepared, validation), *given)
         losses = networks.losses(settings, 1, outputs)
 
         def build(weights: str) -> Any:

@@ -40,7 +40,8 @@ def fuse_batch_normalization(model: keras.Model) -> keras.Model:
 def _is_plain(layer: layers.BatchNormalization) -> bool:
     """Whether it is what the kernel computes: channels last, scaled and shifted, of one batch."""
     config = layer.get_config()
-    is_channels_last = len(layer.input.shape) == 4 and config["axis"] in (-1, 3)
+    rank = len(layer.input.shape)
+    is_channels_last = rank in (4, 5) and config["axis"] in (-1, rank - 1)
     has_further_statistics = config.get("renorm") or config.get("synchronized")
     return bool(is_channels_last and layer.scale and layer.center and not has_further_statistics)
 
@@ -57,6 +58,10 @@ def _call(
     # Here alone: the networks work on JAX and PyTorch without TensorFlow.
     import tensorflow as tf
 
+    shape, given, volumes = tf.shape(inputs), inputs.shape, len(inputs.shape) == 5
+    if volumes:
+        # The kernel knows images: the slices of a volume, one below the other.
+        inputs = tf.reshape(inputs, (shape[0], -1, shape[3], inputs.shape[-1]))
     empty = tf.constant([], tf.float32)
     scale, offset = map(tf.convert_to_tensor, (layer.gamma, layer.beta))
     outputs, mean, unbiased, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -67,4 +72,4 @@ def _call(
     values = (layer.moving_mean, mean), (layer.moving_variance, unbiased * (count - 1) / count)
     for moving, batch_value in values:
         moving.assign(moving * layer.momentum + batch_value * (1 - layer.momentum))
-    return outputs
+    return tf.ensure_shape(tf.reshape(outputs, shape), given) if volumes else outputs

@@ -1,4 +1,4 @@
-"""What FCN-8 and U-Net share: blocks of convolutions, the output, the checks."""
+"""What FCN-8 and U-Nets share: blocks of convolutions, the output, the checks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from keras import layers
 BATCH_NORM_MOMENTUM = 0.9
 """Keras's default of 0.99 lags hundreds of steps behind the weights."""
 
+KernelSize = int | tuple[int, ...]
+"""The same along all axes, or one number for each."""
+
 
 def convolutions(
     x: keras.KerasTensor,
@@ -16,27 +19,29 @@ def convolutions(
     batch_normalization: bool,
     name: str,
     residual: bool = False,
+    kernel_size: KernelSize = 3,
 ) -> keras.KerasTensor:
-    """``count`` times a 3 x 3 convolution, batch normalisation and ReLU, size kept.
+    """``count`` times a convolution, batch normalisation and ReLU, size kept.
 
     Args:
-        x: (batch, height, width, channels).
+        x: (batch, height, width, channels) or (batch, depth, height, width, channels).
         width: Channels that come out.
         count: How many convolutions.
         batch_normalization: Whether to normalise; without it the convolution has a bias.
         name: The layers are called ``name_conv1``, ``name_bn1``, ``name_relu1`` and so on.
         residual: Whether what comes in is added before the last ReLU (He et al. 2016,
             arXiv:1512.03385), after a 1 x 1 convolution where it has another number of channels.
+        kernel_size: Of the convolutions.
 
     Returns:
-        (batch, height, width, ``width``).
+        What came in, with ``width`` channels.
     """
     start = x
     for number in range(1, count):
-        x = convolution(x, width, 3, batch_normalization, name, str(number))
+        x = convolution(x, width, kernel_size, batch_normalization, name, str(number))
     if not residual:
-        return convolution(x, width, 3, batch_normalization, name, str(count))
-    x = _linear(x, width, 3, batch_normalization, name, str(count))
+        return convolution(x, width, kernel_size, batch_normalization, name, str(count))
+    x = _linear(x, width, kernel_size, batch_normalization, name, str(count))
     if start.shape[-1] != width:
         start = _linear(start, width, 1, batch_normalization, name, "0")
     x = layers.Add(name=f"{name}_add")([start, x])
@@ -46,7 +51,7 @@ def convolutions(
 def convolution(
     x: keras.KerasTensor,
     width: int,
-    kernel_size: int,
+    kernel_size: KernelSize,
     batch_normalization: bool,
     name: str,
     number: str = "",
@@ -59,12 +64,13 @@ def convolution(
 def _linear(
     x: keras.KerasTensor,
     width: int,
-    kernel_size: int,
+    kernel_size: KernelSize,
     batch_normalization: bool,
     name: str,
     number: str,
 ) -> keras.KerasTensor:
-    x = layers.Conv2D(
+    kind = layers.Conv2D if len(x.shape) == 4 else layers.Conv3D
+    x = kind(
         width,
         kernel_size,
         padding="same",

@@ -24,9 +24,6 @@ NOISE_STARTS = 1 << 20
 Draws = Mapping[str, tf.Tensor]
 """What `draw` gives, by name."""
 
-NOISE_STARTS = 1 << 20
-"""An image takes its noise from a row of numbers, from one of so many places on."""
-
 # Images that are drawn for together, where each has a seed; a power of two, as the salts are.
 _BLOCK = 64
 

@@ -60,7 +60,9 @@ class Task:
     pictures: TrainingPictures | None = None
 
 
-def even_batch_size(samples: int, settings: SharedTrain, devices: int | None = None) -> int:
+def even_batch_size(
+    samples: int, settings: SharedTrain, devices: int | None = None, setting: str = "batch_size"
+) -> int:
     """The batch size, smaller where there are few samples: as many for each device.
 
     The loss of a batch is the mean of the devices' losses, whatever their parts of it. On several
@@ -68,22 +70,23 @@ def even_batch_size(samples: int, settings: SharedTrain, devices: int | None = N
 
     Args:
         samples: That there are.
-        settings: With ``batch_size``.
+        settings: With the batch size.
         devices: How many; default: `device_count`.
+        setting: The name of the batch size.
 
     Raises:
         UserError: The devices of several hosts cannot divide it evenly.
     """
-    size = min(settings.batch_size, samples)
+    size = min(getattr(settings, setting), samples)
     if size % hosts.device_count():
         raise UserError(
-            f"--batch-size {size} does not divide by the {hosts.device_count()} devices of all "
-            "hosts; give one that does, or fewer hosts"
+            f"--{setting.replace('_', '-')} {size} does not divide by the {hosts.device_count()} "
+            "devices of all hosts; give one that does, or fewer hosts"
         )
     devices = devices or device_count()
     if size % devices:
         size = max(1, size // devices) * devices
-        print(f"  {devices} devices: {size} images a step, not {settings.batch_size}")
+        print(f"  {devices} devices: {size} images a step, not {getattr(settings, setting)}")
     return size
 
 

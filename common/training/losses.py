@@ -1,9 +1,9 @@
 """Losses and metrics for masks and boxes, in Keras 3's own operations.
 
-A mask is (batch, height, width, 1): 0 or 1 where there is one class, the number of the
-class in 0..classes-1 where there are several. A network's prediction of it is
-(batch, height, width, classes), probabilities. A box is its corners (x0, y0, x1, y1) in
-fractions of the image's side, x0 <= x1 and y0 <= y1.
+A mask is (batch, height, width, 1), of a volume (batch, depth, height, width, 1): 0 or 1 where
+there is one class, the number of the class in 0..classes-1 where there are several. A network's
+prediction of it has the probability of each class in place of the 1. A box is its corners
+(x0, y0, x1, y1) in fractions of the image's side, x0 <= x1 and y0 <= y1.
 
 Every loss has a value per case, (batch,), before Keras takes their mean: a scalar would count once
 on every device.
@@ -42,14 +42,14 @@ class PixelLoss(keras.losses.Loss):
                 "crossentropy": losses.binary_crossentropy,
                 "focal": losses.binary_focal_crossentropy,
             }
-            return ops.mean(binary[self.kind](y_true, y_pred), axis=(1, 2))
+            return ops.mean(binary[self.kind](y_true, y_pred), axis=_places(y_pred))
         truth = _one_hot(y_true, classes)
         if self.kind == "focal":
             # Alpha 1, so that two classes are worth what one mask is.
             pixels = losses.categorical_focal_crossentropy(truth, y_pred, alpha=1.0)
         else:
             pixels = losses.categorical_crossentropy(truth, y_pred)
-        return ops.mean(pixels, axis=(1, 2))
+        return ops.mean(pixels, axis=_places(y_pred))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "kind": self.kind}
@@ -81,7 +81,7 @@ class SoftDice(keras.losses.Loss):
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         intersections, sizes = _intersections_and_sizes(y_true, y_pred)
-        smooth = self.smooth * ops.cast(ops.prod(ops.shape(y_pred)[1:3]), "float32")
+        smooth = self.smooth * ops.cast(ops.prod(ops.shape(y_pred)[1:-1]), "float32")
         loss = 1 - ops.mean((2 * intersections + smooth) / (sizes + smooth), axis=-1)
         if self.crossentropy_weight:
             loss = loss + self.crossentropy_weight * PixelLoss().call(y_true, y_pred)
@@ -223,12 +223,18 @@ def _intersections_and_sizes(
         truth = ops.cast(y_true, "float32")
     else:
         truth, prediction = _one_hot(y_true, classes)[..., 1:], prediction[..., 1:]
-    sizes = ops.sum(truth, axis=(1, 2)) + ops.sum(prediction, axis=(1, 2))
-    return ops.sum(truth * prediction, axis=(1, 2)), sizes
+    places = _places(prediction)
+    sizes = ops.sum(truth, axis=places) + ops.sum(prediction, axis=places)
+    return ops.sum(truth * prediction, axis=places), sizes
+
+
+def _places(prediction: keras.KerasTensor) -> tuple[int, ...]:
+    """The axes of a prediction's pixels or voxels."""
+    return tuple(range(1, len(prediction.shape) - 1))
 
 
 def _one_hot(mask: keras.KerasTensor, classes: int) -> keras.KerasTensor:
-    """A mask (batch, height, width, 1) of classes as (batch, height, width, classes) float32."""
+    """A mask (batch, ..., 1) of classes as (batch, ..., classes) float32."""
     return ops.one_hot(ops.cast(mask[..., 0], "int32"), classes, dtype="float32")
 
 

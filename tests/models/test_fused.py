@@ -61,6 +61,26 @@ def test_a_training_is_the_same(size):
     np.testing.assert_allclose(fused.predict(images), plain.predict(images), rtol=1e-3, atol=1e-4)
 
 
+def test_a_training_of_volumes_is_the_same():
+    def volumes():
+        image = keras.Input((4, 6, 5, 2))
+        x = layers.Conv3D(3, 3, use_bias=False)(image)
+        x = layers.BatchNormalization(momentum=0.8)(x)
+        return keras.Model(image, layers.Dense(1)(layers.Flatten()(x)))
+
+    keras.utils.set_random_seed(1)
+    plain, fused = volumes(), volumes()
+    fused.set_weights(plain.get_weights())
+    fuse_batch_normalization(fused)
+    rng = np.random.default_rng(0)
+    images, targets = rng.normal(3, 2, (8, 4, 6, 5, 2)).astype("float32"), rng.random((8, 1))
+    for model in (plain, fused):
+        model.compile(keras.optimizers.SGD(0.01), "mse")
+        model.fit(images, targets, batch_size=4, epochs=2, shuffle=False, verbose=0)
+    for own, its in zip(plain.get_weights(), fused.get_weights(), strict=True):
+        np.testing.assert_allclose(its, own, rtol=1e-3, atol=1e-5)
+
+
 def test_a_frozen_layer_keeps_its_averages_and_uses_them():
     _, fused = pair()
     layer = fused.get_layer("of_images")

@@ -25,6 +25,49 @@ def test_unet_is_a_sound_model(tmp_path, classes, residual):
     assert faults == []
 
 
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("flat_levels, depth", [(0, 12), (1, 6)])
+def test_a_unet_of_volumes_is_a_sound_model(tmp_path, classes, flat_levels, depth):
+    rng = np.random.default_rng(0)
+    batch = rng.normal(size=(3, depth, 8, 12, 1)).astype("float32")
+    target = rng.integers(0, max(2, classes), (3, depth, 8, 12, 1))
+    options = {"width": 4, "depth": 2, "residual": True, "dimensions": 3}
+    faults = model_faults(
+        lambda: build_unet(1, classes, flat_levels=flat_levels, **options),
+        batch,
+        target,
+        segmentation_loss("crossentropy", classes),
+        tmp_path,
+    )
+    assert faults == []
+
+
+@pytest.mark.parametrize("flat_levels", [0, 1, 2])
+def test_a_flat_level_neither_looks_nor_halves_across_slices(flat_levels):
+    options = {"width": 2, "depth": 2, "deep_supervision": 1, "dimensions": 3}
+    model = build_unet(flat_levels=flat_levels, **options)
+    kernels = {name: model.get_layer(f"{name}_conv1").kernel.shape[:3] for name in ("down0", "up1")}
+    assert kernels["down0"] == ((1, 3, 3) if flat_levels else (3, 3, 3))
+    assert kernels["up1"] == ((1, 3, 3) if flat_levels == 2 else (3, 3, 3))
+    slices = 2 ** (2 - flat_levels)
+    image = np.random.default_rng(0).normal(size=(1, slices, 8, 8, 1)).astype("float32")
+    said = [keras.ops.convert_to_numpy(values) for values in model(image)]
+    assert [values.shape for values in said] == [(1, slices, 8, 8, 1)] * 2
+    if flat_levels == 2:
+        # The deepest level alone looks across slices.
+        alone = keras.Model(model.input, model.get_layer("down1_relu2").output)
+        both = np.concatenate([image, image * 2], 1)
+        np.testing.assert_array_equal(alone(both)[:, :1], alone(image))
+
+
+@pytest.mark.parametrize("options", [
+    {"dimensions": 4}, {"flat_levels": 1}, {"dimensions": 3, "depth": 2, "flat_levels": 3},
+])  # fmt: skip
+def test_dimensions_that_do_not_exist_are_refused(options):
+    with pytest.raises(ValueError, match=r"must be .* Received: "):
+        build_unet(width=2, **options)
+
+
 def test_a_residual_level_adds_to_what_comes_in():
     model = build_unet(width=2, depth=1, residual=True)
     # A second convolution of zeros leaves the shortcut alone.

@@ -14,7 +14,7 @@ from tools.guard import BEGIN, CELLS, END, NETWORKS, PAGE, Cell
 
 VALUES = {
     "project": {"pneumonia_classification", "heart_detection", "atrium_segmentation"},
-    "network": {*BACKBONES, "unet", "fcn8", "residual_unet"},
+    "network": {*BACKBONES, "unet", "fcn8", "residual_unet", "unet3d"},
     "preset": {"demo", "cpu", "gpu"},
     "precision": {"float32", "onednn_bfloat16", "mixed_bfloat16", "mixed_float16"},
     "xla": {"on", "off"},

@@ -218,6 +218,20 @@ def test_a_segmentation_loss_is_least_at_the_truth(name, classes):
 
 @pytest.mark.parametrize("classes", [1, 3])
 @pytest.mark.parametrize("name", SEGMENTATION_LOSSES)
+def test_a_volume_is_worth_what_its_slices_are_one_below_the_other(name, classes):
+    rng = np.random.default_rng(2)
+    truth = rng.integers(0, max(2, classes), (4, 3, 5, 6, 1))
+    found = rng.uniform(0.1, 0.9, (4, 3, 5, 6, classes)).astype("float32")
+    loss, metric, flat = segmentation_loss(name, classes), Dice(classes), Dice(classes)
+    one_image = [values.reshape(4, 15, 6, -1) for values in (truth, found)]
+    np.testing.assert_allclose(loss.call(truth, found), loss.call(*one_image), rtol=1e-6)
+    metric.update_state(truth, found)
+    flat.update_state(*one_image)
+    assert float(metric.result()) == float(flat.result())
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("name", SEGMENTATION_LOSSES)
 def test_every_slice_has_a_loss_of_its_own(name, classes):
     rng = np.random.default_rng(1)
     truth = rng.integers(0, max(2, classes), (5, 8, 8, 1))

@@ -1,0 +1,183 @@
+"""Patches of volumes: where they lie, how they are put together again, and a network of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import nibabel
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atrium_segmentation import patches
+from atrium_segmentation.config import EvaluateSettings, TrainSettings
+from tests.helpers.scripts import ROOT, TINY, run
+
+PROJECT = "atrium_segmentation"
+sizes = st.tuples(*[st.integers(1, 12)] * 3)
+
+
+@given(shape=sizes, size=sizes, start=st.tuples(*[st.integers(-15, 15)] * 3))
+def test_a_patch_is_what_padding_and_cutting_give(shape, size, start):
+    volume = np.random.default_rng(0).integers(1, 9, shape)
+    padded = np.pad(volume, 30)
+    there = tuple(
+        slice(30 + first, 30 + first + length) for first, length in zip(start, size, strict=True)
+    )
+    assert np.array_equal(patches.patch(volume, start, size), padded[there])
+
+
+@given(shape=st.tuples(*[st.integers(1, 300)] * 3), depth=st.integers(1, 6), side=st.integers(1, 4))
+def test_windows_cover_a_volume_and_overlap_by_half(shape, depth, side):
+    size = patches.window_size(shape, (16 * depth, 32 * side, 32 * side))
+    assert size[0] % 16 == size[1] % 32 == size[2] % 32 == 0
+    starts = np.array(patches.windows(shape, size))
+    for axis, (there, length) in enumerate(zip(shape, size, strict=True)):
+        places = np.unique(starts[:, axis])
+        assert (np.diff(places) <= length / 2 + 1).all()
+        if there <= length:
+            assert len(places) == 1 and places[0] <= 0 and places[0] + length >= there
+        else:
+            assert places[0] == 0 and places[-1] + length == there
+    assert len(starts) == np.prod([len(np.unique(column)) for column in starts.T])
+
+
+def test_a_window_counts_least_at_its_edges_and_never_nothing():
+    weights = patches.gaussian((16, 32, 64))
+    assert weights.shape == (16, 32, 64) and weights.max() <= 1 and weights.min() == 1e-3
+    # One standard deviation from the middle, an eighth of the side.
+    along = patches.gaussian((1, 1, 801))[0, 0]
+    assert along[400] == 1 and along[500] == pytest.approx(np.exp(-0.5), rel=0.01)
+    for axis in range(3):
+        assert np.array_equal(weights, np.flip(weights, axis))
+
+
+def teller():
+    """A network of volumes that says how bright a voxel is."""
+    import keras
+
+    seen = keras.Input((None, None, None, 1))
+    return keras.Model(seen, keras.layers.Rescaling(1 / 255)(seen))
+
+
+@pytest.mark.parametrize("shape", [(5, 37, 40), (40, 70, 100)])
+@pytest.mark.parametrize("flip", [False, True])
+def test_what_is_said_in_windows_comes_back_to_its_voxels(shape, flip):
+    from atrium_segmentation.inference import predict_working
+
+    working = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    settings = EvaluateSettings(flip=flip)
+    [said] = predict_working(teller(), working, {"patch": [16, 32, 32]}, settings)
+    np.testing.assert_allclose(said[..., 0], working / 255, atol=1e-6)
+
+
+def test_what_is_said_of_moved_windows_comes_back_to_its_voxels():
+    from scipy.ndimage import gaussian_filter
+
+    from atrium_segmentation.inference import predict_working
+
+    smooth = gaussian_filter(np.random.default_rng(0).normal(size=(20, 60, 70)), 6)
+    working = np.uint8(255 * (smooth - smooth.min()) / np.ptp(smooth))
+    settings = EvaluateSettings(test_time_augmentation=True)
+    [said] = predict_working(teller(), working, {"patch": [16, 32, 32]}, settings)
+    # Where a turn brings in what lies outside, the mean is darker.
+    inside = (slice(None), slice(12, -12), slice(12, -12))
+    np.testing.assert_allclose(said[..., 0][inside], working[inside] / 255, atol=0.03)
+
+
+@given(data=st.data())
+def test_a_random_patch_holds_a_part_of_the_structure_and_wastes_nothing(data):
+    shape = data.draw(st.tuples(*[st.integers(2, 20)] * 3))
+    size = data.draw(st.tuples(*[st.integers(1, 20)] * 3))
+    voxel = tuple(data.draw(st.integers(0, length - 1)) for length in shape)
+    mask = np.zeros(shape, np.uint8)
+    mask[voxel] = 1
+    random = np.random.default_rng(data.draw(st.integers(0, 99)))
+    start = patches._start(mask, size, random)
+    assert patches.patch(mask, start, size).sum() == 1
+    for first, there, length in zip(start, shape, size, strict=True):
+        # All of the volume along an axis where it fits, and nothing else where it does not.
+        assert min(there - length, 0) <= first <= max(there - length, 0)
+
+
+def test_a_patch_is_augmented_as_one_and_its_mask_alike(whole):
+    from atrium_segmentation.dataset import Volumes
+    from common.records.prepared import open_prepared
+
+    prepared = open_prepared(whole(PROJECT).prepared, PROJECT)
+    volumes = Volumes(prepared, ["train"])
+    settings = TrainSettings(
+        preset="demo", patches=2, seed=5, contrast=0.0, gamma=0.0, noise=0.0, rotation_degrees=0.0,
+        scale=0.0, shift=0.0, image_size=64,
+    )  # fmt: skip
+    size = patches.patch_size(volumes, 64, settings)
+    deepest = max(depth for depth, _, _ in volumes.shapes)
+    assert size == (-(-deepest // 16) * 16, 64, 64)
+    training = patches.training_data(volumes, size, 2, settings, 1)
+    assert training.steps == len(volumes)
+    images, masks = next(training.batches().as_numpy_iterator())
+    assert images.shape == masks.shape == (2, *size, 1)
+    # Without augmentation a patch is a part of its volume, and so is its mask.
+    number = training.numbers(0)[0][0]
+    volume = volumes[number]
+    assert masks[0].sum() == volume["mask"].sum()
+    found = images[0, ..., 0]
+    assert np.isclose(found[found > 0].sum(), volume["image"].sum(), rtol=1e-3)
+    centre = [values.mean() for values in np.nonzero(masks[0, ..., 0])]
+    shifted = np.subtract(centre, [values.mean() for values in np.nonzero(volume["mask"])])
+    assert np.allclose(shifted, np.round(shifted))
+    # With rotation all slices turn together: empty corners are empty in every slice.
+    turned = dataclasses.replace(settings, rotation_degrees=25.0, shift=0.05)
+    images, masks = next(
+        patches.training_data(volumes, size, 2, turned, 2).batches().as_numpy_iterator()
+    )
+    assert len(masks) == 2 and np.array_equal(masks[0], masks[1])
+    assert set(np.unique(masks[0])) == {0, 1}
+    inside = masks[0].astype(bool)
+    assert images[inside].mean() > images[~inside].mean()
+    assert training.cases(0, 0)[0] == volume["case"]
+
+
+@pytest.mark.parametrize(
+    "spacing, levels", [((1, 1, 1), 0), ((1, 1, 1.5), 0), ((1, 1, 2), 1), ((0.6, 0.6, 5), 3)]
+)
+def test_levels_are_flat_where_slices_are_far_apart(whole, spacing, levels):
+    from atrium_segmentation.adapting import changes
+    from common.records.prepared import open_prepared
+
+    prepared = open_prepared(whole(PROJECT).prepared, PROJECT)
+    manifest = json.loads(json.dumps(prepared.manifest))
+    manifest["settings"]["spacing_mm"] = spacing
+    prepared = dataclasses.replace(prepared, manifest=manifest)
+    settings = TrainSettings(models=("unet3d",))
+    changed = {change.name: change.value for change in changes(prepared, ["train"], settings)}
+    assert changed == ({"flat_levels": levels} if levels else {})
+    of_slices = dataclasses.replace(settings, models=("unet",))
+    assert changes(prepared, ["train"], of_slices) == []
+
+
+@pytest.mark.slow
+def test_a_network_of_volumes_goes_through_every_script(whole, tmp_path):
+    once = whole(PROJECT)
+    folder = tmp_path / "run"
+    run(PROJECT, "train", *TINY[PROJECT], "--prepared", once.prepared, "--run", folder,
+        "--models", "unet3d", "unet", "--epochs", 8, "--patches", 4)  # fmt: skip
+    fitted = json.loads((folder / "fitted.json").read_text())
+    assert fitted["models"].keys() == {"unet", "unet3d"} and len(fitted["patch"]) == 3
+    printed = run(PROJECT, "evaluate", "--run", folder)
+    assert "3-D U-Net" in printed
+    metrics = json.loads((folder / "evaluation" / "test" / "metrics.json").read_text())
+    said, shape = metrics["models"]["unet3d"], metrics["baselines"]["mean_shape"]
+    assert said["dice"]["mean"] > shape["dice"]["mean"] - 0.1
+    volume = next((once.sample / "imagesTr").glob("*.nii.gz"))
+    run(PROJECT, "predict", volume, "--run", folder, "--output", tmp_path / "said")
+    [mask] = (tmp_path / "said").rglob("*.nii.gz")
+    assert nibabel.load(mask).get_fdata().any()
+    command = [sys.executable, "-m", "common.export", str(folder), "--format", "onnx", "litert"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count(f"(1 images of {once.prepared})") == 2
