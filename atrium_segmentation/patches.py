@@ -6,12 +6,11 @@ The slices of a patch are augmented together, as the channels of one image, and 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from atrium_segmentation.config import STRIDE, TrainSettings
 from atrium_segmentation.dataset import MIXED_VOLUMES, Volumes
@@ -104,7 +103,9 @@ def training_data(
         draws = inputs["draws"]
         images = kernels.transform_images(inputs["image"], draws)
         masks = kernels.transform_images(inputs["mask"], draws, nearest=True)
-        return stacked(kernels.change_intensities(images, draws)), repeated(stacked(masks), outputs)
+        images = kernels.change_intensities(images, draws)
+        images, masks = (_stacked(parts, kernels.transpose) for parts in (images, masks))
+        return images, repeated(masks, outputs)
 
     patches = samples(volumes, size, settings, random_places=True)
     return pipeline.augmented_training(patches, batch_size, settings, ranges, drawn, augmented)
@@ -116,7 +117,9 @@ def validation_data(
     """The middle patch of every volume, in order; otherwise as `training_data`."""
 
     def to_inputs(batch: pipeline.Batch) -> tuple[tf.Tensor, Any]:
-        images, masks = (stacked(tf.cast(batch[name], tf.float32)) for name in ("image", "mask"))
+        images, masks = (
+            _stacked(tf.cast(batch[name], tf.float32), tf.transpose) for name in ("image", "mask")
+        )
         return images, repeated(masks, outputs)
 
     patches = samples(volumes, size, settings, random_places=False)
@@ -143,11 +146,6 @@ def some_with_structure(
     return {**chosen, "image": np.stack(chosen["image"]), "mask": np.stack(chosen["mask"])}
 
 
-def stacked(patches: Any) -> Any:
-    """Patches (batch, rows, columns, slices) as (batch, slices, rows, columns, 1)."""
-    return ops.expand_dims(ops.transpose(patches, (0, 3, 1, 2)), -1)
-
-
 def patch(volume: np.ndarray, start: Sequence[int], size: Sequence[int]) -> np.ndarray:
     """A part of a volume (z, y, x), with 0 outside of it.
 
@@ -169,6 +167,11 @@ def patch(volume: np.ndarray, start: Sequence[int], size: Sequence[int]) -> np.n
 def middle(shape: Sequence[int], size: Sequence[int]) -> list[int]:
     """Where a patch begins that lies in the middle of a volume; below 0 where it is larger."""
     return [(there - length) // 2 for there, length in zip(shape, size, strict=True)]
+
+
+def _stacked(patches: Any, transpose: Callable[..., Any]) -> Any:
+    """Patches (batch, rows, columns, slices) as (batch, slices, rows, columns, 1)."""
+    return transpose(patches, (0, 3, 1, 2))[..., None]
 
 
 def _start(mask: np.ndarray, size: Size, random: np.random.Generator | None) -> list[int]:

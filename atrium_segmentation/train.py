@@ -67,8 +67,7 @@ def main() -> None:
         print(
             f"\n{runs.name_of_data(prepared.manifest)}: {len(volumes)} volumes train "
             f"({count} slices, {' and '.join(settings.planes)}), {len(held_out)} "
-            f"validate, {image_size} x {image_size} pixels, {2 * settings.neighbours + 1} slices "
-            f"as channels, {precision}; run folder {run}",
+            f"validate, {precision}; run folder {run}",
             flush=True,
         )
 
@@ -81,8 +80,12 @@ def main() -> None:
             outputs, parameters = len(model.outputs), model.count_params()
             sees = networks.NETWORKS[name].sees
             cut, size = cuts[sees]
-            words = f", patches of {' x '.join(map(str, patch))} voxels"
-            print(f"\n{name}: {parameters:,} parameters{words * (sees == 'patches')}", flush=True)
+            words = {
+                "slices": f"{2 * settings.neighbours + 1} slices of {image_size} x {image_size} "
+                "pixels as channels",
+                "patches": f"patches of {' x '.join(map(str, patch))} voxels",
+            }
+            print(f"\n{name}: {parameters:,} parameters, {words[sees]}", flush=True)
             (run / name).mkdir(exist_ok=True)
             samples = cut.samples(volumes, size, settings, random_places=True)
             batch_size = fitting.even_batch_size(samples.count, settings, setting=cut.BATCH_SIZE)

@@ -80,8 +80,8 @@ def even_batch_size(
     size = min(getattr(settings, setting), samples)
     if size % hosts.device_count():
         raise UserError(
-            f"a batch of {size} does not divide by the {hosts.device_count()} devices of all hosts; "
-            f"give a --{setting.replace('_', '-')} that does, or fewer hosts"
+            f"a batch of {size} does not divide by the {hosts.device_count()} devices of all "
+            f"hosts; give a --{setting.replace('_', '-')} that does, or fewer hosts"
         )
     devices = devices or device_count()
     if size % devices:

@@ -32,12 +32,14 @@ class Kernels:
     Attributes:
         transform_images: `augment.transform_images`.
         change_intensities: `intensities.change_intensities`.
+        transpose: The axes of a tensor in another order: `tf.transpose`, `keras.ops.transpose`.
         shares: Masks (batch, size, size, 1), 255 where something is, and a smaller side to its
             share (batch, side, side, 1) of each area, float32.
     """
 
     transform_images: Callable[..., Any]
     change_intensities: Callable[..., Any]
+    transpose: Callable[..., Any]
     shares: Callable[[Any, int], Any]
 
 
@@ -197,5 +199,7 @@ def _shares_on_host(masks: tf.Tensor, side: int) -> tf.Tensor:
     return tf.image.resize(tf.cast(masks, tf.float32) / 255, (side, side), "area")
 
 
-HOST = Kernels(augment.transform_images, intensities.change_intensities, _shares_on_host)
-DEVICE = Kernels(transform_images, change_intensities, shares)
+HOST = Kernels(
+    augment.transform_images, intensities.change_intensities, tf.transpose, _shares_on_host
+)
+DEVICE = Kernels(transform_images, change_intensities, ops.transpose, shares)
