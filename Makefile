@@ -134,7 +134,7 @@ test-all:  ## run every test, the slow ones and those against PyTorch too
 test-torch: $(INSTALLED_TORCH)
 	"$(VENV_TORCH)/bin/python" -m pytest -m torch -rs $$(grep -rlx "@pytest.mark.torch" tests)
 
-guard: $(INSTALLED)  ## train two steps in every pair of project, preset, precision, XLA and devices
+guard: $(INSTALLED)  ## train two steps in every pair of project, network, preset, precision, XLA and devices
 	"$(VENV_PYTHON)" tools/guard.py
 
 gpu-check: $(INSTALLED)  ## run the three gpu presets on a card, next to the CPU; ARGS=--require fails without one
