@@ -139,6 +139,37 @@ print("SCORES", json.dumps([scores(devices) for devices in (1, 2, 4)]), flush=Tr
 """
 
 
+OVERFLOW = """
+import json
+import keras
+import numpy as np
+from common.base.settings import SharedTrain
+from common.training.optimizers import optimizer
+
+keras.config.set_dtype_policy("mixed_float16")
+strategy = tf.distribute.MirroredStrategy(
+    ["/cpu:0", "/cpu:1"], tf.distribute.ReductionToOneDevice()
+)
+with strategy.scope():
+    image = keras.Input((1,))
+    model = keras.Model(image, keras.layers.Dense(1, use_bias=False)(image))
+    model.compile(optimizer(SharedTrain(learning_rate=0.1), 8, model.trainable_variables), "mse")
+    model.optimizer.build(model.trainable_variables)
+before = model.get_weights()[0].item()
+
+def fitted(first, second):
+    # A step whose first half is the first device's.
+    inputs = np.repeat([[first], [second]], 4, 0).astype("float32")
+    batch = tf.data.Dataset.from_tensors((inputs, 0 * inputs))
+    model.fit(batch, verbose=0)
+    return [model.get_weights()[0].item(), float(np.asarray(model.optimizer.dynamic_scale))]
+
+# 200 squared times a scale of 32768 is more than float16 holds, whichever device has it.
+steps = [fitted(0.01, 200.0), fitted(200.0, 0.01), *[fitted(0.01, 0.01)] * 2]
+print("STEPS", json.dumps([before, *steps]), flush=True)
+"""
+
+
 def printed(word, script, *arguments):
     """What a script prints after a word."""
     done = subprocess.run(
@@ -158,6 +189,14 @@ def test_two_devices_train_as_one(tmp_path):
         losses.append(float(printed("LOSS", TWO_CPUS + TRAIN, devices, run)))
         assert (run / "model.keras").is_file()
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+def test_a_step_that_float16_cannot_hold_on_any_device_is_left_out():
+    before, *steps = json.loads(printed("STEPS", TWO_CPUS + OVERFLOW))
+    weights, scales = zip(*steps, strict=True)
+    assert weights[:2] == (before, before)
+    assert scales[:2] == (2.0**14, 2.0**13)
+    assert weights[2] != before and scales[2] == 2.0**13
 
 
 @pytest.mark.slow

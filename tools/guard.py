@@ -11,6 +11,7 @@ docs/reliability.md; PREPARED is a folder to keep the prepared sample in.
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import tempfile
 import time
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from common.base.backend import start_tensorflow
+from common.base.errors import UserError
 from common.base.files import ROOT, versions
 from common.base.settings import BACKBONES
 from common.base.tables import Table
@@ -115,7 +117,7 @@ class Outcome:
     """What a cell gave.
 
     Attributes:
-        val_loss: After two steps.
+        val_loss: After two steps; NaN where the training stopped with a fault.
         loaded: The same of what was saved, loaded and predicted, in float32.
         seconds: How long it took.
     """
@@ -297,9 +299,15 @@ def run_cells(
     wrong = []
     for cell in cells:
         with tempfile.TemporaryDirectory() as run:
-            outcomes[cell] = outcome = run_cell(cell, prepared[cell.project], Path(run))
+            try:
+                outcome = run_cell(cell, prepared[cell.project], Path(run))
+            except (UserError, FloatingPointError) as error:
+                print(f"{cell}: {error}", flush=True)
+                outcome = Outcome(math.nan, math.nan, 0.0)
+        outcomes[cell] = outcome
         away, lost = differences(outcome, outcomes[cell.reference])
-        if away > cell.tolerance or lost > cell.rounding:
+        # Not "above": the difference from what is not a number is neither.
+        if not (away <= cell.tolerance and lost <= cell.rounding):
             wrong.append(cell)
         too_much = " TOO MUCH" * (cell in wrong)
         print(f"{cell}: {outcome}, off by {away:.2%} and {lost:.2%}{too_much}", flush=True)

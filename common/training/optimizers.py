@@ -46,7 +46,7 @@ def optimizer(
         gradient_accumulation_steps=every if every > 1 else None,
     )
     adam.exclude_from_weight_decay([weight for weight in weights if len(weight.shape) < 2])
-    return adam
+    return _LossScale(adam) if keras.config.dtype_policy().name == "mixed_float16" else adam
 
 
 def schedule(settings: SharedTrain, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -75,3 +75,24 @@ class _Adam(keras.optimizers.Adam):
             return super()._clip_gradients(grads)
         total = replica.all_reduce(tf.distribute.ReduceOp.SUM, grads)
         return [gradient / devices for gradient in super()._clip_gradients(total)]
+
+
+class _LossScale(keras.optimizers.LossScaleOptimizer):
+    """The scale of a loss in float16, on which all devices agree.
+
+    A step whose gradients are too large for float16 is left out, and the scale halved. Keras asks
+    the first device alone, though each still has the gradients of its own part of the batch.
+    """
+
+    def apply(self, grads: list[Any], trainable_variables: Any = None) -> None:
+        replica = tf.distribute.get_replica_context()
+        if replica and replica.num_replicas_in_sync > 1:
+            is_broken = 1.0 - tf.cast(self.check_finite(grads), tf.float32)
+            broken = replica.all_reduce(tf.distribute.ReduceOp.SUM, is_broken)
+            # 0, or NaN for all devices where one has it.
+            fault = tf.where(broken > 0, float("nan"), 0.0)
+            grads = [
+                gradient if gradient is None else gradient + tf.cast(fault, gradient.dtype)
+                for gradient in grads
+            ]
+        super().apply(grads, trainable_variables)
