@@ -62,9 +62,11 @@ class TrainSettings(SharedTrain):
     """Levels of the 3-D U-Net, from the finest on, that neither look nor halve across slices;
     train.py sets it where slices are much further apart than pixels."""
     patch_slices: int = 48
-    """Slices of the patches of --image-size pixels that the 3-D U-Net is trained on, at most those
-    of the deepest volume; rounded up to what it can halve. 0: as many as that has."""
-    patches: int = 1
+    """Slices of the patches that the 3-D U-Net is trained on, at most those of the deepest volume;
+    rounded up to what it can halve. 0: as many as that has."""
+    patch_pixels: int = 64
+    """Side of these patches in pixels, at most --image-size. 0: that."""
+    patches: int = 4
     """Patches of every volume in an epoch of the 3-D U-Net."""
     patch_batch_size: int = 2
     """Patches in a batch of the 3-D U-Net."""
@@ -107,7 +109,8 @@ class TrainSettings(SharedTrain):
         """Refuse values that are out of range."""
         super().__post_init__()
         multiple = f"a multiple of {STRIDE}"
-        require(self.image_size % STRIDE == 0, "image_size", multiple, self)
+        for name in ("image_size", "patch_pixels"):
+            require(getattr(self, name) % STRIDE == 0, name, multiple, self)
         names = f"one or more of {', '.join(NETWORKS)}, each once at most"
         require(0 < len(self.models) == len(set(self.models)), "models", names, self)
         once = "axial, coronal or sagittal, each once at most"
@@ -118,7 +121,8 @@ class TrainSettings(SharedTrain):
         require(0 <= self.deep_supervision < self.unet_depth, "deep_supervision", below, self)
         for name in ("patches", "patch_batch_size"):
             require(getattr(self, name) >= 1, name, "1 or more", self)
-        for name in ("neighbours", "elastic", "bias_field", "patch_slices", "flat_levels"):
+        counts = ("patch_slices", "patch_pixels", "flat_levels")
+        for name in ("neighbours", "elastic", "bias_field", *counts):
             require(getattr(self, name) >= 0, name, "0 or more", self)
 
 
@@ -187,6 +191,7 @@ CPU = Preset(
         rotation_degrees=25.0,
         scale=0.25,
         gamma=1.0,
+        patches=6,
     ),
     evaluate=EvaluateSettings(),
     predict=PredictSettings(),

@@ -32,12 +32,13 @@ def patch_size(volumes: Volumes, image_size: int, settings: TrainSettings) -> Si
     Args:
         volumes: Those that train.
         image_size: Side of a slice in pixels.
-        settings: With ``patch_slices`` and ``unet_depth``.
+        settings: With ``patch_slices``, ``patch_pixels`` and ``unet_depth``.
     """
     halved = 2**settings.unet_depth
     deepest = max(depth for depth, _, _ in volumes.shapes)
     depth = min(settings.patch_slices or deepest, deepest)
-    return math.ceil(depth / halved) * halved, image_size, image_size
+    side = min(settings.patch_pixels or image_size, image_size)
+    return math.ceil(depth / halved) * halved, side, side
 
 
 def samples(

@@ -152,7 +152,7 @@ def run_cell(cell: Cell, prepared: Prepared, run: Path) -> Outcome:
 
     from common.models.film_networks import HEAD_LAYERS
     from common.models.stored import load_model
-    from common.training import fitting
+    from common.training import fitting, pipeline
     from common.training.precision import set_precision
 
     began = time.monotonic()
@@ -164,14 +164,15 @@ def run_cell(cell: Cell, prepared: Prepared, run: Path) -> Outcome:
         tensorboard_images=0, **_narrow(preset), **_backbone(cell),
     )  # fmt: skip
     set_precision(cell.precision)
-    task, build = _task(cell, prepared, settings)
-    whole = fitting.on_all_devices
+    whole, count = fitting.on_all_devices, pipeline.device_count
     try:
         if cell.devices > 1:
             fitting.on_all_devices = _mirrored(cell.devices).scope
+            pipeline.device_count = lambda: cell.devices
+        task, build = _task(cell, prepared, settings)
         state = fitting.fit_in_stages(run, build, HEAD_LAYERS, task, settings)
     finally:
-        fitting.on_all_devices = whole
+        fitting.on_all_devices, pipeline.device_count = whole, count
     model = load_model(run / "model.keras")
     first = task.loss[0] if isinstance(task.loss, list | tuple) else task.loss
     losses, weights = [], []
@@ -240,7 +241,9 @@ def _task(cell: Cell, prepared: Prepared, settings: Any) -> tuple[Any, Any]:
         def build(weights: str) -> Any:
             return networks.build(_SIDE, weights, settings)
 
-    samples = dataclasses.replace(training.samples, count=2 * _BATCH, times=None)
+    count = min(2 * _BATCH, training.samples.count)
+    times = np.full(count, 2 * _BATCH / count)
+    samples = dataclasses.replace(training.samples, count=count, times=times)
     training = dataclasses.replace(training, samples=samples, epochs=1)
     return Task(training, held_out, **losses), build
 

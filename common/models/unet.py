@@ -109,7 +109,9 @@ def build_unet(
     for level in range(depth):
         x = level_of(x, level, f"down{level}")
         skips.append(x)
-        x = kinds.pool(along_axes(level, 2), name=f"down{level}_pool")(x)
+        # TensorFlow's CPU has no pooling of volumes in float16.
+        options = {"dtype": "float32"} if dimensions == 3 else {}
+        x = kinds.pool(along_axes(level, 2), name=f"down{level}_pool", **options)(x)
     x = level_of(x, depth, "bottom")
     if dropout:
         x = layers.Dropout(dropout, name="bottom_dropout")(x)

@@ -23,6 +23,7 @@ from common.records.prepared import Prepared
 from common.records.stored_images import decode_image
 from common.training.augment import Draws, Ranges, draw, mix
 from common.training.order import BLOCK, WINDOW, epoch_order
+from common.training.precision import device_count
 
 KEPT_BYTES = 1 << 30
 """Decoded samples of up to 1 GiB are kept in memory."""
@@ -245,7 +246,8 @@ def validation(
     Returns:
         ``(images, targets, weights)``; for several targets as many times the weights (batch,).
     """
-    devices = hosts.device_count()
+    # Keras reduces the first batch over the devices, each of which needs as much of it.
+    devices = max(hosts.device_count(), device_count())
     batch_size = -(-min(batch_size, samples.count) // devices) * devices
     shape = (-(-samples.count // batch_size), batch_size)
     numbers = np.resize(np.arange(samples.count), shape)

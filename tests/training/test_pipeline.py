@@ -214,6 +214,18 @@ def test_a_mean_over_batches_is_the_mean_over_samples(batch_size):
     assert len({len(batch) for batch, *_ in data.as_numpy_iterator()}) == 1
 
 
+def test_every_device_has_a_part_of_a_validation_batch(monkeypatch):
+    monkeypatch.setattr(pipeline, "device_count", lambda: 2)
+    three = pipeline.in_memory({"image": np.arange(3.0)})
+    [(images, targets, weights)] = pipeline.validation(
+        three, 8, lambda batch: (batch["image"], batch["image"])
+    ).as_numpy_iterator()
+    assert images.tolist() == targets.tolist() == [0, 1, 2, 0]
+    assert weights[3] == 0 and np.average(images, weights=weights) == 1
+    # Keras takes the mean over the batch.
+    assert (images * weights).mean() == pytest.approx(1)
+
+
 def test_validation_weighs_each_of_several_targets():
     samples = pipeline.in_memory({"x": np.zeros((3, 1)), "y": np.zeros(3)})
     data = pipeline.validation(samples, 2, lambda batch: (batch["x"], (batch["y"], batch["y"])))
