@@ -3,11 +3,11 @@
 from common.reporting.model_card import About
 
 ABOUT = About(
-    model="Two-dimensional networks, each in a folder of its name: fcn8 is an FCN-8 (Long et al. "
-    "2015), unet a U-Net (Ronneberger et al. 2015), residual_unet one with residual blocks (Zhang "
-    "et al. 2018). They see slices of one MRI volume with their "
-    "neighbours as channels, at the working spacing, from the volume's own 0.5th to its 99.5th "
-    "percentile as 8 bits.",
+    model="Networks, each in a folder of its name: fcn8 is an FCN-8 (Long et al. 2015), unet a "
+    "U-Net (Ronneberger et al. 2015), residual_unet one with residual blocks (Zhang et al. 2018), "
+    "unet3d that in three dimensions. They see slices of one MRI volume with their neighbours as "
+    "channels, unet3d patches of it, at the working spacing, from the volume's own 0.5th to its "
+    "99.5th percentile as 8 bits.",
     question="Which voxels of this heart MRI are left atrium?",
     answer="A mask in the volume's own grid, and its volume in ml.",
     factors="The scanner, the sequence and its contrast, the spacing, the patient's rhythm and "
