@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from atrium_segmentation.config import TrainSettings
 from atrium_segmentation.networks import NETWORKS
 from common.base.backend import start_tensorflow
@@ -39,12 +37,13 @@ def changes(prepared: Prepared, splits: Sequence[str], settings: TrainSettings) 
 def _spacing_mm(
     prepared: Prepared, splits: Sequence[str], settings: TrainSettings
 ) -> Sequence[float]:
-    """The distance of voxels along x, y and z: as prepared, or the first volume's own."""
+    """The distance of voxels along x, y and z: as prepared, or the middle one of the volumes."""
     chosen: Sequence[float] = prepared.manifest["settings"]["spacing_mm"]
     if all(chosen):
         return chosen
     start_tensorflow(settings.device)
+    import numpy as np
+
     from atrium_segmentation.dataset import Volumes
 
-    affine = Volumes(prepared, splits)[0]["affine"]
-    return [float(length) for length in np.linalg.norm(affine[:3, :3], axis=0)]
+    return [float(mm) for mm in np.median(Volumes(prepared, splits).spacings_mm, axis=0)]

@@ -49,11 +49,11 @@ class TrainSettings(SharedTrain):
 
     monitor: str = choice("val_loss", ("val_loss", "val_dice"))
     models: tuple[str, ...] = choice(_BY_DEFAULT, NETWORKS)
-    """The networks to train, one after the other, on the same batches."""
+    """The networks to train, one after the other; those that see slices, on the same batches."""
     unet_width: int = 16
     """Number of channels of U-Net's first level; each deeper level has twice as many."""
     unet_depth: int = 4
-    """Number of times that U-Net halves a slice, 1 to 5."""
+    """Number of times that U-Net halves a slice, and the 3-D U-Net a patch, 1 to 5."""
     fcn8_width: int = 16
     """Number of channels of FCN-8's first block; VGG16 has 64."""
     unet3d_width: int = 8
@@ -66,7 +66,7 @@ class TrainSettings(SharedTrain):
     rounded up to what it can halve. 0: as many as that has."""
     patch_pixels: int = 64
     """Side of these patches in pixels, at most --image-size. 0: that."""
-    patches: int = 4
+    patches: int = 6
     """Patches of every volume in an epoch of the 3-D U-Net."""
     patch_batch_size: int = 2
     """Patches in a batch of the 3-D U-Net."""
@@ -191,7 +191,6 @@ CPU = Preset(
         rotation_degrees=25.0,
         scale=0.25,
         gamma=1.0,
-        patches=6,
     ),
     evaluate=EvaluateSettings(),
     predict=PredictSettings(),

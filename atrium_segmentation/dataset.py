@@ -177,14 +177,17 @@ class Volumes(Sequence[dict[str, Any]]):
 
     Attributes:
         shapes: (z, y, x) of each.
+        spacings_mm: (volumes, 3), the distance of voxels along x, y and z.
         are_in_memory: Whether all are kept, since together they take at most half of the memory
             that is free; else a few are, and the others are unpacked anew.
     """
 
     def __init__(self, prepared: Prepared, splits: Sequence[str]) -> None:
         self._records = MappedRecords(prepared.shards(splits))
-        shapes = [_features(record)["shape"].int64_list.value for record in self._records]
-        self.shapes = [tuple(shape) for shape in shapes]
+        stored = [_features(record) for record in self._records]
+        self.shapes = [tuple(features["shape"].int64_list.value) for features in stored]
+        affines = [_affine(features["affine"].bytes_list.value[0]) for features in stored]
+        self.spacings_mm = np.array([np.linalg.norm(own[:3, :3], axis=0) for own in affines])
         size = 2 * sum(map(math.prod, self.shapes))
         self.are_in_memory = size <= free_memory() / 2
         kept = None if self.are_in_memory else MIXED_VOLUMES

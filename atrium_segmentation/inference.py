@@ -47,7 +47,7 @@ def model_inputs(run: Run, prepared: Prepared, count: int) -> dict[str, np.ndarr
     volume = Volumes(prepared, prepared.splits[:1])[0]["image"]
     inputs = {}
     for name in run.fitted["models"]:
-        if NETWORKS[name].sees == "patches":
+        if name in NETWORKS and NETWORKS[name].sees == "patches":
             size = run.fitted["patch"]
             patch = patches.patch(volume, patches.middle(volume.shape, size), size)
             inputs[name] = patch[None, ..., None].astype(np.float32)
@@ -171,37 +171,33 @@ def predict_windows(
         size: Of the patches that it was trained on.
         settings: As of `predict_working`.
     """
-    depth, rows, columns = working.shape
-    room = _room(settings)
-    window = patches.window_size((depth, round(rows * room), round(columns * room)), size)
+    depth, *sides = working.shape
+    sides = [round(side * _room(settings)) for side in sides]
     if settings.test_time_augmentation:
-        window[1:] = [max(window[1:])] * 2
+        sides = [max(sides)] * 2
+    window = patches.window_size((depth, *sides), size)
+    outer = [max(pair) for pair in zip((depth, *sides), window, strict=True)]
+    weights = patches.gaussian(window)[..., None]
 
     def predict(images: np.ndarray) -> np.ndarray:
-        # One at a time: a window is as much as a batch of slices.
-        said = model.predict(np.moveaxis(images, -1, 1)[..., None], 1, verbose=0)
-        return np.moveaxis(np.asarray(said), 1, 3).reshape(*images.shape[:3], -1)
+        """Of a volume (1, rows, columns, slices), to (1, rows, columns, slices * channels)."""
+        volume = np.moveaxis(images[0], -1, 0)
+        sums, total = np.zeros((*outer, 1), np.float32), np.zeros((*outer, 1), np.float32)
+        for start in patches.windows(outer, window):
+            part = patches.patch(volume, start, window)[None, ..., None]
+            predicted = np.asarray(model.predict(part, verbose=0))[0]
+            if predicted.shape[-1] != sums.shape[-1]:
+                sums = np.zeros((*outer, predicted.shape[-1]), np.float32)
+            there = tuple(map(slice, start, np.add(start, window)))
+            sums[there] += predicted * weights
+            total[there] += weights
+        return np.moveaxis(sums / total, 0, 2).reshape(*images.shape[:3], -1)
 
-    weights = patches.gaussian(window)[..., None]
-    outer = [max(pair) for pair in zip(working.shape, window, strict=True)]
     begin = patches.middle(working.shape, outer)
-    padded = patches.patch(working, begin, outer)
-    total, sums = np.zeros((*outer, 1), np.float32), np.zeros((), np.float32)
-    for start in patches.windows(outer, window):
-        image = patches.patch(padded, start, window)
-        said = _averaged(predict, np.moveaxis(image, 0, -1)[None].astype(np.float32), settings)[0]
-        said = np.moveaxis(said.reshape(*window[1:], window[0], -1), 2, 0)
-        if not sums.ndim:
-            sums = np.zeros((*outer, said.shape[-1]), np.float32)
-        there = tuple(
-            slice(first, first + length) for first, length in zip(start, window, strict=True)
-        )
-        sums[there] += said * weights
-        total[there] += weights
-    inside = tuple(
-        slice(-first, length - first) for first, length in zip(begin, working.shape, strict=True)
-    )
-    return sums[inside] / total[inside]
+    padded = patches.patch(working, begin, outer).astype(np.float32)
+    predicted = _averaged(predict, np.moveaxis(padded, 0, -1)[None], settings)[0]
+    predicted = np.moveaxis(predicted.reshape(*outer[1:], outer[0], -1), 2, 0)
+    return predicted[tuple(map(slice, np.negative(begin), np.subtract(working.shape, begin)))]
 
 
 def _room(settings: EvaluateSettings | PredictSettings) -> float:

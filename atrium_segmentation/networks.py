@@ -31,9 +31,9 @@ class Network:
         build: Builds it from the channels of its input, the classes of its output (1 for a mask)
             and the settings: slices (batch, height, width, channels) of 0..255, height and width a
             multiple of 32, to probabilities (batch, height, width, classes), float32; or patches of
-            volumes (batch, depth, height, width, 1), the depth a multiple of 2**unet_depth, to
-            (batch, depth, height, width, classes). It imports Keras itself, since ``--help`` names
-            the networks and should not wait for it.
+            volumes (batch, depth, height, width, 1), the depth a multiple of 2**(unet_depth -
+            flat_levels), to (batch, depth, height, width, classes). It imports Keras itself, since
+            ``--help`` names the networks and should not wait for it.
         colour: Its colour in charts, as #rrggbb.
         marker: Its marker in charts, as matplotlib calls it.
         by_default: Whether train.py trains it where ``--models`` is not given.

@@ -16,7 +16,6 @@ from atrium_segmentation.config import STRIDE, TrainSettings
 from atrium_segmentation.dataset import MIXED_VOLUMES, Volumes
 from atrium_segmentation.slices import repeated
 from common.records.prepared import Prepared
-from common.scores.volumes import bounding_box
 from common.training import augment, on_device, pipeline
 
 BATCH_SIZE = "patch_batch_size"
@@ -32,29 +31,31 @@ def patch_size(volumes: Volumes, image_size: int, settings: TrainSettings) -> Si
     Args:
         volumes: Those that train.
         image_size: Side of a slice in pixels.
-        settings: With ``patch_slices``, ``patch_pixels`` and ``unet_depth``.
+        settings: With ``patch_slices``, ``patch_pixels``, ``unet_depth`` and ``flat_levels``.
     """
-    halved = 2**settings.unet_depth
+    halved = 2 ** max(settings.unet_depth - settings.flat_levels, 0)
     deepest = max(depth for depth, _, _ in volumes.shapes)
     depth = min(settings.patch_slices or deepest, deepest)
     side = min(settings.patch_pixels or image_size, image_size)
     return math.ceil(depth / halved) * halved, side, side
 
 
-def samples(
-    volumes: Volumes, size: Size, settings: TrainSettings, random_places: bool
-) -> pipeline.Samples:
-    """A patch of every volume, to be read in any order.
+def count(volumes: Volumes, settings: TrainSettings) -> int:
+    """How many patches of some volumes an epoch has."""
+    return len(volumes) * settings.patches
 
-    A sample has ``image`` and ``mask`` (rows, columns, slices), uint8, and ``case``. Patches are
-    cut from the middle, or at a random place that holds a part of the structure; what lies outside
-    of the volume is 0.
+
+def samples(volumes: Volumes, size: Size, settings: TrainSettings) -> pipeline.Samples:
+    """Some patches of every volume, to be read in any order.
+
+    A sample has ``image`` and ``mask`` (rows, columns, slices), uint8, and ``case``. Each patch
+    lies at a random place that holds a part of the structure; the same seed gives the same places.
+    What lies outside of the volume is 0.
 
     Args:
         volumes: The volumes.
         size: Of the patches.
-        settings: Of random places, with ``patches``.
-        random_places: Whether places are random.
+        settings: With ``patches``.
     """
     shape = (*size[1:], size[0])
 
@@ -63,10 +64,9 @@ def samples(
         images, masks = np.zeros((2, len(numbers), *shape), np.uint8)
         cases = []
         for row, number in enumerate(numbers):
-            volume = volumes[number]
+            volume = volumes[number // settings.patches]
             # Of each patch by itself: a batch may be read in parts.
-            random = np.random.default_rng((*seeds[row], number)) if random_places else None
-            start = _start(volume["mask"], size, random)
+            start = _start(volume["mask"], size, np.random.default_rng((*seeds[row], number)))
             for patches, name in ((images, "image"), (masks, "mask")):
                 patches[row] = np.moveaxis(patch(volume[name], start, size), 0, -1)
             cases.append(volume["case"].encode())
@@ -81,9 +81,8 @@ def samples(
         cases.set_shape(numbers.shape)
         return {"image": images, "mask": masks, "case": cases}
 
-    times = np.full(len(volumes), float(settings.patches)) if random_places else None
-    block = 1 if volumes.are_in_memory else MIXED_VOLUMES
-    return pipeline.Samples(len(volumes), read, block, times=times)
+    block = 1 if volumes.are_in_memory else settings.patches
+    return pipeline.Samples(count(volumes, settings), read, block, MIXED_VOLUMES)
 
 
 def training_data(
@@ -108,14 +107,14 @@ def training_data(
         images, masks = (_stacked(parts, kernels.transpose) for parts in (images, masks))
         return images, repeated(masks, outputs)
 
-    patches = samples(volumes, size, settings, random_places=True)
+    patches = samples(volumes, size, settings)
     return pipeline.augmented_training(patches, batch_size, settings, ranges, drawn, augmented)
 
 
 def validation_data(
     volumes: Volumes, size: Size, batch_size: int, settings: TrainSettings, outputs: int
 ) -> tf.data.Dataset:
-    """The middle patch of every volume, in order; otherwise as `training_data`."""
+    """Patches of every volume at the same places each time, in order, as they are."""
 
     def to_inputs(batch: pipeline.Batch) -> tuple[tf.Tensor, Any]:
         images, masks = (
@@ -123,7 +122,7 @@ def validation_data(
         )
         return images, repeated(masks, outputs)
 
-    patches = samples(volumes, size, settings, random_places=False)
+    patches = samples(volumes, size, settings)
     return pipeline.validation(patches, batch_size, to_inputs)
 
 
@@ -140,7 +139,7 @@ def some_with_structure(
     volumes = Volumes(prepared, splits)
     for number in range(min(count, len(volumes))):
         volume = volumes[number]
-        start = _start(volume["mask"], size, None)
+        start = middle(volume["mask"].shape, size)
         chosen["image"].append(patch(volume["image"], start, size)[..., None])
         chosen["mask"].append(patch(volume["mask"], start, size))
         chosen["title"].append(f"{volume['case'][:24]}, its middle")
@@ -175,19 +174,17 @@ def _stacked(patches: Any, transpose: Callable[..., Any]) -> Any:
     return transpose(patches, (0, 3, 1, 2))[..., None]
 
 
-def _start(mask: np.ndarray, size: Size, random: np.random.Generator | None) -> list[int]:
-    """Where a patch begins: in the middle, or anywhere from where it holds a part of the mask."""
-    if random is None:
-        return middle(mask.shape, size)
-    spare = [there - length for there, length in zip(mask.shape, size, strict=True)]
-    # A voxel of the structure's box that the patch has to hold, along the axes that are cut.
-    box = bounding_box(mask) if max(spare) > 0 and mask.any() else ()
+def _start(mask: np.ndarray, size: Size, random: np.random.Generator) -> list[int]:
+    """Where a random patch begins that holds a voxel of the mask, where there is one."""
+    full = np.flatnonzero(mask)
+    voxel = random.choice(full) if len(full) else random.integers(mask.size)
+    held = np.unravel_index(voxel, mask.shape)
     start = []
-    for axis, (rest, length) in enumerate(zip(spare, size, strict=True)):
-        low, high = min(rest, 0), max(rest, 0)
-        if box and rest > 0:
-            held = int(random.integers(box[axis].start, box[axis].stop))
-            low, high = max(low, held - length + 1), min(high, held)
+    for there, length, place in zip(mask.shape, size, held, strict=True):
+        # All of the volume along an axis where it fits.
+        low, high = min(there - length, 0), max(there - length, 0)
+        if there > length:
+            low, high = max(low, int(place) - length + 1), min(high, int(place))
         start.append(int(random.integers(low, high + 1)))
     return start
 

@@ -222,7 +222,8 @@ def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
             ("cross-entropy", *(f"{part['crossentropy']:.4f}" for part in measured.values())),
             ("Dice of all pixels", *(f"{part['dice']:.3f}" for part in measured.values())),
         )
-        all_tables.append(Table("", ("validation slices", *titles), in_validation))
+        measuring = (NETWORKS[name].title for name in measured)
+        all_tables.append(Table("", ("validation slices", *measuring), in_validation))
     return *all_tables, Table("", ("cost", *titles), cost)
 
 
@@ -245,8 +246,12 @@ def validation_sentences(metrics: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _validation(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
-    """What training measured on the validation slices, of all networks or of none."""
-    measured = {name: model.get("validation") for name, model in metrics["models"].items()}
+    """What training measured on the validation slices, of all networks that see them or of none."""
+    measured = {
+        name: model.get("validation")
+        for name, model in metrics["models"].items()
+        if NETWORKS[name].sees == "slices"
+    }
     return measured if all(measured.values()) else {}
 
 

@@ -26,6 +26,11 @@ def smallest_square(shapes: Sequence[tuple[int, ...]], planes: Sequence[str]) ->
     return -(-longest // STRIDE) * STRIDE
 
 
+def count(volumes: Volumes, settings: TrainSettings) -> int:
+    """How many slices some volumes have, in all planes that are trained on."""
+    return sum(shape[PLANES[plane][0]] for shape in volumes.shapes for plane in settings.planes)
+
+
 def samples(
     volumes: Volumes, image_size: int, settings: TrainSettings, random_places: bool
 ) -> pipeline.Samples:

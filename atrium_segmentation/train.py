@@ -63,11 +63,9 @@ def main() -> None:
         classes = 1 if len(labels) <= 2 else len(labels)  # a mask, or a share of each label
         patch = patches.patch_size(volumes, image_size, settings)
         cuts: dict[str, Any] = {"slices": (slices, image_size), "patches": (patches, patch)}
-        count = slices.samples(volumes, image_size, settings, random_places=True).count
         print(
-            f"\n{runs.name_of_data(prepared.manifest)}: {len(volumes)} volumes train "
-            f"({count} slices, {' and '.join(settings.planes)}), {len(held_out)} "
-            f"validate, {precision}; run folder {run}",
+            f"\n{runs.name_of_data(prepared.manifest)}: {len(volumes)} volumes train, "
+            f"{len(held_out)} validate, {precision}; run folder {run}",
             flush=True,
         )
 
@@ -80,15 +78,15 @@ def main() -> None:
             outputs, parameters = len(model.outputs), model.count_params()
             sees = networks.NETWORKS[name].sees
             cut, size = cuts[sees]
+            count = cut.count(volumes, settings)
             words = {
-                "slices": f"{2 * settings.neighbours + 1} slices of {image_size} x {image_size} "
-                "pixels as channels",
+                "slices": f"slices ({' and '.join(settings.planes)}) of {image_size} x "
+                f"{image_size} pixels, {2 * settings.neighbours + 1} as channels",
                 "patches": f"patches of {' x '.join(map(str, patch))} voxels",
             }
-            print(f"\n{name}: {parameters:,} parameters, {words[sees]}", flush=True)
+            print(f"\n{name}: {parameters:,} parameters, {count} {words[sees]}", flush=True)
             (run / name).mkdir(exist_ok=True)
-            samples = cut.samples(volumes, size, settings, random_places=True)
-            batch_size = fitting.even_batch_size(samples.count, settings, setting=cut.BATCH_SIZE)
+            batch_size = fitting.even_batch_size(count, settings, setting=cut.BATCH_SIZE)
             task = fitting.Task(
                 cut.training_data(volumes, size, batch_size, settings, outputs),
                 cut.validation_data(held_out, size, batch_size, settings, outputs),

@@ -3,8 +3,8 @@
 Writes RUN/export/: model/ (SavedModel), model.onnx, model.tflite, in one folder per network where
 a run has several. Every copy is opened again, and its outputs must equal the model's, to TOLERANCE,
 on images of the run's own data, or on noise where that data no longer exists. Inputs and outputs
-are those of model.keras: films or slices (n, side, side, channels) as float32 of 0 to 255, prepared
-as predict.py prepares them.
+are those of model.keras: films or slices (n, side, side, channels), or patches, as float32 of 0 to
+255, prepared as predict.py prepares them.
 
     python -m common.export runs/my-run --format saved_model onnx litert
 
@@ -125,8 +125,13 @@ def export(model: keras.Model, path: Path, name: str, images: np.ndarray | None 
         The greatest difference of an output.
 
     Raises:
-        UserError: It differs by more than `TOLERANCE`; nothing is left of it then.
+        UserError: It differs by more than `TOLERANCE`, and nothing is left of it then; or LiteRT
+            lacks what a network of volumes needs.
     """
+    if name == "litert" and len(model.input_shape) == 5:
+        raise UserError(
+            f"{path}: LiteRT has no pooling of volumes; give --format onnx or saved_model"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     if images is None:
         # 64 pixels where the network takes any size.

@@ -104,7 +104,7 @@ def _row(what: tuple[str, str, str], preset: str, prepared: Path, run: Path, fol
     )  # fmt: skip
     [history, *_] = sorted(run.rglob("history.csv"))
     seconds = float(_read(history)[-1]["seconds"])
-    images = re.findall(r"(\d+) (?:images train|slices,)", printed)[0]
+    images = re.findall(r"(\d+) (?:images train|slices \()", printed)[0]
     films = sorted(_sample(project, folder).glob("*mages*/*"))[:8]
     on_card, on_cpu = run / "by-card", run / "by-cpu"
     _script(project, "predict", *films, "--run", run, "--output", on_card, "--pictures", 0)
@@ -131,7 +131,7 @@ def one_batch(
         precision: Of the arithmetic.
         xla: ``auto``, ``on`` or ``off``.
         batch_size: Images in the batch, which are noise.
-        image_size: Their side, in pixels.
+        image_size: Their side in pixels, of a network that takes any size.
         steps: How many are timed, after as many that are not.
     """
     import keras
@@ -145,7 +145,8 @@ def one_batch(
     set_precision(precision)
     model = fuse_batch_normalization(in_format(load_model(path), precision))
     model.compile("adam", "mse", jit_compile="auto" if xla == "auto" else xla == "on")
-    shape = (batch_size, image_size, image_size, model.input_shape[-1])
+    sides = (side or image_size for side in model.input_shape[1:-1])
+    shape = (batch_size, *sides, model.input_shape[-1])
     images = np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
     targets = np.zeros(keras.ops.shape(model(images[:1])), "float32").repeat(batch_size, 0)
     batches = tf.data.Dataset.from_tensors((images, targets)).repeat().prefetch(2)

@@ -241,9 +241,7 @@ def _task(cell: Cell, prepared: Prepared, settings: Any) -> tuple[Any, Any]:
         def build(weights: str) -> Any:
             return networks.build(_SIDE, weights, settings)
 
-    count = min(2 * _BATCH, training.samples.count)
-    times = np.full(count, 2 * _BATCH / count)
-    samples = dataclasses.replace(training.samples, count=count, times=times)
+    samples = dataclasses.replace(training.samples, count=2 * _BATCH, times=None)
     training = dataclasses.replace(training, samples=samples, epochs=1)
     return Task(training, held_out, **losses), build
 

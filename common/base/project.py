@@ -55,7 +55,8 @@ class Project:
             the prepared folder. As "module:function", since to import it takes a while. Where data
             has classes it also takes ``accept``, which is called with them before any is prepared.
         inputs_function: Gives some inputs of a run's models, from the run, its prepared data and a
-            count to (count, height, width, channels). As "module:function" too.
+            count to (count, height, width, channels), or to such by the name of each network. As
+            "module:function" too.
     """
 
     name: str

@@ -38,7 +38,7 @@ def weights_changes(settings: SharedTrain) -> list[Change]:
     if settings.weights != "auto":
         return []
     if not isinstance(settings, SharedFilmTrain):
-        return [Change("weights", "none", "ImageNet has none for networks of slices")]
+        return [Change("weights", "none", "ImageNet has none for networks of volumes")]
     missing = _missing(settings)
     if missing:
         changes = [

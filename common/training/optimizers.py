@@ -46,7 +46,11 @@ def optimizer(
         gradient_accumulation_steps=every if every > 1 else None,
     )
     adam.exclude_from_weight_decay([weight for weight in weights if len(weight.shape) < 2])
-    return _LossScale(adam) if keras.config.dtype_policy().name == "mixed_float16" else adam
+    return (
+        _LossScale(adam, name="loss_scale_optimizer")
+        if keras.config.dtype_policy().name == "mixed_float16"
+        else adam
+    )
 
 
 def schedule(settings: SharedTrain, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:

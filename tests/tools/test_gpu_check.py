@@ -29,6 +29,16 @@ def test_a_row_is_wrong_where_a_step_failed_or_the_predictions_differ():
     assert [row[3:5] for row in table(rows).rows] == [("10", "20"), ("10", "20"), ("-", "-")]
 
 
+@pytest.mark.parametrize("shape", [(32, 32, 1), (None, None, 5), (16, None, None, 1)])
+def test_one_batch_has_the_size_that_a_network_takes(tmp_path, shape):
+    import keras
+
+    image = keras.Input(shape)
+    kind = keras.layers.Conv2D if len(shape) == 3 else keras.layers.Conv3D
+    keras.Model(image, kind(1, 1)(image)).save(tmp_path / "model.keras")
+    assert gpu_check.one_batch(tmp_path / "model.keras", "float32", "off", 2, 32, steps=2) > 0
+
+
 @pytest.mark.slow
 def test_its_steps_on_the_cpu(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")

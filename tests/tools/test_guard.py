@@ -59,6 +59,12 @@ def test_any_two_values_meet():
     assert len(set(CELLS)) == len(CELLS) and set(FEW) <= set(CELLS)
 
 
+def test_the_networks_are_all_that_there_are():
+    from atrium_segmentation import networks
+
+    assert set(NETWORKS["atrium_segmentation"]) == set(networks.NETWORKS)
+
+
 def test_every_cell_stands_in_the_table():
     rows = PAGE.read_text().split(BEGIN)[1].split(END)[0].splitlines()
     table = {tuple(row.strip("| ").split(" | "))[:6] for row in rows if row.startswith("| ")}
@@ -72,6 +78,6 @@ def test_a_few_cells(whole):
     cells = [dataclasses.asdict(cell) for cell in FEW]
     done = subprocess.run(
         [sys.executable, "-c", RUN, json.dumps(prepared), json.dumps(cells)],
-        capture_output=True, text=True, timeout=500, cwd=ROOT,
+        capture_output=True, text=True, timeout=1500, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
