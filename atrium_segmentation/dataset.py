@@ -184,10 +184,13 @@ class Volumes(Sequence[dict[str, Any]]):
 
     def __init__(self, prepared: Prepared, splits: Sequence[str]) -> None:
         self._records = MappedRecords(prepared.shards(splits))
-        stored = [_features(record) for record in self._records]
-        self.shapes = [tuple(features["shape"].int64_list.value) for features in stored]
-        affines = [_affine(features["affine"].bytes_list.value[0]) for features in stored]
-        self.spacings_mm = np.array([np.linalg.norm(own[:3, :3], axis=0) for own in affines])
+        self.shapes, spacings = [], []
+        # One at a time: its features hold the image too.
+        for features in map(_features, self._records):
+            self.shapes.append(tuple(features["shape"].int64_list.value))
+            affine = _affine(features["affine"].bytes_list.value[0])
+            spacings.append(np.linalg.norm(affine[:3, :3], axis=0))
+        self.spacings_mm = np.array(spacings)
         size = 2 * sum(map(math.prod, self.shapes))
         self.are_in_memory = size <= free_memory() / 2
         kept = None if self.are_in_memory else MIXED_VOLUMES

@@ -182,14 +182,12 @@ def predict_windows(
     def predict(images: np.ndarray) -> np.ndarray:
         """Of a volume (1, rows, columns, slices), to (1, rows, columns, slices * channels)."""
         volume = np.moveaxis(images[0], -1, 0)
-        sums, total = np.zeros((*outer, 1), np.float32), np.zeros((*outer, 1), np.float32)
+        channels = model.output_shape[-1]
+        sums, total = (np.zeros((*outer, count), np.float32) for count in (channels, 1))
         for start in patches.windows(outer, window):
             part = patches.patch(volume, start, window)[None, ..., None]
-            predicted = np.asarray(model.predict(part, verbose=0))[0]
-            if predicted.shape[-1] != sums.shape[-1]:
-                sums = np.zeros((*outer, predicted.shape[-1]), np.float32)
             there = tuple(map(slice, start, np.add(start, window)))
-            sums[there] += predicted * weights
+            sums[there] += np.asarray(model.predict(part, verbose=0))[0] * weights
             total[there] += weights
         return np.moveaxis(sums / total, 0, 2).reshape(*images.shape[:3], -1)
 

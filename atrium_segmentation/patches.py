@@ -6,7 +6,7 @@ The slices of a patch are augmented together, as the channels of one image, and 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from atrium_segmentation.config import STRIDE, TrainSettings
 from atrium_segmentation.dataset import MIXED_VOLUMES, Volumes
-from atrium_segmentation.slices import repeated
+from atrium_segmentation.slices import augmented_training, repeated
 from common.records.prepared import Prepared
-from common.training import augment, on_device, pipeline
+from common.training import on_device, pipeline
 
 BATCH_SIZE = "patch_batch_size"
 """The setting of how many are in a batch."""
@@ -93,22 +93,8 @@ def training_data(
     Images (batch, slices, rows, columns, 1) in 0..255 and masks of the same shape, transformed
     together, the same for all slices of a patch; the masks once for each output of the network.
     """
-    ranges = augment.Ranges.of_settings(settings, bias=settings.bias_field)
-    kernels = on_device.kernels(settings)
-
-    def drawn(batch: pipeline.Batch, draws: augment.Draws) -> dict[str, Any]:
-        return {"image": batch["image"], "mask": batch["mask"], "draws": draws}
-
-    def augmented(inputs: dict[str, Any]) -> tuple[Any, Any]:
-        draws = inputs["draws"]
-        images = kernels.transform_images(inputs["image"], draws)
-        masks = kernels.transform_images(inputs["mask"], draws, nearest=True)
-        images = kernels.change_intensities(images, draws)
-        images, masks = (_stacked(parts, kernels.transpose) for parts in (images, masks))
-        return images, repeated(masks, outputs)
-
-    patches = samples(volumes, size, settings)
-    return pipeline.augmented_training(patches, batch_size, settings, ranges, drawn, augmented)
+    cut = samples(volumes, size, settings)
+    return augmented_training(cut, batch_size, settings, outputs, _stacked)
 
 
 def validation_data(
@@ -118,7 +104,7 @@ def validation_data(
 
     def to_inputs(batch: pipeline.Batch) -> tuple[tf.Tensor, Any]:
         images, masks = (
-            _stacked(tf.cast(batch[name], tf.float32), tf.transpose) for name in ("image", "mask")
+            _stacked(tf.cast(batch[name], tf.float32), on_device.HOST) for name in ("image", "mask")
         )
         return images, repeated(masks, outputs)
 
@@ -169,9 +155,9 @@ def middle(shape: Sequence[int], size: Sequence[int]) -> list[int]:
     return [(there - length) // 2 for there, length in zip(shape, size, strict=True)]
 
 
-def _stacked(patches: Any, transpose: Callable[..., Any]) -> Any:
+def _stacked(patches: Any, kernels: on_device.Kernels) -> Any:
     """Patches (batch, rows, columns, slices) as (batch, slices, rows, columns, 1)."""
-    return transpose(patches, (0, 3, 1, 2))[..., None]
+    return kernels.transpose(patches, (0, 3, 1, 2))[..., None]
 
 
 def _start(mask: np.ndarray, size: Size, random: np.random.Generator) -> list[int]:

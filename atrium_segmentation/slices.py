@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,11 @@ def smallest_square(shapes: Sequence[tuple[int, ...]], planes: Sequence[str]) ->
 
 def count(volumes: Volumes, settings: TrainSettings) -> int:
     """How many slices some volumes have, in all planes that are trained on."""
-    return sum(shape[PLANES[plane][0]] for shape in volumes.shapes for plane in settings.planes)
+    return sum(_counts(volumes, settings))
+
+
+def _counts(volumes: Volumes, settings: TrainSettings) -> list[int]:
+    return [sum(shape[PLANES[plane][0]] for plane in settings.planes) for shape in volumes.shapes]
 
 
 def samples(
@@ -86,8 +90,7 @@ def samples(
             for plane in settings.planes
         ]
         times = np.where(np.concatenate(is_full), 1.0, settings.empty_share)
-    counts = [sum(shape[PLANES[p][0]] for p in settings.planes) for shape in volumes.shapes]
-    block = 1 if volumes.are_in_memory else counts
+    block = 1 if volumes.are_in_memory else _counts(volumes, settings)
     return pipeline.Samples(len(places), read, block, MIXED_VOLUMES, times)
 
 
@@ -99,6 +102,26 @@ def training_data(
     Images (batch, image_size, image_size, channels) in 0..255 and masks (batch, image_size,
     image_size, 1), transformed together; the masks once for each output of the network.
     """
+    slices = samples(volumes, image_size, settings, random_places=True)
+    return augmented_training(slices, batch_size, settings, outputs)
+
+
+def augmented_training(
+    cut: pipeline.Samples,
+    batch_size: int,
+    settings: TrainSettings,
+    outputs: int,
+    arranged: Callable[[Any, on_device.Kernels], Any] = lambda values, kernels: values,
+) -> pipeline.Training:
+    """Shuffled, augmented batches of what volumes were cut to.
+
+    Args:
+        cut: With ``image`` and ``mask`` (side, side, channels), which are transformed together.
+        batch_size: How many are in a batch.
+        settings: Of the augmentation.
+        outputs: Of the network: how often the masks come.
+        arranged: Brings images and masks to the form in which the network takes them.
+    """
     ranges = augment.Ranges.of_settings(settings, bias=settings.bias_field)
     kernels = on_device.kernels(settings)
 
@@ -109,10 +132,10 @@ def training_data(
         draws = inputs["draws"]
         images = kernels.transform_images(inputs["image"], draws)
         masks = kernels.transform_images(inputs["mask"], draws, nearest=True)
-        return kernels.change_intensities(images, draws), repeated(masks, outputs)
+        images = arranged(kernels.change_intensities(images, draws), kernels)
+        return images, repeated(arranged(masks, kernels), outputs)
 
-    slices = samples(volumes, image_size, settings, random_places=True)
-    return pipeline.augmented_training(slices, batch_size, settings, ranges, drawn, augmented)
+    return pipeline.augmented_training(cut, batch_size, settings, ranges, drawn, augmented)
 
 
 def validation_data(

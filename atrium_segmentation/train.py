@@ -70,6 +70,10 @@ def main() -> None:
         )
 
         # -- Fit each network; those that see slices, on the same batches.
+        pictures = {
+            sees: training_pictures(prepared, validation, cuts[sees][0], cuts[sees][1], settings)
+            for sees in {networks.NETWORKS[name].sees for name in settings.models}
+        }
         models = {}
         for name in settings.models:
             # Every rank has to draw the same weights.
@@ -91,7 +95,7 @@ def main() -> None:
                 cut.training_data(volumes, size, batch_size, settings, outputs),
                 cut.validation_data(held_out, size, batch_size, settings, outputs),
                 **networks.losses(settings, classes, outputs),
-                pictures=training_pictures(prepared, validation, cut, size, settings),
+                pictures=pictures[sees],
             )
             build = partial(networks.build, name, classes, settings)
             state = fitting.fit(run / name, build, task, settings)

@@ -221,8 +221,9 @@ def _task(cell: Cell, prepared: Prepared, settings: Any) -> tuple[Any, Any]:
     if name == "atrium_segmentation":
         from atrium_segmentation.dataset import Volumes
 
-        cut = import_module(f"{name}.{networks.NETWORKS[cell.network].sees}")
-        size = _SIDE if cut.BATCH_SIZE == "batch_size" else (_SLICES, _SIDE, _SIDE)
+        sees = networks.NETWORKS[cell.network].sees
+        cut = import_module(f"{name}.{sees}")
+        size = (_SLICES, _SIDE, _SIDE) if sees == "patches" else _SIDE
         outputs = len(networks.build(cell.network, 1, settings).outputs)
         given = (size, _BATCH, settings, outputs)
         training = cut.training_data(Volumes(prepared, train), *given)
