@@ -49,7 +49,7 @@ class TrainSettings(SharedTrain):
 
     monitor: str = choice("val_loss", ("val_loss", "val_dice"))
     models: tuple[str, ...] = choice(_BY_DEFAULT, NETWORKS)
-    """The networks to train, one after the other; those that see slices, on the same batches."""
+    """The networks to train, in turn; those of slices on the same batches."""
     unet_width: int = 16
     """Number of channels of U-Net's first level; each deeper level has twice as many."""
     unet_depth: int = 4

@@ -298,7 +298,8 @@ def test_help_names_the_usual_settings_and_on_demand_every_one(project, kind, fl
 
 
 @pytest.mark.parametrize("project", PROJECTS)
-def test_the_help_of_every_script_fits_a_screen_or_two(project, capsys):
+def test_the_help_of_every_script_fits_a_screen_or_two(project, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     theirs = importlib.import_module(f"{project}.config").PROJECT
     for kind in ("prepare", "train", "evaluate", "predict"):
         with pytest.raises(SystemExit):
