@@ -16,8 +16,9 @@ training shape.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from atrium_segmentation.config import PROJECT
 from atrium_segmentation.ensembles import open_members, refuse_validated_by_others, shared_networks
@@ -123,8 +124,9 @@ def main() -> None:
         main_first = list(reversed(networks))
         synthetic = picture_mark(run.config, prepared.manifest["synthetic"])
         volumes = whole_volumes(prepared, splits)
+        values = list(map(int, prepared.manifest["labels"]))
         examples = score_tables.draw_cases(
-            new, main_first, scored, volumes, settings.pictures, synthetic
+            new, main_first, scored, volumes, values, settings.pictures, synthetic
         )
         score_tables.draw_scores(new, main_first, scored, synthetic)
         metrics["examples"] = [vars(example) for example in examples]
@@ -137,13 +139,22 @@ def main() -> None:
     print_paths(evaluation_files(folder, examples, "masks"))
 
 
-def _refuse_other_labels(run: runs.Run, source: str, labels: Iterable[int | str]) -> None:
-    values, trained = sorted(map(int, labels)), sorted(map(int, run.fitted["labels"]))
-    if values != trained:
-        raise UserError(
-            f"{source}: has the labels {', '.join(map(str, values))}, and the run was trained on "
-            f"{', '.join(map(str, trained))}; give a dataset with the same labels"
-        )
+def _refuse_other_labels(run: runs.Run, source: str, labels: Mapping[Any, str]) -> None:
+    """Refuse a dataset whose structures are others; their values in the masks may differ."""
+    both = (labels, run.fitted["labels"])
+    theirs, trained = ({int(value): name for value, name in each.items()} for each in both)
+    names, known = ([name.casefold() for name in each.values()] for each in (theirs, trained))
+    # Names that are spelled otherwise are told by their values.
+    same_values = [*theirs] == [*trained] and sorted(names) != sorted(known)
+    if len(names) == len(known) and (len(names) == 2 or names == known or same_values):
+        return
+    has, wanted = (
+        ", ".join(f"{value} {name}" for value, name in each.items()) for each in (theirs, trained)
+    )
+    raise UserError(
+        f"{source}: has the labels {has}, and the run was trained on {wanted}; give a dataset with "
+        "the same labels"
+    )
 
 
 if __name__ == "__main__":

@@ -80,6 +80,7 @@ def draw_cases(
     networks: Sequence[str],
     cases: Sequence[Mapping[str, Any]],
     volumes: Iterable[Mapping[str, Any]],
+    values: Sequence[int],
     pictures: int,
     synthetic: bool | str,
 ) -> list[Example]:
@@ -95,6 +96,7 @@ def draw_cases(
         networks: Their names, the main one first.
         cases: The rows of metrics.json, one per case.
         volumes: The volumes of all cases, as `dataset.whole_volumes` yields them.
+        values: Of the labels in the masks' files, in order.
         pictures: How many cases at most.
         synthetic: The mark, as of `common.reporting.figures.save`.
     """
@@ -106,9 +108,9 @@ def draw_cases(
         case, truth = volume["case"], volume["mask"]
         name = f"{ranks[case]:02d}-{case}"
         masks = {
-            f"{NETWORKS[network].title}, Dice {scores[case][network]['dice']:.3f}": read_volume(
-                folder / "masks" / f"{case}-{network}.nii.gz"
-            ).voxels.astype(np.uint8)
+            f"{NETWORKS[network].title}, Dice {scores[case][network]['dice']:.3f}": np.searchsorted(
+                values, read_volume(folder / "masks" / f"{case}-{network}.nii.gz").voxels
+            ).astype(np.uint8)
             for network in reversed(networks)
         }
         files = tuple(f"{kind}/{name}{end}" for kind, end in FILES)

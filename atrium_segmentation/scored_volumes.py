@@ -49,7 +49,7 @@ def score_volumes(
         JSON; ``look`` (n, 229), of `look_at_volume`; and ``seconds`` (n, networks).
     """
     run, networks = members[0], open_networks(members, shared_networks(members))
-    values = np.array([int(value) for value in run.fitted["labels"]], np.uint8)
+    values = np.array([int(value) for value in prepared.manifest["labels"]], np.uint8)
     labels = list(run.fitted["labels"].values())[1:]
     volumes, unseen = [], set(cases["case"])
     chosen = (v for v in whole_volumes(prepared, splits, records) if v["case"] in unseen)

@@ -18,7 +18,7 @@ from common.base.arguments import Parser
 from common.base.backend import start_tensorflow
 from common.base.errors import UserError, run_script
 from common.base.files import atomic_write
-from common.base.settings import BACKBONES
+from common.base.film_settings import BACKBONES
 
 # Of `common.models.converted_weights.LAYOUTS`, which needs Keras.
 _LAYOUTS = ("radimagenet", "torchxrayvision")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from common.base.film_settings import SharedFilmTrain
 from common.base.project import Preset, Project
 from common.base.settings import (
     Shared,
     SharedEvaluate,
-    SharedFilmTrain,
     SharedPredict,
     SharedPrepare,
     choice,

@@ -1,10 +1,12 @@
 """Another dataset that a run is scored on: how it is read, and what is refused before it is."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from atrium_segmentation import config as atrium
+from atrium_segmentation import evaluate
 from common.base.errors import UserError
 from common.datasets.classes import Classes
 from common.records.preparing import settings_of_data
@@ -68,11 +70,12 @@ def test_what_is_known_of_a_source_goes_to_its_preparation(films, tmp_path):
         classes = refused(pneumonia.PROJECT, given, tmp_path / layout, STORED)
         assert classes.names == names
     project = replace(pneumonia.PROJECT, prepare_function=f"{__name__}:prepare")
-    given = settings(films, layout="csv", patient_pattern="kid", patients=tmp_path / "who.csv")
+    known = {"layout": "csv", "patient_pattern": "kid", "patients": tmp_path / "who.csv"}
+    given = settings(films, **known, bad_files_limit=0.5, workers=1)
     project.prepare_to_test({**STORED, "layout": "nih", "test_share": 0.5}, given, tmp_path / "p")
     assert GIVEN[-1] == pneumonia.PrepareSettings(
         source=films, prepared=tmp_path / "p", image_size=16, workers=1, overwrite=True,
-        layout="csv", patient_pattern="kid", patients=tmp_path / "who.csv",
+        **known, bad_files_limit=0.5,
     )  # fmt: skip
     # What is known of another dataset is no setting of its own.
     given = settings(None, layout="nih")
@@ -97,3 +100,38 @@ def test_other_labels_are_refused_before_any_volume_is_prepared(tmp_path):
     given = atrium.EvaluateSettings(source=tmp_path / "volumes")
     labels = refused(atrium.PROJECT, given, tmp_path / "p", stored(atrium.PrepareSettings()))
     assert labels == {0: "background", 1: "foreground"}
+
+
+def refuse_labels(labels, trained):
+    run = runs.Run(Path("run"), {}, {"labels": trained})
+    evaluate._refuse_other_labels(run, "volumes", labels)
+
+
+ATRIUM = {"0": "background", "1": "left atrium"}
+CHAMBERS = {"0": "background", "1": "LA", "2": "LV"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "trained"),
+    [
+        ({0: "background", 255: "left atrium"}, ATRIUM),
+        ({0: "background", 1: "foreground"}, {"0": "background", "255": "left atrium"}),
+        ({0: "background", 5: "la", 7: "lv"}, CHAMBERS),
+        ({0: "background", 1: "left atrium", 2: "left ventricle"}, CHAMBERS),
+    ],
+)
+def test_the_same_structures_under_other_values_or_names_are_scored(labels, trained):
+    refuse_labels(labels, trained)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {0: "background", 1: "LA"},
+        {0: "background", 1: "LV", 2: "LA"},
+        {0: "background", 5: "left atrium", 7: "left ventricle"},
+    ],
+)
+def test_other_structures_or_the_same_in_another_order_are_refused(labels):
+    with pytest.raises(UserError, match=r"has the labels 0 background, .* on 0 background, 1 LA"):
+        refuse_labels(labels, CHAMBERS)

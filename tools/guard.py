@@ -29,7 +29,7 @@ import numpy as np
 from common.base.backend import start_tensorflow
 from common.base.errors import UserError
 from common.base.files import ROOT, versions
-from common.base.settings import BACKBONES
+from common.base.film_settings import BACKBONES
 from common.base.tables import Table
 from common.datasets.splits import training_splits
 from common.records.prepared import Prepared, open_prepared

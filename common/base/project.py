@@ -123,9 +123,8 @@ class Project:
         values |= {name: value for name, value in vars(given).items() if name in SPLIT_SETTINGS}
         if positive := getattr(given, "positive_class", ""):
             values["positive_class"] = positive
-        settings = kind(
-            **values, source=given.source, prepared=folder, ids=given.ids, overwrite=True
-        )
+        values |= {name: getattr(given, name) for name in ("ids", "bad_files_limit", "workers")}
+        settings = kind(**values, source=given.source, prepared=folder, overwrite=True)
         return Path(resolve_name(self.prepare_function)(settings, all_test=True, **more))
 
     @property

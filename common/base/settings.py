@@ -27,14 +27,6 @@ WITHOUT_CONSEQUENCE = (
 BY_PATIENT, BY_SHORTCUT = "patient", "shortcut"
 """Values of --split-by that are no column."""
 
-BACKBONES = {
-    "resnet50": "A ResNet50 (He et al. 2016)",
-    "densenet121": "A DenseNet121 (Huang et al. 2017)",
-    "efficientnetv2b0": "An EfficientNetV2-B0 (Tan and Le 2021)",
-    "mobilenetv3large": "A MobileNetV3-Large (Howard et al. 2019)",
-}
-"""By the names in `common.models.backbones.BACKBONES`, which needs Keras, as a text calls them."""
-
 NO_RUN = ("none", "imagenet", "auto")
 """Values of --weights that are no file or folder, and saw none of the cases."""
 
@@ -246,43 +238,6 @@ class SharedTrain(Shared):
 
 
 @dataclass(frozen=True)
-class SharedFilmTrain(SharedTrain):
-    """The settings of every train.py for radiographs."""
-
-    backbone: str = choice("resnet50", BACKBONES)
-    """The network under the head, of keras.applications: resnet50 (23.6 million weights),
-    densenet121 (7.0), efficientnetv2b0 (5.9) or mobilenetv3large (3.0)."""
-    standardise: bool = True
-    """Bring every film to mean 0 and the same standard deviation inside the model, so that
-    exposure and contrast do not matter. Off: subtract ImageNet's means, as its weights require."""
-    stochastic_depth: float = 0.0
-    """Share of the images for which training leaves out the last residual block, and earlier ones
-    less often (Huang et al. 2016). 0: none."""
-    blur: float = 0.0
-    """Online augmentation: standard deviation of the widest Gaussian blur, as a share of the side;
-    0.01 is a pixel of 100."""
-    noise: float = 0.0
-    """Online augmentation: standard deviation of noise, as a share of the value range."""
-    jpeg_quality: int = 0
-    """Online augmentation: lowest quality, 1 to 100, at which the model's input is stored as a JPEG
-    and read again. 0: it is not."""
-
-    def __post_init__(self) -> None:
-        """Refuse values that no training can use."""
-        super().__post_init__()
-        below = "0 or more and below 1"
-        require(0 <= self.stochastic_depth < 1, "stochastic_depth", below, self)
-        has_blocks = self.backbone != "densenet121"
-        need = "0: densenet121 has no residual blocks to leave out"
-        require(has_blocks or not self.stochastic_depth, "stochastic_depth", need, self)
-        require(0 <= self.blur <= 0.1, "blur", "0 to 0.1", self)
-        require(0 <= self.noise <= 1, "noise", "0 to 1", self)
-        require(0 <= self.jpeg_quality <= 100, "jpeg_quality", "0 to 100", self)
-        can = self.augment == "host" or not self.jpeg_quality
-        require(can, "augment", "host with --jpeg-quality: no device stores a JPEG", self)
-
-
-@dataclass(frozen=True)
 class SharedEvaluate(Shared):
     """The settings of every evaluate.py."""
 
@@ -300,6 +255,10 @@ class SharedEvaluate(Shared):
     ids: Path | None = None
     """The id-map.csv for the films or volumes of --source, as of prepare_data.py. Default:
     id-map.csv beside the run."""
+    bad_files_limit: float = 0.1
+    """How many cases of --source may be unusable, as of prepare_data.py."""
+    workers: int = 0
+    """Processes that read the files of --source. 0: one per core."""
     name: str = ""
     """Name of the evaluation's folder. Default: test, or the source folder's name."""
     split: Literal["test", "validation"] = "test"
@@ -321,6 +280,8 @@ class SharedEvaluate(Shared):
         require(self.pictures >= 0, "pictures", "0 or more", self)
         _require_part(self.part, self)
         require(self.batch_size >= 1, "batch_size", "1 or more", self)
+        for name in ("bad_files_limit", "workers"):
+            require(getattr(self, name) >= 0, name, "0 or more", self)
         require(
             not self.name
             or (re.fullmatch(r"[\w.-]{1,100}", self.name) is not None and set(self.name) != {"."}),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from common.base.files import read_json, sha256, write_text
-from common.base.settings import BACKBONES
+from common.base.film_settings import BACKBONES
 from common.reporting.elsewhere import card_lines
 from common.reporting.front_matter import as_yaml, metadata
 from common.scores.formatting import marked_name, of_validation, score_rows, with_interval

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 from common.base.backend import start_tensorflow
 from common.base.errors import UserError
 from common.base.files import read_json
+from common.base.film_settings import SharedFilmTrain
 from common.base.help_text import in_words
-from common.base.settings import NO_RUN, SharedFilmTrain, SharedTrain
+from common.base.settings import NO_RUN, SharedTrain
 from common.base.tables import Table, print_table
 
 Kind = TypeVar("Kind", bound=SharedTrain)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from common.base.settings import BACKBONES
+from common.base.film_settings import BACKBONES
 from tests.helpers.forked import run_forked
 from tests.helpers.formats_checked import check_folder
 

@@ -10,7 +10,7 @@ import pytest
 
 from common import export
 from common.base.errors import UserError
-from common.base.settings import BACKBONES as NAMES
+from common.base.film_settings import BACKBONES as NAMES
 from common.models.backbones import BACKBONES, block_ends, build_backbone
 from common.models.film_networks import build_box_network, build_classifier, with_places
 from tests.helpers import needs

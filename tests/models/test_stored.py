@@ -12,7 +12,7 @@ import pytest
 
 from common import export
 from common.base.errors import UserError
-from common.base.settings import BACKBONES
+from common.base.film_settings import BACKBONES
 from common.explaining.gradcam import gradcam, gradient_maps
 from common.models.fcn8 import build_fcn8
 from common.models.film_networks import build_box_network, build_classifier

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from common.base.files import ROOT
-from common.base.settings import BACKBONES
+from common.base.film_settings import BACKBONES
 from tools.guard import BEGIN, CELLS, END, NETWORKS, PAGE, Cell
 
 VALUES = {
