@@ -18,6 +18,7 @@ from isal import isal_zlib
 
 from atrium_segmentation.config import PROJECT, PrepareSettings
 from common.base.errors import UnusableError
+from common.base.memory import free_memory
 from common.base.printing import print_paths, print_settings
 from common.datasets.decathlon import index_volumes
 from common.datasets.splits import TRAIN
@@ -26,7 +27,7 @@ from common.imaging.fingerprints import fingerprint
 from common.imaging.volume_doubts import look_at_volume, look_over
 from common.imaging.volumes import Volume, read_mask, read_volume, resample_mask, resample_volume
 from common.records.looks import Looking
-from common.records.mapped import MappedRecords, free_memory
+from common.records.mapped import MappedRecords
 from common.records.outcomes import REMARK
 from common.records.prepared import Prepared
 from common.records.preparing import preparation

@@ -23,10 +23,14 @@ FILE = "mean_shape.npz"
 
 def fit_mean_shapes(run: Path, prepared: Prepared, splits: Sequence[str]) -> list[float]:
     """Keep each label's mean mask over the volumes' extents; gives the cuts with the best Dice."""
-    masks = [volume["mask"] for volume in Volumes(prepared, splits)]
+    labels = range(1, len(prepared.manifest["labels"]))
+    # Of one volume at a time: all masks may be more than the memory holds.
+    shares_of = [
+        [resample(volume["mask"] == label, GRID) for label in labels]
+        for volume in Volumes(prepared, splits)
+    ]
     means, thresholds = [], []
-    for label in range(1, len(prepared.manifest["labels"])):
-        shares = [resample(mask == label, GRID) for mask in masks]
+    for shares in zip(*shares_of, strict=True):
         mean = np.mean(shares, axis=0, dtype=np.float32)
         cuts = np.linspace(0.1, 0.9, 17)
         scores = [np.mean([dice(share >= 0.5, mean >= cut) for share in shares]) for cut in cuts]

@@ -53,8 +53,13 @@ REMEDIES = {
 
 NO_MEMORY = (
     "out of memory: this needs more than the machine or its card has free; give a smaller "
-    "--batch-size or --image-size (prepare_data.py: fewer --workers), or end what else runs there"
+    "--batch-size or --image-size (prepare_data.py, predict.py: fewer --workers), or end what else "
+    "runs there"
 )
+
+
+TOO_LARGE = "takes more memory than there is"
+"""Why a file is left out that cannot be held."""
 
 
 def disk_fault(error: BaseException) -> int | None:

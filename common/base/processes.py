@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -21,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from common.base.errors import UserError
+from common.base.errors import TOO_LARGE, UserError
 from common.base.progress import progress
 
 Lost = Callable[[Any, str], Any]
@@ -98,7 +99,11 @@ def each(
 
 
 def stream(
-    function: Callable[[Any], Any], items: Sequence[Any], workers: int = 0, lost: Lost = _refuse
+    function: Callable[[Any], Any],
+    items: Sequence[Any],
+    workers: int = 0,
+    lost: Lost = _refuse,
+    ahead: int = 0,
 ) -> Iterator[Any]:
     """Call a function on every item and yield its results in order, holding only a few at once.
 
@@ -107,13 +112,15 @@ def stream(
         items: As for `each`.
         workers: As for `each`.
         lost: As for `each`.
+        ahead: Results to hold at most that were not asked for yet; 0: a few for each process.
     """
-    workers = min(workers or _cores(), len(items))
+    workers = min(workers or _cores(), len(items), ahead or len(items))
+    ahead = ahead or _AHEAD * workers
     waiting: deque[Future[list[Any]]] = deque()
     with pool(function, workers, lost) as processes:
         for item in items:
             waiting.append(processes.submit([item]))
-            if len(waiting) > _AHEAD * workers:
+            if len(waiting) > ahead:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
@@ -282,7 +289,7 @@ class _Worker:
             return f"took longer than {_LIMIT_S:.0f} s; the process that read it was ended"
         status = self._process.exitcode or 0
         if status == -signal.SIGKILL and _ended_for_memory() > self._out_of_memory:
-            return "takes more memory than there is: the system ended the process that read it"
+            return f"{TOO_LARGE}: the system ended the process that read it"
         if status == -signal.SIGKILL:
             return "the process that read it was killed, perhaps for its memory"
         if status == -_LIMIT_SIGNAL:
@@ -331,6 +338,8 @@ def _work(function: Callable[[Any], Any], connection: Connection) -> None:
             try:
                 answer = function(item), None
             except Exception as error:
+                # A traceback does not come along.
+                error.add_note("".join(traceback.format_tb(error.__traceback__)))
                 answer = None, error
             try:
                 connection.send(answer)

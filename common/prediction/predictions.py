@@ -16,10 +16,11 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from common.base.errors import UserError
+from common.base.errors import TOO_LARGE, UserError
 from common.base.files import (
     content_key,
     read_json,
@@ -89,6 +90,7 @@ class Predictions:
         batch_size: int,
         workers: int,
         look: Callable[[Any], str],
+        ahead: int = 0,
     ) -> Iterator[list[tuple[Input, Any]]]:
         """Read the files without a row, in processes, in batches, a few files ahead.
 
@@ -99,14 +101,17 @@ class Predictions:
             read: Reads a file from its path; importable, raises `UserError`.
             batch_size: Files in a batch, with those that could not be read; the last has fewer.
             workers: Number of processes; 0: one per core.
+            ahead: Files that are read ahead of the network; 0: a few for each process.
             look: Why what was read is doubted, "" for no reason.
         """
         files = [file for file in self.inputs if file.file not in self.rows]
         paths = [file.path for file in files]
-        contents = stream(partial(read_or_error, read), paths, workers, lost)
+        contents = stream(partial(read_or_error, read), paths, workers, lost, ahead)
+        numbers = [file.number // batch_size for file in files]
+        is_last = (this != following for this, following in pairwise([*numbers, -1]))
         batch, skipped = [], 0
         with progress(total=len(self.inputs), initial=len(self.rows), unit="file") as bar:
-            for file, (content, error, kinds) in zip(files, contents, strict=True):
+            for file, (content, error, kinds), ends in zip(files, contents, is_last, strict=True):
                 self._kinds[file.file] = kinds
                 if not error:
                     self._doubts[file.file] = doubt = look(content)
@@ -119,8 +124,7 @@ class Predictions:
                     skipped += 1
                     if skipped <= MAX_ROWS:
                         bar.write(f"  skipped: {file.display}: {error}", file=sys.stdout)
-                is_last = file is files[-1] or (file.number + 1) % batch_size == 0
-                if batch and is_last:
+                if batch and ends:
                     yield batch
                     bar.update(len(batch))
                     batch = []
@@ -320,6 +324,11 @@ def read_or_error(read: Callable[[Path], Any], path: Path) -> tuple[Any, str, li
         except UserError as error:
             text = str(error).removeprefix(f"{path}: ").replace(f"{path}{os.sep}", "")
             return None, without_slices(text, path), sorted(kinds)
+        except MemoryError:
+            return None, TOO_LARGE, sorted(kinds)
+        except Exception as error:
+            error.add_note(f"while reading {path}")
+            raise
 
 
 def lost(_: Any, reason: str) -> tuple[None, str, list[str]]:

@@ -22,6 +22,9 @@ from common.prediction.predictions import Predictions
 from common.reporting.model_card import About
 from common.training.runs import Run
 
+# Volumes that are read ahead of the network, which takes longer; each may be gigabytes.
+_VOLUMES_AHEAD = 2
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -126,7 +129,8 @@ def predict_all(
     is_needed = settings.dicom and not predictor.has_masks
     unwritten: list[str] = []
     batch_size = 1 if predictor.has_masks else settings.batch_size
-    batches = predictions.read(predictor.read, batch_size, settings.workers, predictor.doubt)
+    ahead = (settings.workers or _VOLUMES_AHEAD) if predictor.has_masks else 0
+    batches = predictions.read(predictor.read, batch_size, settings.workers, predictor.doubt, ahead)
     with TemporaryDirectory() as temporary:
         for batch in batches:
             answers = predictor.predict([content for _, content in batch])

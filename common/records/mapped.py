@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from common.base.memory import free_memory
+
 _LENGTH, _BEFORE, _AFTER = 8, 12, 4
 
 Places = tuple[np.ndarray, np.ndarray]
@@ -70,15 +72,6 @@ class MappedRecords(Sequence[bytes]):
         """
         size = sum(file.stat().st_size for file in self.files)
         return size <= free_memory() / 2 or not any(map(_turns, self.files))
-
-
-def free_memory() -> int:
-    """Bytes of memory that a program can have without another losing any."""
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.exists():
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
-    return int(lines["MemAvailable"].split()[0]) << 10
 
 
 def _mapped(file: Path) -> mmap.mmap:

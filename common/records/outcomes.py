@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from common.base.errors import UnusableError, UserError
+from common.base.errors import TOO_LARGE, UnusableError, UserError
 from common.base.processes import each
 from common.datasets.published import is_public_path
 from common.imaging.library_warnings import library_warnings
@@ -43,7 +43,10 @@ class Outcome(NamedTuple):
 
 
 def outcome(decode: Callable[[Case], Features], case: Case) -> Outcome:
-    """Decode a case; a `UserError` leaves it out."""
+    """Decode a case; a `UserError` leaves it out, and so does a want of memory.
+
+    Any other error is one of the program: it says the case.
+    """
     try:
         with library_warnings() as kinds:
             features = dict(decode(case))
@@ -51,14 +54,24 @@ def outcome(decode: Callable[[Case], Features], case: Case) -> Outcome:
         return Outcome(None, f"{error.check}: {error}", "")
     except UserError as error:
         return Outcome(None, str(error), "")
+    except MemoryError:
+        return lost(case, TOO_LARGE)
+    except Exception as error:
+        error.add_note(f"while reading {_shown_path(case)}")
+        raise
     remarks = [features.pop(REMARK, ""), *(f"{WARNING}: {kind}" for kind in sorted(kinds))]
     return Outcome(features, "", "\n".join(filter(None, remarks)))
 
 
 def lost(case: Case, reason: str) -> Outcome:
     """The outcome of a case whose decoding ended its process."""
-    path = case["path"] if is_public_path(case["path"]) else case["case"]
-    return Outcome(None, f"{path}: {reason}", "")
+    return Outcome(None, f"{_shown_path(case)}: {reason}", "")
+
+
+def _shown_path(case: Case) -> str:
+    """The path of a case, or its name where a path may tell who it is."""
+    path: str = case["path"] if is_public_path(case["path"]) else case["case"]
+    return path
 
 
 def try_cases(

@@ -98,6 +98,14 @@ def test_few_are_done_ahead_of_what_is_taken(tmp_path):
     assert list(results) == list(range(1, 60))
 
 
+def test_large_results_are_not_done_ahead_by_many_processes(tmp_path):
+    results = stream(note, [(tmp_path, number) for number in range(30)], 8, ahead=2)
+    assert next(results) == 0
+    time.sleep(1)
+    assert len(list(tmp_path.iterdir())) <= 3
+    assert list(results) == list(range(1, 30))
+
+
 @pytest.mark.parametrize("how", [3, -signal.SIGKILL, -signal.SIGSEGV])
 def test_an_item_that_ends_its_process_once_is_not_lost(tmp_path, how):
     items = [(tmp_path, number, how, 1) for number in range(30)]

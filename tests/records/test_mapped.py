@@ -1,7 +1,5 @@
 """Single records of shards."""
 
-import os
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -77,7 +75,3 @@ def test_records_that_fit_into_memory_are_quick_to_find(shards, monkeypatch):
     for turns in (True, False):
         monkeypatch.setattr(mapped, "_turns", lambda file, turns=turns: turns)
         assert found.are_quick_to_find != turns
-
-
-def test_the_memory_that_is_free():
-    assert 0 < mapped.free_memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
