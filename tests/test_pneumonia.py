@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from tests.helpers.film_folders import film
 from tests.helpers.scripts import TINY, TINY_DATA, copy_run, refused, run
@@ -348,3 +349,18 @@ def test_the_positive_class_of_another_dataset_can_be_named(whole, tmp_path):
         assert labels["film-0"] == str(int(positive == "A")) != labels["film-10"]
         auroc[positive] = json.loads((folder / "metrics.json").read_text())["auroc"]["value"]
     assert auroc["A"] == pytest.approx(1 - auroc["B"])
+
+
+@pytest.mark.parametrize("share", [0.002, 0.05, 0.5])
+def test_the_auroc_of_rare_findings_in_training_is_scikit_learns(share):
+    from pneumonia_classification.config import TrainSettings
+    from pneumonia_classification.networks import losses
+
+    # Of a finding on 2 films in 1,000, by probabilities that hold.
+    draws = np.random.default_rng(1)
+    logits = np.log(share / (1 - share)) + draws.normal(-0.6, 1.1, (20000, 1))
+    said = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    truth = (draws.random(said.shape) < said).astype(np.float32)
+    auroc = losses(TrainSettings(box_weight=0))["metrics"][0]
+    auroc.update_state(truth, said)
+    assert float(auroc.result()) == pytest.approx(roc_auc_score(truth, said), abs=0.002)
