@@ -1,5 +1,7 @@
 """Test-time averaging of the heart project, with a network that sees what it is shown."""
 
+import json
+import re
 import weakref
 
 import numpy as np
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from heart_detection.config import AveragingSettings, EvaluateSettings
 from heart_detection.inference import predict_boxes, predict_cases
 from tests.helpers.drawing import rectangle, seen_box
+from tests.helpers.scripts import copy_run, run
 
 SIDE = 64
 
@@ -167,3 +170,16 @@ def test_the_thumbnail_baseline_is_scikit_learns_ridge_of_the_training_split(who
     means = [part["iou"]["mean"] for part in once.metrics["baselines"].values()]
     assert main["baseline"] == max(means)
     assert main["difference"]["value"] == pytest.approx(main["value"] - max(means))
+
+
+@pytest.mark.parametrize(("known", "unit"), [(3, "px"), (None, "mm")])
+def test_the_page_speaks_of_mm_where_all_films_have_a_spacing(whole, tmp_path, known, unit):
+    once = whole("heart_detection")
+    folder = copy_run(once.run, tmp_path / "run") / "evaluation" / "test"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["edge_error_mm"] = metrics["edge_error_px"] | {"n": known or metrics["n"]}
+    metrics["edge_bias_mm"] = metrics["edge_bias_px"]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    run("heart_detection", "report", folder)
+    page = (folder / "report.html").read_text()
+    assert re.search(rf"An edge of the box is off by [\d.]+ {unit} on average", page)

@@ -101,7 +101,7 @@ def index_nih(
             f"images_001/images/; found {list_names(source)}"
         )
     films.match(file, listed)
-    official = _official(source)
+    official, otherwise = _official(source)
     # Eight digits, as in the name of an image and in RSNA's mapping of its challenge.
     known_patients = {case: _patient(row[PATIENT]) for case, row in listed.items()}
     names = set(films.by_id) | set(listed) | set(reasons)
@@ -127,7 +127,7 @@ def index_nih(
         entry["sex"] = entry["sex"] or {"M": "M", "F": "F"}.get(row.get("Patient Gender", ""), "")
         if math.isnan(entry["age_years"]):
             entry["age_years"] = _age(row.get("Patient Age", ""))
-        entry[OFFICIAL] = official.get(case, "")
+        entry[OFFICIAL] = official.get(case, otherwise)
         for name, column in cells.items():
             column.append(entry[name])
     table |= cells
@@ -142,11 +142,15 @@ def index_nih(
     return frame
 
 
-def _official(source: Path) -> dict[str, str]:
-    """The split of each image by the lists that are there."""
+def _official(source: Path) -> tuple[dict[str, str], str]:
+    """The split of each image by the lists that are there, and that of an image in none of them.
+
+    Where only one of the two lists is there, what it does not name is in the other's split.
+    """
+    files = {split: named_file(source, [name]) for name, split in LISTS.items()}
+    absent = [split for split, file in files.items() if file is None]
     splits: dict[str, str] = {}
-    for name, split in LISTS.items():
-        file = named_file(source, [name])
+    for split, file in files.items():
         if file is None:
             continue
         try:
@@ -157,7 +161,7 @@ def _official(source: Path) -> dict[str, str]:
             if splits.setdefault(image_id(line), split) != split:
                 both = list_columns([line])
                 raise UserError(f"{file}: {both} is in {' and in '.join(LISTS)}; fetch both again")
-    return splits
+    return splits, absent[0] if len(absent) == 1 else ""
 
 
 def _finding(name: str) -> str:

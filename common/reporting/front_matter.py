@@ -15,7 +15,7 @@ from typing import Any
 
 from common.base.files import ROOT
 from common.scores.formatting import marked_name, with_interval
-from common.training.runs import SEEN, Run
+from common.training.runs import NOBODY, SEEN, Run
 
 LISTS = ROOT / "data" / "lists"
 """Of each published dataset: its cases and the SHA-256 of their pixels."""
@@ -89,7 +89,8 @@ def _published(run: Run, lists: Path) -> str:
     """The published dataset that all images of training and validation are of; "" for none."""
     try:
         with open(run.folder / SEEN, encoding="utf-8", newline="") as file:
-            pixels = {row["sha256"] for row in csv.DictReader(file)}
+            rows = csv.DictReader(file)
+            pixels = {row["sha256"] for row in rows if row["role"] != NOBODY}
     except (OSError, KeyError):
         return ""
     for path in sorted(lists.glob("*.csv")):

@@ -44,6 +44,9 @@ from common.records.prepared import Prepared, open_prepared
 SEEN = "seen.csv"
 """In a run: what it has learned from (`common.training.seen`)."""
 
+NOBODY = "patients unknown"
+"""The role in a row of it which says that nobody knows who is on all images of a run."""
+
 # What a run keeps of its data's manifest.
 _OF_DATA = ("key", "settings", "classes", "exclusive", "patients_key")
 _KEYS = {"project", "synthetic", "prepared", "data", "settings"}

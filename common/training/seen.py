@@ -24,7 +24,7 @@ from common.datasets.splits import TEST
 from common.imaging.fingerprints import NEAR, differences
 from common.records.prepared import Prepared
 from common.training.evaluations import OVERLAP, print_data
-from common.training.runs import SEEN, Run, now
+from common.training.runs import NOBODY, SEEN, Run, now
 
 FILE = SEEN
 COLUMNS = ("run", "role", "case", "patient_hash", "sha256", "perceptual")
@@ -33,9 +33,6 @@ SCORINGS = "scorings.jsonl"
 
 UNKNOWN = "unknown"
 """The role in a row that stands for all that starting weights of unknown origin have seen."""
-
-NOBODY = "patients unknown"
-"""The role in a row which says that nobody knows who is on all images of a run."""
 
 SAME, NEAR_DUPLICATE, PATIENT = "same pixels", "near duplicate", "same patient"
 """How a case can have been seen."""

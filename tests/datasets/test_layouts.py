@@ -353,3 +353,11 @@ def test_hearts_on_films_of_every_format(tmp_path, suffix):
     assert [[row[edge] for edge in ("x0", "y0", "x1", "y1")] for row in by_case(frame).values()
             ] == [[2.5, 3, 12.5, 13]] * 3  # fmt: skip
     assert frame.attrs["images_without_box"] == 1
+
+
+@pytest.mark.parametrize("name", ["train_val_list.txt", "test_list.txt"])
+def test_one_list_of_nih_says_the_other(tmp_path, name):
+    nih(tmp_path)
+    both = index_films(tmp_path).set_index("case")[OFFICIAL]
+    (tmp_path / name).unlink()
+    assert index_films(tmp_path).set_index("case")[OFFICIAL].equals(both)

@@ -9,7 +9,7 @@ import yaml
 
 from common.reporting.front_matter import as_yaml, metadata
 from common.reporting.model_card import as_markdown, model_card
-from common.training.runs import Run
+from common.training.runs import NOBODY, Run
 from pneumonia_classification.model_card import ABOUT, about
 from tests.helpers.score_files import METRICS
 from tests.helpers.scripts import PROJECTS
@@ -96,6 +96,19 @@ def test_a_dataset_is_named_where_every_image_is_on_its_list(tmp_path):
     assert datasets() is None
     (tmp_path / "run" / "seen.csv").unlink()
     assert metadata(run_in(tmp_path / "new"), TASK, (), [], lists).get("datasets") is None
+
+
+def test_a_dataset_is_named_where_patients_are_unknown(tmp_path):
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "heart.csv").write_text("case,split,sha256\na,train,11\n")
+    run = run_in(tmp_path / "run", synthetic=False, pixels=["11"])
+    with open(run.folder / "seen.csv", "a") as file:
+        file.write(f",{NOBODY},,,,\n")
+    assert metadata(run, TASK, (), [], lists)["datasets"] == ["heart"]
+    with open(run.folder / "seen.csv", "a") as file:
+        file.write("weights,unknown,,,,\n")
+    assert "datasets" not in metadata(run, TASK, (), [], lists), "its weights saw others"
 
 
 def test_a_score_without_a_value_is_no_result(tmp_path):
