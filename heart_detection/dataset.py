@@ -130,14 +130,14 @@ def images_and_boxes(
     # A decoding process imports this module, and must not load TensorFlow.
     from common.training import pipeline
 
-    return pipeline.radiographs(prepared, splits, image_size, "box", 4, records)
+    return pipeline.radiographs(prepared, splits, image_size, {"box": 4}, records)
 
 
 def samples(prepared: Prepared, splits: list[str], image_size: int) -> Samples:
     """The records of `images_and_boxes`, in any order."""
     from common.training import pipeline
 
-    decode = pipeline.film_decoder(prepared, image_size, "box", 4)
+    decode = pipeline.film_decoder(prepared, image_size, {"box": 4})
     return pipeline.in_records(prepared, splits, decode)
 
 

@@ -126,7 +126,7 @@ def main() -> None:
         synthetic = picture_mark(run.config, prepared.manifest["synthetic"])
         score_tables.draw_scores(new, ious, iou(truth, baselines["mean_box"]), synthetic)
         drawn = worst_typical_best(ious.tolist(), settings.pictures)
-        pixels = stored_films(prepared, splits, "box", 4, [names[i] for i in drawn])
+        pixels = dict(stored_films(prepared, splits, [names[i] for i in drawn]))
         examples = score_tables.draw_cases(
             new, rows, drawn, truth, predicted, squares, pixels, synthetic
         )

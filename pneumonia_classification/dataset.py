@@ -228,7 +228,7 @@ def images_and_labels(
     from common.training import pipeline
 
     outputs = classes_of(prepared).outputs
-    return pipeline.radiographs(prepared, splits, image_size, "label", outputs, records)
+    return pipeline.radiographs(prepared, splits, image_size, {"label": outputs}, records)
 
 
 def samples(
@@ -238,7 +238,7 @@ def samples(
     from common.training import pipeline
 
     outputs = classes_of(prepared).outputs
-    decode = pipeline.film_decoder(prepared, image_size, "label", outputs, with_region)
+    decode = pipeline.film_decoder(prepared, image_size, {"label": outputs}, with_region)
     return pipeline.in_records(prepared, splits, decode)
 
 

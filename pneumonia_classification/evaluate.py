@@ -97,11 +97,13 @@ def main() -> None:
         metrics["shortcuts"] = prepared.manifest.get("shortcuts", UNKNOWN)
 
         # -- Explain: the map of every case with a radiologist's box, and of those drawn.
-        read_films = partial(stored_films, prepared, splits, "label", of_data.outputs)
+        read_films = partial(stored_films, prepared, splits)
         drawn = score_pictures.to_draw(cases, settings.pictures)
         with_map = sorted({i for i in range(len(cases)) if len(boxes[i])} | set(drawn))
-        films = read_films(list(cases["case"].iloc[with_map]), image_size)
-        maps, metrics["gradcam"] = explain(model, cases.iloc[with_map], films, settings)
+        films = read_films(cases["case"].iloc[with_map], image_size)
+        names = {i: cases["case"].iloc[i] for i in drawn}
+        of_drawn = set(names.values())
+        maps, metrics["gradcam"] = explain(model, cases.iloc[with_map], films, settings, of_drawn)
 
         # -- Write.
         rescaled = decision.rescaling.column
@@ -111,7 +113,7 @@ def main() -> None:
         rows = cases[columns].round(6).to_dict("records")
         write_csv(new / "predictions.csv", columns, rows)
         synthetic = picture_mark(run.config, prepared.manifest["synthetic"])
-        heats = {i: {name: each[k] for name, each in maps.items()} for k, i in enumerate(with_map)}
+        heats = {i: maps[case] for i, case in names.items()}
         score_pictures.draw_scores(new, cases, metrics, synthetic)
         examples = score_pictures.draw_cases(
             new, cases, drawn, heats, read_films, synthetic, classes

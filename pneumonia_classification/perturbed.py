@@ -106,7 +106,7 @@ def main() -> None:
     cases = prepared.cases()
     cases = cases[cases["split"].isin(splits)]
     names, labels = list(cases["case"]), cases["label"].to_numpy()
-    films = stored_films(prepared, splits, "label", 1, names, run.fitted["image_size"])
+    films = dict(stored_films(prepared, splits, names, run.fitted["image_size"]))
     model, rule = inference.open_model(run, settings), inference.decision(run, settings)
     threshold = cast("float", rule.threshold)
     rows = []

@@ -8,7 +8,7 @@ probability is of the ``likeliest``, and there are columns of every class
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def draw_cases(
     cases: pd.DataFrame,
     drawn: Mapping[int, str],
     heats: Mapping[int, Mapping[str, np.ndarray]],
-    read_films: Callable[[list[str]], Mapping[str, np.ndarray]],
+    read_films: Callable[[Iterable[str]], Iterable[tuple[str, np.ndarray]]],
     synthetic: bool | str,
     classes: Classes,
 ) -> list[Example]:
@@ -102,13 +102,13 @@ def draw_cases(
         cases: See the module.
         drawn: The rows to draw with their map, and their kinds.
         heats: A row's maps by name, each (image_size, image_size) 0..1.
-        read_films: Names of cases to their films, (image_size, image_size) 0..255.
+        read_films: Names of cases to each and its film, (image_size, image_size) 0..255.
         synthetic: The mark, as of `common.reporting.figures.save`.
         classes: What the run tells apart.
     """
     rows = cases.to_dict("records")
     sheet = {kind: order[:SHEET_COLUMNS] for kind, order in surest(cases).items()}
-    films = read_films([rows[i]["case"] for i in (*drawn, *chain(*sheet.values()))])
+    films = dict(read_films(rows[i]["case"] for i in (*drawn, *chain(*sheet.values()))))
     images: list[np.ndarray | None] = []
     boxes, titles = [], []
     for kind, order in sheet.items():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, cast
 
 import keras
@@ -26,7 +27,7 @@ from common.scores.classification import classification_scores, differences
 from common.scores.formatting import score as score_of
 from common.scores.groups import gaps_of_groups, scores_by_group
 from common.scores.metadata import fit_metadata, predict_metadata
-from common.scores.pointing_game import pointing_game, rank_correlations
+from common.scores.pointing_game import PointingGame, rank_correlations
 from common.scores.several_classes import answers_of, macro_scores, several_scores
 from common.scores.thumbnails import fit_labels, thumbnail
 from common.training.runs import Run
@@ -39,6 +40,8 @@ _HEADER = ("view", "sex", "age_years")
 # How often weights are shuffled to check maps, and on how many films at most.
 _DRAWS = 3
 _MOST_CHECKED = 64
+# Films whose maps are held at once.
+_FILMS_AT_ONCE = 256
 
 
 def age_groups(years: pd.Series) -> pd.Series:
@@ -208,48 +211,65 @@ def scores_by_finding(cases: pd.DataFrame, threshold: float) -> dict[str, dict[s
 def explain(
     model: keras.Model,
     cases: pd.DataFrame,
-    films: Mapping[str, np.ndarray],
+    films: Iterable[tuple[str, np.ndarray]],
     settings: EvaluateSettings,
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    kept: Container[str],
+) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
     """Maps of where the network looked at some cases, and their scores against boxes.
 
     Args:
         model: Of films to probabilities.
         cases: (n rows) with ``case``, ``patient``, and ``boxes`` in fractions of the side; of
             several classes with ``likeliest``, the number of the one to explain.
-        films: (image_size, image_size) 0..255, by case.
+        films: The case and the film (image_size, image_size) 0..255 of each; held a few at a time.
         settings: With ``gradcam_layer``.
+        kept: The cases whose maps are wanted.
 
     Returns:
-        The maps by name, as of `common.explaining.gradcam.saliency_maps`; and the scores of
-        Grad-CAM, with those of the finer map, or None, as ``finer``.
+        By case its maps by name, each (image_size, image_size) as of
+        `common.explaining.gradcam.saliency_maps`; and the scores of Grad-CAM, with those of the
+        finer map, or None, as ``finer``.
     """
-    classes = cases["likeliest"].to_numpy() if "likeliest" in cases else None
-    films_of = [films[case] for case in cases["case"]]
-    images = np.array(films_of).reshape(-1, *model.input_shape[1:])
     layer = layer_to_explain(model, settings.gradcam_layer)
-    maps = saliency_maps(model, images, layer, classes)
+    finer = finer_layer(model, layer)
+    layers = {**({FINER: finer} if finer else {}), GRADCAM: layer}
+    games = {name: PointingGame(cells(model, layers[name])) for name in layers}
     # The films of a check by drawn weights: maps of all would take as long again, thrice.
-    checked = np.linspace(0, len(cases) - 1, min(len(cases), _MOST_CHECKED)).astype(int)
-    of_checked = None if classes is None else classes[checked]
+    places = np.linspace(0, len(cases) - 1, min(len(cases), _MOST_CHECKED)).astype(int)
+    checked = dict.fromkeys(cases["case"].iloc[places])
+    rows = cases.set_index("case")
+    maps: dict[str, dict[str, np.ndarray]] = {}
+    images_of: dict[str, np.ndarray] = {}
+
+    def maps_of(network: keras.Model, names: Iterable[str], images: Iterable[np.ndarray]) -> Any:
+        part = rows.loc[list(names)]
+        pixels = np.array(list(images)).reshape(-1, *model.input_shape[1:])
+        classes = part["likeliest"].to_numpy() if "likeliest" in part else None
+        return part, saliency_maps(network, pixels, layer, classes)
+
+    films = iter(films)
+    while batch := dict(islice(films, _FILMS_AT_ONCE)):
+        part, heats = maps_of(model, batch, batch.values())
+        for name, game in games.items():
+            game.add(heats[name], part["boxes"], part["patient"])
+        for place, case in enumerate(batch):
+            if case in kept or case in checked:
+                maps[case] = {name: heats[name][place].copy() for name in layers}
+            if case in checked:
+                images_of[case] = batch[case]
+    in_order = [images_of[case] for case in checked]
     drawn = [
-        saliency_maps(with_shuffled_weights(model, seed), images[checked], layer, of_checked)
-        for seed in range(_DRAWS)
+        maps_of(with_shuffled_weights(model, seed), checked, in_order)[1] for seed in range(_DRAWS)
     ]
-    layers = {FINER: finer_layer(model, layer), GRADCAM: layer}
-    scored = {
-        name: {
+    scored = {}
+    for name, game in games.items():
+        of_checked = np.array([maps[case][name] for case in checked])
+        of_shuffled = [shuffled[name] for shuffled in drawn]
+        scored[name] = {
             "layer": layers[name],
-            **pointing_game(
-                heats,
-                list(cases["boxes"]),
-                list(cases["patient"]),
-                cells(model, layers[name]),
-            ),
-            **likeness(heats[checked], [shuffled[name] for shuffled in drawn]),
+            **game.scores(),
+            **likeness(of_checked, of_shuffled),
         }
-        for name, heats in maps.items()
-    }
     return maps, {**scored[GRADCAM], "finer": scored.get(FINER)}
 
 

@@ -37,7 +37,7 @@ def training_pictures(
         return None
     cases = first_of_each_label(prepared, splits, count)
     classes, names = classes_of(prepared), [case["case"] for case in cases]
-    by_case = stored_films(prepared, splits, "label", classes.outputs, names, image_size)
+    by_case = dict(stored_films(prepared, splits, names, image_size))
     films = np.stack([by_case[case["case"]] for case in cases])
     boxes = [boxes_in_square(case, prepared, image_size) * image_size for case in cases]
     columns = -(-count // 2)

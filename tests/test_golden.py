@@ -58,7 +58,7 @@ def test_a_prepared_folder_opens(golden, folder):
         stored = [volume["case"] for volume in dataset.Volumes(prepared, originals)]
     else:
         target, numbers = ("box", 4) if folder == "heart" else ("label", 1)
-        records = radiographs(prepared, originals, 32, target, numbers)
+        records = radiographs(prepared, originals, 32, {target: numbers})
         stored = [record["case"].decode() for record in records.as_numpy_iterator()]
     assert sorted(stored) == sorted(cases[cases["left_out"] == ""]["case"])
 

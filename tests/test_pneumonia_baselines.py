@@ -21,7 +21,7 @@ def thumbnails(whole):
     by_split = {}
     for split in ("train", "test"):
         cases = prepared.cases().query("split == @split")
-        films = stored_films(prepared, [split], "label", 1, list(cases["case"]))
+        films = dict(stored_films(prepared, [split], cases["case"]))
         pixels = [
             cv2.resize(films[case].astype(np.float32), (16, 16), interpolation=cv2.INTER_AREA)
             for case in cases["case"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from common.scores.intervals import interval_of_mean, interval_of_share
 
 # Pixels a side, about, to measure shares of cells on.
 _FINE = 512
+_VALUES = ("hit", "weight", "chance", "ceiling", "blob_hit", "blob_weight")
 
 
 def rank_correlations(maps: np.ndarray, references: np.ndarray) -> np.ndarray:
@@ -36,6 +38,7 @@ def rank_correlations(maps: np.ndarray, references: np.ndarray) -> np.ndarray:
     )
 
 
+@functools.cache
 def centred_blob(image_size: int) -> np.ndarray:
     """A baseline map (image_size, image_size), 0 to 1, the same for all films.
 
@@ -46,63 +49,83 @@ def centred_blob(image_size: int) -> np.ndarray:
     return np.outer(bell, bell)
 
 
-def pointing_game(
-    maps: np.ndarray,
-    boxes: Sequence[np.ndarray],
-    patients: Sequence[str],
-    cells: tuple[int, int] | None = None,
-) -> dict[str, Any]:
+class PointingGame:
     """Whether a map's peak lies in a radiologist's box (Zhang et al. 2016, arXiv:1608.00507).
 
     The peak is the centre of the largest area that has the greatest value; of several as large
-    ones all must be inside.
+    ones all must be inside. Maps are not kept.
 
     Args:
-        maps: (cases, image_size, image_size), 0 or more, from `common.explaining.gradcam`.
-        boxes: Each case's boxes (n, 4), (x0, y0, x1, y1) in fractions of the side; a case
-            without a box does not count.
-        patients: (cases,) the patient of each case, for the interval.
         cells: Rows and columns of the layer that the maps were enlarged from, for the ceiling.
-
-    Returns:
-        ``pointing_game``: the share of cases whose peak is inside a box, and its ``ci95``;
-        ``ceiling``: that of maps that are right in every cell, the boxes themselves in so many
-        cells; ``chance``: the mean share of the image that boxes cover, the score of a random peak
-        and the weight that a constant map has inside; ``weight_inside``: the mean share of a map's
-        weight inside, and its ``weight_inside_ci95``; ``centred_blob``: these two of
-        `centred_blob`; ``n`` cases. All are None where n is 0.
     """
-    counted = [number for number, case_boxes in enumerate(boxes) if len(case_boxes)]
-    if not counted:
-        names = ("pointing_game", "ci95", "ceiling", "chance", "weight_inside")
+
+    def __init__(self, cells: tuple[int, int] | None = None) -> None:
+        self._cells = cells
+        self._patients: list[str] = []
+        # Of each case with a box.
+        self._values: dict[str, list[float]] = {name: [] for name in _VALUES}
+
+    def add(
+        self, maps: Iterable[np.ndarray], boxes: Iterable[np.ndarray], patients: Iterable[str]
+    ) -> None:
+        """Play with some cases.
+
+        Args:
+            maps: (image_size, image_size), 0 or more, from `common.explaining.gradcam`.
+            boxes: Each case's boxes (n, 4), (x0, y0, x1, y1) in fractions of the side; a case
+                without a box does not count.
+            patients: The patient of each case, for the interval.
+        """
+        for heat, case_boxes, patient in zip(maps, boxes, patients, strict=True):
+            if not len(case_boxes):
+                continue
+            side = len(heat)
+            mask, blob = boxes_mask(case_boxes, side), centred_blob(side)
+            values = {
+                "hit": _is_hit(heat, case_boxes),
+                "weight": _weight_inside(heat, mask),
+                "chance": mask.mean(),
+                "blob_hit": _is_hit(blob, case_boxes),
+                "blob_weight": _weight_inside(blob, mask),
+            }
+            if self._cells:
+                perfect = at_image_size(share_of_cells(case_boxes, self._cells), side)
+                values["ceiling"] = _is_hit(perfect, case_boxes)
+            for name, value in values.items():
+                self._values[name].append(float(value))
+            self._patients.append(patient)
+
+    def scores(self) -> dict[str, Any]:
+        """The scores of all cases.
+
+        Returns:
+            ``pointing_game``: the share of cases whose peak is inside a box, and its ``ci95``;
+            ``ceiling``: that of maps that are right in every cell, the boxes themselves in so many
+            cells; ``chance``: the mean share of the image that boxes cover, the score of a random
+            peak and the weight that a constant map has inside; ``weight_inside``: the mean share
+            of a map's weight inside, and its ``weight_inside_ci95``; ``centred_blob``: these two of
+            `centred_blob`; ``n`` cases. All are None where n is 0.
+        """
+        if not self._patients:
+            names = ("pointing_game", "ci95", "ceiling", "chance", "weight_inside")
+            return {
+                **dict.fromkeys((*names, "weight_inside_ci95")), "centred_blob": None, "n": 0
+            }  # fmt: skip
+        means = {name: float(np.mean(each)) for name, each in self._values.items() if each}
+        weights = interval_of_mean(self._values["weight"], self._patients).entries
         return {
-            **dict.fromkeys((*names, "weight_inside_ci95")), "centred_blob": None, "n": 0
-        }  # fmt: skip
-    side = maps.shape[1]
-    counted_boxes = [boxes[number] for number in counted]
-    masks = [boxes_mask(case_boxes, side) for case_boxes in counted_boxes]
-    patients_of = [patients[number] for number in counted]
-    hits = _hits(maps[counted], counted_boxes)
-    weights = _weights_inside(maps[counted], masks)
-    blobs = [centred_blob(side)] * len(masks)
-    of_weights = interval_of_mean(weights, patients_of).entries
-    ceiling = None
-    if cells:
-        perfect = (at_image_size(share_of_cells(each, cells), side) for each in counted_boxes)
-        ceiling = float(np.mean(_hits(perfect, counted_boxes)))
-    return {
-        "pointing_game": float(np.mean(hits)),
-        **interval_of_share(hits, patients_of).entries,
-        "ceiling": ceiling,
-        "chance": float(np.mean([mask.mean() for mask in masks])),
-        "weight_inside": float(np.mean(weights)),
-        **{f"weight_inside_{key}": value for key, value in of_weights.items()},
-        "centred_blob": {
-            "pointing_game": float(np.mean(_hits(blobs, counted_boxes))),
-            "weight_inside": float(np.mean(_weights_inside(blobs, masks))),
-        },
-        "n": len(counted),
-    }
+            "pointing_game": means["hit"],
+            **interval_of_share(self._values["hit"], self._patients).entries,
+            "ceiling": means.get("ceiling"),
+            "chance": means["chance"],
+            "weight_inside": means["weight"],
+            **{f"weight_inside_{key}": value for key, value in weights.items()},
+            "centred_blob": {
+                "pointing_game": means["blob_hit"],
+                "weight_inside": means["blob_weight"],
+            },
+            "n": len(self._patients),
+        }
 
 
 def boxes_mask(boxes: np.ndarray, image_size: int) -> np.ndarray:
@@ -141,18 +164,14 @@ def peaks(heat: np.ndarray) -> np.ndarray:
     return (centres[:, ::-1] + 0.5) / heat.shape[::-1]
 
 
-def _hits(maps: Iterable[np.ndarray], boxes: Iterable[np.ndarray]) -> list[bool]:
-    """Whether each map's peak is in one of its boxes, their edges among them."""
-    hits = []
-    for heat, case_boxes in zip(maps, boxes, strict=True):
-        corners = np.asarray(case_boxes)[None]
-        points = peaks(heat)[:, None]
-        inside = np.all((points >= corners[..., :2]) & (points <= corners[..., 2:]), axis=-1)
-        hits.append(len(points) > 0 and bool(inside.any(axis=-1).all()))
-    return hits
+def _is_hit(heat: np.ndarray, boxes: np.ndarray) -> bool:
+    """Whether a map's peak is in one of the boxes, their edges among them."""
+    corners = np.asarray(boxes)[None]
+    points = peaks(heat)[:, None]
+    inside = np.all((points >= corners[..., :2]) & (points <= corners[..., 2:]), axis=-1)
+    return len(points) > 0 and bool(inside.any(axis=-1).all())
 
 
-def _weights_inside(maps: Iterable[np.ndarray], masks: Sequence[np.ndarray]) -> list[float]:
-    """The share of each map's weight inside its mask."""
-    pairs = zip(maps, masks, strict=True)
-    return [float((m * mask).sum() / m.sum()) if m.sum() > 0 else 0.0 for m, mask in pairs]
+def _weight_inside(heat: np.ndarray, mask: np.ndarray) -> float:
+    """The share of a map's weight inside a mask."""
+    return float((heat * mask).sum() / heat.sum()) if heat.sum() > 0 else 0.0

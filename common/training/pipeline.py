@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -288,15 +288,14 @@ def radiographs(
     prepared: Prepared,
     splits: Sequence[str],
     image_size: int,
-    target: str,
-    numbers: int,
+    targets: Mapping[str, int],
     records: range | None = None,
 ) -> tf.data.Dataset:
     """Radiographs of some splits, in order, as `film_decoder` gives them; ``records`` says which.
 
     The arguments are those of `film_decoder` and `decoded`.
     """
-    decode = film_decoder(prepared, image_size, target, numbers)
+    decode = film_decoder(prepared, image_size, targets)
     return decoded(prepared, splits, decode, records)
 
 
@@ -315,27 +314,26 @@ def film_size(prepared: Prepared, image_size: int) -> int:
 
 
 def film_decoder(
-    prepared: Prepared, image_size: int, target: str, numbers: int, with_region: bool = False
+    prepared: Prepared, image_size: int, targets: Mapping[str, int], with_region: bool = False
 ) -> Callable[[tf.Tensor], Batch]:
     """What makes a radiograph of a serialised record.
 
     Args:
-        prepared: Written with a stored ``image``, a ``case`` and a target.
+        prepared: Written with a stored ``image``, a ``case`` and targets.
         image_size: Side of the images wanted, in pixels.
-        target: The target's feature.
-        numbers: How many numbers it has.
+        targets: The features of targets, and how many numbers each has.
         with_region: Whether the boxes stored as ``boxes``, in fractions of the side, are drawn.
 
     Returns:
         A function of a () string to ``image`` (image_size, image_size, 1) uint8, ``case`` () string
-        and the target (numbers,) float32; with a region ``region``, in the image's shape, uint8,
+        and each target (numbers,) float32; with a region ``region``, in the image's shape, uint8,
         255 where a box is.
     """
     stored_size = prepared.manifest["settings"]["image_size"]
     features = {
         "image": tf.io.FixedLenFeature((), tf.string),
         "case": tf.io.FixedLenFeature((), tf.string),
-        target: tf.io.FixedLenFeature((numbers,), tf.float32),
+        **{name: tf.io.FixedLenFeature((n,), tf.float32) for name, n in targets.items()},
     }
     if with_region:
         features["boxes"] = tf.io.FixedLenSequenceFeature((4,), tf.float32, allow_missing=True)
@@ -352,20 +350,18 @@ def film_decoder(
 def stored_films(
     prepared: Prepared,
     splits: Sequence[str],
-    target: str,
-    numbers: int,
-    cases: Sequence[str],
+    cases: Iterable[str],
     image_size: int | None = None,
-) -> dict[str, np.ndarray]:
-    """Some cases' images, (image_size, image_size) uint8, by case; as stored without a size."""
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Some cases and their images, (image_size, image_size) uint8, in the order of the records.
+
+    Without a size an image is as stored.
+    """
     image_size = image_size or prepared.manifest["settings"]["image_size"]
     names = {case.encode() for case in cases}
-    records = radiographs(prepared, splits, image_size, target, numbers)
-    return {
-        record["case"].decode(): record["image"][..., 0]
-        for record in records.as_numpy_iterator()
-        if record["case"] in names
-    }
+    for record in radiographs(prepared, splits, image_size, {}).as_numpy_iterator():
+        if record["case"] in names:
+            yield record["case"].decode(), record["image"][..., 0]
 
 
 def _boxes_mask(boxes: tf.Tensor, image_size: int) -> tf.Tensor:

@@ -8,15 +8,21 @@ from hypothesis.extra.numpy import arrays
 
 from common.explaining.heatmaps import at_image_size
 from common.scores.pointing_game import (
+    PointingGame,
     boxes_mask,
     centred_blob,
     peaks,
-    pointing_game,
     rank_correlations,
     share_of_cells,
 )
 
 BOX = np.array([[0.0, 0.0, 0.5, 0.5]])
+
+
+def played(maps, boxes, patients, cells=None):
+    game = PointingGame(cells)
+    game.add(maps, boxes, patients)
+    return game.scores()
 
 
 def peak_at(row, column):
@@ -29,7 +35,7 @@ def peak_at(row, column):
 def test_pointing_game_by_hand():
     maps = np.stack([peak_at(1, 1), peak_at(2, 1), peak_at(0, 0), np.zeros((4, 4))])
     two = np.array([[0.0, 0.5, 0.5, 1.0], [0.5, 0.5, 1.0, 1.0]])
-    found = pointing_game(maps, [BOX, two, np.zeros((0, 4)), BOX], list("abcd"))
+    found = played(maps, [BOX, two, np.zeros((0, 4)), BOX], list("abcd"))
     assert found.pop("ci95") is None and found.pop("ci95_reason")
     low, high = found.pop("weight_inside_ci95")
     assert 0 <= low < 0.5 < high <= 1 and found.pop("weight_inside_ci95_method")
@@ -48,11 +54,20 @@ def test_pointing_game_by_hand():
 
 
 def test_pointing_game_without_a_box():
-    found = pointing_game(np.ones((1, 4, 4)), [np.zeros((0, 4))], ["a"])
+    found = played(np.ones((1, 4, 4)), [np.zeros((0, 4))], ["a"])
     assert found.pop("n") == 0
     assert set(found.values()) == {None}
     names = {"pointing_game", "ci95", "ceiling", "chance", "centred_blob"}
     assert set(found) == {*names, "weight_inside", "weight_inside_ci95"}
+
+
+def test_cases_may_come_in_any_number_of_parts():
+    draws = np.random.default_rng(0)
+    maps, boxes = draws.random((9, 8, 8)), [BOX * draws.random() for _ in range(9)]
+    whole, game = played(maps, boxes, list("aabbccdef"), (2, 2)), PointingGame((2, 2))
+    for part in (slice(0, 4), slice(4, 4), slice(4, 9)):
+        game.add(maps[part], boxes[part], "aabbccdef"[part])
+    assert game.scores() == whole
 
 
 def test_the_centred_blob_is_a_gaussian_of_a_quarter_of_the_side():
@@ -88,7 +103,7 @@ EIGHTHS = st.integers(0, 8).map(lambda n: n / 8)
 def test_turned_and_mirrored_maps_and_boxes_score_the_same(cells, corners, turns, mirror):
     heat = at_image_size(cells, 32)
     boxes = np.array([(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in corners])
-    there = pointing_game(heat[None], [boxes], ["a"], cells=(4, 4))
+    there = played(heat[None], [boxes], ["a"], cells=(4, 4))
     for _ in range(turns):
         heat = np.rot90(heat)
         x0, y0, x1, y1 = boxes.T
@@ -96,7 +111,7 @@ def test_turned_and_mirrored_maps_and_boxes_score_the_same(cells, corners, turns
     if mirror:
         heat = heat[:, ::-1]
         boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], axis=1)
-    turned = pointing_game(heat[None], [boxes], ["a"], cells=(4, 4))
+    turned = played(heat[None], [boxes], ["a"], cells=(4, 4))
     for name in ("pointing_game", "ceiling", "chance"):
         assert turned[name] == pytest.approx(there[name])
 
@@ -105,7 +120,7 @@ def test_a_perfect_map_in_few_cells_misses_by_hand():
     # In 2 x 2 cells the peak of the first is the centre of the lit quarter's outer half, outside.
     small = np.array([[0.35, 0.35, 0.45, 0.45]])
     assert share_of_cells(small, (2, 2)) == pytest.approx(np.array([[0.04, 0], [0, 0]]), abs=2e-3)
-    games = {n: pointing_game(np.ones((1, 64, 64)), [small], ["a"], cells=(n, n)) for n in (2, 8)}
+    games = {n: played(np.ones((1, 64, 64)), [small], ["a"], cells=(n, n)) for n in (2, 8)}
     assert games[2]["ceiling"] == 0 and games[8]["ceiling"] == 1
 
 

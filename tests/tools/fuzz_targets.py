@@ -266,7 +266,7 @@ def prepared(folder: Path) -> list[Target]:
         found = open_prepared(folder, "p")
         found.cases()
         found.count(found.splits)
-        list(radiographs(found, found.splits, 32, "label", 1).as_numpy_iterator())
+        list(radiographs(found, found.splits, 32, {"label": 1}).as_numpy_iterator())
 
     names = ("manifest.json", "cases.csv", f"records/{shard.name}")
     return [Target(folder / name, (folder / name).read_bytes(), read) for name in names]

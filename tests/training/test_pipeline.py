@@ -146,7 +146,7 @@ def prepared(tmp_path):
 
 
 def test_radiographs_come_in_order_with_their_targets(prepared):
-    found = pipeline.radiographs(prepared, ["train", "test"], SIDE, "box", 4)
+    found = pipeline.radiographs(prepared, ["train", "test"], SIDE, {"box": 4})
     assert int(found.cardinality()) == 5
     for number, one in enumerate(found.as_numpy_iterator()):
         assert one["case"] == b"c%d" % number
@@ -157,7 +157,7 @@ def test_radiographs_come_in_order_with_their_targets(prepared):
 
 def test_some_radiographs_are_read_from_the_files_that_hold_them_alone(prepared):
     def cases(records):
-        found = pipeline.radiographs(prepared, ["train", "test"], SIDE, "box", 4, records)
+        found = pipeline.radiographs(prepared, ["train", "test"], SIDE, {"box": 4}, records)
         assert int(found.cardinality()) == len(records)
         return [one["case"].decode() for one in found.as_numpy_iterator()]
 
@@ -172,7 +172,7 @@ def test_some_radiographs_are_read_from_the_files_that_hold_them_alone(prepared)
 
 
 def test_radiographs_of_one_split_at_another_side(prepared):
-    found = list(pipeline.radiographs(prepared, ["test"], 8, "box", 4).as_numpy_iterator())
+    found = list(pipeline.radiographs(prepared, ["test"], 8, {"box": 4}).as_numpy_iterator())
     assert [one["case"] for one in found] == [b"c3", b"c4"]
     assert found[0]["image"].shape == (8, 8, 1)
 
@@ -183,7 +183,7 @@ def test_records_are_read_in_any_order(prepared, monkeypatch, kept_bytes, is_qui
     # Decoded once, or too large for that; on a disk that turns, or not.
     monkeypatch.setattr(pipeline, "KEPT_BYTES", kept_bytes)
     monkeypatch.setattr(MappedRecords, "are_quick_to_find", is_quick)
-    decode = pipeline.film_decoder(prepared, SIDE, "box", 4)
+    decode = pipeline.film_decoder(prepared, SIDE, {"box": 4})
     samples = pipeline.in_records(prepared, ["train", "test"], decode)
     assert samples.count == 5 and samples.block == (1 if is_quick or kept_bytes > 10 else 64)
     training = pipeline.Training(samples, 2, 0, 2, lambda batch, _: batch)
@@ -234,7 +234,7 @@ def test_validation_weighs_each_of_several_targets():
 
 
 def test_films_of_some_cases(prepared):
-    found = pipeline.stored_films(prepared, ["train", "test"], "box", 4, ["c3", "c1", "none"])
+    found = dict(pipeline.stored_films(prepared, ["train", "test"], ["c3", "c1", "none"]))
     assert sorted(found) == ["c1", "c3"]
     np.testing.assert_array_equal(found["c3"], FILMS[3])
 
@@ -247,5 +247,5 @@ def test_a_side_above_the_stored_one_is_told(prepared, capsys):
         f"--image-size {2 * SIDE} is above the {SIDE} pixels that were prepared: films are enlarged"
     )
     assert told in capsys.readouterr().out
-    film = next(pipeline.radiographs(prepared, ["test"], 2 * SIDE, "box", 4).as_numpy_iterator())
+    film = next(pipeline.radiographs(prepared, ["test"], 2 * SIDE, {"box": 4}).as_numpy_iterator())
     assert film["image"].shape == (2 * SIDE, 2 * SIDE, 1)
