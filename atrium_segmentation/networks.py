@@ -144,7 +144,7 @@ def losses(settings: TrainSettings, classes: int, outputs: int) -> dict[str, Any
     """
     from common.training.losses import Dice, pixel_crossentropy
 
-    loss = segmentation_loss(settings.loss, classes)
+    loss = segmentation_loss(settings.loss)
     metrics = [Dice(classes), pixel_crossentropy()]
     if outputs == 1:
         return {"loss": loss, "metrics": metrics}

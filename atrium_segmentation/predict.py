@@ -40,7 +40,7 @@ def main() -> None:
     output = settings.output or run.folder / "predictions"
     files = find_inputs(
         settings.inputs,
-        "NIfTI",
+        "NIfTI, NRRD, MetaImage or DICOM",
         lambda path: is_volume(path) or is_slice(path),
         SUFFIXES,
         output,

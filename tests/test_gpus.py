@@ -77,7 +77,7 @@ corners = np.sort(rng.uniform(size=(22, 2, 2)), axis=1).reshape(22, 4).astype("f
 kinds = {f"box_{name.replace('+', '_')}": (box_loss(name), corners) for name in BOX_LOSSES}
 for classes, mask in masks.items():
     for name in SEGMENTATION_LOSSES:
-        loss = segmentation_loss(name, classes)
+        loss = segmentation_loss(name)
         kinds[f"mask{classes}_{name.replace('+', '_')}"] = loss, mask.astype("float32")
 kinds["places"] = losses.InsideRegion(), masks[1].astype("float32")
 labels = rng.integers(0, 2, (22, 1)).astype("float32")

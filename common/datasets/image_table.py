@@ -204,7 +204,7 @@ def index_csv(
         source: The folder with the table.
         patients: As in `common.datasets.rsna.index_pneumonia`; None for a column ``patient``.
         pattern: As of `common.datasets.images.patient_in_name`.
-        positive: As of `common.datasets.class_folders.numbered_classes`.
+        positive: As of `common.datasets.class_names.numbered_classes`.
 
     Returns:
         As `common.datasets.class_folders.index_folders`; `OFFICIAL` is the column ``split``, if

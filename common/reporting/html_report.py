@@ -31,7 +31,14 @@ from common.reporting.checklist import FILE as CHECKLIST
 from common.reporting.checklist import write_checklist
 from common.reporting.elsewhere import Elsewhere, elsewhere
 from common.reporting.examples import examples_of
-from common.reporting.model_card import NOT_FOR, SYNTHETIC, About, display, model_card
+from common.reporting.model_card import (
+    NOT_FOR,
+    SYNTHETIC,
+    About,
+    display,
+    model_card,
+    model_hashes,
+)
 from common.reporting.terms import explained
 from common.scores.formatting import is_made_up, of_validation
 from common.training.evaluations import doubted_note
@@ -366,9 +373,8 @@ def _origin(run: Run, metrics: Mapping[str, Any]) -> str:
 
 def _facts(run: Run, folder: Path, metrics: Mapping[str, Any]) -> dict[str, Table]:
     """Settings, versions and hashes, by title."""
-    models = sorted([*run.folder.glob("model.keras"), *run.folder.glob("*/model.keras")])
-    files = {str(path.relative_to(run.folder)): path for path in models}
-    files |= {name: folder / name for name in ("metrics.json", "predictions.csv")}
+    hashes = model_hashes(run.folder)
+    hashes |= {name: sha256(folder / name) for name in ("metrics.json", "predictions.csv")}
     data, versions = run.config["data"], (run.config["versions"], metrics["versions"])
     return {
         "Training": _pairs({"trained": run.config["created"], **run.config["settings"]}),
@@ -379,7 +385,7 @@ def _facts(run: Run, folder: Path, metrics: Mapping[str, Any]) -> dict[str, Tabl
             ("package", "trained with", "evaluated with"),
             tuple((name, *(part.get(name, "") for part in versions)) for name in versions[1]),
         ),
-        "SHA-256 of files": _pairs({name: sha256(path) for name, path in files.items()}),
+        "SHA-256 of files": _pairs(hashes),
     }
 
 

@@ -173,7 +173,7 @@ class SaveProgress(keras.callbacks.Callback):
         """Read the losses of the steps since the last look; name the first batch of no number."""
         losses, self.losses = self.losses, []
         if not losses or math.isfinite(losses[-1]):
-            return  # Keras's is the mean of the epoch's steps, which never is a number again
+            return  # the running mean of the epoch, which stays NaN once it is
         finite = [math.isfinite(loss) for loss in losses]
         step = self.state.step - len(losses) + finite.index(False)
         cases = self.training.cases(self.state.epoch, step)

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import keras
 
-SEGMENTATION_LOSSES: dict[str, Callable[[Any, int], keras.losses.Loss]] = {
-    "crossentropy": lambda losses, classes: losses.PixelLoss("crossentropy"),
-    "focal": lambda losses, classes: losses.PixelLoss("focal"),
-    "dice": lambda losses, classes: losses.SoftDice(),
-    "dice+crossentropy": lambda losses, classes: losses.SoftDice(crossentropy_weight=1.0),
+SEGMENTATION_LOSSES: dict[str, Callable[[Any], keras.losses.Loss]] = {
+    "crossentropy": lambda losses: losses.PixelLoss("crossentropy"),
+    "focal": lambda losses: losses.PixelLoss("focal"),
+    "dice": lambda losses: losses.SoftDice(),
+    "dice+crossentropy": lambda losses: losses.SoftDice(crossentropy_weight=1.0),
 }
-"""For masks, from `common.training.losses` and the number of classes: 1 for a mask, else with the
-background."""
+"""For masks, of one class or of several with the background; from `common.training.losses`."""
 
 BOX_LOSSES: dict[str, Callable[[Any], keras.losses.Loss]] = {
     "mse": lambda losses: losses.keras.losses.MeanSquaredError(),
@@ -32,30 +31,19 @@ BOX_LOSSES: dict[str, Callable[[Any], keras.losses.Loss]] = {
 """For boxes, from `common.training.losses`."""
 
 
-def segmentation_loss(name: str, classes: int = 1) -> keras.losses.Loss:
-    """The loss for masks of that name.
-
-    Args:
-        name: Of `SEGMENTATION_LOSSES`.
-        classes: 1 for a mask, else the number of classes with the background.
-
-    Raises:
-        ValueError: There is no such loss for that many classes.
-    """
-    from common.training import losses
-
-    if name not in SEGMENTATION_LOSSES:
-        raise ValueError(
-            f"the loss must be one of {', '.join(SEGMENTATION_LOSSES)}. "
-            f"Received: {name!r} with {classes} classes"
-        )
-    return SEGMENTATION_LOSSES[name](losses, classes)
+def segmentation_loss(name: str) -> keras.losses.Loss:
+    """The loss for masks of that name, of `SEGMENTATION_LOSSES`; else a `ValueError`."""
+    return _loss(SEGMENTATION_LOSSES, name)
 
 
 def box_loss(name: str) -> keras.losses.Loss:
     """The loss for boxes of that name, of `BOX_LOSSES`; else a `ValueError`."""
+    return _loss(BOX_LOSSES, name)
+
+
+def _loss(names: dict[str, Callable[[Any], keras.losses.Loss]], name: str) -> keras.losses.Loss:
     from common.training import losses
 
-    if name not in BOX_LOSSES:
-        raise ValueError(f"the loss must be one of {', '.join(BOX_LOSSES)}. Received: {name!r}")
-    return BOX_LOSSES[name](losses)
+    if name not in names:
+        raise ValueError(f"the loss must be one of {', '.join(names)}. Received: {name!r}")
+    return names[name](losses)

@@ -18,7 +18,7 @@ def test_fcn8_is_a_sound_model(tmp_path, classes):
         lambda: build_fcn8(channels=2, classes=classes, width=2, dropout=0.1),
         batch,
         target,
-        segmentation_loss("crossentropy", classes),
+        segmentation_loss("crossentropy"),
         tmp_path,
     )
     assert faults == []

@@ -37,8 +37,8 @@ def learns(model, targets, loss):
 
 masks = rng.integers(0, 2, (4, 32, 32, 1))
 corners = rng.uniform(0.1, 0.4, (4, 2))
-learns(build_unet(1, 1, width=4, depth=2), masks, segmentation_loss("dice+crossentropy", 1))
-learns(build_fcn8(1, 1, width=4), masks, segmentation_loss("crossentropy", 1))
+learns(build_unet(1, 1, width=4, depth=2), masks, segmentation_loss("dice+crossentropy"))
+learns(build_fcn8(1, 1, width=4), masks, segmentation_loss("crossentropy"))
 learns(build_classifier(32, weights="none"), rng.integers(0, 2, (4, 1)), "binary_crossentropy")
 boxes = np.concatenate([corners, corners + 0.4], 1)
 learns(build_box_network(32, weights="none"), boxes, box_loss("iou+l1"))

@@ -19,7 +19,7 @@ def test_unet_is_a_sound_model(tmp_path, classes, residual):
         lambda: build_unet(2, classes, width=4, depth=2, dropout=0.2, residual=residual),
         batch,
         target,
-        segmentation_loss("crossentropy", classes),
+        segmentation_loss("crossentropy"),
         tmp_path,
     )
     assert faults == []
@@ -36,7 +36,7 @@ def test_a_unet_of_volumes_is_a_sound_model(tmp_path, classes, flat_levels, dept
         lambda: build_unet(1, classes, flat_levels=flat_levels, **options),
         batch,
         target,
-        segmentation_loss("crossentropy", classes),
+        segmentation_loss("crossentropy"),
         tmp_path,
     )
     assert faults == []

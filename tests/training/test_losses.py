@@ -212,7 +212,7 @@ def test_a_segmentation_loss_is_least_at_the_truth(name, classes):
     truth = np.random.default_rng(0).integers(0, max(2, classes), (2, 8, 8, 1))
     right = truth.astype("float32") if classes == 1 else np.eye(3, dtype="float32")[truth[..., 0]]
     right = np.clip(right, 1e-4, 1 - 1e-4)
-    loss = segmentation_loss(name, classes)
+    loss = segmentation_loss(name)
     assert float(loss(truth, right)) < 0.01 < float(loss(truth, np.roll(right, 1, axis=1)))
 
 
@@ -222,7 +222,7 @@ def test_a_volume_is_worth_what_its_slices_are_one_below_the_other(name, classes
     rng = np.random.default_rng(2)
     truth = rng.integers(0, max(2, classes), (4, 3, 5, 6, 1))
     found = rng.uniform(0.1, 0.9, (4, 3, 5, 6, classes)).astype("float32")
-    loss, metric, flat = segmentation_loss(name, classes), Dice(classes), Dice(classes)
+    loss, metric, flat = segmentation_loss(name), Dice(classes), Dice(classes)
     one_image = [values.reshape(4, 15, 6, -1) for values in (truth, found)]
     np.testing.assert_allclose(loss.call(truth, found), loss.call(*one_image), rtol=1e-6)
     metric.update_state(truth, found)
@@ -239,7 +239,7 @@ def test_every_slice_has_a_loss_of_its_own(name, classes):
     found = rng.uniform(0.1, 0.9, (5, 8, 8, classes)).astype("float32")
     if classes > 1:
         found /= found.sum(axis=-1, keepdims=True)
-    loss = segmentation_loss(name, classes)
+    loss = segmentation_loss(name)
     each = np.asarray(loss.call(truth, found))
     assert each.shape == (5,)
     alone = [float(loss(truth[n : n + 1], found[n : n + 1])) for n in range(5)]
@@ -255,13 +255,13 @@ def test_focal_losses_by_the_formula():
     truth = np.random.default_rng(3).integers(0, 3, (2, 4, 4, 1))
     right = np.take_along_axis(found, truth, axis=-1)
     expected = np.mean((1 - right) ** 2 * -np.log(right))
-    loss = float(segmentation_loss("focal", 3)(truth, found.astype("float32")))
+    loss = float(segmentation_loss("focal")(truth, found.astype("float32")))
     assert loss == pytest.approx(expected, abs=1e-5)
     # Two classes are worth what a mask is.
     mask, share = truth > 0, found[..., :1].astype("float32")
     both = np.concatenate([1 - share, share], axis=-1)
-    assert float(segmentation_loss("focal", 2)(mask, both)) == pytest.approx(
-        float(segmentation_loss("focal", 1)(mask, share)), abs=1e-5
+    assert float(segmentation_loss("focal")(mask, both)) == pytest.approx(
+        float(segmentation_loss("focal")(mask, share)), abs=1e-5
     )
 
 
@@ -301,7 +301,7 @@ def test_a_compiled_model_finds_them_again(thing):
 def test_an_unknown_name_is_repeated():
     with pytest.raises(ValueError, match="Received: 'diou'"):
         box_loss("diou")
-    with pytest.raises(ValueError, match="Received: 'bce' with 1 classes"):
+    with pytest.raises(ValueError, match="Received: 'bce'"):
         segmentation_loss("bce")
 
 
