@@ -23,8 +23,6 @@ from common.training.loss_names import SEGMENTATION_LOSSES
 PLANES = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
 """The order of a volume's axes (z, y, x) that puts the one across the plane's slices first."""
 
-_BY_DEFAULT = tuple(name for name in reversed(NETWORKS) if NETWORKS[name].by_default)
-
 STRIDE = 32
 """FCN-8 halves a slice five times, so its height and width are multiples of 32."""
 
@@ -48,7 +46,7 @@ class TrainSettings(SharedTrain):
     """The settings of train.py."""
 
     monitor: str = choice("val_loss", ("val_loss", "val_dice"))
-    models: tuple[str, ...] = choice(_BY_DEFAULT, NETWORKS)
+    models: tuple[str, ...] = choice(("unet", "fcn8"), NETWORKS)
     """The networks to train, in turn; those of slices on the same batches."""
     unet_width: int = 16
     """Number of channels of U-Net's first level; each deeper level has twice as many."""

@@ -36,7 +36,6 @@ class Network:
             ``--help`` names the networks and should not wait for it.
         colour: Its colour in charts, as #rrggbb.
         marker: Its marker in charts, as matplotlib calls it.
-        by_default: Whether train.py trains it where ``--models`` is not given.
         sees: ``slices`` or ``patches`` of volumes: the module that cuts volumes for it.
     """
 
@@ -44,7 +43,6 @@ class Network:
     build: Callable[[int, int, TrainSettings], keras.Model]
     colour: str
     marker: str
-    by_default: bool = True
     sees: Literal["slices", "patches"] = "slices"
 
 
@@ -86,11 +84,9 @@ def _build_unet3d(channels: int, classes: int, settings: TrainSettings) -> keras
 
 NETWORKS = {
     "fcn8": Network("FCN-8", _build_fcn8, SECOND, "s"),
-    "residual_unet": Network(
-        "Residual U-Net", partial(_build_unet, residual=True), THIRD, "^", by_default=False
-    ),
+    "residual_unet": Network("Residual U-Net", partial(_build_unet, residual=True), THIRD, "^"),
     "unet": Network("U-Net", _build_unet, PREDICTION, "o"),
-    "unet3d": Network("3-D U-Net", _build_unet3d, FOURTH, "D", by_default=False, sees="patches"),
+    "unet3d": Network("3-D U-Net", _build_unet3d, FOURTH, "D", sees="patches"),
 }
 """The networks by the names that ``--models`` takes, in the order in which they are shown. The last
 that a run has is its main one: its scores choose the cases that are drawn, predict.py uses it."""

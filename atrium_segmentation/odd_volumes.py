@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from atrium_segmentation.dataset import Volumes
-from common.imaging.detectors import keep_detector
+from common.imaging.detectors import doubter, keep_detector
 from common.imaging.volume_doubts import (
     FILE,
     MIN_VOLUMES,
@@ -43,17 +44,10 @@ def doubted_volumes(run: Run, looks: Mapping[str, np.ndarray]) -> dict[str, str]
 
 
 def volume_doubter(run: Run) -> Callable[[Mapping[str, Any]], str]:
-    """What says why a volume of `dataset.read_unlabelled` is doubted.
+    """What says why a volume of `dataset.read_unlabelled` is doubted."""
+    without = "the run has no detector of odd volumes: only their voxels are doubted"
 
-    A run without a detector is said to have none, once.
-    """
-    detector = read_detector(run.folder / FILE)
-    if detector is None:
-        print("  the run has no detector of odd volumes: only their voxels are doubted")
+    def look(volume: Mapping[str, Any]) -> np.ndarray:
+        return look_at_volume(volume["working"], volume["working_affine"])
 
-    def doubt(volume: Mapping[str, Any]) -> str:
-        look = look_at_volume(volume["working"], volume["working_affine"])
-        odd = detector.doubts([look]) if detector else [""]
-        return "; ".join(filter(None, (volume["doubt"], *odd)))
-
-    return doubt
+    return doubter(read_detector(run.folder / FILE), look, itemgetter("doubt"), without)

@@ -78,19 +78,19 @@ def main() -> None:
         evaluations.refuse_nan(run, names, fractions)
         stored_size = prepared.manifest["settings"]["image_size"]
         squares = [
-            Letterbox(rows, columns, stored_size)
-            for rows, columns in zip(cases["rows"], cases["columns"], strict=True)
+            Letterbox(height, width, stored_size)
+            for height, width in zip(cases["rows"], cases["columns"], strict=True)
         ]
-        truth = cases[BOX].to_numpy(float)
-        predicted = np.stack(
-            [square.to_pixels(box) for square, box in zip(squares, fractions, strict=True)]
-        )
-        baselines = {"mean_box": np.tile(run.fitted["mean_box"], (len(cases), 1))}
-        if "thumbnail" in run.fitted:
-            baselines["thumbnail"] = predict_numbers(run.fitted["thumbnail"], thumbnails)
-        for baseline, boxes in baselines.items():
+
+        def in_pixels(boxes: np.ndarray) -> np.ndarray:
             pairs = zip(squares, boxes, strict=True)
-            baselines[baseline] = np.stack([square.to_pixels(box) for square, box in pairs])
+            return np.stack([square.to_pixels(box) for square, box in pairs])
+
+        truth, predicted = cases[BOX].to_numpy(float), in_pixels(fractions)
+        baselines = {"mean_box": in_pixels(np.tile(run.fitted["mean_box"], (len(cases), 1)))}
+        if "thumbnail" in run.fitted:
+            boxes = predict_numbers(run.fitted["thumbnail"], thumbnails)
+            baselines["thumbnail"] = in_pixels(boxes)
 
         # -- Score, next to the baselines.
         spacing_mm = cases[["row_mm", "column_mm"]].to_numpy(float)

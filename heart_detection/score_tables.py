@@ -58,10 +58,10 @@ def draw_cases(
         case, square = rows[i]["case"], squares[i]
         film = square.cut_out(films[case])
         # The film is drawn at the size it was stored in; its boxes come along.
-        scale = np.tile([square.width / square.columns, square.height / square.rows], 2)
+        true_box, box = (square.to_cut_out(boxes[i]) for boxes in (truth, predicted))
         file = f"boxes/{rank:02d}-{case}.png"
         title = f"{case[:36]}\nIoU {rows[i]['iou']:.2f}"
-        box_picture(folder / file, film, truth[i] * scale, predicted[i] * scale, title, synthetic)
+        box_picture(folder / file, film, true_box, box, title, synthetic)
         examples.append(Example(case, kind, (file,)))
     return examples
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -58,6 +58,34 @@ class Detector(Protocol):
 
     def write(self, path: Path) -> None:
         """Write the detector into a file."""
+
+    def doubts(self, looks: Sequence[Any]) -> list[str]:
+        """Why each look is odd; "" for no reason."""
+
+
+def doubter(
+    detector: Detector | None,
+    look: Callable[[Any], Any],
+    reason: Callable[[Any], str],
+    without: str,
+) -> Callable[[Any], str]:
+    """What says why a picture is doubted, by what reading it said and by a detector.
+
+    Args:
+        detector: A run's; where there is none, that is printed once.
+        look: The look of what was read; None of what has none.
+        reason: Why reading it gives doubt, "" for no reason.
+        without: What is printed where there is no detector.
+    """
+    if detector is None:
+        print(f"  {without}")
+
+    def doubt(content: Any) -> str:
+        seen = look(content) if detector else None
+        odd = detector.doubts([seen]) if detector and seen is not None else []
+        return "; ".join(filter(None, (reason(content), *odd)))
+
+    return doubt
 
 
 def keep_detector(run: Path, file: str, detector: Detector | None, too_few: str) -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from common.imaging.detectors import keep_detector
+from common.imaging.detectors import doubter, keep_detector
 from common.imaging.film_doubts import FILE, MAX_FILMS, MIN_FILMS, fit_detector, read_detector
 from common.imaging.film_looks import Look, look_at
 from common.records.looks import patients_of
@@ -65,16 +66,7 @@ def doubted_films(
 
 
 def film_doubter(run: Run) -> Callable[[StoredFilm], str]:
-    """What says why a film is doubted, by its header and by a run's detector.
-
-    A run without a detector is said to have none, once.
-    """
+    """What says why a film is doubted, by its header and by a run's detector."""
+    without = "the run has no detector of odd pictures: films are doubted by their header alone"
     detector = read_detector(run.folder / FILE)
-    if detector is None:
-        print("  the run has no detector of odd pictures: films are doubted by their header alone")
-
-    def doubt(film: StoredFilm) -> str:
-        by_picture = detector.doubts([film.look]) if detector and film.look else [""]
-        return "; ".join(filter(None, (film.doubt, *by_picture)))
-
-    return doubt
+    return doubter(detector, attrgetter("look"), attrgetter("doubt"), without)
