@@ -129,6 +129,7 @@ def test_written_masks_lie_on_their_images_and_have_the_scores_that_were_printed
         assert float(row["hd95_mm"]) == pytest.approx(scores["hd95_mm"])
 
 
+@pytest.mark.slow
 def test_another_source_has_its_own_values_in_its_masks_and_the_same_scores(once, tmp_path):
     def source(name, value):
         folder = tmp_path / name

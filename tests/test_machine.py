@@ -99,8 +99,8 @@ def test_memory_that_runs_out(error, capsys):
     assert leaving.value.code == 2
     assert capsys.readouterr().err == (
         "error: out of memory: this needs more than the machine or its card has free; give a "
-        "smaller --batch-size or --image-size (prepare_data.py: fewer --workers), or end what "
-        "else runs there\n"
+        "smaller --batch-size or --image-size (prepare_data.py, predict.py: fewer --workers), or "
+        "end what else runs there\n"
     )
 
 

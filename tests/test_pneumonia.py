@@ -367,6 +367,7 @@ def test_the_auroc_of_rare_findings_in_training_is_scikit_learns(share):
     assert float(auroc.result()) == pytest.approx(roc_auc_score(truth, said), abs=0.002)
 
 
+@pytest.mark.slow
 def test_maps_of_many_films_are_held_a_few_at_a_time(whole, monkeypatch):
     import pandas as pd
 
