@@ -140,13 +140,18 @@ def main() -> None:
 
 
 def _refuse_other_labels(run: runs.Run, source: str, labels: Mapping[Any, str]) -> None:
-    """Refuse a dataset whose structures are others; their values in the masks may differ."""
+    """Refuse a dataset with other structures; a single one is taken for the run's, called anything.
+
+    Their values in the masks may differ. Names that have nothing in common are told by the values.
+    """
     both = (labels, run.fitted["labels"])
-    theirs, trained = ({int(value): name for value, name in each.items()} for each in both)
+    # All but the background.
+    theirs, trained = (
+        {int(value): name for value, name in each.items() if int(value)} for each in both
+    )
     names, known = ([name.casefold() for name in each.values()] for each in (theirs, trained))
-    # Names that are spelled otherwise are told by their values.
-    same_values = [*theirs] == [*trained] and sorted(names) != sorted(known)
-    if len(names) == len(known) and (len(names) == 2 or names == known or same_values):
+    same_values = [*theirs] == [*trained] and not set(names) & set(known)
+    if len(names) == len(known) and (len(names) == 1 or names == known or same_values):
         return
     has, wanted = (
         ", ".join(f"{value} {name}" for value, name in each.items()) for each in (theirs, trained)

@@ -398,5 +398,6 @@ def test_maps_of_many_films_are_held_a_few_at_a_time(whole, monkeypatch):
     monkeypatch.setattr(scores, "_FILMS_AT_ONCE", 16)
     maps, in_parts = scores.explain(model, cases, films(), settings, {"c5"})
     assert in_parts == at_once and set(maps) == set(whole_maps) == {"c0", "c5", "c23", "c47"}
+    assert all(heat.base is None for each in maps.values() for heat in each.values())
     # Two parts, and those that are checked.
     assert max(most) <= 2 * 16 + 3

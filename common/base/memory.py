@@ -6,11 +6,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-# Of Linux's control groups, versions 2 and 1: a limit, what counts against it, and in its
-# statistics the pages of files that would be given back first.
+# Of Linux's control groups, versions 2 and 1: a limit, what counts against it, and how its
+# statistics call the pages of files, which would be given back.
 _FILES = (
-    ("memory.max", "memory.current", "inactive_file"),
-    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ("memory.max", "memory.current", ("active_file", "inactive_file")),
+    (
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        ("total_active_file", "total_inactive_file"),
+    ),
 )
 
 
@@ -35,10 +39,11 @@ def _left_by_groups(root: Path) -> Iterator[int]:
         for limit, used, given_back in _FILES:
             try:
                 most, usage = (int((folder / name).read_text()) for name in (limit, used))
-                statistics = (folder / "memory.stat").read_text().split()
-            except (OSError, ValueError):  # another version's, or no limit
+                lines = (folder / "memory.stat").read_text().splitlines()
+                statistics = {line.split()[0]: int(line.split()[1]) for line in lines if line}
+            except (OSError, ValueError, IndexError):  # another version's, or no limit
                 continue
-            cached = int(statistics[statistics.index(given_back) + 1])
+            cached = sum(statistics.get(name, 0) for name in given_back)
             yield max(most - usage + cached, 0)
 
 
@@ -51,9 +56,19 @@ def _groups(root: Path) -> Iterator[Path]:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
         return
-    for _, kinds, name in (line.split(":", 2) for line in lines):
+    for line in lines:
+        _, kinds, name = [*line.split(":", 2), "", ""][:3]
         if kinds in ("", "memory"):
             top = root / "sys/fs/cgroup" / kinds
             group = top / name.lstrip("/")
             yield group
             yield from (folder for folder in group.parents if folder.is_relative_to(top))
+
+
+def ended_for_memory() -> int:
+    """The number of processes that the system has ended since its start for want of memory."""
+    try:
+        counts = Path("/proc/vmstat").read_text(encoding="ascii").split()
+        return int(counts[counts.index("oom_kill") + 1])
+    except (OSError, ValueError):
+        return 0

@@ -10,20 +10,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from common.base.errors import TOO_LARGE, UserError
+from common.base.errors import UserError
 from common.base.progress import progress
+from common.base.worker import Worker
 
 Lost = Callable[[Any, str], Any]
 """The result of an item that is lost, from the item and the reason in words."""
@@ -34,24 +30,6 @@ _CHUNK = 16
 _AHEAD = 4
 # Tries to start a process, which may be killed meanwhile.
 _STARTS = 3
-# Seconds after which an item without a result is lost.
-_LIMIT_S = 300.0
-# Not forked: the caller may have threads of TensorFlow.
-_SPAWN = multiprocessing.get_context("spawn")
-# The environment of the processes: of threads where it is not set, of memory in any case, for dask
-# sets its own for all that its workers start.
-_THREADS = {
-    # The threads of several workers would only wait for each other.
-    "OPENBLAS_NUM_THREADS": "1"
-}
-_MEMORY = {
-    # The C library (glibc) would return the memory of every image to the system and clear it again
-    # for the next one, which takes a fifth of the time: a worker keeps up to 128 MiB.
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
-}
-# A process starts with the caller's environment and main module, which are changed meanwhile.
-_STARTING = threading.Lock()
 # The pool of a thread that keeps one.
 _LASTING = threading.local()
 
@@ -170,7 +148,7 @@ class Pool:
         # Ctrl-C goes to every process of a terminal. A process inherits what its thread blocks.
         self._threads = ThreadPoolExecutor(max(workers, 1), initializer=_block_ctrl_c)
         self._own = threading.local()
-        self._workers: set[_Worker] = set()
+        self._workers: set[Worker] = set()
         self._is_killed = False
 
     def submit(self, items: Sequence[Any]) -> Future[list[Any]]:
@@ -198,7 +176,7 @@ class Pool:
             try:
                 worker.send(items[len(results) :])
                 while len(results) < len(items):
-                    result, error = worker.receive()
+                    result, error, notes = worker.receive()
                     if error is not None:
                         break
                     results.append(result)
@@ -213,22 +191,23 @@ class Pool:
                     tries = 2
                 continue
             if error is not None:
+                error.__notes__ = notes
                 raise error
         return results
 
-    def _worker(self) -> _Worker:
+    def _worker(self) -> Worker:
         """The process of this thread, a new one where the last has ended."""
         if self._is_killed:
             raise CancelledError
-        worker: _Worker | None = getattr(self._own, "worker", None)
+        worker: Worker | None = getattr(self._own, "worker", None)
         if worker is None:
             worker = self._own.worker = self._started()
         return worker
 
-    def _started(self) -> _Worker:
+    def _started(self) -> Worker:
         reason = ""
         for _ in range(_STARTS):
-            worker = _Worker(self._function)
+            worker = Worker(self._function)
             self._workers.add(worker)
             if self._is_killed:  # meanwhile
                 worker.kill()
@@ -239,164 +218,11 @@ class Pool:
         raise UserError(f"the processes that read files end as they start: {reason}")
 
 
-class _Worker:
-    """A process that calls a function on items."""
-
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self._out_of_memory = _ended_for_memory()
-        self._connection, theirs = _SPAWN.Pipe()
-        self._process = _SPAWN.Process(target=_work, args=(function, theirs), daemon=True)
-        with _STARTING, _start_of_process():
-            self._process.start()
-        theirs.close()
-
-    def reason_of_no_start(self) -> str:
-        """Why it has not started, in words; "" where it has."""
-        try:
-            self.receive()
-        except (EOFError, OSError) as fault:
-            return self.reason_of_end(isinstance(fault, TimeoutError))
-        return ""
-
-    def send(self, items: Sequence[Any]) -> None:
-        self._connection.send(items)
-
-    def receive(self) -> Any:
-        """The next result and error.
-
-        Raises:
-            TimeoutError: There is none in time.
-            EOFError: The process has ended.
-        """
-        if not self._connection.poll(_LIMIT_S):
-            raise TimeoutError
-        return self._connection.recv()
-
-    def end(self) -> None:
-        self._connection.close()
-        self._process.join(5)
-        self.kill()
-
-    def kill(self) -> None:
-        self._process.kill()
-
-    def reason_of_end(self, is_late: bool) -> str:
-        """End the process where it has not; gives the reason in words."""
-        if is_late:
-            self.kill()
-        self.end()
-        if is_late:
-            return f"took longer than {_LIMIT_S:.0f} s; the process that read it was ended"
-        status = self._process.exitcode or 0
-        if status == -signal.SIGKILL and _ended_for_memory() > self._out_of_memory:
-            return f"{TOO_LARGE}: the system ended the process that read it"
-        if status == -signal.SIGKILL:
-            return "the process that read it was killed, perhaps for its memory"
-        if status == -_LIMIT_SIGNAL:
-            return "its decoder took too long, and was ended; fetch the file again, or convert it"
-        name = signal.Signals(-status).name if status < 0 else f"status {status}"
-        return f"the process that read it crashed ({name}); fetch the file again, or convert it"
-
-
-# Which `limited` lets the system send.
-_LIMIT_SIGNAL = getattr(signal, "SIGPROF", signal.SIGTERM)
-_is_worker = False
-
-
-@contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """End this process where the block takes longer, in processor time; but never the caller's own.
-
-    For code that cannot be interrupted otherwise, such as a decoder in C.
-
-    Args:
-        seconds: Processor time, which a busy machine or a slow disk does not use up.
-    """
-    if not _is_worker or not hasattr(signal, "setitimer"):
-        yield
-        return
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-
-
-def _work(function: Callable[[Any], Any], connection: Connection) -> None:
-    """Be a worker: call a function on items until there are no more."""
-    global _is_worker
-    _is_worker = True
-    _end_with_parent()
-    connection.send((None, None))
-    while True:
-        try:
-            items = connection.recv()
-        except EOFError:
-            return
-        answer: tuple[Any, Exception | None]
-        for item in items:
-            try:
-                answer = function(item), None
-            except Exception as error:
-                # A traceback does not come along.
-                error.add_note("".join(traceback.format_tb(error.__traceback__)))
-                answer = None, error
-            try:
-                connection.send(answer)
-            except Exception as error:  # what can't be pickled
-                answer = None, RuntimeError(repr(answer[1] or error))
-                connection.send(answer)
-            if answer[1] is not None:
-                break
-
-
-@contextmanager
-def _start_of_process() -> Iterator[None]:
-    """The environment and the main module with which a process starts."""
-    changed = {name: _THREADS[name] for name in _THREADS.keys() - os.environ.keys()} | _MEMORY
-    before = {name: os.environ.get(name) for name in changed}
-    os.environ.update(changed)
-    main = sys.modules["__main__"]
-    if not Path(getattr(main, "__file__", None) or __file__).is_file():
-        # Of a script that came through standard input, which no other process can import.
-        sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 def _block_ctrl_c() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-
-
-def _ended_for_memory() -> int:
-    """The number of processes that the system has ended since its start for want of memory."""
-    try:
-        counts = Path("/proc/vmstat").read_text(encoding="ascii").split()
-        return int(counts[counts.index("oom_kill") + 1])
-    except (OSError, ValueError):
-        return 0
 
 
 def _cores() -> int:
     """The cores that this process may use."""
     has_affinity = hasattr(os, "sched_getaffinity")
     return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-
-
-def _end_with_parent() -> None:
-    """Let this process exit with its parent: else it would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-
-    def wait() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

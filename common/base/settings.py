@@ -310,7 +310,7 @@ class SharedPredict(Shared):
     batch_size: int = 32
     """Images per batch."""
     workers: int = 0
-    """Number of decoding processes. 0: one per core."""
+    """Number of decoding processes. 0: one per core, two for volumes."""
     part: str = ""
     """Predict the I-th of N parts of the files, I/N, such as 3/8, as one job of an array;
     python -m common.merge makes of all N what one run writes."""

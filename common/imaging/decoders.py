@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders import base, pillow
 
-from common.base.processes import limited
+from common.base.worker import limited
 from common.imaging.frames import CODESTREAM, JPEG_LS, FrameHeader, bare_jpeg, frame_header
 
 # Processor time for a frame, of which a sound one of a megapixel takes 0.02 s, and a damaged one of

@@ -20,7 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from common.base.errors import TOO_LARGE, UserError
+from common.base.errors import UserError
 from common.base.files import (
     content_key,
     read_json,
@@ -101,7 +101,8 @@ class Predictions:
             read: Reads a file from its path; importable, raises `UserError`.
             batch_size: Files in a batch, with those that could not be read; the last has fewer.
             workers: Number of processes; 0: one per core.
-            ahead: Files that are read ahead of the network; 0: a few for each process.
+            ahead: Files that are read ahead of the network, by as many processes at most; 0: a few
+                for each process.
             look: Why what was read is doubted, "" for no reason.
         """
         files = [file for file in self.inputs if file.file not in self.rows]
@@ -324,8 +325,6 @@ def read_or_error(read: Callable[[Path], Any], path: Path) -> tuple[Any, str, li
         except UserError as error:
             text = str(error).removeprefix(f"{path}: ").replace(f"{path}{os.sep}", "")
             return None, without_slices(text, path), sorted(kinds)
-        except MemoryError:
-            return None, TOO_LARGE, sorted(kinds)
         except Exception as error:
             error.add_note(f"while reading {path}")
             raise

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from common.base.errors import TOO_LARGE, UnusableError, UserError
+from common.base.errors import UnusableError, UserError
 from common.base.processes import each
 from common.datasets.published import is_public_path
 from common.imaging.library_warnings import library_warnings
@@ -43,10 +43,7 @@ class Outcome(NamedTuple):
 
 
 def outcome(decode: Callable[[Case], Features], case: Case) -> Outcome:
-    """Decode a case; a `UserError` leaves it out, and so does a want of memory.
-
-    Any other error is one of the program: it says the case.
-    """
+    """Decode a case; a `UserError` leaves it out, any other error says the case."""
     try:
         with library_warnings() as kinds:
             features = dict(decode(case))
@@ -54,8 +51,6 @@ def outcome(decode: Callable[[Case], Features], case: Case) -> Outcome:
         return Outcome(None, f"{error.check}: {error}", "")
     except UserError as error:
         return Outcome(None, str(error), "")
-    except MemoryError:
-        return lost(case, TOO_LARGE)
     except Exception as error:
         error.add_note(f"while reading {_shown_path(case)}")
         raise

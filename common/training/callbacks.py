@@ -137,8 +137,9 @@ class SaveProgress(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if self.is_rest_of_epoch:
             # Keras has set them to nothing.
-            if len(self.metric_sums) == len(self.model.metrics_variables):
-                assign(self.model.metrics_variables, self.metric_sums)
+            now, then = self.model.metrics_variables, self.metric_sums
+            if [tuple(sums.shape) for sums in now] == [sums.shape for sums in then]:
+                assign(now, then)
             else:
                 print(
                     "  the checkpoint is of a version that measured other scores: this epoch's "

@@ -32,7 +32,7 @@ Columns = dict[str, np.ndarray]
 # decided by predictions, and what is written.
 _NOT_IN_KEY = {
     *("preset", "seed", "run", "ensemble", "prepared", "source", "ids", "name", "split", "part"),
-    *(*SPLIT_SETTINGS, "positive_class"),
+    *(*SPLIT_SETTINGS, "positive_class", "bad_files_limit", "workers"),
     *("sensitivity", "threshold", "reject", "prevalence", "gradcam_layer", "pictures"),
 }
 _ABOUT = "about"

@@ -49,7 +49,8 @@ def evaluation_folder(run: Run, settings: SharedEvaluate) -> tuple[str, Path]:
     name = settings.name or settings.split
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        if settings.source is None and field.name in _OF_A_SOURCE and value != field.default:
+        is_of_source = field.name in (*_OF_A_SOURCE, "bad_files_limit", "workers")
+        if settings.source is None and is_of_source and value != field.default:
             raise UserError(
                 f"{value}: --{field.name.replace('_', '-')} is for another dataset; give --source "
                 "too, or give it to prepare_data.py"

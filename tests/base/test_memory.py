@@ -7,7 +7,10 @@ import pytest
 from common.base.memory import free_memory
 
 KIB = 1 << 10
-STATISTICS = "anon 10\ninactive_file {0}\ntotal_inactive_file {0}\n"
+STATISTICS = "anon 10\n" + "".join(
+    f"{name} {{0}}\n"
+    for name in ("active_file", "inactive_file", "total_active_file", "total_inactive_file")
+)
 
 
 def machine(root, cgroup, files):
@@ -29,7 +32,7 @@ def group(folder, limit, used, cached, version=2):
     values = (f"{limit}\n", f"{used}\n")
     return {
         **dict(zip((folder + name for name in names), values, strict=True)),
-        f"{folder}memory.stat": STATISTICS.format(cached),
+        f"{folder}memory.stat": STATISTICS.format(cached // 2),
     }
 
 
@@ -44,9 +47,13 @@ def group(folder, limit, used, cached, version=2):
         ("9:cpu:/a\n4:memory:/job\n", group("memory/job/", 4000 * KIB, 1000 * KIB, 0, 1), 3000),
         # In a container without a namespace of its own the group's name is not there.
         ("4:memory:/docker/x\n", group("memory/", 4000 * KIB, 1000 * KIB, 0, 1), 3000),
+        ("0::/job\n", group("job/", 5000 * KIB, 2000 * KIB, 0) | {"job/memory.stat": ""}, 3000),
+        ("0::/job\n", group("job/", 5000 * KIB, 2000 * KIB, 0) | {"job/memory.stat": "x"}, 8000),
+        ("odd\n\n", {}, 8000),
         ("4:memory:/\n", group("memory/", (1 << 63) - 4096, 1000 * KIB, 0, 1), 8000),
     ],
-    ids=["none", "limit", "above", "full", "version 1", "container", "version 1 without a limit"],
+    ids=["none", "limit", "above", "full", "version 1", "container", "no statistics",
+         "odd statistics", "odd groups", "version 1 without a limit"],
 )  # fmt: skip
 def test_a_control_group_leaves_less_than_the_machine(tmp_path, cgroup, files, wanted):
     assert free_memory(machine(tmp_path, cgroup, files)) == wanted * KIB

@@ -11,9 +11,10 @@ import time
 
 import pytest
 
-from common.base import processes
+from common.base import worker
 from common.base.errors import UserError
-from common.base.processes import each, limited, stream
+from common.base.processes import each, stream
+from common.base.worker import limited
 
 
 def square(number):
@@ -129,7 +130,7 @@ def test_an_item_that_ends_two_processes_is_lost_alone(tmp_path, how, words):
 
 def test_a_lack_of_memory_is_named(tmp_path, monkeypatch):
     counts = iter([0, 0, *range(1, 99)])
-    monkeypatch.setattr(processes, "_ended_for_memory", lambda: next(counts))
+    monkeypatch.setattr(worker, "ended_for_memory", lambda: next(counts))
     items = [(tmp_path, number, -signal.SIGKILL, 99) for number in (4, 5, 6)]
     results = each(end, items, 1, 1, reason_of)
     assert results[::2] == [4, 6] and "more memory than there is" in results[1]
@@ -155,7 +156,7 @@ def test_a_limit_never_ends_the_caller():
 
 
 def test_no_wait_is_without_end(monkeypatch):
-    monkeypatch.setattr(processes, "_LIMIT_S", 10.0)
+    monkeypatch.setattr(worker, "_LIMIT_S", 10.0)
     results = list(stream(wait, range(6), 2, reason_of))
     assert results[:3] + results[4:] == [0, 1, 2, 4, 5]
     assert results[3].startswith("3: took longer than 10 s")

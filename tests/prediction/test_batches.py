@@ -39,7 +39,6 @@ def test_a_command_that_goes_on_has_the_batches_of_an_unbroken_one(tmp_path):
     assert batches(begun(tmp_path / "whole")) == unbroken
     killed = begun(tmp_path / "killed")
     assert batches(killed, 1) == unbroken[:1]
-    # The rows of files that cannot be read are written before those of their batch.
-    errors = {"file": "3", "error": "bad"}
-    rows = {**killed.rows, "3": errors}
+    # While a batch is predicted, the rows of later files that cannot be read are written.
+    rows = killed.rows | {name: {"file": name, "error": "bad"} for name in "67"}
     assert batches(begun(tmp_path / "killed", rows)) == unbroken[1:]

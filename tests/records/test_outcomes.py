@@ -1,5 +1,7 @@
 """What becomes of a case that cannot be decoded."""
 
+import json
+import time
 import traceback
 
 import pytest
@@ -11,8 +13,30 @@ from common.records.outcomes import outcome
 CASE = {"case": "a", "path": "images/a.nii.gz", "split": "train"}
 
 
-def too_large(case):
-    raise MemoryError
+def too_large(item):
+    """Numbers but 5, which has too little memory so many times."""
+    folder, number, times = item
+    if number == 5 and len(list(folder.iterdir())) < times:
+        (folder / str(time.monotonic_ns())).touch()
+        raise MemoryError
+    return number
+
+
+def too_large_to_send(item):
+    return Unsendable() if item == 5 else item
+
+
+class Unsendable:
+    def __reduce__(self):
+        raise MemoryError
+
+
+def in_words(item, reason):
+    return reason
+
+
+def unpickled(item):
+    raise json.JSONDecodeError("of the program", "{", 0)
 
 
 def broken(case):
@@ -23,9 +47,25 @@ def decode(case):
     return outcome(broken, case)
 
 
-def test_a_case_that_takes_more_memory_than_there_is_is_left_out_alone(tmp_path):
-    assert outcome(too_large, CASE).left_out == "images/a.nii.gz: takes more memory than there is"
-    assert read_or_error(too_large, tmp_path / "a")[1] == "takes more memory than there is"
+TOO_LARGE = "takes more memory than there is, perhaps next to others: fewer --workers leave more"
+
+
+def test_what_takes_more_memory_than_there_is_is_tried_again_and_then_left_out_alone(tmp_path):
+    def results(times):
+        folder = tmp_path / str(times)
+        folder.mkdir()
+        return each(too_large, [(folder, number, times) for number in range(8)], 1, 1, in_words)
+
+    assert results(1) == [*range(8)], "a want of the moment"
+    for numbers in (results(9), each(too_large_to_send, range(8), 1, 1, in_words)):
+        assert numbers[:5] + numbers[6:] == [0, 1, 2, 3, 4, 6, 7]
+        assert numbers[5].startswith(TOO_LARGE)
+
+
+def test_the_notes_of_a_fault_come_along_whatever_pickling_does():
+    with pytest.raises(json.JSONDecodeError) as raised:
+        each(unpickled, [1], 1)
+    assert "in unpickled" in "".join(raised.value.__notes__)
 
 
 @pytest.mark.parametrize("pool_from", [1, 2], ids=["in another process", "here"])
