@@ -101,9 +101,8 @@ def main() -> None:
         drawn = score_pictures.to_draw(cases, settings.pictures)
         with_map = sorted({i for i in range(len(cases)) if len(boxes[i])} | set(drawn))
         films = read_films(cases["case"].iloc[with_map], image_size)
-        names = {i: cases["case"].iloc[i] for i in drawn}
-        of_drawn = set(names.values())
-        maps, metrics["gradcam"] = explain(model, cases.iloc[with_map], films, settings, of_drawn)
+        kept = set(cases["case"].iloc[list(drawn)])
+        maps, metrics["gradcam"] = explain(model, cases.iloc[with_map], films, settings, kept)
 
         # -- Write.
         rescaled = decision.rescaling.column
@@ -113,10 +112,9 @@ def main() -> None:
         rows = cases[columns].round(6).to_dict("records")
         write_csv(new / "predictions.csv", columns, rows)
         synthetic = picture_mark(run.config, prepared.manifest["synthetic"])
-        heats = {i: maps[case] for i, case in names.items()}
         score_pictures.draw_scores(new, cases, metrics, synthetic)
         examples = score_pictures.draw_cases(
-            new, cases, drawn, heats, read_films, synthetic, classes
+            new, cases, drawn, maps, read_films, synthetic, classes
         )
         metrics["examples"] = [vars(example) for example in examples]
         metrics |= score_tables.main_scores(metrics)

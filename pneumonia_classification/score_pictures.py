@@ -90,7 +90,7 @@ def draw_cases(
     folder: Path,
     cases: pd.DataFrame,
     drawn: Mapping[int, str],
-    heats: Mapping[int, Mapping[str, np.ndarray]],
+    maps: Mapping[str, Mapping[str, np.ndarray]],
     read_films: Callable[[Iterable[str]], Iterable[tuple[str, np.ndarray]]],
     synthetic: bool | str,
     classes: Classes,
@@ -101,7 +101,7 @@ def draw_cases(
         folder: Where the PNGs go.
         cases: See the module.
         drawn: The rows to draw with their map, and their kinds.
-        heats: A row's maps by name, each (image_size, image_size) 0..1.
+        maps: Of each case that is drawn its maps by name, each (image_size, image_size) 0..1.
         read_films: Names of cases to each and its film, (image_size, image_size) 0..255.
         synthetic: The mark, as of `common.reporting.figures.save`.
         classes: What the run tells apart.
@@ -138,7 +138,13 @@ def draw_cases(
             answer = f"{result}: {shortened(in_words(case['predicted']))} {case['probability']:.2f}"
         title = f"{case['case'][:36]}\ntruth: {shortened(truth)}, {answer}"
         figures.gradcam_picture(
-            folder / file, films[case["case"]], heats[i], case["boxes"], title, synthetic, output
+            folder / file,
+            films[case["case"]],
+            maps[case["case"]],
+            case["boxes"],
+            title,
+            synthetic,
+            output,
         )
         examples.append(Example(case["case"], kind, (file,)))
     return examples

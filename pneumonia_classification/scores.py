@@ -236,31 +236,25 @@ def explain(
     games = {name: PointingGame(cells(model, layers[name])) for name in layers}
     # The films of a check by drawn weights: maps of all would take as long again, thrice.
     places = np.linspace(0, len(cases) - 1, min(len(cases), _MOST_CHECKED)).astype(int)
-    checked = dict.fromkeys(cases["case"].iloc[places])
-    rows = cases.set_index("case")
+    to_check, rows = set(cases["case"].iloc[places]), cases.set_index("case")
     maps: dict[str, dict[str, np.ndarray]] = {}
-    images_of: dict[str, np.ndarray] = {}
+    checked: dict[str, np.ndarray] = {}
 
-    def maps_of(network: keras.Model, names: Iterable[str], images: Iterable[np.ndarray]) -> Any:
-        part = rows.loc[list(names)]
-        pixels = np.array(list(images)).reshape(-1, *model.input_shape[1:])
-        classes = part["likeliest"].to_numpy() if "likeliest" in part else None
-        return part, saliency_maps(network, pixels, layer, classes)
+    def maps_of(network: keras.Model, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        images = np.array([*batch.values()]).reshape(-1, *model.input_shape[1:])
+        classes = rows["likeliest"].loc[[*batch]].to_numpy() if "likeliest" in rows else None
+        return saliency_maps(network, images, layer, classes)
 
     films = iter(films)
     while batch := dict(islice(films, _FILMS_AT_ONCE)):
-        part, heats = maps_of(model, batch, batch.values())
+        part, heats = rows.loc[[*batch]], maps_of(model, batch)
         for name, game in games.items():
             game.add(heats[name], part["boxes"], part["patient"])
         for place, case in enumerate(batch):
-            if case in kept or case in checked:
+            if case in kept or case in to_check:
                 maps[case] = {name: heats[name][place].copy() for name in layers}
-            if case in checked:
-                images_of[case] = batch[case]
-    in_order = [images_of[case] for case in checked]
-    drawn = [
-        maps_of(with_shuffled_weights(model, seed), checked, in_order)[1] for seed in range(_DRAWS)
-    ]
+        checked |= {case: film for case, film in batch.items() if case in to_check}
+    drawn = [maps_of(with_shuffled_weights(model, seed), checked) for seed in range(_DRAWS)]
     scored = {}
     for name, game in games.items():
         of_checked = np.array([maps[case][name] for case in checked])

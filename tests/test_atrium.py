@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-import tracemalloc
 
 import nibabel
 import numpy as np
@@ -127,53 +126,6 @@ def test_written_masks_lie_on_their_images_and_have_the_scores_that_were_printed
         scores = volume_scores(np.asarray(truth.dataobj), np.asarray(mask.dataobj), spacing)
         assert float(row["dice"]) == pytest.approx(scores["dice"])
         assert float(row["hd95_mm"]) == pytest.approx(scores["hd95_mm"])
-
-
-@pytest.mark.slow
-def test_another_source_has_its_own_values_in_its_masks_and_the_same_scores(once, tmp_path):
-    def source(name, value):
-        folder = tmp_path / name
-        for kind in ("imagesTr", "labelsTr"):
-            (folder / kind).mkdir(parents=True)
-            for file in sorted((once.sample / kind).glob("*.nii.gz"))[:2]:
-                shutil.copy(file, folder / kind)
-        for file in (folder / "labelsTr").iterdir():
-            mask = nibabel.load(file)
-            voxels = np.asarray(mask.dataobj, np.uint8) * value
-            nibabel.save(nibabel.Nifti1Image(voxels, mask.affine), file)
-        labels = {"0": "background", f"{value}": "left atrium"}
-        (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
-        run(PROJECT, "evaluate", "--run", once.run, "--source", folder, "--score-seen",
-            "--pictures", 1, "--name", name)  # fmt: skip
-        return once.run / "evaluation" / name
-
-    ones, others = source("ones", 1), source("others", 255)
-    scores = [
-        json.loads((folder / "metrics.json").read_text())["cases"] for folder in (ones, others)
-    ]
-    assert scores[0] == scores[1]
-    for mask in (others / "masks").iterdir():
-        assert set(np.unique(nibabel.load(mask).dataobj)) <= {0, 255}
-    for picture in (ones / "slices").iterdir():
-        drawn, same = (np.array(Image.open(f / "slices" / picture.name)) for f in (ones, others))
-        assert np.array_equal(drawn, same), "where truth and mask differ most"
-
-
-def test_the_mean_shape_is_fitted_to_a_volume_at_a_time(once, tmp_path, monkeypatch):
-    from atrium_segmentation import mean_shape
-    from common.records.prepared import open_prepared
-
-    def volumes(prepared, splits):
-        return ({"mask": np.full((160, 160, 160), number % 2, np.uint8)} for number in range(12))
-
-    monkeypatch.setattr(mean_shape, "Volumes", volumes)
-    prepared = open_prepared(once.prepared, PROJECT)
-    tracemalloc.start()
-    assert len(mean_shape.fit_mean_shapes(tmp_path, prepared, ["train"])) == 1
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    # 12 masks are 47 MiB; one, its float32 and 12 shapes are 29.
-    assert peak < 40 << 20
 
 
 def test_gifs_and_views_are_drawn_of_the_worst_and_the_best(once):

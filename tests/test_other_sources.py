@@ -104,7 +104,7 @@ def test_other_labels_are_refused_before_any_volume_is_prepared(tmp_path):
 
 def refuse_labels(labels, trained):
     run = runs.Run(Path("run"), {}, {"labels": trained})
-    evaluate._refuse_other_labels(run, "volumes", labels)
+    return evaluate._refuse_other_labels(run, "volumes", labels)
 
 
 ATRIUM = {"0": "background", "1": "left atrium"}
@@ -121,7 +121,7 @@ CHAMBERS = {"0": "background", "1": "LA", "2": "LV"}
     ],
 )
 def test_the_same_structures_under_other_values_or_names_are_scored(labels, trained):
-    refuse_labels(labels, trained)
+    assert refuse_labels(labels, trained) is None
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
-"""The baselines of a pneumonia run, and its positives against each kind of negative."""
+"""A pneumonia run's baselines, its positives against each kind of negative, and its maps."""
 
 from __future__ import annotations
+
+import weakref
 
 import numpy as np
 import pytest
@@ -151,3 +153,39 @@ def test_the_majority_of_the_scored_films_is_named_where_it_is_another(whole):
     expected = [("accuracy of always negative, the majority here", "0.700")]
     assert own_rows([[6, 1], [1, 2]]) == expected
     assert own_rows([[2, 1], [1, 6]]) == own_rows([[2, 1], [1, 2]]) == []
+
+
+@pytest.mark.slow
+def test_maps_of_many_films_are_held_a_few_at_a_time(whole, monkeypatch):
+    import pandas as pd
+
+    from common.training.runs import read_run
+    from pneumonia_classification import inference, scores
+    from pneumonia_classification.config import EvaluateSettings
+
+    settings = EvaluateSettings()
+    model = inference.open_model(read_run(whole(PROJECT).run), settings)
+    side, draws = model.input_shape[1], np.random.default_rng(0)
+    pixels = draws.integers(0, 255, (48, side, side), dtype=np.uint8)
+    names = [f"c{number}" for number in range(48)]
+    boxes = pd.Series([np.array([[0.1, 0.2, 0.6, 0.7]])] * 48)
+    cases = pd.DataFrame({"case": names, "patient": names, "boxes": boxes})
+    shown, most = [], []
+
+    def films():
+        for name, values in zip(names, pixels, strict=True):
+            image = values.copy()
+            shown.append(weakref.ref(image))
+            most.append(sum(reference() is not None for reference in shown))
+            yield name, image
+            del image
+
+    monkeypatch.setattr(scores, "_MOST_CHECKED", 3)
+    whole_maps, at_once = scores.explain(model, cases, films(), settings, {"c5"})
+    most.clear()
+    monkeypatch.setattr(scores, "_FILMS_AT_ONCE", 16)
+    maps, in_parts = scores.explain(model, cases, films(), settings, {"c5"})
+    assert in_parts == at_once and set(maps) == set(whole_maps) == {"c0", "c5", "c23", "c47"}
+    assert all(heat.base is None for each in maps.values() for heat in each.values())
+    # Two parts, and those that are checked.
+    assert max(most) <= 2 * 16 + 3

@@ -58,10 +58,6 @@ NO_MEMORY = (
 )
 
 
-TOO_LARGE = "takes more memory than there is"
-"""Why a file is left out that cannot be held."""
-
-
 def disk_fault(error: BaseException) -> int | None:
     """The errno of a disk fault that the user can fix, None for any other error.
 

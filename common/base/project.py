@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from common.base.errors import UserError
 from common.base.files import ROOT
 from common.base.settings import (
-    SPLIT_SETTINGS,
+    SOURCE_SETTINGS,
     Shared,
     SharedEvaluate,
     SharedPredict,
@@ -110,7 +110,7 @@ class Project:
 
         Args:
             stored: The settings of prepare_data.py by name.
-            given: With the dataset's ``source``, and what is known of it (`SPLIT_SETTINGS`).
+            given: With the dataset's ``source``, and what is known of it (`SOURCE_SETTINGS`).
             folder: Where to; what was prepared there is replaced. It is returned.
             more: For `prepare_function`.
         """
@@ -118,13 +118,14 @@ class Project:
         values: dict[str, Any] = {
             field.name: tuple(value) if isinstance(value, list) else value
             for field in dataclasses.fields(kind)
-            if field.name not in SPLIT_SETTINGS and (value := stored.get(field.name)) is not None
+            if field.name not in SOURCE_SETTINGS and (value := stored.get(field.name)) is not None
         }
-        values |= {name: value for name, value in vars(given).items() if name in SPLIT_SETTINGS}
+        values |= {name: value for name, value in vars(given).items() if name in SOURCE_SETTINGS}
         if positive := getattr(given, "positive_class", ""):
             values["positive_class"] = positive
-        values |= {name: getattr(given, name) for name in ("ids", "bad_files_limit", "workers")}
-        settings = kind(**values, source=given.source, prepared=folder, overwrite=True)
+        settings = kind(
+            **values, source=given.source, prepared=folder, ids=given.ids, overwrite=True
+        )
         return Path(resolve_name(self.prepare_function)(settings, all_test=True, **more))
 
     @property

@@ -30,11 +30,13 @@ BY_PATIENT, BY_SHORTCUT = "patient", "shortcut"
 NO_RUN = ("none", "imagenet", "auto")
 """Values of --weights that are no file or folder, and saw none of the cases."""
 
-SPLIT_SETTINGS = (
+SOURCE_SETTINGS = (
     *("validation_share", "test_share", "folds", "copies"),
     *("patients", "split_from", "split_by", "layout", "patient_pattern", "own_split"),
+    *("bad_files_limit", "workers"),
 )
-"""Settings of prepare_data.py that decide which cases there are, not how a case looks."""
+"""Settings of prepare_data.py that do not decide how a case looks, but which cases there are and
+how they are read. For another dataset evaluate.py has its own of some."""
 
 
 def renamed(old: str, default: Value) -> Value:

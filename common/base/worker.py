@@ -15,7 +15,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from common.base.errors import TOO_LARGE
 from common.base.memory import ended_for_memory
 
 # Seconds after which an item without a result is lost.
@@ -36,8 +35,9 @@ _MEMORY = {
 }
 # A process starts with the caller's environment and main module, which are changed meanwhile.
 _STARTING = threading.Lock()
-# The status of a process that had too little memory.
+# The status of a process that had too little memory, and why its item is lost.
 _NO_MEMORY = 77
+_TOO_LARGE = "takes more memory than there is"
 # Which `limited` lets the system send.
 _LIMIT_SIGNAL = getattr(signal, "SIGPROF", signal.SIGTERM)
 _is_worker = False
@@ -93,9 +93,9 @@ class Worker:
             return f"took longer than {_LIMIT_S:.0f} s; the process that read it was ended"
         status = self._process.exitcode or 0
         if status == _NO_MEMORY:
-            return f"{TOO_LARGE}, perhaps next to others: fewer --workers leave more to each"
+            return f"{_TOO_LARGE}, perhaps next to others: fewer --workers leave more to each"
         if status == -signal.SIGKILL and ended_for_memory() > self._out_of_memory:
-            return f"{TOO_LARGE}: the system ended the process that read it"
+            return f"{_TOO_LARGE}: the system ended the process that read it"
         if status == -signal.SIGKILL:
             return "the process that read it was killed, perhaps for its memory"
         if status == -_LIMIT_SIGNAL:
@@ -137,15 +137,12 @@ def _work(function: Callable[[Any], Any], connection: Connection) -> None:
         for item in items:
             try:
                 answer = _answer(function, item)
-                try:
-                    connection.send(answer)
-                except Exception as error:  # what can't be pickled
-                    if isinstance(error, MemoryError):
-                        raise
-                    answer = None, RuntimeError(repr(answer[1] or error)), answer[2]
-                    connection.send(answer)
+                connection.send(answer)
             except MemoryError:
                 os._exit(_NO_MEMORY)  # another process tries it again
+            except Exception as error:  # what can't be pickled
+                answer = None, RuntimeError(repr(answer[1] or error)), answer[2]
+                connection.send(answer)
             if answer[1] is not None:
                 break
 

@@ -101,9 +101,9 @@ class Predictions:
             read: Reads a file from its path; importable, raises `UserError`.
             batch_size: Files in a batch, with those that could not be read; the last has fewer.
             workers: Number of processes; 0: one per core.
+            look: Why what was read is doubted, "" for no reason.
             ahead: Files that are read ahead of the network, by as many processes at most; 0: a few
                 for each process.
-            look: Why what was read is doubted, "" for no reason.
         """
         files = [file for file in self.inputs if file.file not in self.rows]
         paths = [file.path for file in files]

@@ -6,9 +6,9 @@ voxel centres. A grid is given by the spacing of its voxels, or by their affine,
 its axes are not at right angles (a tilted gantry).
 
 That is MONAI's definition of a surface, so that HD95 and the mean surface distance can be compared
-with MONAI's. DeepMind's surface-distance has another: a
-surface runs between voxels and each element counts by its area, so that its HD95 is another number.
-The surface Dice is defined on that one (`common.scores.surface_dice`).
+with MONAI's. DeepMind's surface-distance has another: a surface runs between voxels and each
+element counts by its area, so that its HD95 is another number. The surface Dice is defined on that
+one (`common.scores.surface_dice`).
 
 Empty masks: truth and prediction both empty agree (Dice and Jaccard 1, distances 0). One of them
 empty is a miss: Dice and Jaccard 0, and both distances are the diagonal of the volume, the worst

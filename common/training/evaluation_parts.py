@@ -20,7 +20,7 @@ import numpy as np
 from common.base.errors import UserError
 from common.base.files import atomic_write, content_key, versions, visible_names
 from common.base.parts import PARTS, Part, ended_parts
-from common.base.settings import SPLIT_SETTINGS, SharedEvaluate
+from common.base.settings import SOURCE_SETTINGS, SharedEvaluate
 from common.records.prepared import Prepared
 from common.training.evaluations import PART
 from common.training.runs import Run
@@ -32,7 +32,7 @@ Columns = dict[str, np.ndarray]
 # decided by predictions, and what is written.
 _NOT_IN_KEY = {
     *("preset", "seed", "run", "ensemble", "prepared", "source", "ids", "name", "split", "part"),
-    *(*SPLIT_SETTINGS, "positive_class", "bad_files_limit", "workers"),
+    *(*SOURCE_SETTINGS, "positive_class"),
     *("sensitivity", "threshold", "reject", "prevalence", "gradcam_layer", "pictures"),
 }
 _ABOUT = "about"

@@ -17,7 +17,7 @@ from common.base.errors import UserError
 from common.base.files import lock_folder, sync_folder, versions
 from common.base.formats import stamp
 from common.base.parts import PARTS
-from common.base.settings import SPLIT_SETTINGS, SharedEvaluate
+from common.base.settings import SOURCE_SETTINGS, SharedEvaluate
 from common.base.tables import print_table
 from common.datasets.splits import TEST, VALIDATION, training_splits
 from common.records.participants import participant_tables, participants, participants_note
@@ -38,7 +38,7 @@ OVERLAP = "overlap.csv"
 _LAST = ("metrics.json", PART)
 
 # Settings of evaluate.py that say what another dataset is.
-_OF_A_SOURCE = (*SPLIT_SETTINGS, "positive_class")
+_OF_A_SOURCE = (*SOURCE_SETTINGS, "positive_class")
 
 # Settings of prepare_data.py that do not decide how a case looks to a model.
 _NOT_OF_A_CASE = (*_OF_A_SOURCE, "seed", "all_test", "duplicates")
@@ -49,8 +49,7 @@ def evaluation_folder(run: Run, settings: SharedEvaluate) -> tuple[str, Path]:
     name = settings.name or settings.split
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        is_of_source = field.name in (*_OF_A_SOURCE, "bad_files_limit", "workers")
-        if settings.source is None and is_of_source and value != field.default:
+        if settings.source is None and field.name in _OF_A_SOURCE and value != field.default:
             raise UserError(
                 f"{value}: --{field.name.replace('_', '-')} is for another dataset; give --source "
                 "too, or give it to prepare_data.py"

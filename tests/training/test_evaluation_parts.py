@@ -109,7 +109,8 @@ def test_parts_that_do_not_make_a_whole_are_refused_by_name(opened, data, projec
 def test_how_a_source_is_prepared_may_differ_between_parts(opened, data, tmp_path):
     given = replace(SETTINGS, source=tmp_path, name="clinic")
     evaluate(opened, data, replace(given, part="1/1", workers=3, bad_files_limit=0.5))
-    evaluate(opened, data, given, never)
+    columns, _ = evaluate(opened, data, given, never)
+    assert len(columns["case"]) == COUNT - 1
 
 
 def test_a_damaged_part_is_named_and_a_failed_one_leaves_nothing(opened, data):
