@@ -21,7 +21,7 @@ INSTALLED_TORCH := $(VENV_TORCH)/.installed
 # A step of the demo keeps every core busy by itself, and its output should not mix with another's.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-all test-torch guard gpu-check lint types docs notebooks lock bench bench-score clean-demo unread
+.PHONY: help install install-dev demo test coverage test-all test-torch guard gpu-check lint types docs notebooks lock bench bench-score clean-demo unread
 
 # What a step prints is seen at once, also where the output is not a terminal.
 export PYTHONUNBUFFERED := 1
@@ -120,9 +120,13 @@ clean-demo:  ## remove what the demo made
 
 # --- for those who change the code ----------------------------------------------------------------
 
-test: $(INSTALLED_DEV)  ## install, then run the tests and show the coverage of common/
+test: $(INSTALLED_DEV)  ## install, then run the tests
 	"$(VENV_PYTHON)" -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-	    --cov=common --cov-report=term:skip-covered $(PYTEST_ARGS)
+	    $(PYTEST_ARGS)
+
+# Apart, since it makes the tests half as long again.
+coverage:  ## run the tests and show the coverage of common/
+	$(MAKE) test PYTEST_ARGS="--cov=common --cov-report=term:skip-covered $(PYTEST_ARGS)"
 
 # As in .ci/run, a test that lacks a package or a program fails.
 test-all: export CI := true

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -25,6 +26,16 @@ from tests.helpers.turns import (  # noqa: F401
     pytest_terminal_summary,
     pytest_testnodedown,
 )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """In the fast tests TensorFlow has one thread, as each core has a process of tests already.
+
+    The slow ones have all, since what several threads do to a sum's order shows in them alone.
+    """
+    if "not slow" in session.config.option.markexpr:
+        for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
 
 
 @pytest.fixture(autouse=True)

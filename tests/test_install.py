@@ -83,6 +83,7 @@ def test_no_requirement_is_missing_or_in_conflict():
 # --- the shields ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs.machine(Path("/proc/self/maps").exists(), "reads Linux's list of libraries")
 def test_nothing_that_draws_windows_is_loaded():
     done = run_python(

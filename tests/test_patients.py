@@ -46,6 +46,7 @@ def resized(samples, tmp_path_factory):
     return rewritten(samples[PROJECT], folder, 300, lambda path: path.stem)
 
 
+@pytest.mark.slow
 def test_unknown_patients_are_said_where_films_are_prepared(resized, tmp_path):
     warning = "each of 60 files has a PatientID of its own"
     meaning = "this is a split by image, and scores may be too good"

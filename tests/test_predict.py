@@ -20,7 +20,7 @@ import pytest
 from common import export
 from tests.helpers.scripts import CHEST, PROJECTS, ROOT, TINY, everything, refused, run
 
-HEART, ATRIUM = "heart_detection", "atrium_segmentation"
+PNEUMONIA, HEART, ATRIUM = PROJECTS
 PRECISIONS = ("float32", "onednn_bfloat16", "mixed_bfloat16", "mixed_float16")
 
 
@@ -93,7 +93,9 @@ def test_atria_are_those_that_evaluate_finds(whole, asked):
         assert np.array_equal(mine.dataobj, its.dataobj) and np.array_equal(mine.affine, its.affine)
 
 
-@pytest.mark.parametrize("project", PROJECTS)
+@pytest.mark.parametrize(
+    "project", [PNEUMONIA, pytest.param(HEART, marks=pytest.mark.slow), ATRIUM]
+)
 def test_a_picture_a_file_the_models_card_and_nothing_of_a_patient(whole, asked, project):
     once, (_, out, said) = whole(project), asked(project)
     rows = table(out)
@@ -119,6 +121,7 @@ def test_a_picture_a_file_the_models_card_and_nothing_of_a_patient(whole, asked,
         assert path.suffix == ".png" or str(once.run.parent).encode() not in content
 
 
+@pytest.mark.slow
 def test_bad_files_are_named_and_skipped_and_no_picture_is_lost(whole, asked, tmp_path):
     once, source = whole(HEART), asked(HEART)[0]
     first, second = sorted(source.glob("*.dcm"))[:2]
@@ -193,6 +196,7 @@ def test_a_killed_one_goes_on_and_ends_as_an_unbroken_one(whole, asked, tmp_path
     assert before.items() <= everything(tmp_path / "out" / "pictures").items()
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_done_again_and_not_replaced_unasked(whole, asked, tmp_path):
     source, out, _ = asked(HEART)
     same = [source, "--run", whole(HEART).run, "--output", out, "--pictures", 2]

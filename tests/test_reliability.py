@@ -25,6 +25,11 @@ HEART = "heart_detection"
 SCRIPTS = ("prepare_data", "train", "evaluate", "predict")
 
 
+def all_but(slow):
+    """The scripts, of which one starts in the slow tests only."""
+    return [pytest.param(s, marks=[pytest.mark.slow] * (s == slow)) for s in SCRIPTS]
+
+
 def start(script, *arguments, project=HEART, **options):
     command = [sys.executable, str(ROOT / project / f"{script}.py"), *map(str, arguments)]
     return subprocess.Popen(
@@ -79,7 +84,7 @@ def assert_alike(folder, other):
 # ---- Two at once
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", all_but("evaluate"))
 def test_the_second_run_on_a_folder_is_refused_and_names_the_first(whole, tmp_path, script):
     once = whole(HEART)
     folder = there(script, once, tmp_path / "out")
@@ -109,7 +114,7 @@ def read_only(folder):
 
 
 @needs.machine(sys.platform == "linux", "asks for Linux's capabilities")
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", all_but("train"))
 def test_a_read_only_folder_is_named_and_stays_as_it_was(whole, tmp_path, script):
     once = whole(HEART)
     parent = once.evaluation if script == "evaluate" else tmp_path

@@ -18,6 +18,7 @@ needs.package("starlette", "uvicorn", "python_multipart", "playwright")
 PNEUMONIA, HEART, ATRIUM = PROJECTS
 
 
+@pytest.mark.slow
 def test_a_dropped_film_gets_the_number_that_predict_gives(
     opened, page, whole, films, tmp_path, predicted
 ):

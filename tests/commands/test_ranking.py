@@ -30,6 +30,7 @@ def estimated(labels, patients, by_run) -> list[estimates.Estimate]:
     return [estimates.auroc(labels, run, patients) for run in by_run]
 
 
+@pytest.mark.slow
 def test_tau_is_scipys_and_its_interval_that_of_a_bootstrap_over_patients():
     gaps = np.linspace(0.2, 1.2, RUNS)
     sides = [scores(seed, gaps) for seed in (1, 2)]

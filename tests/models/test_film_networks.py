@@ -63,7 +63,11 @@ def of_efficientnet(images):
 @pytest.mark.parametrize(
     ("backbone", "prepared"),
     [
-        ("densenet121", keras.applications.densenet.preprocess_input),
+        pytest.param(
+            "densenet121",
+            keras.applications.densenet.preprocess_input,
+            marks=pytest.mark.slow,
+        ),
         ("efficientnetv2b0", of_efficientnet),
         ("mobilenetv3large", lambda images: images / 127.5 - 1),
     ],
@@ -98,7 +102,9 @@ def test_a_backbone_is_the_same_whatever_was_built_before(backbone):
 
 
 @pytest.mark.parametrize("backbone", FIRST_BACKBONE_FAST)
-@pytest.mark.parametrize("build", [build_classifier, build_box_network])
+@pytest.mark.parametrize(
+    "build", [build_classifier, pytest.param(build_box_network, marks=pytest.mark.slow)]
+)
 def test_any_backbone_starts_as_its_shortcuts_is_saved_and_loaded(batch, tmp_path, build, backbone):
     model = build(SIZE, weights="none", pooling="flatten", backbone=backbone)
     assert not any(np.any(layer.gamma) for layer in block_ends(model))

@@ -50,6 +50,7 @@ def decode(case):
 TOO_LARGE = "takes more memory than there is, perhaps next to others: fewer --workers leave more"
 
 
+@pytest.mark.slow
 def test_what_takes_more_memory_than_there_is_is_tried_again_and_then_left_out_alone(tmp_path):
     def results(times):
         folder = tmp_path / str(times)

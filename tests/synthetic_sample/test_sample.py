@@ -140,6 +140,7 @@ def test_everything_says_synthetic(made, files):
         assert bytes(nibabel.load(path).header["descrip"]).rstrip(b"\0") == b"SYNTHETIC"
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_from_two_processes(made, tmp_path):
     again = sample.make_sample(tmp_path, SEED, FILMS, VOLUMES, workers=2)
     for part in made:

@@ -284,7 +284,8 @@ def test_the_head_learns_first_on_a_frozen_backbone(tmp_path):
     assert len(history(tmp_path / "head")) == 2 and len(history(tmp_path)) == 5
 
 
-@pytest.mark.parametrize("fault_in", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("fault_in", [1, 3])
 def test_stages_that_were_broken_off_end_as_unbroken_ones(tmp_path, fault_in):
     for name, fault in (("whole", None), ("broken", fault_in)):
         keras.utils.set_random_seed(3)

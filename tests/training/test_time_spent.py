@@ -16,6 +16,7 @@ def plain(tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_the_parts_make_up_the_epoch_and_nothing_changes(plain, tmp_path, capsys):
     fit(tmp_path, settings(epochs=2, profile=2))
     assert_same(tmp_path, plain)
