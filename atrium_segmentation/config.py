@@ -94,8 +94,8 @@ class TrainSettings(SharedTrain):
     noise: float = 0.02
     """Online augmentation: standard deviation of noise, as a share of the value range."""
     flip: bool = False
-    """Online augmentation: mirror half of the slices left to right; evaluate.py --flip needs
-    it."""
+    """Online augmentation: mirror half of the slices left to right, sagittal ones front to back;
+    evaluate.py --flip needs it."""
     elastic: float = 0.0
     """Online augmentation: standard deviation of the shifts of a smooth field, as a share of the
     image size; 0.02 is much."""

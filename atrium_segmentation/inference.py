@@ -25,6 +25,9 @@ Member = tuple[keras.Model, Mapping[str, Any]]
 """A network, and what it was fitted to: ``neighbours`` and ``planes``, or ``patch``, the size of
 its patches, of its run's fitted.json."""
 
+# Slices at a time, which bounds the memory: with their neighbours they are 4 bytes a pixel each.
+_SLICES = 64
+
 # Of the slices, for test-time augmentation.
 _TRANSFORMS = {"scale": 0.1, "rotation_degrees": 10.0}
 
@@ -52,8 +55,10 @@ def model_inputs(run: Run, prepared: Prepared, count: int) -> dict[str, np.ndarr
             patch = patches.patch(volume, patches.middle(volume.shape, size), size)
             inputs[name] = patch[None, ..., None].astype(np.float32)
         else:
-            slices = padded_slices(volume, run.fitted["planes"][0], run.fitted["neighbours"])
-            inputs[name] = slices[len(slices) // 2 :][:count]
+            padded = padded_slices(volume, run.fitted["planes"][0])
+            places = np.arange(len(padded))[len(padded) // 2 :][:count]
+            slices = with_neighbours(padded, run.fitted["neighbours"], places)
+            inputs[name] = slices.astype(np.float32)
     return inputs
 
 
@@ -144,15 +149,18 @@ def predict_plane(
     """`predict_working` of a network of slices, in one of `config.PLANES`."""
     order = PLANES[plane]
     rows, columns = np.transpose(working, order).shape[1:]
-    slices = padded_slices(working, plane, neighbours, _room(settings))
-    top, start = (slices.shape[1] - rows) // 2, (slices.shape[2] - columns) // 2
+    padded = padded_slices(working, plane, _room(settings))
+    top, start = (padded.shape[1] - rows) // 2, (padded.shape[2] - columns) // 2
 
     def predict(images: np.ndarray) -> np.ndarray:
         return np.asarray(model.predict(images, settings.batch_size, verbose=0))
 
-    probabilities = _averaged(predict, slices, settings)
-    probabilities = probabilities[:, top : top + rows, start : start + columns]
-    return np.transpose(probabilities, (*np.argsort(order), 3))
+    parts = []
+    for places in np.split(np.arange(len(padded)), range(_SLICES, len(padded), _SLICES)):
+        images = with_neighbours(padded, neighbours, places).astype(np.float32)
+        part = _averaged(predict, images, settings)
+        parts.append(part[:, top : top + rows, start : start + columns])
+    return np.transpose(np.concatenate(parts), (*np.argsort(order), 3))
 
 
 def predict_windows(
@@ -228,27 +236,23 @@ def _averaged(
     return probabilities
 
 
-def padded_slices(
-    working: np.ndarray, plane: str, neighbours: int, room: float = 1.0
-) -> np.ndarray:
-    """The slices of a volume as a network sees them, with 0 around them to a multiple of 32.
+def padded_slices(working: np.ndarray, plane: str, room: float = 1.0) -> np.ndarray:
+    """The slices of a volume, with 0 around them to a multiple of 32.
 
     Args:
         working: (z, y, x) uint8.
         plane: Of `config.PLANES`.
-        neighbours: Slices below and above each, as channels; at an end the end slice repeats.
         room: More than 1 makes them square, with so much more around for what a zoom pushes out.
 
     Returns:
-        (slices, rows, columns, 2 * neighbours + 1) float32, the slice in the middle of its square.
+        (slices, rows, columns) uint8, the slice in the middle of its square.
     """
     slices = np.transpose(working, PLANES[plane])
-    count, *sizes = slices.shape
+    sizes = list(slices.shape[1:])
     if room > 1:
         sizes = [round(max(sizes) * room)] * 2
     padding = [(0, 0)]
     for size, least in zip(slices.shape[1:], sizes, strict=True):
         added = -(-least // STRIDE) * STRIDE - size
         padding.append((added // 2, added - added // 2))
-    padded = np.pad(slices, padding)
-    return with_neighbours(padded, neighbours, np.arange(count)).astype(np.float32)
+    return np.pad(slices, padding)

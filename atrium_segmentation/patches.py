@@ -81,8 +81,13 @@ def samples(volumes: Volumes, size: Size, settings: TrainSettings) -> pipeline.S
         cases.set_shape(numbers.shape)
         return {"image": images, "mask": masks, "case": cases}
 
-    block = 1 if volumes.are_in_memory else settings.patches
-    return pipeline.Samples(count(volumes, settings), read, block, MIXED_VOLUMES)
+    return pipeline.Samples(
+        count(volumes, settings),
+        read,
+        settings.patches,
+        MIXED_VOLUMES,
+        in_blocks=not volumes.are_in_memory,
+    )
 
 
 def training_data(

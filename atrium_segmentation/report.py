@@ -59,13 +59,17 @@ def _answer(metrics: Mapping[str, Any], network: str) -> tuple[str, ...]:
     ]
     for difference in score_tables.differences(metrics):
         model, other = (NETWORKS[difference[key]].title for key in ("model", "minus"))
-        low, high = difference["ci95"] or (0, 0)
-        clear = low > 0 or high < 0
+        nothing = "so neither is shown to be better."
+        if difference["ci95"] is None:
+            why = difference.get("ci95_reason") or "too few patients"
+            words = f"that difference has no interval ({why}), {nothing}"
+        else:
+            low, high = difference["ci95"]
+            clear = "leaves out 0." if low > 0 or high < 0 else f"holds 0, {nothing}"
+            words = f"the interval of that difference {clear}"
         sentences.append(
             f"Case by case {model}'s Dice is {abs(difference['mean']):.3f} "
-            f"{'above' if difference['mean'] >= 0 else 'below'} {other}'s; the interval of that "
-            "difference "
-            + ("leaves out 0." if clear else "holds 0, so neither is shown to be better.")
+            f"{'above' if difference['mean'] >= 0 else 'below'} {other}'s; {words}"
         )
     return *sentences, *score_tables.validation_sentences(metrics)
 

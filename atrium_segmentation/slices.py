@@ -90,8 +90,8 @@ def samples(
             for plane in settings.planes
         ]
         times = np.where(np.concatenate(is_full), 1.0, settings.empty_share)
-    block = 1 if volumes.are_in_memory else _counts(volumes, settings)
-    return pipeline.Samples(len(places), read, block, MIXED_VOLUMES, times)
+    counts, in_blocks = _counts(volumes, settings), not volumes.are_in_memory
+    return pipeline.Samples(len(places), read, counts, MIXED_VOLUMES, times, in_blocks)
 
 
 def training_data(

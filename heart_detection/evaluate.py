@@ -21,6 +21,7 @@ from common.base.errors import run_script
 from common.base.files import write_csv, write_json
 from common.base.parts import part_folder
 from common.base.printing import print_paths, print_settings
+from common.scores.formatting import significant
 from common.training import evaluations, runs
 from common.training.trained import picture_mark
 from heart_detection.config import PROJECT
@@ -119,7 +120,7 @@ def main() -> None:
         edges = np.round(np.hstack([truth, predicted]), 2).tolist()
         header = ["case", "patient", *(f"true_{edge}" for edge in BOX), *BOX, "iou"]
         rows = [
-            dict(zip(header, (case, patient, *boxes, round(float(overlap), 4)), strict=True))
+            dict(zip(header, (case, patient, *boxes, significant(float(overlap))), strict=True))
             for case, patient, boxes, overlap in zip(names, patients, edges, ious, strict=True)
         ]
         write_csv(new / "predictions.csv", header, rows)

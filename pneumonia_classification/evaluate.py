@@ -20,6 +20,7 @@ from common.base.files import write_csv, write_json
 from common.base.parts import part_folder
 from common.base.printing import print_paths, print_settings
 from common.datasets.classes import Classes
+from common.scores.formatting import significant
 from common.training import evaluations, runs
 from common.training.trained import picture_mark
 from pneumonia_classification.config import PROJECT, EvaluateSettings
@@ -109,7 +110,7 @@ def main() -> None:
         columns = ["case", "patient", "label", "probability", rescaled, "predicted", "decided"]
         columns = [name for name in columns if name in cases]
         columns += [] if classes.are_two else classes.columns("probability")
-        rows = cases[columns].round(6).to_dict("records")
+        rows = cases[columns].map(significant).to_dict("records")
         write_csv(new / "predictions.csv", columns, rows)
         synthetic = picture_mark(run.config, prepared.manifest["synthetic"])
         score_pictures.draw_scores(new, cases, metrics, synthetic)

@@ -49,8 +49,11 @@ def build(
 
 def _is_of_others(weights: str, classes: Classes) -> bool:
     """Whether weights are those of a run that tells other classes apart, which is printed."""
-    config = Path(weights) / "config.json"
-    if weights in NO_RUN or not config.is_file():
+    if weights in NO_RUN:
+        return False
+    folders = [Path(weights), *Path(weights).parents[:2]]
+    config = next((f / "config.json" for f in folders if (f / "config.json").is_file()), None)
+    if config is None:
         return False
     trained = Classes.described(read_json(config).get("data", {}))
     places = classes.places_in(trained)

@@ -18,6 +18,7 @@ from common.prediction.predictor import Answer, Drawing, Predictor
 from common.records.stored_images import StoredFilm, model_inputs, stored_film, stored_pixels
 from common.reporting.figures import gradcam_picture
 from common.scores.decisions import UNDECIDED
+from common.scores.formatting import significant
 from common.training.film_detector import film_doubter
 from common.training.runs import Run, open_run
 from common.training.trained import picture_mark
@@ -122,5 +123,5 @@ def _columns(rule: inference.Decision, classes: Classes) -> list[str]:
 def _plain(value: Any) -> Any:
     """A cell of the table as JSON and a CSV have it."""
     if isinstance(value, float):
-        return round(float(value), 6)
+        return significant(float(value))
     return value if isinstance(value, str) else int(value)

@@ -350,7 +350,7 @@ def test_every_slice_of_every_plane_trains_once_an_epoch(whole, monkeypatch, fit
     volumes = dataset.Volumes(open_prepared(whole(PROJECT).prepared, PROJECT), ["train"])
     settings = TrainSettings(planes=("axial", "sagittal"), neighbours=1)
     slices = samples(volumes, 128, settings, random_places=True)
-    assert (slices.block == 1) is fits
+    assert slices.in_blocks is not fits
     training = Training(slices, 1, 0, 1, lambda batch, seed: batch)
     assert training.steps == sum(shape[0] + shape[2] for shape in volumes.shapes)
     labelled, cases = {}, []

@@ -196,3 +196,25 @@ def test_the_mean_shape_is_fitted_to_a_volume_at_a_time(once, tmp_path, monkeypa
     tracemalloc.stop()
     # 12 masks are 47 MiB; one, its float32 and 12 shapes are 29.
     assert peak < 40 << 20
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (None, "that difference has no interval (one patient), so neither is shown to be better."),
+        ([0.1, 0.2], "the interval of that difference leaves out 0."),
+        ([-0.1, 0.2], "the interval of that difference holds 0, so neither is shown to be better."),
+    ],
+)
+def test_a_difference_without_an_interval_shows_nothing(limits, words):
+    from atrium_segmentation.report import _answer
+
+    scores = {name: {"mean": 0.9, "min": 0.8} for name in ("dice", "assd_mm", "volume_error_ml")}
+    difference = {"model": "unet", "minus": "fcn8", "mean": 0.13, "ci95": limits}
+    metrics = {
+        "models": {"unet": scores},
+        "baselines": {"mean_shape": {"dice": 0.5}},
+        "differences": [{**difference, "ci95_reason": "one patient"}],
+    }
+    sentences = _answer(metrics, "unet")
+    assert any(f"is 0.130 above FCN-8's; {words}" in sentence for sentence in sentences)

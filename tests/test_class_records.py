@@ -186,9 +186,10 @@ def test_the_head_starts_anew_on_other_classes(tmp_path, capsys):
         (CELLS, False),
     ):
         (tmp_path / "config.json").write_text(json.dumps({"data": trained.description}))
-        assert _is_of_others(str(tmp_path), CELLS) is expected
-        printed = capsys.readouterr().out
-        assert (str(trained) in printed and "starts anew" in printed) is expected
+        for weights in (tmp_path, tmp_path / "model.keras"):
+            assert _is_of_others(str(weights), CELLS) is expected
+            printed = capsys.readouterr().out
+            assert (str(trained) in printed and "starts anew" in printed) is expected
     assert not _is_of_others("imagenet", CELLS)
     (tmp_path / "config.json").write_text(json.dumps({"data": {"key": "of before"}}))
     assert not _is_of_others(str(tmp_path), Classes(("NORMAL", "PNEUMONIA")))

@@ -36,6 +36,15 @@ def with_interval(
     return f"{score[name]:{sign}.{digits}f}" + (f" [{interval}]" if interval else "")
 
 
+def significant(value: Any) -> Any:
+    """A float to nine significant digits, which tell any two of 32 bits apart; others as they are.
+
+    Rounded to a number of decimals, small probabilities would become ties, and their order, which
+    AUROC is about, would be lost.
+    """
+    return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
 def score(metrics: Mapping[str, Any], *path: str) -> dict[str, Any]:
     """A number of a ``metrics.json`` with its interval, which stands at its place in ``ci95``."""
     value: Any = metrics

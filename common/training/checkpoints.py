@@ -38,6 +38,8 @@ class State:
         best_epoch: Its epoch, from 1; 0 before the first, where ``best`` is infinite.
         ended: Whether the training is over.
         peak_memory_mib: The most memory that was in use at once, if the system says (`memory`).
+        in_blocks: Whether the samples come in blocks (`pipeline.Training.ordered`), which hung on
+            memory and disk where the training began; None before, and of an earlier version.
     """
 
     epoch: int = 0
@@ -48,6 +50,7 @@ class State:
     best_epoch: int = 0
     ended: bool = False
     peak_memory_mib: int | None = None
+    in_blocks: bool | None = None
 
     def is_over(self, settings: SharedTrain) -> bool:
         """Whether the epochs are done, or the best of them is too long ago."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.base.errors import UserError
-from common.base.files import lock_folder, sync_folder, versions
+from common.base.files import atomic_write, content_key, lock_folder, sync_folder, versions
 from common.base.formats import stamp
 from common.base.parts import PARTS
 from common.base.settings import SOURCE_SETTINGS, SharedEvaluate
@@ -36,6 +36,9 @@ OVERLAP = "overlap.csv"
 """In an evaluation: the cases that the run has seen in training, and as which."""
 
 _LAST = ("metrics.json", PART)
+
+# In an evaluation of another dataset: which.
+_SOURCE = "source.key"
 
 # Settings of evaluate.py that say what another dataset is.
 _OF_A_SOURCE = (*SOURCE_SETTINGS, "positive_class")
@@ -99,6 +102,20 @@ def new_evaluation(folder: Path, *pictures: str) -> Iterator[Path]:
             shutil.rmtree(new, ignore_errors=True)
 
 
+def _refuse_other_source(folder: Path, source: Path) -> None:
+    """Refuse a source in the evaluation of another, whose folder bears the same name."""
+    # By a hash: a run may be given away, and a path tells of its owner.
+    key, file = content_key(str(source.resolve())), folder / _SOURCE
+    if file.exists() and file.read_text() != key:
+        raise UserError(
+            f"{folder}: is the evaluation of another source, whose folder bears the same name; "
+            "give --name, or remove that folder"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(file) as partial:
+        partial.write_text(key)
+
+
 def evaluation_data(
     run: Run,
     settings: SharedEvaluate,
@@ -120,6 +137,7 @@ def evaluation_data(
     project = run.config["project"]
     if settings.source is not None:
         stored = run.config["data"]["settings"]
+        _refuse_other_source(folder, settings.source)
         made = prepare(stored, settings, folder / "prepared")
         prepared = open_prepared(made, project)
         _refuse_other_preparing(run, prepared)

@@ -167,6 +167,9 @@ def fit(run: Path, build: Callable[[], keras.Model], task: Task, settings: Share
             print(f"  ended by early stopping after epoch {state.epoch}", flush=True)
         state.ended = True
         return state
+    if state.in_blocks is None:
+        state.in_blocks = bool(hosts.of_first(task.training.samples.in_blocks))
+    task = dataclasses.replace(task, training=task.training.ordered(state.in_blocks))
     if state.epoch or state.step:
         print(f"  goes on after {state.place}", flush=True)
     if hosts.is_first():

@@ -6,6 +6,7 @@ at any step of any epoch and see what an unbroken run would have seen there.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,9 +40,11 @@ class Samples:
         count: How many there are.
         read: Numbers (batch,) int64 and an int64 seed, the batch's (2,) or one for each (batch, 2),
             to a dictionary of tensors (batch, ...), of static shapes but for the batch.
-        block: How many neighbours are read together, or the size of every block (`epoch_order`).
+        block: How many neighbours are read together where single ones are slow to find, or the size
+            of every block (`epoch_order`).
         window: How many blocks are kept.
         times: (count,), how often each comes in an epoch, on average; None for once.
+        in_blocks: Whether single ones are slow to find.
     """
 
     count: int
@@ -49,6 +52,7 @@ class Samples:
     block: int | Sequence[int] = 1
     window: int = WINDOW
     times: np.ndarray | None = None
+    in_blocks: bool = False
 
     @property
     def drawn(self) -> int:
@@ -102,7 +106,7 @@ def in_records(
         serialised.set_shape(numbers.shape)
         return tf.map_fn(decode, serialised, fn_output_signature=specs)
 
-    return Samples(len(records), read, 1 if is_quick else BLOCK)
+    return Samples(len(records), read, BLOCK, in_blocks=not is_quick)
 
 
 @dataclass(frozen=True)
@@ -177,10 +181,16 @@ class Training:
     def numbers(self, epoch: int) -> np.ndarray:
         """The samples of an epoch's batches, (steps, batch_size) int64."""
         samples = self.samples
+        block = samples.block if samples.in_blocks else 1
         order = epoch_order(
-            self.seed, int(epoch), samples.count, samples.block, samples.window, samples.times
+            self.seed, int(epoch), samples.count, block, samples.window, samples.times
         )
         return np.resize(order, (self.steps, self.batch_size))
+
+    def ordered(self, in_blocks: bool) -> Training:
+        """The same, whatever is slow to find here and now: blocks decide the order of an epoch."""
+        samples = dataclasses.replace(self.samples, in_blocks=in_blocks)
+        return dataclasses.replace(self, samples=samples)
 
     def cases(self, epoch: int, step: int) -> list[str]:
         """The cases in one batch, each once; of samples that have a ``case``."""

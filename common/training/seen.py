@@ -17,7 +17,7 @@ import pandas as pd
 
 from common.base import hosts
 from common.base.errors import UserError
-from common.base.files import content_key, write_csv
+from common.base.files import content_key, read_json, write_csv
 from common.base.printing import counted
 from common.base.settings import NO_RUN
 from common.datasets.splits import TEST
@@ -27,7 +27,7 @@ from common.training.evaluations import OVERLAP, print_data
 from common.training.runs import NOBODY, SEEN, Run, now
 
 FILE = SEEN
-COLUMNS = ("run", "role", "case", "patient_hash", "sha256", "perceptual")
+COLUMNS = ("run", "role", "case", "patient_hash", "patients_key", "sha256", "perceptual")
 SCORINGS = "scorings.jsonl"
 """In the prepared folder that a run was trained on: a line each time that such a run was scored."""
 
@@ -55,9 +55,9 @@ def write_seen(
     """
     if (run / FILE).exists() or not hosts.is_first():
         return
-    cases = prepared.cases()
+    cases, key = prepared.cases(), prepared.manifest.get("patients_key", "")
     tables = [
-        cases[cases["split"].isin(splits)].assign(role=role, run="")
+        cases[cases["split"].isin(splits)].assign(role=role, run="", patients_key=key)
         for role, splits in (("train", train), ("validation", validation))
     ]
     if not prepared.patients_known:
@@ -183,8 +183,8 @@ def cases_to_score(
         print(f"  what {what} has seen is not known")
     checked = not len(unknown) and not (cases["sha256"] == "").any()
     by_patient = checked and prepared.patients_known and not (seen["role"] == NOBODY).any()
-    keys = {run.config.get("data", {}).get("patients_key", "") for run in runs}
-    if by_patient and keys != {prepared.manifest.get("patients_key", "")}:
+    keys = set(seen.loc[seen["patient_hash"] != "", "patients_key"])
+    if by_patient and keys - {prepared.manifest.get("patients_key", "")}:
         by_patient = False
         print(
             "  patients cannot be compared: their hashes are of another key; give --ids its table"
@@ -268,8 +268,18 @@ def _start(weights: str) -> Path | None:
 
 
 def _read(folder: Path) -> pd.DataFrame:
+    """The ``seen.csv`` of a run's folder, all as text.
+
+    Raises:
+        UserError: It is damaged.
+    """
     try:
-        return pd.read_csv(folder / FILE, dtype=str, keep_default_na=False)[list(COLUMNS)]
+        table = pd.read_csv(folder / FILE, dtype=str, keep_default_na=False)
+        if "patients_key" not in table and "patient_hash" in table:
+            # Of an earlier version, which took the key of the run's own data for that of all.
+            data = read_json(folder / "config.json").get("data", {})
+            table["patients_key"] = data.get("patients_key", "")
+        return table[list(COLUMNS)]
     except (OSError, ValueError, KeyError):
         raise UserError(
             f"{folder / FILE}: is damaged, so that what this run has seen is not known; train it "

@@ -28,8 +28,10 @@ def points(sign=1.0, count=24, seed=0):
     return x, sign * (x[:, :1] - 0.5 * x[:, 1:2])
 
 
-def training(settings, fault_in=None, fault_step=0, kind="error", pause=0.0):
+def training(settings, fault_in=None, fault_step=0, kind="error", pause=0.0, in_blocks=False):
     """Batches of 6 steps an epoch; from a step of an epoch on, both from 0, with a fault."""
+    import dataclasses
+
     import tensorflow as tf
 
     from common.base.hosts import own_rows
@@ -52,6 +54,7 @@ def training(settings, fault_in=None, fault_step=0, kind="error", pause=0.0):
 
     x, y = points()
     samples = pipeline.in_memory({"x": x, "y": y, "case": [f"c{k}" for k in range(len(x))]})
+    samples = dataclasses.replace(samples, block=3, in_blocks=in_blocks)
     return pipeline.Training(samples, 4, settings.seed, settings.epochs, give, own_rows(4))
 
 

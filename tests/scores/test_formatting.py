@@ -1,8 +1,17 @@
 """The rows that tables show of main scores."""
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from common.scores.formatting import main_score, score_rows, strongest, with_interval
+from common.scores.formatting import (
+    main_score,
+    score_rows,
+    significant,
+    strongest,
+    with_interval,
+)
 
 NONE = {"value": None, "ci95": None}
 HALF = {"value": 0.5, "ci95": [0.25, 0.75]}
@@ -52,3 +61,14 @@ def test_the_strongest_baseline_is_the_first_of_the_highest():
 )
 def test_a_score_with_its_interval(score, shown):
     assert with_interval(score) == shown
+
+
+@given(st.floats(0, 1, width=32))
+def test_what_is_written_is_the_number_of_32_bits(value):
+    assert np.float32(significant(value)) == np.float32(value)
+    assert len(f"{significant(value)}".replace("0.", "").split("e")[0].lstrip("0")) <= 10
+
+
+def test_what_is_no_number_stays():
+    assert [significant(value) for value in ("a", 3, None)] == ["a", 3, None]
+    assert np.isnan(significant(float("nan")))

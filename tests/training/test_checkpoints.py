@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.base.errors import UserError
-from tests.helpers.fit_run import fit, settings
+from tests.helpers.fit_run import assert_same, fit, history, settings
 from tests.helpers.fixtures import names
 
 
@@ -55,3 +55,16 @@ def test_a_damaged_checkpoint_is_named(checkpoint, tmp_path, damage):
     with pytest.raises(UserError, match=r"checkpoint\.npz: is damaged or of another model; remove"):
         fit(tmp_path, settings())
     assert names(tmp_path) == ["checkpoint.npz"]
+
+
+def test_the_order_is_that_of_the_beginning_whatever_has_become_slow_to_find(tmp_path):
+    import tensorflow as tf
+
+    few = settings(epochs=2)
+    fit(tmp_path / "unbroken", few, in_blocks=True)
+    fit(tmp_path / "other", few)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        fit(tmp_path / "broken", few, in_blocks=True, fault_in=0, fault_step=3)
+    fit(tmp_path / "broken", few, in_blocks=False)
+    assert_same(tmp_path / "unbroken", tmp_path / "broken")
+    assert history(tmp_path / "unbroken") != history(tmp_path / "other")

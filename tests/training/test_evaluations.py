@@ -88,6 +88,29 @@ def test_another_dataset_is_all_test(opened, tmp_path):
     assert found.folder == tmp_path / "e" / "prepared" and splits == ["test"]
 
 
+def test_a_source_whose_folder_bears_the_name_of_another_replaces_nothing(opened, tmp_path):
+    prepared = []
+
+    def prepare(stored, given, folder):
+        prepared.append(given.source)
+        return prepared_in(folder.with_name(given.source.parent.name), splits=["test"]).folder
+
+    def evaluate(hospital):
+        source = tmp_path / hospital / "images"
+        source.mkdir(parents=True, exist_ok=True)
+        return evaluations.evaluation_data(
+            opened, SharedEvaluate(source=source), tmp_path / "e", prepare
+        )
+
+    evaluate("a")
+    with pytest.raises(UserError, match=r"e: is the evaluation of another source.*give --name"):
+        evaluate("b")
+    assert prepared == [tmp_path / "a/images"]
+    # No path is told.
+    [key] = [path for path in (tmp_path / "e").iterdir() if path.is_file()]
+    assert str(tmp_path) not in key.read_text()
+
+
 @pytest.mark.parametrize("new", [{"key": "new"}, {"sha256": "1"}])
 def test_data_that_was_prepared_anew_is_not_scored(opened, prepared, tmp_path, new):
     prepared_in(prepared.folder, **new)

@@ -185,7 +185,7 @@ def test_records_are_read_in_any_order(prepared, monkeypatch, kept_bytes, is_qui
     monkeypatch.setattr(MappedRecords, "are_quick_to_find", is_quick)
     decode = pipeline.film_decoder(prepared, SIDE, {"box": 4})
     samples = pipeline.in_records(prepared, ["train", "test"], decode)
-    assert samples.count == 5 and samples.block == (1 if is_quick or kept_bytes > 10 else 64)
+    assert samples.count == 5 and samples.in_blocks == (not is_quick and kept_bytes <= 10)
     training = pipeline.Training(samples, 2, 0, 2, lambda batch, _: batch)
     found = [*training.batches().as_numpy_iterator()]
     assert len(found) == 6

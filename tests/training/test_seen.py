@@ -183,6 +183,25 @@ def test_patients_are_compared_where_all_are_known(trained, tmp_path):
     assert not score(trained[0], unknown)[1]["by_patient"]
 
 
+def test_patients_of_another_key_cannot_be_compared_whichever_run_they_trained(tmp_path, capsys):
+    new, later = ({name: draw() for name in "abcdef"} for _ in range(2))
+    first = prepared_in(tmp_path / "first", FILMS, SPLITS, patients_key="K1")
+    second = prepared_in(tmp_path / "second", new, SPLITS[4:10], patients_key="K2")
+    third = prepared_in(tmp_path / "third", later, ["test"] * 6, patients_key="K2")
+    start = run_on(tmp_path / "start", first)
+    for run, expected in (
+        (run_on(tmp_path / "alone", second), True),
+        (run_on(tmp_path / "from start", second, start.folder), False),
+    ):
+        assert score(run, third)[1]["by_patient"] is expected
+        assert ("their hashes are of another key" in capsys.readouterr().out) is not expected
+    # Of an earlier version, which kept no key: that of the run's own data counts for all.
+    table = pd.read_csv(start.folder / seen.FILE).drop(columns="patients_key")
+    table.to_csv(start.folder / seen.FILE, index=False)
+    (start.folder / "config.json").write_text(json.dumps({"data": {"patients_key": "K2"}}))
+    assert score(start, third)[1]["by_patient"]
+
+
 def test_a_damaged_file_of_the_run_that_it_started_from_is_named(trained, tmp_path):
     for content in ("", "case\na\n"):
         (trained[0].folder / seen.FILE).write_text(content)
