@@ -15,6 +15,8 @@ scores per view and sex.
 
 from __future__ import annotations
 
+from typing import Any
+
 from common.base.backend import start_tensorflow
 from common.base.command_line import parse
 from common.base.errors import run_script
@@ -40,7 +42,8 @@ def main() -> None:
     from common.imaging.letterbox import Letterbox
     from common.models.stored import load_model
     from common.reporting.examples import evaluation_files, worst_typical_best
-    from common.scores.boxes import box_scores, iou, scores_by_group
+    from common.scores.boxes import OF_A_GROUP, box_scores, iou
+    from common.scores.groups import scores_by_group
     from common.scores.thumbnails import predict_numbers
     from common.training.evaluation_parts import Columns, Parts
     from common.training.film_detector import doubted_films
@@ -110,10 +113,13 @@ def main() -> None:
         metrics["scored_before"] = scored_before(run, prepared, splits)
         doubts = doubted_films(run, prepared, splits, cases["case"])
         metrics["doubted"] = evaluations.doubted(doubts)
+
+        def score_rows(rows: np.ndarray) -> dict[str, Any]:
+            others = {name: boxes[rows] for name, boxes in baselines.items()}
+            return box_scores(truth[rows], predicted[rows], patients[rows], others)
+
         for group in ("view", "sex"):
-            metrics[f"per_{group}"] = scores_by_group(
-                cases[group], truth, predicted, patients, baselines
-            )
+            metrics[f"per_{group}"] = scores_by_group(cases[group], score_rows, OF_A_GROUP)
 
         # -- Write.
         ious = iou(truth, predicted)

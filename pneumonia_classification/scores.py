@@ -25,7 +25,7 @@ from common.scores import decisions, several_classes
 from common.scores.calibration import rescaled_scores
 from common.scores.classification import classification_scores, differences
 from common.scores.formatting import score as score_of
-from common.scores.groups import gaps_of_groups, scores_by_group
+from common.scores.groups import ScoreCases, gaps_of_groups, scores_by_group
 from common.scores.metadata import fit_metadata, predict_metadata
 from common.scores.pointing_game import PointingGame, rank_correlations
 from common.scores.several_classes import answers_of, macro_scores, several_scores
@@ -35,6 +35,8 @@ from pneumonia_classification.config import EvaluateSettings
 from pneumonia_classification.dataset import classes_of, images_and_labels
 from pneumonia_classification.inference import Decision
 
+# The scores of a group of films, such as a view, that are told.
+_OF_A_GROUP = ("n", "positives", "auroc", "accuracy", "recall", "specificity")
 # What the baseline that sees no pixel sees.
 _HEADER = ("view", "sex", "age_years")
 # How often weights are shuffled to check maps, and on how many films at most.
@@ -95,11 +97,11 @@ def score(
                 labels, rule.rescaling.apply(cases["probability"]), patients
             ),
             **{
-                key: scores_by_group(cases[column], *scored, threshold)
+                key: scores_by_group(columns[column], score_rows, _OF_A_GROUP)
                 for key, column in groups.items()
             },
             "gaps": gaps_of_groups(columns, score_rows, ("auroc", "recall", "specificity")),
-            "per_finding": scores_by_finding(cases, threshold),
+            "per_finding": _scores_by_finding(cases, score_rows),
         }
     truth, shares, answers = (
         cases[classes.columns(name)].to_numpy() for name in ("label", "probability", "predicted")
@@ -113,13 +115,7 @@ def score(
     return {
         **several_scores(classes.names, truth, shares, patients, thresholds),
         "calibration": several_classes.rescaled_scores(truth, shares, patients, *scaling),
-        **{
-            key: {
-                str(group): score_some(columns[column] == group)
-                for group in sorted(set(cases[column]) - {""})
-            }
-            for key, column in groups.items()
-        },
+        **{key: scores_by_group(columns[column], score_some) for key, column in groups.items()},
         "gaps": gaps_of_groups(columns, score_some, ("auroc", "accuracy")),
     }
 
@@ -190,21 +186,20 @@ def baselines(run: Run, cases: pd.DataFrame, classes: Classes | None = None) -> 
     return scored
 
 
-def scores_by_finding(cases: pd.DataFrame, threshold: float) -> dict[str, dict[str, Any]]:
+def _scores_by_finding(cases: pd.DataFrame, score_rows: ScoreCases) -> dict[str, dict[str, Any]]:
     """The scores of all positives against the negatives of each finding, by the finding's name.
 
     Sick films without pneumonia are harder to tell from it than films of the healthy.
 
     Args:
-        cases: With ``finding``, the class in the dataset's own table, if any.
-        threshold: At or above it the answer is yes.
+        cases: With ``label``, and ``finding``, the class in the dataset's own table, if any.
+        score_rows: Scores some of them.
     """
-    negative = cases["label"] == 0
+    is_positive, findings = cases["label"] != 0, cases["finding"].fillna("")
     by_finding: dict[str, dict[str, Any]] = {}
-    for finding in sorted(set(cases.loc[negative, "finding"].dropna()) - {""}):
-        rows = cases[~negative | (cases["finding"] == finding)]
-        scored = (rows["label"], rows["probability"], rows["patient"])
-        by_finding |= scores_by_group([finding] * len(rows), *scored, threshold)
+    for finding in sorted(set(findings[~is_positive]) - {""}):
+        group = np.where(is_positive | (findings == finding), finding, "")
+        by_finding |= scores_by_group(group, score_rows, _OF_A_GROUP)
     return by_finding
 
 

@@ -188,7 +188,7 @@ def test_random_and_shifted_stand_side_by_side():
     assert next(iter(GROUPS.items())) == ("per_part", "part")
     parts = np.repeat(["random", "shifted", ""], 20)
     labels = np.tile([0, 1], 30)
-    scores = scores_by_group(parts, labels, labels * 0.6 + 0.2, np.arange(60), 0.5)
+    scores = scores_by_group(parts, lambda rows: {"n": int(rows.sum()), "positives": labels[rows]})
     assert list(scores) == ["random", "shifted"] and scores["shifted"]["n"] == 20
 
 

@@ -27,8 +27,8 @@ THRESHOLDS = (0.5, 0.75, 0.9)
 AP_THRESHOLDS = tuple(hundredths / 100 for hundredths in range(50, 100, 5))
 EDGES = ("left", "top", "right", "bottom")
 
-_GROUP_SCORES = ("n", "iou", "iou_above", "iou_below", "ci95", "baselines")
-_SAID_OF_INTERVALS = ("ci95_method", "ci95_reason")
+OF_A_GROUP = ("n", "iou", "iou_above", "iou_below", "baselines")
+"""The scores of a group of images, such as a view, that are told."""
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -112,32 +112,6 @@ def box_scores(
             "differences": {"iou": difference(*means), "iou_above_0.5": difference(*shares)},
         }
     return {**model, "baselines": scored}
-
-
-def scores_by_group(
-    groups: ArrayLike,
-    true: np.ndarray,
-    predicted: np.ndarray,
-    patients: ArrayLike,
-    baselines: Mapping[str, np.ndarray],
-) -> dict[str, dict[str, Any]]:
-    """The scores of each group of images, such as a view or a sex.
-
-    ``groups`` are (n,) names, "" for an image in none; the other arguments are as in `box_scores`,
-    each baseline's boxes (n, 4).
-
-    Returns:
-        By name, sorted: ``n``, ``iou``, ``iou_above``, ``iou_below``, ``ci95``, ``baselines``.
-    """
-    groups, patients = np.asarray(groups), np.asarray(patients)
-    by_group = {}
-    for name in sorted(set(groups.tolist()) - {""}):
-        rows = groups == name
-        others = {baseline: boxes[rows] for baseline, boxes in baselines.items()}
-        scores = box_scores(true[rows], predicted[rows], patients[rows], others)
-        kept = (*_GROUP_SCORES, *_SAID_OF_INTERVALS)
-        by_group[name] = {score: scores[score] for score in kept if score in scores}
-    return by_group
 
 
 def _scores(

@@ -8,41 +8,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from common.scores.classification import classification_scores
 from common.scores.formatting import score
 from common.scores.intervals import difference_of_independent
 
-_SCORES = ("n", "positives", "auroc", "accuracy", "recall", "specificity", "ci95")
-_SAID_OF_INTERVALS = ("ci95_method", "ci95_reason")
+ScoreCases = Callable[[np.ndarray], Mapping[str, Any]]
+"""Rows, (n,) of true and false, to the scores of these cases, as in metrics.json."""
+
+_SAID_OF_INTERVALS = ("ci95", "ci95_method", "ci95_reason")
 
 
 def scores_by_group(
-    groups: ArrayLike,
-    labels: ArrayLike,
-    probabilities: ArrayLike,
-    patients: ArrayLike,
-    threshold: float,
+    groups: ArrayLike, score_cases: ScoreCases, names: Sequence[str] = ()
 ) -> dict[str, dict[str, Any]]:
-    """The main scores of each group of cases, by the group's name.
+    """The scores of each group of cases, by the group's name, sorted.
 
-    ``groups`` are (n,) names, "" for a case in none; the other arguments are as in
-    `common.scores.classification.classification_scores`.
+    Args:
+        groups: (n,) names, "" for a case in none.
+        score_cases: Scores some of the cases.
+        names: The scores that are kept, with what is said of their intervals; none for all.
     """
-    groups, labels, probabilities, patients = map(
-        np.asarray, (groups, labels, probabilities, patients)
-    )
+    groups = np.asarray(groups)
+    kept = {*names, *_SAID_OF_INTERVALS}
     by_group = {}
-    for group in sorted(set(groups) - {""}):
-        rows = groups == group
-        scores = classification_scores(labels[rows], probabilities[rows], patients[rows], threshold)
-        kept = (*_SCORES, *_SAID_OF_INTERVALS)
-        by_group[str(group)] = {name: scores[name] for name in kept if name in scores}
+    for group in sorted(set(groups.tolist()) - {""}):
+        scores = score_cases(groups == group)
+        by_group[str(group)] = {n: s for n, s in scores.items() if not names or n in kept}
     return by_group
 
 
 def gaps_of_groups(
     columns: Mapping[str, ArrayLike],
-    score_cases: Callable[[np.ndarray], Mapping[str, Any]],
+    score_cases: ScoreCases,
     names: Sequence[str],
 ) -> list[dict[str, Any]]:
     """The scores of each group less those of all cases in the other groups of its kind.
@@ -52,7 +48,7 @@ def gaps_of_groups(
 
     Args:
         columns: (n,) names of groups, "" for a case in none, by their kind, such as "sex".
-        score_cases: Rows, (n,) of true and false, to scores as in metrics.json.
+        score_cases: Scores some of the cases.
         names: The scores that are compared.
 
     Returns:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import box as rectangle
 
-from common.scores.boxes import average_precision, box_scores, iou, scores_by_group
+from common.scores.boxes import average_precision, box_scores, iou
 from common.scores.intervals import interval_of_mean
 
 coordinate = st.integers(0, 60)
@@ -129,24 +129,6 @@ def test_edge_errors_are_those_of_a_plain_loop(pairs):
         assert found["edge_bias_px"][edge] == pytest.approx(sum(off) / len(off))
         assert found["edge_error_px"][edge] == pytest.approx(sum(map(abs, off)) / len(off))
     assert found["n"] == found["iou_above"]["0.5"] + found["iou_below"]["0.5"] == len(pairs)
-
-
-def test_each_group_is_scored_by_itself():
-    true = np.array([[0, 0, 10, 10]] * 5)
-    predicted = np.array([[0, 0, 10, bottom] for bottom in (4, 6, 8, 10, 2)])
-    mean_box = np.array([[0, 0, 5, 10]] * 5)
-    groups = np.array(["PA", "AP", "PA", "AP", ""])
-    found = scores_by_group(groups, true, predicted, list("abcde"), {"mean_box": mean_box})
-    assert list(found) == ["AP", "PA"]  # What has no view is in no group.
-    assert found["PA"]["n"] == found["AP"]["n"] == 2
-    assert found["PA"]["iou"]["mean"] == pytest.approx(0.6)
-    assert found["AP"]["iou"]["mean"] == pytest.approx(0.8)
-    assert found["AP"]["iou"]["ci95"] == interval_of_mean([0.6, 1], range(2)).limits
-    assert found["PA"]["iou_above"] == {"0.5": 1, "0.75": 1, "0.9": 0}
-    assert found["PA"]["iou_below"] == {"0.5": 1}
-    assert found["PA"]["baselines"]["mean_box"]["iou_mean"] == pytest.approx(0.5)
-    json.dumps(found)
-    assert scores_by_group([""] * 5, true, predicted, list("abcde"), {"mean_box": mean_box}) == {}
 
 
 def test_a_mean_box_for_each_image():

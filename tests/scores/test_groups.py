@@ -18,19 +18,22 @@ def cases(n=300, seed=0):
     return labels, 1 / (1 + np.exp(-(rng.normal(size=n) + 2 * labels - 1))), np.arange(n) // 2
 
 
+def scorer(part):
+    return lambda rows: classification_scores(*(each[rows] for each in part), 0.5)
+
+
 def gaps_between(columns, part):
-    return gaps_of_groups(
-        columns,
-        lambda rows: classification_scores(*(each[rows] for each in part), 0.5),
-        ("auroc", "recall", "specificity"),
-    )
+    return gaps_of_groups(columns, scorer(part), ("auroc", "recall", "specificity"))
 
 
 def test_scores_of_groups_are_those_of_their_cases():
     labels, scores, patients = cases()
     groups = np.array(["PA", "AP", ""])[np.arange(len(labels)) % 3]
-    by_group = scores_by_group(groups, labels, scores, patients, 0.5)
+    by_group = scores_by_group(groups, scorer((labels, scores, patients)), ("n", "auroc", "recall"))
     assert list(by_group) == ["AP", "PA"]
+    assert {*by_group["PA"]} - {"ci95_method", "ci95_reason"} == {"n", "auroc", "recall", "ci95"}
+    assert "precision" in scores_by_group(groups, scorer((labels, scores, patients)))["PA"]
+    assert scores_by_group([""] * len(labels), scorer((labels, scores, patients))) == {}
     for group, part in by_group.items():
         mine = groups == group
         assert part["n"] == mine.sum()
