@@ -152,7 +152,8 @@ def first_rows(path: Path, columns: Sequence[str], most: int = 100) -> list[list
         most: The number of rows.
 
     Returns:
-        Stripped cells; none for a file of another kind.
+        Stripped cells, in each row as many as in the header or more; no rows for a file of another
+        kind, an empty one and one that may not be read.
     """
     try:
         with open(path, "rb") as file, noted_repairs():
@@ -163,9 +164,10 @@ def first_rows(path: Path, columns: Sequence[str], most: int = 100) -> list[list
             reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text, columns))
             rows = ([cell.strip().strip("\ufeff") for cell in row] for row in reader)
             filled = (row for row in rows if any(row) and not row[0].startswith("sep="))
-            return list(islice(filled, most + 1))
+            first = list(islice(filled, most + 1))
     except (OSError, UserError, csv.Error):
         return []
+    return [row + [""] * (len(first[0]) - len(row)) for row in first]
 
 
 def list_csv(folder: Path) -> list[Path]:

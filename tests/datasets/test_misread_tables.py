@@ -68,3 +68,34 @@ def test_numbers_of_folds_are_no_split(tmp_path):
     assert OFFICIAL not in frame and not any(frame["left_out"])
     said = " ".join(repair.detail for repair in repairs)
     assert "numbers of folds, which name no split and are not used: 4" in said
+
+
+# ---- Files that are called tables and hold nothing that can be read as one
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n\n", b"PK\x03\x04xl/" + bytes(99), b"file,note\n0.png,fine\n1.png\n"]
+)
+def test_beside_folders_by_class_a_table_that_is_none_is_not_read(tmp_path, content):
+    put(tmp_path, *(f"{name}/{n}.png" for name in ("well", "sick") for n in range(2)))
+    (tmp_path / "notes.csv").write_bytes(content)
+    if b"note" in content:
+        with pytest.raises(UserError, match=r"notes\.csv: names films and cannot be read as their"):
+            index_films(tmp_path)
+    else:
+        assert index_films(tmp_path).attrs["layout"] == "folders"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the column image_path is missing"),
+        (b"PK\x03\x04xl/" + bytes(99), "is an Excel workbook under the name of a CSV"),
+        (b"image,Edema,Mass\n0.png,1,0\n1.png,0,1\ntotal\n", "row 4 has 1 cells, its header 3"),
+    ],
+)
+def test_the_one_table_of_films_says_what_is_wrong_with_it(tmp_path, content, message):
+    put(tmp_path, "0.png", "1.png")
+    (tmp_path / "labels.csv").write_bytes(content)
+    with pytest.raises(UserError, match=rf"labels\.csv: {message}"):
+        index_films(tmp_path)
