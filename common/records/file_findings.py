@@ -145,7 +145,7 @@ def _bytes(path: Path) -> int:
     own = path.stat()
     if not stat.S_ISDIR(own.st_mode):
         return own.st_size
-    return sum(part.stat().st_size for part in path.rglob("*"))
+    return sum(part.stat().st_size for part in list_files(path).files)
 
 
 def _stem_and_suffix(path: str) -> tuple[str, str]:

@@ -14,6 +14,9 @@ def test_a_folder_of_slices_has_the_bytes_of_its_files(tmp_path):
     cases = pd.DataFrame(
         {"path": ["a", "b.nii", ""], "mask_path": ["", "b-mask.nii", ""]}, [7, 3, 5]
     )
+    # Neither is read with them.
+    (tmp_path / "a" / "report.pdf").symlink_to("nowhere.pdf")
+    (tmp_path / "a" / ".trash").write_bytes(b"x" * 80)
     assert bytes_of(tmp_path, cases).to_dict() == {7: 30, 3: 45, 5: 0}
     assert bytes_of(tmp_path, cases[["path"]], [tmp_path / "a"]).to_dict() == {7: 30, 3: 40, 5: 0}
 
