@@ -9,6 +9,7 @@ interval is over patients and paired, so that hard and easy patients cancel out 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,13 +42,14 @@ class Evaluated:
 
     Attributes:
         name: The run's folder, as it was given.
-        settings: Of the data, the training, the evaluation and the versions.
+        settings: Of the data, the training, the evaluation and the versions, by part and name: the
+            data has a seed as the training has.
         metrics: What metrics.json says.
         predictions: predictions.csv in the order of its cases.
     """
 
     name: str
-    settings: dict[str, Any]
+    settings: dict[tuple[str, str], Any]
     metrics: dict[str, Any]
     predictions: pd.DataFrame
 
@@ -100,13 +102,16 @@ def open_evaluation(run: Path, split: str) -> Evaluated:
             problem = "was written by an earlier version; run evaluate.py again"
             raise UserError(f"{folder / 'metrics.json'}: {problem}")
         trained = current_names(SharedTrain, config["settings"])
-        parts = (
-            *(config["data"]["settings"], trained, metrics["evaluation_settings"]),
-            *(config["versions"], config.get("environment", {})),
-        )
+        parts = {
+            "prepared": config["data"]["settings"],
+            "training": trained,
+            "evaluation": metrics["evaluation_settings"],
+            "versions": config["versions"],
+            "environment": config.get("environment", {}),
+        }
         return Evaluated(
             str(run),
-            {name: part[name] for part in parts for name in part},
+            {(part, name): own[name] for part, own in parts.items() for name in own},
             metrics,
             read_predictions(folder / "predictions.csv"),
         )
@@ -144,12 +149,18 @@ def refuse_others(runs: Sequence[Evaluated]) -> None:
 
 
 def settings_table(runs: Sequence[Evaluated]) -> Table:
-    """The runs' folders, and the settings, data and versions that are not the same in all."""
+    """The runs' folders, and the settings, data and versions that are not the same in all.
+
+    A name that several parts of a run have is shown with its part.
+    """
     rows = [("folder", *(run.name for run in runs))]
-    for name in dict.fromkeys(name for run in runs for name in run.settings):
-        values = [str(run.settings.get(name, MISSING)) for run in runs]
+    keys = dict.fromkeys(key for run in runs for key in run.settings)
+    parts = Counter(name for _, name in keys)
+    for key in keys:
+        part, name = key
+        values = [str(run.settings.get(key, MISSING)) for run in runs]
         if name not in _NO_SETTING and len(set(values)) > 1:
-            rows.append((name, *values))
+            rows.append((f"{part}: {name}" if parts[name] > 1 else name, *values))
     return Table("", ("what differs", *_numbers(runs)), tuple(rows))
 
 

@@ -162,7 +162,9 @@ def convert_uamt(source: Path, folder: Path, names: Names = None, part: str = "t
     """UA-MT's h5 volumes to the decathlon's layout.
 
     Their values are standardised whole numbers; these numbers are written again, counted from the
-    volume's lowest, where they are at most 255 (else the standardised values).
+    volume's lowest, where they are at most 255 (else the standardised values). They hold no affine:
+    the one that is written says RAS, though the voxels stand as in the challenge, LPS, so that all
+    are turned by 180 degrees about the axis from feet to head (docs/atrium.md).
 
     Args:
         source: Holds ``train.list`` and ``test.list``, and ``NAME/mri_norm2.h5`` with ``image``

@@ -126,7 +126,7 @@ def test_a_read_only_folder_is_named_and_stays_as_it_was(whole, tmp_path, script
             )
         )  # fmt: skip
     assert str(there(script, once, tmp_path / "out")) in line
-    assert "permission is denied: choose a folder that you may write to" in line
+    assert "permission is denied: change its permissions, or choose a folder that you" in line
     assert everything(parent) == before
 
 

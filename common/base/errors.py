@@ -38,14 +38,16 @@ class UnusableError(UserError):
         self.check = check
 
 
+# Of what may not be read as of what may not be written.
+_PERMIT = "change its permissions, or choose a folder that you may write to"
 # What to do about a disk fault, by its errno.
 REMEDIES = {
     errno.ENOSPC: "no space is left on the device: free some and start the same command again",
     errno.EDQUOT: "the disk quota is used up: free some and start the same command again",
     errno.EFBIG: "no file may be so large here (ulimit -f, or the file system): choose another "
     "folder, or raise the limit, and start the same command again",
-    errno.EACCES: "permission is denied: choose a folder that you may write to",
-    errno.EPERM: "the operation is not permitted: choose a folder that you may write to",
+    errno.EACCES: f"permission is denied: {_PERMIT}",
+    errno.EPERM: f"the operation is not permitted: {_PERMIT}",
     errno.EROFS: "the file system is read-only: choose a folder that you may write to",
     errno.EIO: "the disk could not be read or written: check it, then start the same command again",
 }

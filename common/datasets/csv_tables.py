@@ -88,6 +88,9 @@ _OTHER_NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "img_shape_x": (("imgshapex",), ("imagewidth", "imgwidth", "originalwidth"), ("width",)),
     "img_shape_y": (("imgshapey",), ("imageheight", "imgheight", "originalheight"), ("height",)),
 }
+# The columns, by the names that are asked for, whose cells are read as numbers.
+_NUMBERS = {"Target", "x", "y", "x0", "y0", "xmax", "ymax", "width", "height", "w", "h"}
+_NUMBERS |= {"img_shape_x", "img_shape_y"}
 # Next to the other corner of a box, "width" is that of the image.
 _CORNER = {"x1", "x2", "xmax", "right"}
 
@@ -114,6 +117,9 @@ def read_csv(
 ) -> tuple[list[str], list[Row]]:
     """Read a CSV file: its columns, by the names that are asked for, and its rows.
 
+    Only what is read as a number may have a decimal comma, and only that and what is optional a
+    word for nothing: an id, a label or a column that nobody asks for stands as it is written.
+
     Args:
         path: The file.
         columns: What it must have; the first is the id of its rows.
@@ -137,7 +143,9 @@ def read_csv(
     if not table:
         raise UserError(f"{path}: has no rows; {expected}")
     _refuse_rounded(path, table, renamed.index(columns[0]), columns[0])
-    _repair_numbers(path, table, renamed, delimiter)
+    repaired = {*_NUMBERS.intersection(columns), *optional}
+    places = {name: place for place, name in enumerate(renamed) if name in repaired}
+    _repair_numbers(path, table, places, delimiter)
     if delimiter != ",":
         note_repair(path, f"rows with {_DELIMITERS[delimiter]} between their cells", len(table))
     return renamed, [(line, dict(zip(renamed, cells, strict=True))) for line, cells in table]
@@ -152,7 +160,8 @@ def first_rows(path: Path, columns: Sequence[str], most: int = 100) -> list[list
         most: The number of rows.
 
     Returns:
-        Stripped cells; none for a file of another kind.
+        Stripped cells, in each row as many as in the header or more; no rows for a file of another
+        kind, an empty one and one that may not be read.
     """
     try:
         with open(path, "rb") as file, noted_repairs():
@@ -163,9 +172,10 @@ def first_rows(path: Path, columns: Sequence[str], most: int = 100) -> list[list
             reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text, columns))
             rows = ([cell.strip().strip("\ufeff") for cell in row] for row in reader)
             filled = (row for row in rows if any(row) and not row[0].startswith("sep="))
-            return list(islice(filled, most + 1))
+            first = list(islice(filled, most + 1))
     except (OSError, UserError, csv.Error):
         return []
+    return [row + [""] * (len(first[0]) - len(row)) for row in first]
 
 
 def list_csv(folder: Path) -> list[Path]:
@@ -353,25 +363,25 @@ def _refuse_rounded(path: Path, table: list[tuple[int, list[str]]], place: int, 
 
 
 def _repair_numbers(
-    path: Path, table: list[tuple[int, list[str]]], header: Sequence[str], delimiter: str
+    path: Path, table: list[tuple[int, list[str]]], columns: dict[str, int], delimiter: str
 ) -> None:
-    """Decimal commas and words for nothing, in the columns of numbers alone."""
+    """Decimal commas and words for nothing, in those of some columns that hold numbers alone."""
     empty = commas = 0
-    for place, name in enumerate(header):
+    for name, place in columns.items():
         cells = [cells[place] for _, cells in table]
-        with_comma = [number for number, cell in enumerate(cells) if _COMMA.fullmatch(cell)]
+        is_number = name in _NUMBERS
+        with_comma = [i for i, cell in enumerate(cells) if is_number and _COMMA.fullmatch(cell)]
         without = [number for number, cell in enumerate(cells) if cell.lower() in NOTHING]
         # What pandas reads as a number, or as nothing.
         others = set(range(len(cells))) - {*with_comma, *without}
         if not (with_comma or without) or not all(_is_number(cells[i]) for i in others):
             continue
-        if delimiter != ";" and with_comma:
-            doubtful = [i for i in with_comma if _THOUSANDS.fullmatch(cells[i])]
-            if len(doubtful) == len(with_comma):
-                raise UserError(
-                    f"{path}: row {table[doubtful[0]][0]}: the comma in {name} may part decimals "
-                    "or thousands; write decimals with a point"
-                )
+        doubtful = [i for i in with_comma if delimiter != ";" and _THOUSANDS.fullmatch(cells[i])]
+        if doubtful and len(doubtful) == len(with_comma):
+            raise UserError(
+                f"{path}: row {table[doubtful[0]][0]}: the comma in {name} may part decimals "
+                "or thousands; write decimals with a point"
+            )
         for i in with_comma:
             table[i][1][place] = cells[i].replace(".", "").replace(",", ".")
         for i in without:

@@ -148,6 +148,8 @@ def index_volumes(
         frame["patient"] = numbered([named.keys.get(case, f" {case}") for case in cases])
     frame["patient_hash"] = [named.hashes.get(case, "") for case in cases]
     frame.attrs |= {**named.attributes, NAMED: named.named}
+    if listed is not None:
+        frame.attrs |= {"table": DATASET, "listed": len(listed)}
     if not named.known_from:
         frame.attrs["patients_remark"] = _UNKNOWN
     columns = ["case", "path", "mask_path", "patient", "left_out", "patient_hash"]

@@ -141,7 +141,7 @@ def naming_films(source: Path, files: Sequence[Path]) -> list[Path]:
     """
     columns_of: dict[Path, list[tuple[str, ...]]] = {}
     for file in files:
-        header, *rows = first_rows(file, [PATH, LABEL])
+        header, *rows = first_rows(file, [PATH, LABEL]) or [[]]
         columns = list(zip(*rows, strict=False))
         if not _lacking(file):
             columns = [columns[_renamed(file, header).index(PATH)]] if columns else []

@@ -54,11 +54,13 @@ def without_lists(file: Path, labels: Sequence[str]) -> list[str]:
         The cells as they are where not all that hold anything are lists.
 
     Raises:
-        UserError: The lists are places for classes, without their names: [0, 1, 0].
+        UserError: The lists are places for classes, without their names: [0, 1, 0]; or a comma may
+            part several labels of a cell, or a number's decimals.
     """
     matches = [_LIST.fullmatch(label) for label in labels]
     count = sum(match is not None for match in matches)
     if not count or count < sum(map(bool, labels)):
+        _refuse_commas(file, {*labels})
         return [*labels]
     note_repair(file, "labels that are lists, several names in one cell", count)
     inner = ["".join(filter(None, match.groups())) if match else "" for match in matches]
@@ -69,6 +71,21 @@ def without_lists(file: Path, labels: Sequence[str]) -> list[str]:
             "class, and the classes have no names; write the name of each image's class"
         )
     return [BETWEEN.join(sorted({*filter(None, map(label_of, _names(text)))})) for text in inner]
+
+
+def _refuse_commas(file: Path, labels: set[str]) -> None:
+    """Raise a `UserError` for a label of numbers, or of other cells' labels, with commas between.
+
+    "Pneumonia, viral" may be one class; "0,1" may be 0.1, or 0 and 1.
+    """
+    known = {label.casefold() for label in labels}
+    for label in sorted(label for label in labels if "," in label):
+        parts = [part.strip().casefold() for part in label.split(",")]
+        if all(part and (part in known or re.fullmatch(r"[+-]?\d+", part)) for part in parts):
+            raise UserError(
+                f"{file}: the comma in the label {ascii(label)[1:-1][:40]} may part several labels "
+                "or decimals; write several with | between them, and decimals with a point"
+            )
 
 
 def _names(text: str) -> list[str]:

@@ -16,7 +16,7 @@ from common.datasets.class_folders import (
     split_folders,
 )
 from common.datasets.class_names import is_class
-from common.datasets.csv_tables import list_names, named_file
+from common.datasets.csv_tables import first_rows, list_csv, list_names, named_file, read_csv
 from common.datasets.image_table import (
     LABEL,
     PATH,
@@ -127,6 +127,9 @@ def _refuse_without_labels(source: Path) -> None:
     if tables:
         names = " and ".join(ascii(path.name)[1:-1] for path in tables[:3])
         raise UserError(f"{source}: the labels may be in {names}, no CSV; save them {mend}")
+    for file in list_csv(source):
+        if not first_rows(file, [PATH, LABEL]):
+            read_csv(file, [PATH, LABEL])  # refuses, and says what is wrong with it
     raise UserError(
         f"{source}: holds films and no labels; expected a folder for each class, the table of a "
         f"known dataset ({RSNA_TABLES[0]}, {NIH_TABLES[0]}), or the labels {mend} "

@@ -18,6 +18,7 @@ from common.base.errors import UserError
 from common.datasets.class_folders import OFFICIAL
 from common.datasets.class_names import numbered_classes
 from common.datasets.csv_tables import (
+    NOTHING,
     list_columns,
     list_names,
     named_file,
@@ -173,7 +174,7 @@ def _finding(name: str) -> str:
 
 
 def _patient(text: str) -> str:
-    return whole(text).zfill(8) if text else ""
+    return "" if text.casefold() in {"", *NOTHING} else whole(text).zfill(8)
 
 
 def _view(text: str) -> str:

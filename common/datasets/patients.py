@@ -18,7 +18,7 @@ from pathlib import Path
 
 from common.base.errors import UserError
 from common.base.files import read_json
-from common.datasets.csv_tables import list_columns, read_csv, whole
+from common.datasets.csv_tables import NOTHING, list_columns, read_csv, whole
 from common.datasets.published import has_name, table_name
 
 PATIENTS = "nih_patients.csv"
@@ -53,7 +53,7 @@ _KNOWN_BY = {
 
 # What anonymisation writes in place of a patient.
 _NOBODY = {
-    *("", "0", "none", "null", "nan", "na", "n/a", "unknown", "removed", "patient", "patientid"),
+    *("", "0", "unknown", "removed", "patient", "patientid", *NOTHING),
     *("anon", "anonymous", "anonymized", "anonymised", "deidentified", "de-identified"),
 }
 

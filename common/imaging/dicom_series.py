@@ -24,6 +24,7 @@ from common.base.errors import UserError
 from common.imaging.decoders import stored_pixels
 from common.imaging.dicom import PIXEL_TAGS, stored_bits
 from common.imaging.dicom_file import GREY, check, named, parse, quiet, text
+from common.imaging.image_files import list_files
 from common.imaging.volume_grid import Grid, placed, three_axes
 from common.imaging.volume_names import is_slice
 
@@ -112,8 +113,8 @@ def patient_of(folder: Path) -> str:
 
 
 def _slices(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and is_slice(path) and _may_be_image(path):
+    for path in list_files(folder).files:
+        if is_slice(path) and _may_be_image(path):
             yield path
 
 

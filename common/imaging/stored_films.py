@@ -52,8 +52,9 @@ def read_stored(path: Path) -> tuple[Header, Stored | None]:
         UserError: As `common.imaging.films.read_film_header`.
     """
     if is_plain(path):
-        header = read_picture_header(path)
-        return header, Stored(_size(header), "picture", sha256(path))
+        with named(path, "it can't be read"):
+            header = read_picture_header(path)
+            return header, Stored(_size(header), "picture", sha256(path))
     try:
         with quiet(), named(path, "its header can't be read"):
             dataset = parse(path, [*HEADER_TAGS, *PIXEL_TAGS])

@@ -91,16 +91,20 @@ def find_inputs(
     shared = os.path.commonpath([path.parent for path in files.values()])
     inputs: list[Input] = []
     taken: set[str] = set()
+    # The last number behind each stem: in an export every patient may have a file 1.dcm.
+    numbers: dict[str, int] = {}
     places: set[str] = set()
     for path in files.values():
         own = as_text(path.name)
         stem = next((own[: -len(s)] for s in suffixes if own.lower().endswith(s)), "")
         name = stem = (stem or own)[:MAX_NAME]
         # Names that differ in case alone are equal on some file systems.
+        number = numbers.get(stem.lower(), 1)
         while name.lower() in taken:
-            number = int(name[len(stem) + 1 :] or 1) + 1
+            number += 1
             name = f"{stem}-{number}"
         taken.add(name.lower())
+        numbers[stem.lower()] = number
         place = as_text(os.path.relpath(path, shared))
         if place in places:  # the same name in another encoding or form
             place = f"{place} ({len(inputs) + 1})"

@@ -34,6 +34,7 @@ from common.base.processes import stream
 from common.base.progress import progress
 from common.base.settings import SharedPredict, first_names
 from common.datasets.published import without_slices
+from common.imaging.image_files import list_files
 from common.imaging.library_warnings import library_warnings
 from common.prediction.archive import check_highdicom
 from common.prediction.finished import FINISHED, MAX_ROWS, PICTURES, TABLE, finish
@@ -295,7 +296,7 @@ def _is_merged(output: Path, whole_key: str) -> bool:
 
 def _identity(file: Input) -> tuple[str | int, ...]:
     try:
-        parts = sorted(file.path.rglob("*")) if file.path.is_dir() else [file.path]
+        parts = list_files(file.path).files if file.path.is_dir() else [file.path]
         stats = [(part.name, part.stat()) for part in parts]
     except OSError:
         # Reading it will fail too, and skip it.

@@ -84,15 +84,18 @@ def unused(source: Path, cases: pd.DataFrame, folder: Path) -> Iterator[Finding]
 
 
 def missing_images(cases: pd.DataFrame) -> list[str]:
-    """A line on the images that a table names and the dataset lacks, if any."""
+    """A line on the images that a table names, or a mask is of, and the dataset lacks, if any."""
     count = int((cases["left_out"] == "no image").sum())
-    table = cases.attrs.get("table", "dataset.json" if "mask_path" in cases else "")
-    if not count or not table:
+    if count and "table" in cases.attrs:
+        listed = max(count, cases.attrs["listed"])
+        what = f"of the {listed} images that {cases.attrs['table']} names are not here"
+    elif count and "mask_path" in cases:
+        what = f"of {int((cases['mask_path'] != '').sum())} masks without an image"
+    else:
         return []
-    listed = max(count, cases.attrs.get("listed", len(cases)))
     return [
-        f"NO IMAGE: {count} of the {listed} images that {table} names are not here; was a download "
-        "or unzip broken off? complete it, and start the same command again"
+        f"NO IMAGE: {count} {what}; was a download or unzip broken off? complete it, and start the "
+        "same command again"
     ]
 
 
@@ -145,7 +148,7 @@ def _bytes(path: Path) -> int:
     own = path.stat()
     if not stat.S_ISDIR(own.st_mode):
         return own.st_size
-    return sum(part.stat().st_size for part in path.rglob("*"))
+    return sum(part.stat().st_size for part in list_files(path).files)
 
 
 def _stem_and_suffix(path: str) -> tuple[str, str]:

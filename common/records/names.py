@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -45,8 +44,9 @@ class Names:
         # By a name or a path, what is written in its place; by that, what the screen shows.
         self._written: dict[str, str] = {}
         self._screen: dict[str, str] = {}
-        # The names by the longest word in each, so that a text is not held against all.
-        self._by_word: dict[str, list[str]] = defaultdict(list)
+        # The names by a word in each that few others are filed under, so that a text is not held
+        # against all.
+        self._by_word: dict[str, list[str]] = {}
 
     @property
     def key_id(self) -> str:
@@ -97,7 +97,8 @@ class Names:
     def text(self, text: str) -> str:
         """A text without the dataset's folder, and with ids for the names in it."""
         text = text.replace(f"{self.source}{os.sep}", "")
-        likely = {name for word in {"", *_words(text)} for name in self._by_word[word]}
+        words = {"", *_words(text)}
+        likely = {name for word in words for name in self._by_word.get(word, ())}
         for name in sorted(filter(text.__contains__, likely), key=len, reverse=True):
             text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", self._written[name], text)
         return text
@@ -122,9 +123,15 @@ class Names:
         forms = {name, as_text(name)}
         forms |= {ascii(form)[1:-1] for form in forms}
         for form in forms:
+            if form not in self._written:
+                rarest = min(_words(form), key=self._filed_under, default="")
+                self._by_word.setdefault(rarest, []).append(form)
             self._written[form] = own
-            self._by_word[max(_words(form), key=len, default="")].append(form)
         self._screen[own] = display
+
+    def _filed_under(self, word: str) -> tuple[int, int]:
+        """How many names are filed under a word; of equal ones the longest comes first."""
+        return len(self._by_word.get(word, ())), -len(word)
 
     def _ids(self, files: list[tuple[str, str]]) -> list[str]:
         return self._table.ids_of(self.source, files) if files else []

@@ -1,5 +1,6 @@
 """How a script leaves."""
 
+import ctypes
 import signal
 import subprocess
 import sys
@@ -7,21 +8,22 @@ import sys
 import pytest
 
 from common.base.files import ROOT
+from tests.helpers import needs
 
 BEFORE = "import errno, signal, time; from common.base.errors import UserError, run_script\n"
 WAIT = "def main():\n    print('ready')\n    time.sleep(60)\nrun_script(main)"
 
 
-def start(script):
+def start(script, **more):
     return subprocess.Popen(
         [sys.executable, "-c", BEFORE + script],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, **more,
     )  # fmt: skip
 
 
-def run(script):
+def run(script, **more):
     """The exit status, standard output and standard error."""
-    process = start(script)
+    process = start(script, **more)
     out, err = process.communicate(timeout=60)
     return process.returncode, out, err
 
@@ -44,6 +46,24 @@ def test_a_fault_of_the_disk_is_one_line(code, mend):
     status, out, err = run(script)
     assert (status, out) == (2, "")
     assert err.startswith("error: /a/b.csv: ") and mend in err and err.count("\n") == 1
+
+
+def obey_permissions():
+    """As root too: what is started next may not read or write what its mode forbids."""
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
+
+
+@needs.machine(sys.platform == "linux", "asks for Linux's capabilities")
+def test_a_file_that_may_not_be_read_is_named_with_what_to_do(tmp_path):
+    (tmp_path / "labels.csv").write_text("image,label\n")
+    (tmp_path / "labels.csv").chmod(0)
+    script = f"run_script(lambda: open({str(tmp_path / 'labels.csv')!r}))"
+    status, _, err = run(script, preexec_fn=obey_permissions)
+    assert status == 2 and err == (
+        f"error: {tmp_path}/labels.csv: permission is denied: change its permissions, or choose a "
+        "folder that you may write to\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,16 @@ def test_a_setting_that_was_renamed_between_two_runs_is_one(run_of, compared):
     assert "averaging" not in said and "ema_momentum" not in said
 
 
+def test_a_setting_of_the_data_is_seen_where_the_training_has_one_of_its_name(run_of):
+    runs = [run_of(name, predictions("heart", 1), image_size=0, seed=1) for name in ("a", "b")]
+    config = json.loads((runs[1] / "config.json").read_text())
+    config["data"]["settings"] |= {"image_size": 64, "copies": 2}
+    (runs[1] / "config.json").write_text(json.dumps({**config, "environment": {}}))
+    evaluated = [compare.open_evaluation(run, "test") for run in runs]
+    rows = compare.settings_table(evaluated).rows
+    assert rows[1:] == (("prepared: image_size", "32", "64"), ("copies", "-", "2"))
+
+
 def test_what_cannot_be_compared_is_refused(run_of, compared, tmp_path):
     first = run_of("first", predictions("heart", 1))
     less = predictions("heart", 2).iloc[:-1]

@@ -1,5 +1,6 @@
 """Folders of films in the layouts that people have, to a table of cases."""
 
+import errno
 import os
 import shutil
 import unicodedata
@@ -14,6 +15,7 @@ from common.datasets.images import patient_in_name
 from common.datasets.layouts import index_films, layout_of
 from common.datasets.nih import FINDINGS
 from common.datasets.rsna import index_heart
+from common.imaging import stored_films
 from common.records.summary import write_cases
 from tests.helpers.film_folders import film, kaggle, nih, pixels, rsna, table
 from tests.helpers.fixtures import write_dicom
@@ -361,3 +363,20 @@ def test_one_list_of_nih_says_the_other(tmp_path, name):
     both = index_films(tmp_path).set_index("case")[OFFICIAL]
     (tmp_path / name).unlink()
     assert index_films(tmp_path).set_index("case")[OFFICIAL].equals(both)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE])
+def test_a_film_that_the_disk_or_a_server_does_not_give_is_left_out(tmp_path, monkeypatch, code):
+    put_csv(tmp_path)
+    digest = stored_films.sha256
+
+    def fails(path):
+        if path.name == "a.png":
+            raise OSError(code, os.strerror(code))
+        return digest(path)
+
+    monkeypatch.setattr(stored_films, "sha256", fails)
+    frame = index_films(tmp_path)
+    assert list(frame["left_out"]) == [
+        "unreadable: it can't be read (OSError); damaged? fetch it again or leave it out", ""
+    ]  # fmt: skip

@@ -135,6 +135,10 @@ def test_what_lies_beside_slices_is_passed_over(tmp_path):
     write_series(tmp_path / "DICOM" / "S1", values, LAS)
     (tmp_path / "notes.txt").write_text("a text")
     (tmp_path / "DICOM" / "S1" / "._IM0000.dcm").write_bytes(b"\0\5\x16\7")
+    (tmp_path / ".trash").mkdir()
+    shutil.copy(tmp_path / "DICOM" / "S1" / "IM0000.dcm", tmp_path / ".trash")
+    (tmp_path / "again.dcm").symlink_to(tmp_path / "DICOM" / "S1" / "IM0001.dcm")
+    (tmp_path / "lost.dcm").symlink_to("nowhere.dcm")
     # An index, and a presentation state, which has no pixels.
     for name, kind in (
         ("DICOMDIR", uid.MediaStorageDirectoryStorage),

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 
 import pytest
 from hypothesis import given
@@ -57,9 +58,30 @@ def test_files_of_one_name_are_told_apart(tmp_path):
 @given(st.lists(st.sampled_from(["x", "X", "x-2", "x-3", "x-2-2", "y"]), min_size=1))
 def test_no_two_names_are_one_on_any_file_system(tmp_path_factory, stems):
     folder = tmp_path_factory.mktemp("in")
-    put(folder, *(f"{number}/{stem}.dcm" for number, stem in enumerate(stems)))
-    names = [name.lower() for _, name in found(folder)]
-    assert len(names) == len(set(names)) == len(stems)
+    put(folder, *(f"{number:03}/{stem}.dcm" for number, stem in enumerate(stems)))
+    expected = []
+    for stem in stems:  # the first number that is free
+        names = [stem, *(f"{stem}-{number}" for number in range(2, len(stems) + 2))]
+        taken = {name.lower() for name in expected}
+        expected.append(next(name for name in names if name.lower() not in taken))
+    assert [name for _, name in found(folder)] == expected
+
+
+def test_many_files_of_one_name_take_a_look_each(tmp_path):
+    put(tmp_path, *(f"{number:03}/1.dcm" for number in range(150)))
+    looks = []
+
+    def count(frame, event, function):
+        if event == "c_call" and frame.f_code is find_inputs.__code__:
+            looks.append(function.__name__)
+
+    sys.setprofile(count)
+    try:
+        inputs = found(tmp_path)
+    finally:
+        sys.setprofile(None)
+    assert inputs[-1] == ("149/1.dcm", "1-150")
+    assert 150 <= looks.count("lower") < 6 * 150
 
 
 def test_a_name_keeps_its_dots_and_gives_up_what_is_too_long(tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import strategies as some
 
 from common.base.parts import Part
 from common.prediction.inputs import Input
-from common.prediction.predictions import Predictions
+from common.prediction.predictions import Predictions, _identity
 
 
 def files(count):
@@ -32,3 +32,16 @@ def test_a_folder_has_at_most_a_thousand_pictures():
         assert len({path.parent for path in drawn}) == folders
     assert predictions.picture_path(files(1001)[1000], -1) == "pictures/0001/1000.png"
     assert predictions.picture_path(files(1001)[0], 1000) == "pictures/0.png"
+
+
+def test_a_volume_of_slices_is_another_when_a_slice_is_whatever_lies_beside(tmp_path):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.dcm").write_bytes(bytes(9))
+    volume = Input(0, folder, "s", "s", "s")
+    before = _identity(volume)
+    (folder / "lost.pdf").symlink_to("nowhere.pdf")
+    assert _identity(volume) == before
+    (folder / "1.dcm").write_bytes(bytes(10))
+    assert _identity(volume) != before

@@ -4,7 +4,9 @@ import shutil
 
 import pandas as pd
 
-from common.records.file_findings import bytes_of, disk
+from common.datasets.decathlon import index_volumes
+from common.records.file_findings import bytes_of, disk, missing_images
+from tests.datasets.test_decathlon import describe, make
 
 
 def test_a_folder_of_slices_has_the_bytes_of_its_files(tmp_path):
@@ -14,6 +16,9 @@ def test_a_folder_of_slices_has_the_bytes_of_its_files(tmp_path):
     cases = pd.DataFrame(
         {"path": ["a", "b.nii", ""], "mask_path": ["", "b-mask.nii", ""]}, [7, 3, 5]
     )
+    # Neither is read with them.
+    (tmp_path / "a" / "report.pdf").symlink_to("nowhere.pdf")
+    (tmp_path / "a" / ".trash").write_bytes(b"x" * 80)
     assert bytes_of(tmp_path, cases).to_dict() == {7: 30, 3: 45, 5: 0}
     assert bytes_of(tmp_path, cases[["path"]], [tmp_path / "a"]).to_dict() == {7: 30, 3: 40, 5: 0}
 
@@ -23,3 +28,14 @@ def test_a_disk_that_is_too_small_is_a_finding(tmp_path):
     assert not list(disk(tmp_path, 1))
     (finding,) = disk(tmp_path, 2 * free + 10**9)
     assert finding.check == "free disk" and "MB are free, the source files have" in finding.detail
+
+
+def test_images_that_are_missing_are_those_of_a_list_or_of_masks(tmp_path):
+    make(tmp_path, ["a", "b"], masks=["a", "b", "c"])
+    (line,) = missing_images(index_volumes(tmp_path)[0])
+    assert line.startswith("NO IMAGE: 1 of 3 masks without an image; was a download")
+    describe(tmp_path, ["a", "c"])
+    (line,) = missing_images(index_volumes(tmp_path)[0])
+    assert line.startswith("NO IMAGE: 1 of the 2 images that dataset.json names are not here; was")
+    describe(tmp_path, ["a", "b"])
+    assert missing_images(index_volumes(tmp_path)[0]) == []
