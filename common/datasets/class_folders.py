@@ -36,6 +36,7 @@ from common.imaging.image_files import (
     is_film,
     is_output,
     list_files,
+    places_of,
 )
 
 OFFICIAL = "official_split"
@@ -235,25 +236,27 @@ class _Sorted:
 def _sorted_in_folders(source: Path) -> _Sorted:
     kept = _Sorted()
     folders = class_folders(source)
-    first: dict[str, str] = {}
+    films: list[tuple[str, str, str]] = []
     for folder, name, split in folders:
         masks = list(_masks_in(folder))
         listing = list_files(folder, masks)
         kept.faults |= listing.faults | dict.fromkeys(masks, "segmentation masks are no films")
-        films = list(filter(is_film, listing.files))
-        drawn = _masks_among(films)
+        inside = list(filter(is_film, listing.files))
+        drawn = _masks_among(inside)
         kept.faults |= dict.fromkeys(drawn, "a segmentation mask is no film")
-        films = [film for film in films if film not in drawn]
-        if not films:
+        inside = [film for film in inside if film not in drawn]
+        if not inside:
             _refuse_other_pictures(folder, listing.files)
-        for film in films:
-            # A link may lead to a film that is in another folder too.
-            file = first.setdefault(os.path.realpath(film), str(film))
-            own = split or _split_below(folder, film)
-            if file not in kept.class_of:
-                kept.class_of[file], kept.split_of[file] = name, own
-            elif (kept.class_of[file].casefold(), kept.split_of[file]) != (name.casefold(), own):
-                kept.torn.add(file)
+        films += ((str(film), name, split or _split_below(folder, film)) for film in inside)
+    first: dict[str, str] = {}
+    places = places_of([file for file, _, _ in films])
+    for place, (path, name, own) in zip(places, films, strict=True):
+        # A link may lead to a film that is in another folder too.
+        file = first.setdefault(place, path)
+        if file not in kept.class_of:
+            kept.class_of[file], kept.split_of[file] = name, own
+        elif (kept.class_of[file].casefold(), kept.split_of[file]) != (name.casefold(), own):
+            kept.torn.add(file)
     if not any(own.split for own in folders) and not all(kept.split_of.values()):
         # A few folders of a class that are called test are no split.
         kept.split_of = {}

@@ -11,7 +11,7 @@ from common.base.errors import UserError
 from common.base.parts import PARTS
 from common.datasets.ids import IdTable
 from common.datasets.published import is_public_path
-from common.imaging.image_files import as_text, list_files
+from common.imaging.image_files import as_text, list_files, places_of
 
 WRITTEN = ("pictures", "masks", "dicom")
 """Folders of an output, whose files are never inputs."""
@@ -68,10 +68,8 @@ def find_inputs(
     if not paths:
         raise UserError("no INPUT: name files or folders, such as: predict.py films/ --run RUN")
     written = [output / name for name in (*WRITTEN, PARTS)]
-    # By the resolved path, which counts a file once; its name is the one that was given, since
-    # the target of a link may have a meaningless name.
-    files: dict[Path, Path] = {}
-    folders: dict[Path, Path] = {}
+    # The path that was given, by what is predicted as one.
+    given: dict[Path, Path] = {}
     table = IdTable(ids, output)
     for path in paths:
         if not path.exists():
@@ -83,9 +81,15 @@ def find_inputs(
             for fault, why in listing.faults.items():
                 print(f"  not followed: {as_text(str(fault))}: {why}", flush=True)
         for file in map(whole, chosen):
-            known = files.setdefault(file.resolve(), file.absolute())
-            is_below = file != path and file.is_relative_to(path)
-            folders.setdefault(known, path if is_below else file.parent)
+            given.setdefault(file, path)
+    # By its place, which counts a file once; its name is the one that was given, since the target
+    # of a link may have a meaningless name.
+    files: dict[str, Path] = {}
+    folders: dict[Path, Path] = {}
+    for place, (file, path) in zip(places_of([*map(str, given)]), given.items(), strict=True):
+        known = files.setdefault(place, file.absolute())
+        is_below = file != path and file.is_relative_to(path)
+        folders.setdefault(known, path if is_below else file.parent)
     if not files:
         raise UserError(f"{paths[0]}: holds no {kind} file")
     shared = os.path.commonpath([path.parent for path in files.values()])

@@ -91,6 +91,15 @@ def test_links_are_followed_and_each_file_is_listed_once(tmp_path):
     assert set(faults.values()) == {"a link that leads nowhere"}
 
 
+def test_links_to_one_file_elsewhere_are_several_files(tmp_path):
+    put(tmp_path, "store/x", "set/.store/y", "set/own")
+    names = {"a": "../store/x", "b": "../store/x", "c": ".store/y", "d": ".store/y", "e": "own"}
+    for name, target in names.items():
+        (tmp_path / "set" / name).symlink_to(target)
+    assert listed(tmp_path / "set") == (["a", "b", "c", "d", "own"], {})
+    assert listed(tmp_path) == (["set/c", "set/d", "set/own", "store/x"], {})
+
+
 def test_sizes_and_times_are_of_every_file_once_also_behind_links(tmp_path):
     put(tmp_path, "disk/one", "set/here/three", "set/.hidden", "set/out/predictions.json", "set/z")
     here = tmp_path / "set"

@@ -46,6 +46,14 @@ def test_a_file_that_is_given_twice_is_taken_once(tmp_path):
     assert found(here / "one.dcm", here, here / ".." / "in" / "one.dcm") == [("one.dcm", "one")]
 
 
+def test_links_to_one_file_elsewhere_are_several_inputs(tmp_path):
+    put(tmp_path, "store/x", "in/z.dcm")
+    for name in ("a.dcm", "b.dcm"):
+        (tmp_path / "in" / name).symlink_to("../store/x")
+    here = tmp_path / "in"
+    assert found(here, here / "a.dcm") == [("a.dcm", "a"), ("b.dcm", "b"), ("z.dcm", "z")]
+
+
 def test_files_of_one_name_are_told_apart(tmp_path):
     put(tmp_path, "a/one.dcm", "b/one.dcm", "c/ONE.dcm", "c/one-2.dcm", "d/one")
     inputs = found(tmp_path, is_one=lambda path: True)
