@@ -12,6 +12,7 @@ import functools
 import os
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -156,11 +157,10 @@ def _walk(
     # The real paths of files under their own names, and links to files with theirs.
     own: set[str] = set()
     linked: list[tuple[str, str]] = []
-    links: list[Path] = [Path(folder)]
+    links = deque([(Path(folder), root)])
     # What lies here comes before what a link leads to.
     while links:
-        link = links.pop(0)
-        real = os.path.realpath(link)
+        link, real = links.popleft()
         if link.is_file():
             linked.append((str(link), real))
             continue
@@ -191,9 +191,10 @@ def _walk(
                     continue
                 below = f"{real}{os.sep}{entry.name}"
                 if entry.is_symlink():
+                    target = os.path.realpath(begin + entry.name)
                     # What the folder itself is in would bring all that lies next to it.
-                    if not Path(root).is_relative_to(os.path.realpath(place / entry.name)):
-                        links.append(place / entry.name)
+                    if not f"{root}{os.sep}".startswith(f"{target.rstrip(os.sep)}{os.sep}"):
+                        links.append((place / entry.name, target))
                 elif entry.is_dir():
                     inner.append((place / entry.name, below))
                 elif entry.is_file():
