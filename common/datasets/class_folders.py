@@ -29,6 +29,7 @@ from common.datasets.class_names import (
 from common.datasets.csv_tables import list_names
 from common.datasets.images import COMMON, FROM_HEADER, SPACING, films_of, frame_of, rows_of
 from common.imaging.image_files import (
+    BY_SCRIPTS,
     FILMS,
     as_text,
     holds_films,
@@ -201,11 +202,13 @@ def _names_below(folder: Path) -> set[str]:
 
 def visible_folders(folder: Path) -> list[Path]:
     """The folders in a folder that may be part of a dataset, sorted."""
-    return [
-        folder / name
-        for name in sorted(entry.name for entry in _entries(folder) if _is_folder(entry))
-        if not name.startswith(".") and name != "__MACOSX" and not is_output(folder / name)
-    ]
+    return [path for path in _folders(folder) if not is_output(path)]
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The same with those that a script of this repository wrote."""
+    names = sorted(entry.name for entry in _entries(folder) if _is_folder(entry))
+    return [folder / name for name in names if not name.startswith(".") and name != "__MACOSX"]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -287,7 +290,7 @@ def _masks_among(films: list[Path]) -> set[Path]:
 
 
 def _outside(source: Path, folders: list[ClassFolder]) -> Iterator[tuple[Path, str]]:
-    """The folders with films that are in none of a class, and why."""
+    """The folders with films that are in none of a class, or that a script wrote, and why."""
     splits = split_folders(source)
     classes = {own.name.casefold() for own in folders}
     for folder in visible_folders(source) if splits else ():
@@ -304,6 +307,7 @@ def _outside(source: Path, folders: list[ClassFolder]) -> Iterator[tuple[Path, s
     for folder in {source, *splits, *(_undoubled(*own) for own in splits.items())}:
         if _has_films(folder):
             yield folder, "films that are in no folder of a class"
+        yield from ((path, BY_SCRIPTS) for path in _folders(folder) if is_output(path))
 
 
 def _has_films(folder: Path) -> bool:

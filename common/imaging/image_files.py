@@ -35,9 +35,12 @@ _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 # By these files a folder is known that prepare_data.py, train.py or predict.py wrote.
 _WRITTEN = (
     *(("manifest.json", "cases.csv"), ("unfinished.json",), ("findings.csv", ".lock")),
-    *(("config.json", "history.csv"), ("predictions.json",), ("unfinished.jsonl",)),
-    ("part.json",),
+    *(("config.json", "history.csv"), ("predictions.json", "predictions.csv")),
+    *(("unfinished.jsonl",), ("part.json",)),
 )
+BY_SCRIPTS = "a folder that a script of this repository wrote"
+"""Why such a folder is not listed."""
+
 _STALE, _CLOSED = "a link that leads nowhere", "a folder that may not be opened"
 
 
@@ -46,7 +49,7 @@ class Listing(NamedTuple):
 
     Attributes:
         files: Sorted; the paths begin with the folder's own.
-        faults: What could not be followed or opened, and why.
+        faults: What could not be followed or opened, or was written by a script, and why.
     """
 
     files: list[Path]
@@ -180,6 +183,7 @@ def _walk(
                 faults[place] = _CLOSED
                 continue
             if place != folder and not written and is_written(entry.name for entry in entries):
+                faults[place] = BY_SCRIPTS
                 continue
             # As a path of its own would be written.
             begin = str(place / "_")[:-1]

@@ -11,7 +11,7 @@ from common.base.errors import UserError
 from common.base.parts import PARTS
 from common.datasets.ids import IdTable
 from common.datasets.published import is_public_path
-from common.imaging.image_files import as_text, list_files, places_of
+from common.imaging.image_files import BY_SCRIPTS, as_text, list_files, places_of
 
 WRITTEN = ("pictures", "masks", "dicom")
 """Folders of an output, whose files are never inputs."""
@@ -53,7 +53,7 @@ def find_inputs(
 
     Args:
         paths: Files, which are all taken, and folders, which are searched, links followed
-            (`common.imaging.image_files.list_files`); what leads nowhere is printed.
+            (`common.imaging.image_files.list_files`); what is not followed is printed.
         kind: The kind of the files, such as DICOM.
         is_kind: Whether a file in a folder is of that kind.
         suffixes: Ends of file names, such as ``.nii.gz``, that a name in the output leaves out.
@@ -79,6 +79,8 @@ def find_inputs(
             listing = list_files(path, written)
             chosen = [file for file in listing.files if is_kind(file)]
             for fault, why in listing.faults.items():
+                if why == BY_SCRIPTS and fault.resolve() == output.resolve():
+                    continue
                 print(f"  not followed: {as_text(str(fault))}: {why}", flush=True)
         for file in map(whole, chosen):
             given.setdefault(file, path)

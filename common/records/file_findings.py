@@ -13,7 +13,14 @@ import numpy as np
 import pandas as pd
 
 from common.datasets.rsna import TEST_FOLDERS as FILM_TEST_FOLDERS
-from common.imaging.image_files import as_text, file_facts, is_film, is_output, list_files
+from common.imaging.image_files import (
+    BY_SCRIPTS,
+    as_text,
+    file_facts,
+    is_film,
+    is_output,
+    list_files,
+)
 from common.imaging.volume_names import PARTNERS, is_volume
 
 LEFT_OUT, KEPT, REPAIRED = "left out", "kept", "repaired"
@@ -80,6 +87,8 @@ def unused(source: Path, cases: pd.DataFrame, folder: Path) -> Iterator[Finding]
             elif file.exists():
                 yield Finding(_name(path), "extra file", "no image", LEFT_OUT)
     for path, why in faults.items():
+        if why == BY_SCRIPTS and (source / path).resolve() == folder.resolve():
+            continue
         yield Finding(_name(path), "not followed", why, LEFT_OUT)
 
 

@@ -8,6 +8,7 @@ from common.datasets.duplicates import find_duplicates
 from common.datasets.images import OTHER_CASE
 from common.datasets.layouts import index_films
 from common.datasets.repairs import noted_repairs
+from common.imaging.image_files import BY_SCRIPTS
 from common.records.file_findings import unused
 from tests.helpers.film_folders import answer, film, nih, put, rsna, table
 
@@ -58,6 +59,20 @@ def test_folders_by_class(tmp_path, names, expected):
 )  # fmt: skip
 def test_what_is_in_no_class_is_said(tmp_path, names, place, why):
     assert index_films(put(tmp_path, *names)).attrs["faults"] == {place: why}
+
+
+def test_a_folder_that_a_script_wrote_is_a_finding(tmp_path):
+    put(tmp_path, "A/1.png", "B/2.png", "C/3.png", "A/more/4.png", "prepared/5.png")
+    (tmp_path / "C" / "predictions.json").touch()
+    assert index_films(tmp_path, layout="folders").attrs["classes"] == ["A", "B", "C", "prepared"]
+    for folder in ("C", "A/more", "prepared"):
+        (tmp_path / folder / "part.json").touch()
+    frame = index_films(tmp_path)
+    assert frame.attrs["classes"] == ["A", "B"]
+    found = [f for f in unused(tmp_path, frame, tmp_path / "prepared") if f.where != "A/1.png"]
+    assert {finding.where: finding.detail for finding in found} == dict.fromkeys(
+        ("A/more", "C"), BY_SCRIPTS
+    )
 
 
 def test_a_mask_among_films_is_one_finding(tmp_path):

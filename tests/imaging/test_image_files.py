@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.imaging.image_files import (
+    BY_SCRIPTS,
     as_text,
     file_facts,
     films_among,
@@ -101,7 +102,7 @@ def test_links_to_one_file_elsewhere_are_several_files(tmp_path):
 
 
 def test_sizes_and_times_are_of_every_file_once_also_behind_links(tmp_path):
-    put(tmp_path, "disk/one", "set/here/three", "set/.hidden", "set/out/predictions.json", "set/z")
+    put(tmp_path, "disk/one", "set/here/three", "set/.hidden", "set/out/part.json", "set/z")
     here = tmp_path / "set"
     (here / "there").symlink_to(tmp_path / "disk")
     (here / "again").symlink_to(here / "z")
@@ -123,7 +124,7 @@ def test_films_are_looked_for_in_what_is_listed_alone(tmp_path):
         "notes.txt",
         ".hidden/a.png",
         "__MACOSX/b.png",
-        "out/predictions.json",
+        "out/part.json",
         "out/c.png",
     )
     assert not holds_films(tmp_path)
@@ -138,17 +139,22 @@ def test_a_pipe_is_no_file(tmp_path):
     assert listed(tmp_path) == ([], {})
 
 
+def test_a_stray_file_makes_no_folder_that_of_a_script(tmp_path):
+    put(tmp_path, "A/predictions.json", "A/1.png")
+    assert listed(tmp_path) == (["A/1.png", "A/predictions.json"], {})
+
+
 @pytest.mark.damaged
 @pytest.mark.parametrize(
     "marks",
     [
         "manifest.json cases.csv", "unfinished.json", "config.json history.csv",
-        "predictions.json", "unfinished.jsonl", "findings.csv .lock",
+        "predictions.json predictions.csv", "unfinished.jsonl", "findings.csv .lock",
     ],
 )  # fmt: skip
 def test_what_the_scripts_wrote_is_no_source_unless_it_is_named(tmp_path, marks):
     put(tmp_path, "1.png", "out/augmented/2.png", *(f"out/{name}" for name in marks.split()))
-    assert listed(tmp_path)[0] == ["1.png"]
+    assert listed(tmp_path) == (["1.png"], {"out": BY_SCRIPTS})
     assert "out/augmented/2.png" in listed(tmp_path, written=True)[0]
     assert "augmented/2.png" in listed(tmp_path / "out")[0]
     rest = listed(tmp_path / "out", skip=[tmp_path / "out" / "augmented"])[0]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from common.base.errors import UserError
 from common.imaging.dicom_names import is_dicom
-from common.imaging.image_files import FILM_SUFFIXES, FILMS, is_film
+from common.imaging.image_files import BY_SCRIPTS, FILM_SUFFIXES, FILMS, is_film
 from common.imaging.volume_names import SUFFIXES, is_slice, is_volume, volume_of
 from common.prediction.inputs import MAX_NAME, find_inputs
 from tests.helpers import needs
@@ -145,15 +145,19 @@ def test_films_of_every_kind_and_behind_links_are_inputs(tmp_path, capsys):
     (tmp_path / "disk").mkdir()
     write_dicom(tmp_path / "disk" / "a.dcm", soft_image())
     put(tmp_path, "films/b.png", "films/c.JPEG", "films/notes.txt", "films/DICOMDIR")
-    put(tmp_path, "films/earlier/predictions.json", "films/earlier/pictures/b.png")
+    put(tmp_path, "films/earlier/part.json", "films/earlier/pictures/b.png")
+    put(tmp_path, "films/out/part.json")
     (tmp_path / "films" / "there").symlink_to(tmp_path / "disk")
     (tmp_path / "films" / "up").symlink_to(tmp_path / "films")
     (tmp_path / "films" / "gone").symlink_to("nowhere")
-    inputs = find_inputs([tmp_path / "films"], FILMS, is_film, FILM_SUFFIXES, tmp_path / "out")
+    inputs = find_inputs(
+        [tmp_path / "films"], FILMS, is_film, FILM_SUFFIXES, tmp_path / "films/out"
+    )
     assert [(one.file, one.name) for one in inputs] == [
         ("b.png", "b"), ("c.JPEG", "c"), ("there/a.dcm", "a"),
     ]  # fmt: skip
     assert capsys.readouterr().out == (
+        f"  not followed: {tmp_path}/films/earlier: {BY_SCRIPTS}\n"
         f"  not followed: {tmp_path}/films/gone: a link that leads nowhere\n"
     )
 
