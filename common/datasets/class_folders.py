@@ -35,6 +35,7 @@ from common.imaging.image_files import (
     holds_films,
     image_id,
     is_film,
+    is_hidden,
     is_output,
     list_files,
     places_of,
@@ -208,7 +209,7 @@ def visible_folders(folder: Path) -> list[Path]:
 def _folders(folder: Path) -> list[Path]:
     """The same with those that a script of this repository wrote."""
     names = sorted(entry.name for entry in _entries(folder) if _is_folder(entry))
-    return [folder / name for name in names if not name.startswith(".") and name != "__MACOSX"]
+    return [folder / name for name in names if not is_hidden(name)]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

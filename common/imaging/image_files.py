@@ -2,8 +2,8 @@
 
 A folder is walked with all that lies below it and behind its links, each file once. Links to one
 file elsewhere are several files: stores of content hold what is equal once, as git-annex, DataLad
-and the cache of Hugging Face do. What the scripts of this repository wrote, hidden files and the
-``__MACOSX`` of a Mac's archive are no part of a dataset.
+and the cache of Hugging Face do. What the scripts of this repository wrote, hidden files and what a
+Mac or Windows adds are no part of a dataset.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ _WRITTEN = (
     *(("config.json", "history.csv"), ("predictions.json", "predictions.csv")),
     *(("unfinished.jsonl",), ("part.json",)),
 )
+_OF_SYSTEMS = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+
 BY_SCRIPTS = "a folder that a script of this repository wrote"
 """Why such a folder is not listed."""
 
@@ -56,9 +58,7 @@ class Listing(NamedTuple):
     faults: dict[Path, str]
 
 
-def list_files(
-    folder: Path, skip: Iterable[Path] = (), hidden: bool = False, written: bool = False
-) -> Listing:
+def list_files(folder: Path, skip: Iterable[Path] = (), written: bool = False) -> Listing:
     """List the files in a folder and below it, each once.
 
     Links to files and folders are followed; where one leads to what is there anyway, or back up,
@@ -67,19 +67,18 @@ def list_files(
     Args:
         folder: The folder, which is listed whoever wrote it.
         skip: Folders to leave out.
-        hidden: Whether hidden files and ``__MACOSX`` count.
         written: Whether folders that these scripts wrote count.
     """
-    paths, faults = list_paths(folder, skip, hidden, written)
+    paths, faults = list_paths(folder, skip, written)
     return Listing([*map(Path, paths)], faults)
 
 
 def list_paths(
-    folder: Path, skip: Iterable[Path] = (), hidden: bool = False, written: bool = False
+    folder: Path, skip: Iterable[Path] = (), written: bool = False
 ) -> tuple[list[str], dict[Path, str]]:
     """`list_files` with its files as text, a fifth of the memory, in the same order."""
     faults: dict[Path, str] = {}
-    files = (path for path, _ in _walk(folder, skip, hidden, written, faults))
+    files = (path for path, _ in _walk(folder, skip, written, faults))
     # As paths are sorted, part by part.
     return sorted(files, key=lambda path: path.replace(os.sep, "\0")), faults
 
@@ -120,10 +119,10 @@ def _real_folder_and_links(folder: str) -> tuple[str, frozenset[str]]:
 def file_facts(folder: Path, skip: Iterable[Path] = ()) -> list[tuple[str, int, int]]:
     """The path from a folder, the bytes and the time in ns of each of its files, sorted by path.
 
-    They are those of `list_files` with ``hidden``.
+    They are those of `list_files`.
     """
     files = []
-    for path, entry in _walk(folder, skip, True, False, {}):
+    for path, entry in _walk(folder, skip, False, {}):
         status = entry.stat() if entry else Path(path).stat()
         files.append((path_from(folder, path), status.st_size, status.st_mtime_ns))
     return sorted(files)
@@ -131,13 +130,13 @@ def file_facts(folder: Path, skip: Iterable[Path] = ()) -> list[tuple[str, int, 
 
 def holds_films(folder: Path) -> bool:
     """Whether a film is in a folder or below it."""
-    return any(is_film(path) for path, _ in _walk(folder, (), False, False, {}))
+    return any(is_film(path) for path, _ in _walk(folder, (), False, {}))
 
 
 def films_among(folder: Path, names: Collection[str]) -> set[str]:
     """Those of some ids (`image_id`) that a film in a folder or below it has."""
     missing, there = set(names), set()
-    for path, _ in _walk(folder, (), False, False, {}):
+    for path, _ in _walk(folder, (), False, {}):
         if not missing:
             break
         own = image_id(file_name(path))
@@ -148,7 +147,7 @@ def films_among(folder: Path, names: Collection[str]) -> set[str]:
 
 
 def _walk(
-    folder: Path, skip: Iterable[Path], hidden: bool, written: bool, faults: dict[Path, str]
+    folder: Path, skip: Iterable[Path], written: bool, faults: dict[Path, str]
 ) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
     """The path of each file, and its entry where it is no link.
 
@@ -189,9 +188,7 @@ def _walk(
             begin = str(place / "_")[:-1]
             inner = []
             for entry in entries:
-                if not hidden and (entry.name.startswith(".") or entry.name == "__MACOSX"):
-                    continue
-                if entry.name == ID_MAP:
+                if is_hidden(entry.name) or entry.name == ID_MAP:
                     continue
                 below = f"{real}{os.sep}{entry.name}"
                 if entry.is_symlink():
@@ -211,6 +208,11 @@ def _walk(
 def file_name(path: str) -> str:
     """The name at the end of a file's path, which is no `Path` where there are a million."""
     return path.rpartition(os.sep)[2]
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or what a Mac or Windows adds."""
+    return name.startswith(".") or name in _OF_SYSTEMS
 
 
 def path_from(source: Path, file: Path | str) -> str:
