@@ -47,7 +47,7 @@ OFFICIAL = "official_split"
 # What a mask is called next to its film.
 _MASK_OF = re.compile(r"(.+?)[ _-]+(?:mask|seg|segmentation|gt)(?:[ _-]*\d+)?", re.IGNORECASE)
 
-# Pictures that are not read: a folder of them is a class that would be missed.
+# Pictures that are not read: a folder of them is a class that would be missed, or a part of one.
 _OTHER_PICTURES = (".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".dcm.gz")
 
 
@@ -249,8 +249,7 @@ def _sorted_in_folders(source: Path) -> _Sorted:
         drawn = _masks_among(inside)
         kept.faults |= dict.fromkeys(drawn, "a segmentation mask is no film")
         inside = [film for film in inside if film not in drawn]
-        if not inside:
-            _refuse_other_pictures(folder, listing.files)
+        kept.faults |= _other_pictures(folder, listing.files, is_all=not inside)
         films += ((str(film), name, split or _split_below(folder, film)) for film in inside)
     first: dict[str, str] = {}
     places = places_of([file for file, _, _ in films])
@@ -317,10 +316,16 @@ def _has_films(folder: Path) -> bool:
     return any(path.is_file() and is_film(path) for path in paths)
 
 
-def _refuse_other_pictures(folder: Path, files: list[Path]) -> None:
+def _other_pictures(folder: Path, files: list[Path], is_all: bool) -> dict[Path, str]:
+    """What is said of a class with pictures that are not read; refused where they are all."""
     others = [file for file in files if file.name.lower().endswith(_OTHER_PICTURES)]
-    if others:
+    others = [file for file in others if not is_film(file)]  # DICOM may be called anything
+    if others and is_all:
         raise UserError(
             f"{folder}: none of its {len(files)} files is {FILMS}, such as "
             f"{ascii(others[0].name)[1:-1]}; convert them, or move the folder away"
         )
+    names = [file.name.lower() for file in others]
+    endings = [end for end in sorted(_OTHER_PICTURES) if any(name.endswith(end) for name in names)]
+    what = f"{len(others)} of its {len(files)} files are pictures that are not read"
+    return {folder: f"{what} ({', '.join(endings)}); convert them to {FILMS}"} if others else {}

@@ -75,6 +75,18 @@ def test_a_folder_that_a_script_wrote_is_a_finding(tmp_path):
     )
 
 
+def test_pictures_of_a_class_that_are_not_read_are_a_finding(tmp_path):
+    put(tmp_path, "A/1.png", "A/2.png", "B/3.png", "B/4.png")
+    for name in ("A/more/5.tif", "A/more/6.TIFF", "A/7.bmp", "A/deep/er/8.dcm.gz"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"II*\0")
+    frame = index_films(tmp_path)
+    assert [*answer(frame)] == ["A/1.png", "A/2.png", "B/3.png", "B/4.png"]
+    found = list(unused(tmp_path, frame, tmp_path / "prepared"))
+    assert ("A", "4 of its 6 files are pictures that are not read (.bmp, .dcm.gz, .tif, .tiff); "
+            "convert them to DICOM, PNG or JPEG") in [f[::2] for f in found]  # fmt: skip
+
+
 def test_a_mask_among_films_is_one_finding(tmp_path):
     put(tmp_path, "A/1.png", "A/1_mask.png", "B/2.png")
     found = list(unused(tmp_path, index_films(tmp_path), tmp_path / "prepared"))
