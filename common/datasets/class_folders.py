@@ -29,13 +29,16 @@ from common.datasets.class_names import (
 from common.datasets.csv_tables import list_names
 from common.datasets.images import COMMON, FROM_HEADER, SPACING, films_of, frame_of, rows_of
 from common.imaging.image_files import (
+    BY_SCRIPTS,
     FILMS,
     as_text,
     holds_films,
     image_id,
     is_film,
+    is_hidden,
     is_output,
     list_files,
+    places_of,
 )
 
 OFFICIAL = "official_split"
@@ -44,7 +47,7 @@ OFFICIAL = "official_split"
 # What a mask is called next to its film.
 _MASK_OF = re.compile(r"(.+?)[ _-]+(?:mask|seg|segmentation|gt)(?:[ _-]*\d+)?", re.IGNORECASE)
 
-# Pictures that are not read: a folder of them is a class that would be missed.
+# Pictures that are not read: a folder of them is a class that would be missed, or a part of one.
 _OTHER_PICTURES = (".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".dcm.gz")
 
 
@@ -200,11 +203,13 @@ def _names_below(folder: Path) -> set[str]:
 
 def visible_folders(folder: Path) -> list[Path]:
     """The folders in a folder that may be part of a dataset, sorted."""
-    return [
-        folder / name
-        for name in sorted(entry.name for entry in _entries(folder) if _is_folder(entry))
-        if not name.startswith(".") and name != "__MACOSX" and not is_output(folder / name)
-    ]
+    return [path for path in _folders(folder) if not is_output(path)]
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The same with those that a script of this repository wrote."""
+    names = sorted(entry.name for entry in _entries(folder) if _is_folder(entry))
+    return [folder / name for name in names if not is_hidden(name)]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -235,25 +240,26 @@ class _Sorted:
 def _sorted_in_folders(source: Path) -> _Sorted:
     kept = _Sorted()
     folders = class_folders(source)
-    first: dict[str, str] = {}
+    films: list[tuple[str, str, str]] = []
     for folder, name, split in folders:
         masks = list(_masks_in(folder))
         listing = list_files(folder, masks)
         kept.faults |= listing.faults | dict.fromkeys(masks, "segmentation masks are no films")
-        films = list(filter(is_film, listing.files))
-        drawn = _masks_among(films)
+        inside = list(filter(is_film, listing.files))
+        drawn = _masks_among(inside)
         kept.faults |= dict.fromkeys(drawn, "a segmentation mask is no film")
-        films = [film for film in films if film not in drawn]
-        if not films:
-            _refuse_other_pictures(folder, listing.files)
-        for film in films:
-            # A link may lead to a film that is in another folder too.
-            file = first.setdefault(os.path.realpath(film), str(film))
-            own = split or _split_below(folder, film)
-            if file not in kept.class_of:
-                kept.class_of[file], kept.split_of[file] = name, own
-            elif (kept.class_of[file].casefold(), kept.split_of[file]) != (name.casefold(), own):
-                kept.torn.add(file)
+        inside = [film for film in inside if film not in drawn]
+        kept.faults |= _other_pictures(folder, listing.files, is_all=not inside)
+        films += ((str(film), name, split or _split_below(folder, film)) for film in inside)
+    first: dict[str, str] = {}
+    places = places_of([file for file, _, _ in films])
+    for place, (path, name, own) in zip(places, films, strict=True):
+        # A link may lead to a film that is in another folder too.
+        file = first.setdefault(place, path)
+        if file not in kept.class_of:
+            kept.class_of[file], kept.split_of[file] = name, own
+        elif (kept.class_of[file].casefold(), kept.split_of[file]) != (name.casefold(), own):
+            kept.torn.add(file)
     if not any(own.split for own in folders) and not all(kept.split_of.values()):
         # A few folders of a class that are called test are no split.
         kept.split_of = {}
@@ -284,7 +290,7 @@ def _masks_among(films: list[Path]) -> set[Path]:
 
 
 def _outside(source: Path, folders: list[ClassFolder]) -> Iterator[tuple[Path, str]]:
-    """The folders with films that are in none of a class, and why."""
+    """The folders with films that are in none of a class, or that a script wrote, and why."""
     splits = split_folders(source)
     classes = {own.name.casefold() for own in folders}
     for folder in visible_folders(source) if splits else ():
@@ -301,6 +307,7 @@ def _outside(source: Path, folders: list[ClassFolder]) -> Iterator[tuple[Path, s
     for folder in {source, *splits, *(_undoubled(*own) for own in splits.items())}:
         if _has_films(folder):
             yield folder, "films that are in no folder of a class"
+        yield from ((path, BY_SCRIPTS) for path in _folders(folder) if is_output(path))
 
 
 def _has_films(folder: Path) -> bool:
@@ -309,10 +316,16 @@ def _has_films(folder: Path) -> bool:
     return any(path.is_file() and is_film(path) for path in paths)
 
 
-def _refuse_other_pictures(folder: Path, files: list[Path]) -> None:
+def _other_pictures(folder: Path, files: list[Path], is_all: bool) -> dict[Path, str]:
+    """What is said of a class with pictures that are not read; refused where they are all."""
     others = [file for file in files if file.name.lower().endswith(_OTHER_PICTURES)]
-    if others:
+    others = [file for file in others if not is_film(file)]  # DICOM may be called anything
+    if others and is_all:
         raise UserError(
             f"{folder}: none of its {len(files)} files is {FILMS}, such as "
             f"{ascii(others[0].name)[1:-1]}; convert them, or move the folder away"
         )
+    names = [file.name.lower() for file in others]
+    endings = [end for end in sorted(_OTHER_PICTURES) if any(name.endswith(end) for name in names)]
+    what = f"{len(others)} of its {len(files)} files are pictures that are not read"
+    return {folder: f"{what} ({', '.join(endings)}); convert them to {FILMS}"} if others else {}

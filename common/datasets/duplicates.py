@@ -4,8 +4,8 @@ Pixels are compared as `common.imaging.films.read_film` returns them. To decode 
 for that would double the time to prepare it, so the stored bytes are compared first, which were
 read with the headers: equal bytes in equal coding are equal pixels. Films are decoded only where
 bytes cannot tell, which is where films of the same size are coded in several ways. Films of the
-same size and coding count as different where their bytes are; the same pixels in other bytes of the
-same coding are missed.
+same size and coding count as different where their bytes are, until all are decoded:
+`find_late_duplicates` then finds the same pixels in other bytes, as of a PNG that was saved again.
 
 Volumes are equal where their shape and every value are, in the order of the file. Only those whose
 first slices are equal are read whole.
@@ -64,6 +64,37 @@ def find_duplicates(cases: pd.DataFrame, source: Path, workers: int = 0) -> pd.S
         ordered["case"].to_numpy(object), [pixels.get(film) for film in ordered["stored"]]
     )
     return pd.Series(originals, ordered.index, dtype=object).reindex(cases.index)
+
+
+def find_late_duplicates(cases: pd.DataFrame) -> pd.Series:
+    """Find cases that were decoded to the same pixels, and whose ``duplicate_of`` does not say so.
+
+    Args:
+        cases: With ``case``, ``path``, ``left_out``, ``duplicate_of`` and ``sha256``, that of their
+            pixels, "" where they are not known.
+
+    Returns:
+        (cases,) as from `find_duplicates`, "" for cases that `find_duplicates` found.
+    """
+    ordered = cases.sort_values(["path", "case"])
+    ordered = ordered[(ordered["left_out"] == "") & (ordered["sha256"] != "")]
+    known = ordered["duplicate_of"].where(ordered["duplicate_of"] != "", ordered["case"])
+    first: dict[str, tuple[str, str]] = {}
+    late = pd.Series("", cases.index, dtype=object)
+    for index, case, own, pixels in zip(
+        ordered.index, ordered["case"], known, ordered["sha256"], strict=True
+    ):
+        original, by = first.setdefault(pixels, (case, own))
+        if by != own:
+            late[index] = original
+    return late
+
+
+def on_other_sides(cases: pd.DataFrame) -> pd.Series:
+    """(cases,) whether a case's equal, in ``duplicate_of``, is in another ``split`` than it."""
+    split_of = {"": "", **dict(zip(cases["case"], cases["split"], strict=True))}
+    others = cases["duplicate_of"].map(split_of)
+    return (cases["split"] != others) & (cases["split"] != "") & (others != "")
 
 
 def find_duplicate_volumes(cases: pd.DataFrame, source: Path, workers: int = 0) -> pd.DataFrame:

@@ -6,7 +6,6 @@ each: `common.datasets.label_cells`.
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import sys
@@ -59,6 +58,7 @@ from common.imaging.image_files import (
     image_id,
     is_film,
     list_files,
+    places_of,
 )
 
 FILE = "images.csv"
@@ -227,19 +227,17 @@ def index_csv(
     # By the place of a file, else by the path as it stands in the table.
     by_file: dict[str, list[_Row]] = defaultdict(list)
     first: dict[str, str] = {}
-    folder_of = functools.cache(_real_folder_and_links)
-    for row, file in zip(rows, files, strict=True):
-        place = file or os.path.normpath(source / as_text(posix(row.path)))
-        folder, name = os.path.split(place)
-        real_folder, links = folder_of(folder)
-        is_plain = name not in ("", "..") and name not in links
-        real = f"{real_folder}{os.sep}{name}" if is_plain else os.path.realpath(place)
-        place = first.setdefault(real, place)
+    paths = [
+        file or os.path.normpath(source / as_text(posix(row.path)))
+        for row, file in zip(rows, files, strict=True)
+    ]
+    for row, file, path, place in zip(rows, files, paths, places_of(paths), strict=True):
+        place = first.setdefault(place, path)
         by_file[place].append(row)
         if file is None and not Path(place).is_file():
             absent.add(place)
     has_patients, has_split = any(row.patient for row in rows), any(row.split for row in rows)
-    del rows, files, first  # of a million rows some hundred MiB
+    del rows, files, first, paths  # of a million rows some hundred MiB
     films = films_of(source, by_file)
     of_case = {case: by_file[paths[0]] for case, paths in films.by_id.items()}
     reasons: dict[str, str] = {}
@@ -272,16 +270,6 @@ def index_csv(
     frame.attrs |= {"classes": classes, "exclusive": exclusive}
     frame.attrs |= {"table": " and ".join(file.name for file in tables), "listed": len(of_case)}
     return frame
-
-
-def _real_folder_and_links(folder: str) -> tuple[str, frozenset[str]]:
-    """A folder's real path, and the names in it that are links."""
-    try:
-        with os.scandir(folder or os.curdir) as entries:
-            links = frozenset(entry.name for entry in entries if entry.is_symlink())
-    except OSError:
-        links = frozenset()
-    return os.path.realpath(folder), links
 
 
 # ---- The tables

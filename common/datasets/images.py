@@ -44,14 +44,18 @@ Columns = dict[str, list[Any]]
 """A table that is being made: by column its cells. A dict a row takes five times the memory."""
 
 # How public sets write whose a film is into its name: Kaggle's children, those of Kermany's own
-# archive and NIH. CheXpert writes it into the folders.
+# archive and NIH, whose last patient is 30805: eight digits may be a date. CheXpert writes it into
+# the folders.
 _PATIENT_FOLDERS = re.compile(r"(?:.*/)?(patient\d+)/study\d+/", re.I)
 _PATIENT_NAMES = (
     r"(person\d+)_",
-    r"((?:normal\d*-)?im-\d+)-\d+",
+    r"(normal\d*-im-\d+)-\d+",
     r"(?:normal|bacteria|virus)-(\d+)-\d+",
-    r"(\d{8})_\d{3}$",
+    r"(000[0-3]\d{4})_\d{3}$",
 )
+# Kaggle's normal films are called as any export of OsiriX: only next to its others it is a child.
+_KAGGLES_NORMAL = r"(im-\d+)-\d+"
+_KAGGLES_OTHERS = re.compile(r"person\d+_(?:bacteria|virus)_\d+", re.I)
 
 
 @dataclass
@@ -154,18 +158,22 @@ def films_of(source: Path, files: Iterable[str]) -> Films:
     return Films(Path(source), unique)
 
 
-def patient_in_name(pattern: str = "") -> Callable[[str], str]:
+def patient_in_name(pattern: str = "", names: Iterable[str] = ()) -> Callable[[str], str]:
     """From a film's id to its patient, "" where the name has none.
 
     Args:
         pattern: A regular expression; its first group is the patient, or what it matches. "" for
             the ways in which public sets name their films.
+        names: The names of all films of the dataset, which tell Kaggle's set.
 
     Raises:
         UserError: It is no regular expression.
     """
+    known = [pattern] if pattern else [*_PATIENT_NAMES]
+    if not pattern and any(map(_KAGGLES_OTHERS.match, names)):
+        known.append(_KAGGLES_NORMAL)
     try:
-        patterns = [re.compile(text, re.I) for text in ([pattern] if pattern else _PATIENT_NAMES)]
+        patterns = [re.compile(text, re.I) for text in known]
     except re.error as error:
         raise UserError(
             f"--patient-pattern {pattern}: no regular expression ({error}); such as 'person(\\d+)'"
@@ -203,7 +211,6 @@ def rows_of(
         listed: The patient of each id by the dataset's own table, if it has one.
     """
     names = sorted(names)
-    in_name = patient_in_name(pattern)
     for number, name in enumerate(names):
         # A file name that can't be an id is known by its number from here on.
         if name in films.by_id and not usable_id(name):
@@ -211,6 +218,7 @@ def rows_of(
             reasons[names[number]] = "unusable id"
     single = {name: films.by_id[name][0] for name in names if len(films.by_id.get(name, ())) == 1}
     files = list(single.values())
+    in_name = patient_in_name(pattern, map(file_name, files))
     read = each(stored_or_reason, files, _POOL_FROM, 0, _no_stored, desc="headers", unit="file")
     headers = {name: header for name, (header, _) in zip(single, read, strict=True)}
     stored = {name: _shared(how) for name, (_, how) in zip(single, read, strict=True)}

@@ -1,16 +1,19 @@
 """Which files of a folder are films, and what their id is: the one answer for every script.
 
-A folder is walked with all that lies below it and behind its links, each file once. What the
-scripts of this repository wrote, hidden files and the ``__MACOSX`` of a Mac's archive are no part
-of a dataset.
+A folder is walked with all that lies below it and behind its links, each file once. Links to one
+file elsewhere are several files: stores of content hold what is equal once, as git-annex, DataLad
+and the cache of Hugging Face do. What the scripts of this repository wrote, hidden files and what a
+Mac or Windows adds are no part of a dataset.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,9 +35,14 @@ _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 # By these files a folder is known that prepare_data.py, train.py or predict.py wrote.
 _WRITTEN = (
     *(("manifest.json", "cases.csv"), ("unfinished.json",), ("findings.csv", ".lock")),
-    *(("config.json", "history.csv"), ("predictions.json",), ("unfinished.jsonl",)),
-    ("part.json",),
+    *(("config.json", "history.csv"), ("predictions.json", "predictions.csv")),
+    *(("unfinished.jsonl",), ("part.json",)),
 )
+_OF_SYSTEMS = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+
+BY_SCRIPTS = "a folder that a script of this repository wrote"
+"""Why such a folder is not listed."""
+
 _STALE, _CLOSED = "a link that leads nowhere", "a folder that may not be opened"
 
 
@@ -43,66 +51,92 @@ class Listing(NamedTuple):
 
     Attributes:
         files: Sorted; the paths begin with the folder's own.
-        faults: What could not be followed or opened, and why.
+        faults: What could not be followed or opened, or was written by a script, and why.
     """
 
     files: list[Path]
     faults: dict[Path, str]
 
 
-def list_files(
-    folder: Path, skip: Iterable[Path] = (), hidden: bool = False, written: bool = False
-) -> Listing:
+def list_files(folder: Path, skip: Iterable[Path] = (), written: bool = False) -> Listing:
     """List the files in a folder and below it, each once.
 
     Links to files and folders are followed; where one leads to what is there anyway, or back up,
-    the other name counts.
+    the other name counts. Of a folder one name counts, and every link to a file that is not there.
 
     Args:
         folder: The folder, which is listed whoever wrote it.
         skip: Folders to leave out.
-        hidden: Whether hidden files and ``__MACOSX`` count.
         written: Whether folders that these scripts wrote count.
     """
-    paths, faults = list_paths(folder, skip, hidden, written)
+    paths, faults = list_paths(folder, skip, written)
     return Listing([*map(Path, paths)], faults)
 
 
 def list_paths(
-    folder: Path, skip: Iterable[Path] = (), hidden: bool = False, written: bool = False
+    folder: Path, skip: Iterable[Path] = (), written: bool = False
 ) -> tuple[list[str], dict[Path, str]]:
     """`list_files` with its files as text, a fifth of the memory, in the same order."""
     faults: dict[Path, str] = {}
-    # By the real path, which is one however a file is reached.
-    files: dict[str, str] = {}
-    for path, real, _ in _walk(folder, skip, hidden, written, faults):
-        files.setdefault(real, path)
+    files = (path for path, _ in _walk(folder, skip, written, faults))
     # As paths are sorted, part by part.
-    return sorted(files.values(), key=lambda path: path.replace(os.sep, "\0")), faults
+    return sorted(files, key=lambda path: path.replace(os.sep, "\0")), faults
+
+
+def places_of(files: Sequence[str]) -> list[str]:
+    """The place of each of some files, which is one however a file of these is reached.
+
+    It is the real path; but that of a link to a file that is none of these is the link's own.
+    """
+    known = functools.cache(_real_folder_and_links)
+    places: list[str] = []
+    links: dict[int, str] = {}
+    for file in files:
+        folder, name = os.path.split(file)
+        real, names = known(folder)
+        if name in names:
+            links[len(places)] = file
+        is_plain = name not in ("", "..")
+        places.append(f"{real}{os.sep}{name}" if is_plain else os.path.realpath(file))
+    own = {place for number, place in enumerate(places) if number not in links}
+    for number, file in links.items():
+        real = os.path.realpath(file)
+        if real in own or not Path(real).is_file():
+            places[number] = real
+    return places
+
+
+def _real_folder_and_links(folder: str) -> tuple[str, frozenset[str]]:
+    """A folder's real path, and the names in it that are links."""
+    try:
+        with os.scandir(folder or os.curdir) as entries:
+            links = frozenset(entry.name for entry in entries if entry.is_symlink())
+    except OSError:
+        links = frozenset()
+    return os.path.realpath(folder), links
 
 
 def file_facts(folder: Path, skip: Iterable[Path] = ()) -> list[tuple[str, int, int]]:
     """The path from a folder, the bytes and the time in ns of each of its files, sorted by path.
 
-    They are those of `list_files` with ``hidden``.
+    They are those of `list_files`.
     """
-    files: dict[str, tuple[str, int, int]] = {}
-    for path, real, entry in _walk(folder, skip, True, False, {}):
-        if real not in files:
-            status = entry.stat() if entry else Path(path).stat()
-            files[real] = (path_from(folder, path), status.st_size, status.st_mtime_ns)
-    return sorted(files.values())
+    files = []
+    for path, entry in _walk(folder, skip, False, {}):
+        status = entry.stat() if entry else Path(path).stat()
+        files.append((path_from(folder, path), status.st_size, status.st_mtime_ns))
+    return sorted(files)
 
 
 def holds_films(folder: Path) -> bool:
     """Whether a film is in a folder or below it."""
-    return any(is_film(path) for path, _, _ in _walk(folder, (), False, False, {}))
+    return any(is_film(path) for path, _ in _walk(folder, (), False, {}))
 
 
 def films_among(folder: Path, names: Collection[str]) -> set[str]:
     """Those of some ids (`image_id`) that a film in a folder or below it has."""
     missing, there = set(names), set()
-    for path, _, _ in _walk(folder, (), False, False, {}):
+    for path, _ in _walk(folder, (), False, {}):
         if not missing:
             break
         own = image_id(file_name(path))
@@ -113,23 +147,24 @@ def films_among(folder: Path, names: Collection[str]) -> set[str]:
 
 
 def _walk(
-    folder: Path, skip: Iterable[Path], hidden: bool, written: bool, faults: dict[Path, str]
-) -> Iterator[tuple[str, str, os.DirEntry[str] | None]]:
-    """The path of each file, its real path, and its entry where no link leads to it.
+    folder: Path, skip: Iterable[Path], written: bool, faults: dict[Path, str]
+) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
+    """The path of each file, and its entry where it is no link.
 
-    The arguments are those of `list_files`, whose faults are added to ``faults``; a file may come
-    again, as the target of a link.
+    The arguments are those of `list_files`, whose faults are added to ``faults``.
     """
     root = os.path.realpath(folder)
     skipped = {os.path.realpath(path) for path in skip}
     seen: set[str] = set()
-    links: list[Path] = [Path(folder)]
+    # The real paths of files under their own names, and links to files with theirs.
+    own: set[str] = set()
+    linked: list[tuple[str, str]] = []
+    links = deque([(Path(folder), root)])
     # What lies here comes before what a link leads to.
     while links:
-        link = links.pop(0)
-        real = os.path.realpath(link)
+        link, real = links.popleft()
         if link.is_file():
-            yield str(link), real, None
+            linked.append((str(link), real))
             continue
         if not link.is_dir():
             # A device or a pipe is no file either, and leads nowhere.
@@ -147,30 +182,37 @@ def _walk(
                 faults[place] = _CLOSED
                 continue
             if place != folder and not written and is_written(entry.name for entry in entries):
+                faults[place] = BY_SCRIPTS
                 continue
             # As a path of its own would be written.
             begin = str(place / "_")[:-1]
             inner = []
             for entry in entries:
-                if not hidden and (entry.name.startswith(".") or entry.name == "__MACOSX"):
-                    continue
-                if entry.name == ID_MAP:
+                if is_hidden(entry.name) or entry.name == ID_MAP:
                     continue
                 below = f"{real}{os.sep}{entry.name}"
                 if entry.is_symlink():
+                    target = os.path.realpath(begin + entry.name)
                     # What the folder itself is in would bring all that lies next to it.
-                    if not Path(root).is_relative_to(os.path.realpath(place / entry.name)):
-                        links.append(place / entry.name)
+                    if not f"{root}{os.sep}".startswith(f"{target.rstrip(os.sep)}{os.sep}"):
+                        links.append((place / entry.name, target))
                 elif entry.is_dir():
                     inner.append((place / entry.name, below))
                 elif entry.is_file():
-                    yield begin + entry.name, below, entry
+                    own.add(below)
+                    yield begin + entry.name, entry
             folders += reversed(inner)
+    yield from ((path, None) for path, real in linked if real not in own)
 
 
 def file_name(path: str) -> str:
     """The name at the end of a file's path, which is no `Path` where there are a million."""
     return path.rpartition(os.sep)[2]
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or what a Mac or Windows adds."""
+    return name.startswith(".") or name in _OF_SYSTEMS
 
 
 def path_from(source: Path, file: Path | str) -> str:

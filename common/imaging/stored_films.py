@@ -36,7 +36,8 @@ class Stored(NamedTuple):
 
     Attributes:
         size: Rows and columns, in words.
-        coding: A digest of how bytes become pixels: transfer syntax, depth, window and the like.
+        coding: How bytes become pixels: PNG, JPEG, or a digest of a DICOM file's transfer syntax,
+            depth, window and the like.
         data: A digest of the bytes.
     """
 
@@ -54,7 +55,9 @@ def read_stored(path: Path) -> tuple[Header, Stored | None]:
     if is_plain(path):
         with named(path, "it can't be read"):
             header = read_picture_header(path)
-            return header, Stored(_size(header), "picture", sha256(path))
+            with open(path, "rb") as file:
+                kind = "PNG" if file.read(4) == b"\x89PNG" else "JPEG"
+            return header, Stored(_size(header), kind, sha256(path))
     try:
         with quiet(), named(path, "its header can't be read"):
             dataset = parse(path, [*HEADER_TAGS, *PIXEL_TAGS])

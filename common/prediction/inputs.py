@@ -11,7 +11,7 @@ from common.base.errors import UserError
 from common.base.parts import PARTS
 from common.datasets.ids import IdTable
 from common.datasets.published import is_public_path
-from common.imaging.image_files import as_text, list_files
+from common.imaging.image_files import BY_SCRIPTS, as_text, list_files, places_of
 
 WRITTEN = ("pictures", "masks", "dicom")
 """Folders of an output, whose files are never inputs."""
@@ -53,7 +53,7 @@ def find_inputs(
 
     Args:
         paths: Files, which are all taken, and folders, which are searched, links followed
-            (`common.imaging.image_files.list_files`); what leads nowhere is printed.
+            (`common.imaging.image_files.list_files`); what is not followed is printed.
         kind: The kind of the files, such as DICOM.
         is_kind: Whether a file in a folder is of that kind.
         suffixes: Ends of file names, such as ``.nii.gz``, that a name in the output leaves out.
@@ -68,10 +68,8 @@ def find_inputs(
     if not paths:
         raise UserError("no INPUT: name files or folders, such as: predict.py films/ --run RUN")
     written = [output / name for name in (*WRITTEN, PARTS)]
-    # By the resolved path, which counts a file once; its name is the one that was given, since
-    # the target of a link may have a meaningless name.
-    files: dict[Path, Path] = {}
-    folders: dict[Path, Path] = {}
+    # The path that was given, by what is predicted as one.
+    given: dict[Path, Path] = {}
     table = IdTable(ids, output)
     for path in paths:
         if not path.exists():
@@ -81,11 +79,19 @@ def find_inputs(
             listing = list_files(path, written)
             chosen = [file for file in listing.files if is_kind(file)]
             for fault, why in listing.faults.items():
+                if why == BY_SCRIPTS and fault.resolve() == output.resolve():
+                    continue
                 print(f"  not followed: {as_text(str(fault))}: {why}", flush=True)
         for file in map(whole, chosen):
-            known = files.setdefault(file.resolve(), file.absolute())
-            is_below = file != path and file.is_relative_to(path)
-            folders.setdefault(known, path if is_below else file.parent)
+            given.setdefault(file, path)
+    # By its place, which counts a file once; its name is the one that was given, since the target
+    # of a link may have a meaningless name.
+    files: dict[str, Path] = {}
+    folders: dict[Path, Path] = {}
+    for place, (file, path) in zip(places_of([*map(str, given)]), given.items(), strict=True):
+        known = files.setdefault(place, file.absolute())
+        is_below = file != path and file.is_relative_to(path)
+        folders.setdefault(known, path if is_below else file.parent)
     if not files:
         raise UserError(f"{paths[0]}: holds no {kind} file")
     shared = os.path.commonpath([path.parent for path in files.values()])

@@ -13,13 +13,22 @@ import numpy as np
 import pandas as pd
 
 from common.datasets.rsna import TEST_FOLDERS as FILM_TEST_FOLDERS
-from common.imaging.image_files import as_text, file_facts, is_film, is_output, list_files
+from common.imaging.image_files import (
+    BY_SCRIPTS,
+    as_text,
+    file_facts,
+    is_film,
+    is_output,
+    list_files,
+)
 from common.imaging.volume_names import PARTNERS, is_volume
 
 LEFT_OUT, KEPT, REPAIRED = "left out", "kept", "repaired"
 
 # The images without labels, as Kaggle's RSNA and the Decathlon name their folder.
 _TEST_FOLDERS = (*FILM_TEST_FOLDERS[:2], "imagesTs")
+# The sizes that a finding lists.
+_MAX_SIZES = 5
 
 
 class Finding(NamedTuple):
@@ -80,6 +89,8 @@ def unused(source: Path, cases: pd.DataFrame, folder: Path) -> Iterator[Finding]
             elif file.exists():
                 yield Finding(_name(path), "extra file", "no image", LEFT_OUT)
     for path, why in faults.items():
+        if why == BY_SCRIPTS and (source / path).resolve() == folder.resolve():
+            continue
         yield Finding(_name(path), "not followed", why, LEFT_OUT)
 
 
@@ -129,6 +140,15 @@ def bytes_of(source: Path, cases: pd.DataFrame, skip: Iterable[Path] = ()) -> pd
     for column in filter(cases.__contains__, ("path", "mask_path")):
         total += [size(path) if path else 0 for path in cases[column].to_numpy(object)]
     return pd.Series(total, cases.index)
+
+
+def several_sizes(sizes: pd.Series) -> Iterator[Finding]:
+    """Whether images are of several sizes: (cases,) in words, "" where one is not known."""
+    counts = sizes[sizes != ""].value_counts()
+    if len(counts) > 1:
+        most = ", ".join(f"{size} ({count})" for size, count in counts[:_MAX_SIZES].items())
+        more = f" and {len(counts) - _MAX_SIZES} more" if len(counts) > _MAX_SIZES else ""
+        yield Finding("", "several sizes", f"{most}{more}; resampled", REPAIRED)
 
 
 def disk(folder: Path, needed: int) -> Iterator[Finding]:

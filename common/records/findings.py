@@ -24,6 +24,7 @@ from common.base.settings import SharedPrepare
 from common.base.tables import Table, print_table
 from common.datasets.class_folders import OFFICIAL
 from common.datasets.cohort import NO_SPLIT, entries_of, missing_of, on_two_sides
+from common.datasets.duplicates import find_late_duplicates, on_other_sides
 from common.datasets.images import OTHER_CASE
 from common.datasets.patients import BY_IMAGE, MEND, OVER_IMAGES
 from common.datasets.published import table_name
@@ -36,6 +37,7 @@ from common.records.file_findings import (
     also_test,
     disk,
     missing_images,
+    several_sizes,
     unused,
 )
 from common.records.names import Names
@@ -45,12 +47,11 @@ from common.records.shards import FINDINGS, Shards, write_shards
 
 # A share of a small dataset allows this number of bad cases at least.
 _MIN_ALLOWED = 3
-# The sizes that a finding lists.
-_MAX_SIZES = 5
 # Reasons to leave a case out that call no file bad: the dataset lacks or does not want something.
 _ABSENT = ("no image", "no mask", "no label", "not in dataset.json", NO_SPLIT)
 
 _UNKNOWN, _TWO_SIDES, _OTHER = "patients unknown", "patient on two sides", "other pixels"
+_EQUAL = "equal pixels on two sides"
 _MISSING, _NO_CLASS = "cases of the split missing", "class not in a split"
 # The names of the checks: of all datasets, of films, of volumes.
 _FILES = (
@@ -132,7 +133,7 @@ class DatasetCheck:
         self._kept += disk(self.folder, source_bytes)
         self._kept += [Finding(*repair, REPAIRED) for repair in self._repairs]
         self._kept += unused(self.source, cases, self.folder)
-        self._kept += _sizes(sizes)
+        self._kept += several_sizes(sizes)
         are_dealt = self.settings.split_from is None and OFFICIAL not in cases
         self._kept += _duplicates(cases, list(truth), are_dealt)
         self._kept += also_test(self.source, cases)
@@ -145,6 +146,23 @@ class DatasetCheck:
             meaning = cases.attrs.get("patients_meaning", BY_IMAGE)
             meaning = OVER_IMAGES if self._all_test else meaning
             self._warnings.append(f"{_UNKNOWN.upper()}: {remark}: {meaning}; {MEND}")
+
+    def check_pixels(self, cases: pd.DataFrame, truth: Sequence[str]) -> None:
+        """Fill in ``duplicate_of`` where pixels turned out equal as they were decoded.
+
+        Args:
+            cases: As of `common.datasets.duplicates.find_late_duplicates`, with ``split``.
+            truth: The columns that hold a case's label.
+        """
+        late = find_late_duplicates(cases)
+        self._kept += _duplicates(cases.assign(duplicate_of=late), list(truth), are_dealt=False)
+        if apart := int(on_other_sides(cases.assign(duplicate_of=late)).sum()):
+            self._warnings.append(
+                f"{_EQUAL.upper()}: {apart} of {len(cases)} cases equal one on another side, in "
+                "other bytes, so scores may be too good; take one of each away, or give both one "
+                "patient with --patients (duplicate_of in cases.csv names them)"
+            )
+        cases["duplicate_of"] = late.where(late != "", cases["duplicate_of"])
 
     def check_split(self, cases: pd.DataFrame, cohort: pd.DataFrame, file: Path) -> None:
         """Check a split that was given: that nobody is on two sides, and all its images are here.
@@ -344,14 +362,6 @@ def _one_class(cases: pd.DataFrame, truth: Sequence[str]) -> str:
         f"all {len(labels)} labels are {labels[0]}: a network learns nothing from one class, "
         "and scores of it mean nothing"
     )
-
-
-def _sizes(sizes: pd.Series) -> Iterator[Finding]:
-    counts = sizes[sizes != ""].value_counts()
-    if len(counts) > 1:
-        most = ", ".join(f"{size} ({count})" for size, count in counts[:_MAX_SIZES].items())
-        more = f" and {len(counts) - _MAX_SIZES} more" if len(counts) > _MAX_SIZES else ""
-        yield Finding("", "several sizes", f"{most}{more}; resampled", REPAIRED)
 
 
 def _duplicates(cases: pd.DataFrame, truth: list[str], are_dealt: bool) -> Iterator[Finding]:

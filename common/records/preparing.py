@@ -17,11 +17,10 @@ from common.base.files import lock_folder, sha256
 from common.base.project import Project
 from common.base.settings import BY_PATIENT, SharedPrepare
 from common.datasets.class_folders import OFFICIAL
-from common.datasets.cohort import COLUMNS, NO_SPLIT, entries_of, on_two_sides, read_cohort
+from common.datasets.cohort import COLUMNS, NO_SPLIT, entries_of, read_cohort
 from common.datasets.cohort import FILE as COHORT
 from common.datasets.duplicates import find_duplicate_volumes, find_duplicates
 from common.datasets.images import STORED
-from common.datasets.patients import BY_IMAGE, OVER_IMAGES
 from common.datasets.repairs import Repair, noted_repairs
 from common.datasets.splits import TEST, folds_in
 from common.imaging.acquisition import as_table
@@ -36,7 +35,13 @@ from common.records.official import official_split
 from common.records.outcomes import ACQUISITION, Case, Features
 from common.records.rows import write_table
 from common.records.sources import Source, find_source
-from common.records.summary import print_disk, print_duplicates, print_splits, write_cases
+from common.records.summary import (
+    print_disk,
+    print_duplicates,
+    print_splits,
+    split_warning,
+    write_cases,
+)
 
 # Settings that do not decide the prepared data.
 _NOT_IN_KEY = (
@@ -235,8 +240,7 @@ class Preparation:
         self, usable: pd.DataFrame, columns: Sequence[str], copies: int | Mapping[str, int] = 0
     ) -> list[dict[str, Any]]:
         """`jobs` of the usable cases; no copies where every case is a test case."""
-        copies = 0 if self._all_test else copies
-        return jobs(usable, columns, copies, self._settings.seed)
+        return jobs(usable, columns, 0 if self._all_test else copies, self._settings.seed)
 
     def write(
         self,
@@ -272,6 +276,7 @@ class Preparation:
         for name in FINGERPRINTS:
             values = pd.Series(texts[name], texts["case"], dtype=object)
             cases[name] = values.reindex(cases["case"], fill_value="").to_numpy()
+        self._findings.check_pixels(cases, self._truth)
         self.statistics = as_table(zip(texts["case"], texts[ACQUISITION], strict=True))
         if looking:
             self._findings.note_odd(find_odd(looking, features, cases, self._settings.seed))
@@ -360,17 +365,6 @@ def leave_out(cases: pd.DataFrame, unreadable: Mapping[str, str]) -> None:
     reasons = cases["case"].map(dict(unreadable))
     cases["left_out"] = cases["left_out"].where(reasons.isna(), reasons)
     cases.loc[cases["left_out"] != "", "split"] = ""
-
-
-def split_warning(cases: pd.DataFrame, all_test: bool) -> str:
-    """Why scores on these splits may be too good, in words; "" where no patient is on two sides."""
-    warnings = []
-    if remark := cases.attrs.get("patients_remark"):
-        meaning = OVER_IMAGES if all_test else cases.attrs.get("patients_meaning", BY_IMAGE)
-        warnings.append(f"patients unknown ({remark}): {meaning}")
-    if count := len(on_two_sides(cases[cases["left_out"] == ""])):
-        warnings.append(f"{count} patients are on two sides: scores on them are too good")
-    return "; ".join(warnings)
 
 
 def manifest(

@@ -11,6 +11,8 @@ import pandas as pd
 
 from common.base.settings import SharedPrepare
 from common.datasets.cohort import on_two_sides
+from common.datasets.duplicates import on_other_sides
+from common.datasets.patients import BY_IMAGE, OVER_IMAGES
 from common.datasets.splits import TEST, VALIDATION, is_copies
 from common.imaging.image_files import as_text
 from common.records.rows import write_table
@@ -71,8 +73,7 @@ def print_duplicates(cases: pd.DataFrame, truth: str, columns: Sequence[str]) ->
         return
     originals = cases.set_index("case").loc[films["duplicate_of"]]
     across = films["patient"].to_numpy() != originals["patient"].to_numpy()
-    splits = films["split"].to_numpy(), originals["split"].to_numpy()
-    apart = (splits[0] != splits[1]) & (splits[0] != "") & (splits[1] != "")
+    apart = on_other_sides(cases)
     differ = (films[columns].to_numpy() != originals[columns].to_numpy()).any(axis=1)
     summary = "1 film equals another" if len(films) == 1 else f"{len(films)} films equal another"
     if across.any():
@@ -82,6 +83,19 @@ def print_duplicates(cases: pd.DataFrame, truth: str, columns: Sequence[str]) ->
     if differ.any():
         summary += f", {differ.sum()} with another {truth}"
     print(f"  exact duplicates: {summary}; duplicate_of in cases.csv names them")
+
+
+def split_warning(cases: pd.DataFrame, all_test: bool) -> str:
+    """Why scores on these splits may be too good, in words; "" where nothing says so."""
+    warnings = []
+    if remark := cases.attrs.get("patients_remark"):
+        meaning = OVER_IMAGES if all_test else cases.attrs.get("patients_meaning", BY_IMAGE)
+        warnings.append(f"patients unknown ({remark}): {meaning}")
+    if count := len(on_two_sides(cases[cases["left_out"] == ""])):
+        warnings.append(f"{count} patients are on two sides: scores on them are too good")
+    if "duplicate_of" in cases and (count := int(on_other_sides(cases).sum())):
+        warnings.append(f"{count} images equal one on another side: scores on them are too good")
+    return "; ".join(warnings)
 
 
 def print_disk(source_bytes: int, shards: Shards) -> dict[str, Any]:

@@ -264,6 +264,14 @@ def test_links_are_followed_and_a_path_from_elsewhere_ends_here(tmp_path):
     assert table["path"][0] == "imagesTr/la_001.nii.gz"
 
 
+def test_equal_masks_are_several_where_a_store_holds_them_once(tmp_path):
+    make(tmp_path, ["a", "b"], ["store"])
+    (tmp_path / "labelsTr" / "store.nii.gz").rename(tmp_path / "store")
+    for name in "ab":
+        (tmp_path / "labelsTr" / f"{name}.nii.gz").symlink_to("../store")
+    assert reasons(index_volumes(tmp_path)[0]) == {"a": "", "b": ""}
+
+
 @pytest.mark.parametrize(
     ("make_it", "message"),
     [

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pydicom import uid
 
 import common.datasets.duplicates
@@ -21,6 +22,7 @@ from common.records import preparing, summary
 from common.records.prepared import open_prepared
 from pneumonia_classification.config import PrepareSettings
 from pneumonia_classification.dataset import prepare
+from tests.helpers import film_folders
 from tests.helpers.fixtures import jpeg_bytes, real_data, soft_image, write_dicom
 
 IMAGE = soft_image(40, 56)
@@ -106,6 +108,13 @@ def test_the_same_pixels_coded_otherwise(tmp_path, duplicates):
     write_dicom(tmp_path / "f.dcm", picture.astype(np.uint16) * 16, bits=12, **window)
     write_dicom(tmp_path / "other.dcm", IMAGE)
     assert duplicates() == dict.fromkeys("bcdef", "a")
+
+
+def test_the_same_pixels_as_a_picture_of_another_format(tmp_path, duplicates):
+    (tmp_path / "a.jpg").write_bytes(JPEG)
+    Image.open(tmp_path / "a.jpg").save(tmp_path / "b.png")
+    Image.fromarray(IMAGE).save(tmp_path / "other.png")
+    assert duplicates() == {"b": "a"}
 
 
 @pytest.mark.parametrize("options", [{}, {"photometric": "MONOCHROME1"}])
@@ -325,6 +334,36 @@ def test_two_patients_who_share_a_film_are_prepared_on_one_side(tmp_path, capsys
         assert (cases.drop("c09")["duplicate_of"] == "").all()
         assert cases.loc["c02", "split"] == cases.loc["c09", "split"] != ""
         assert cases["patient"].nunique() == 12
+
+
+def test_equal_pixels_that_are_seen_when_they_are_decoded_are_said(tmp_path, capsys):
+    # One format and other bytes: the split is dealt before they are decoded.
+    source = tmp_path / "source"
+    for number in range(12):
+        path = film_folders.film(source / "AB"[number % 2] / f"c{number:02d}.png", number)
+        if number in (4, 8):
+            Image.open(path).save(path.with_name(f"c1{number:02d}.png"), compress_level=1)
+    shares = {"validation_share": 0.25, "test_share": 0.25}
+    settings = PrepareSettings(
+        "cpu", source=source, prepared=tmp_path / "p", image_size=16, workers=1, copies=0, **shares
+    )
+    prepare(settings)
+    cases = open_prepared(tmp_path / "p", "pneumonia_classification").cases().set_index("case")
+    assert dict(cases["duplicate_of"][lambda original: original != ""]) == {
+        "c104": "c04", "c108": "c08",
+    }  # fmt: skip
+    splits = cases["split"]
+    apart = sum(splits[f"c{number:02}"] != splits[f"c1{number:02}"] for number in (4, 8))
+    printed = capsys.readouterr().out
+    assert apart and f"EQUAL PIXELS ON TWO SIDES: {apart} of 14 cases" in printed
+    assert f"{apart} IN ANOTHER SPLIT than the film that it equals" in printed
+    warning = open_prepared(tmp_path / "p", "pneumonia_classification").split_warning
+    assert f"; {apart} images equal one on another side" in warning
+    findings = pd.read_csv(tmp_path / "p" / "findings.csv", dtype=str)
+    details = findings[findings["check"] == "exact duplicate"].set_index("where")["found"]
+    assert dict(details) == {
+        f"c1{number:02}": f"equals c{number:02}, of another patient" for number in (4, 8)
+    }
 
 
 # ---- Real folders

@@ -152,16 +152,29 @@ def test_the_same_without_a_split_and_with_another_case_of_letters(tmp_path):
     [
         ("person123_bacteria_1", "person123"),
         ("person7_virus_12", "person7"),
-        ("IM-0115-0001", "IM-0115"),
         ("NORMAL2-IM-0246-0001", "NORMAL2-IM-0246"),
         ("BACTERIA-1008087-0001", "1008087"),
         ("00000013_005", "00000013"),
+        ("00030805_000", "00030805"),
+        # A date and the number of a picture, and what an archive's export is called.
+        ("20240131_001", ""),
+        ("IM-0001-0002", ""),
         ("film-1", ""),
         ("0a1b2c3d", ""),
     ],
 )
 def test_the_patient_in_a_name(name, patient):
     assert patient_in_name()(name) == patient
+
+
+def test_a_name_of_kaggles_normal_films_tells_the_child_among_its_others_alone(tmp_path):
+    for number in range(12):
+        film(tmp_path / ("NORMAL", "SICK")[number % 2] / f"IM-{number // 4:04}-{number:04}.png")
+    frame = index_films(tmp_path)
+    assert frame["patient"].nunique() == 12 and frame.attrs["patients_remark"]
+    film(tmp_path / "SICK" / "person7_virus_12.png", 12)
+    frame = index_films(tmp_path)
+    assert frame["patient"].nunique() == 4 and not frame.attrs["patients_remark"]
 
 
 def test_a_pattern_for_the_patient(tmp_path):

@@ -4,11 +4,13 @@ import pytest
 
 from common.base.errors import UserError
 from common.datasets.class_names import numbered_classes, split_named
+from common.datasets.duplicates import find_duplicates
 from common.datasets.images import OTHER_CASE
 from common.datasets.layouts import index_films
 from common.datasets.repairs import noted_repairs
+from common.imaging.image_files import BY_SCRIPTS
 from common.records.file_findings import unused
-from tests.helpers.film_folders import answer, nih, put, rsna, table
+from tests.helpers.film_folders import answer, film, nih, put, rsna, table
 
 # ---- Folders by class
 
@@ -59,6 +61,32 @@ def test_what_is_in_no_class_is_said(tmp_path, names, place, why):
     assert index_films(put(tmp_path, *names)).attrs["faults"] == {place: why}
 
 
+def test_a_folder_that_a_script_wrote_is_a_finding(tmp_path):
+    put(tmp_path, "A/1.png", "B/2.png", "C/3.png", "A/more/4.png", "prepared/5.png")
+    (tmp_path / "C" / "predictions.json").touch()
+    assert index_films(tmp_path, layout="folders").attrs["classes"] == ["A", "B", "C", "prepared"]
+    for folder in ("C", "A/more", "prepared"):
+        (tmp_path / folder / "part.json").touch()
+    frame = index_films(tmp_path)
+    assert frame.attrs["classes"] == ["A", "B"]
+    found = [f for f in unused(tmp_path, frame, tmp_path / "prepared") if f.where != "A/1.png"]
+    assert {finding.where: finding.detail for finding in found} == dict.fromkeys(
+        ("A/more", "C"), BY_SCRIPTS
+    )
+
+
+def test_pictures_of_a_class_that_are_not_read_are_a_finding(tmp_path):
+    put(tmp_path, "A/1.png", "A/2.png", "B/3.png", "B/4.png")
+    for name in ("A/more/5.tif", "A/more/6.TIFF", "A/7.bmp", "A/deep/er/8.dcm.gz"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"II*\0")
+    frame = index_films(tmp_path)
+    assert [*answer(frame)] == ["A/1.png", "A/2.png", "B/3.png", "B/4.png"]
+    found = list(unused(tmp_path, frame, tmp_path / "prepared"))
+    assert ("A", "4 of its 6 files are pictures that are not read (.bmp, .dcm.gz, .tif, .tiff); "
+            "convert them to DICOM, PNG or JPEG") in [f[::2] for f in found]  # fmt: skip
+
+
 def test_a_mask_among_films_is_one_finding(tmp_path):
     put(tmp_path, "A/1.png", "A/1_mask.png", "B/2.png")
     found = list(unused(tmp_path, index_films(tmp_path), tmp_path / "prepared"))
@@ -73,6 +101,29 @@ def test_a_file_that_is_in_two_classes_by_a_link_is_left_out(tmp_path):
     frame = index_films(tmp_path)
     assert answer(frame) == {"A/2.png": "A", "B/3.png": "B"}
     assert list(frame.query("case == '1'")["left_out"]) == ["conflicting labels"]
+
+
+@pytest.mark.parametrize("layout", ["folders", "csv", "rsna"])
+def test_equal_films_are_several_where_a_store_holds_them_once(tmp_path, layout):
+    # As git-annex, DataLad and the cache of Hugging Face do.
+    film(tmp_path / "store" / "0.png")
+    film(tmp_path / "store" / "1.png", 1)
+    labels = {"A0": "A", "A1": "A", "A2": "A", "B0": "B", "B1": "B"}
+    here = tmp_path / "set"
+    for name, label in labels.items():
+        file = here / (label if layout == "folders" else "images") / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.symlink_to(tmp_path / "store" / f"{int(name in ('A1', 'B1'))}.png")
+    if layout == "csv":
+        cells = [[f"images/{name}.png", label] for name, label in labels.items()]
+        table(here / "images.csv", "image_path,label", cells)
+    if layout == "rsna":
+        cells = [[name, int(label == "B")] for name, label in labels.items()]
+        table(here / "stage_2_train_labels.csv", "patientId,Target", cells)
+    frame = index_films(here)
+    assert frame.attrs["layout"] == layout and not frame["left_out"].any()
+    assert list(frame["case"]) == list(labels) and list(frame["label"]) == [0, 0, 0, 1, 1]
+    assert list(find_duplicates(frame, here, 1)) == ["", "", "A0", "A0", "A1"]
 
 
 def test_what_may_be_no_classes_is_settled_by_naming_the_layout(tmp_path):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.imaging.image_files import (
+    BY_SCRIPTS,
     as_text,
     file_facts,
     films_among,
@@ -38,9 +39,8 @@ def listed(folder, **options):
 
 
 def test_hidden_files_and_those_of_a_macs_archive_are_no_part(tmp_path):
-    put(tmp_path, "a/b/1", "2", ".hidden", ".git/x", "__MACOSX/a/._1")
+    put(tmp_path, "a/b/1", "2", ".hidden", ".git/x", "__MACOSX/a/._1", "Thumbs.db", "desktop.ini")
     assert listed(tmp_path) == (["2", "a/b/1"], {})
-    assert len(listed(tmp_path, hidden=True)[0]) == 5
 
 
 def test_files_as_text_are_the_same_in_the_same_order(tmp_path):
@@ -91,18 +91,23 @@ def test_links_are_followed_and_each_file_is_listed_once(tmp_path):
     assert set(faults.values()) == {"a link that leads nowhere"}
 
 
+def test_links_to_one_file_elsewhere_are_several_files(tmp_path):
+    put(tmp_path, "store/x", "set/.store/y", "set/own")
+    names = {"a": "../store/x", "b": "../store/x", "c": ".store/y", "d": ".store/y", "e": "own"}
+    for name, target in names.items():
+        (tmp_path / "set" / name).symlink_to(target)
+    assert listed(tmp_path / "set") == (["a", "b", "c", "d", "own"], {})
+    assert listed(tmp_path) == (["set/c", "set/d", "set/own", "store/x"], {})
+
+
 def test_sizes_and_times_are_of_every_file_once_also_behind_links(tmp_path):
-    put(tmp_path, "disk/one", "set/here/three", "set/.hidden", "set/out/predictions.json", "set/z")
+    put(tmp_path, "disk/one", "set/here/three", "set/.hidden", "set/out/part.json", "set/z")
     here = tmp_path / "set"
     (here / "there").symlink_to(tmp_path / "disk")
     (here / "again").symlink_to(here / "z")
     (here / "stale").symlink_to("nowhere")
-    files = list_files(here, [here / "here"], hidden=True).files
-    assert [path for path, _, _ in file_facts(here, [here / "here"])] == [
-        ".hidden",
-        "there/one",
-        "z",
-    ]
+    files = list_files(here, [here / "here"]).files
+    assert [path for path, _, _ in file_facts(here, [here / "here"])] == ["there/one", "z"]
     stats = [(path_from(here, file), file.stat()) for file in files]
     expected = [(path, status.st_size, status.st_mtime_ns) for path, status in stats]
     assert file_facts(here, [here / "here"]) == sorted(expected)
@@ -114,7 +119,7 @@ def test_films_are_looked_for_in_what_is_listed_alone(tmp_path):
         "notes.txt",
         ".hidden/a.png",
         "__MACOSX/b.png",
-        "out/predictions.json",
+        "out/part.json",
         "out/c.png",
     )
     assert not holds_films(tmp_path)
@@ -129,17 +134,22 @@ def test_a_pipe_is_no_file(tmp_path):
     assert listed(tmp_path) == ([], {})
 
 
+def test_a_stray_file_makes_no_folder_that_of_a_script(tmp_path):
+    put(tmp_path, "A/predictions.json", "A/1.png")
+    assert listed(tmp_path) == (["A/1.png", "A/predictions.json"], {})
+
+
 @pytest.mark.damaged
 @pytest.mark.parametrize(
     "marks",
     [
         "manifest.json cases.csv", "unfinished.json", "config.json history.csv",
-        "predictions.json", "unfinished.jsonl", "findings.csv .lock",
+        "predictions.json predictions.csv", "unfinished.jsonl", "findings.csv .lock",
     ],
 )  # fmt: skip
 def test_what_the_scripts_wrote_is_no_source_unless_it_is_named(tmp_path, marks):
     put(tmp_path, "1.png", "out/augmented/2.png", *(f"out/{name}" for name in marks.split()))
-    assert listed(tmp_path)[0] == ["1.png"]
+    assert listed(tmp_path) == (["1.png"], {"out": BY_SCRIPTS})
     assert "out/augmented/2.png" in listed(tmp_path, written=True)[0]
     assert "augmented/2.png" in listed(tmp_path / "out")[0]
     rest = listed(tmp_path / "out", skip=[tmp_path / "out" / "augmented"])[0]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from common.base.errors import UserError
 from common.imaging.dicom_names import is_dicom
-from common.imaging.image_files import FILM_SUFFIXES, FILMS, is_film
+from common.imaging.image_files import BY_SCRIPTS, FILM_SUFFIXES, FILMS, is_film
 from common.imaging.volume_names import SUFFIXES, is_slice, is_volume, volume_of
 from common.prediction.inputs import MAX_NAME, find_inputs
 from tests.helpers import needs
@@ -45,6 +45,14 @@ def test_a_file_that_is_given_twice_is_taken_once(tmp_path):
     (tmp_path / "in" / "link.dcm").symlink_to(tmp_path / "in" / "one.dcm")
     here = tmp_path / "in"
     assert found(here / "one.dcm", here, here / ".." / "in" / "one.dcm") == [("one.dcm", "one")]
+
+
+def test_links_to_one_file_elsewhere_are_several_inputs(tmp_path):
+    put(tmp_path, "store/x", "in/z.dcm")
+    for name in ("a.dcm", "b.dcm"):
+        (tmp_path / "in" / name).symlink_to("../store/x")
+    here = tmp_path / "in"
+    assert found(here, here / "a.dcm") == [("a.dcm", "a"), ("b.dcm", "b"), ("z.dcm", "z")]
 
 
 def test_files_of_one_name_are_told_apart(tmp_path):
@@ -159,15 +167,19 @@ def test_films_of_every_kind_and_behind_links_are_inputs(tmp_path, capsys):
     (tmp_path / "disk").mkdir()
     write_dicom(tmp_path / "disk" / "a.dcm", soft_image())
     put(tmp_path, "films/b.png", "films/c.JPEG", "films/notes.txt", "films/DICOMDIR")
-    put(tmp_path, "films/earlier/predictions.json", "films/earlier/pictures/b.png")
+    put(tmp_path, "films/earlier/part.json", "films/earlier/pictures/b.png")
+    put(tmp_path, "films/out/part.json")
     (tmp_path / "films" / "there").symlink_to(tmp_path / "disk")
     (tmp_path / "films" / "up").symlink_to(tmp_path / "films")
     (tmp_path / "films" / "gone").symlink_to("nowhere")
-    inputs = find_inputs([tmp_path / "films"], FILMS, is_film, FILM_SUFFIXES, tmp_path / "out")
+    inputs = find_inputs(
+        [tmp_path / "films"], FILMS, is_film, FILM_SUFFIXES, tmp_path / "films/out"
+    )
     assert [(one.file, one.name) for one in inputs] == [
         ("b.png", "b"), ("c.JPEG", "c"), ("there/a.dcm", "a"),
     ]  # fmt: skip
     assert capsys.readouterr().out == (
+        f"  not followed: {tmp_path}/films/earlier: {BY_SCRIPTS}\n"
         f"  not followed: {tmp_path}/films/gone: a link that leads nowhere\n"
     )
 

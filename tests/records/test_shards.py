@@ -323,4 +323,8 @@ def test_the_key_of_a_source_knows_names_sizes_times_and_settings(tmp_path):
     keys.add(key_of({"seed": 1}))
     file.rename(tmp_path / "b")
     keys.add(key_of({"seed": 1}))
+    # What a desktop, an editor, a file system or git leaves is no part of the dataset.
+    for name in (".DS_Store", "Thumbs.db", ".~lock.b#", ".nfs0001", "deep/.git"):
+        (tmp_path / name).touch()
+        keys.add(key_of({"seed": 1}))
     assert len(keys) == 5
