@@ -208,7 +208,7 @@ def test_three_labels_are_learned_scored_and_written_with_their_own_values(three
     # A run of one label can't score it.
     line = refused(PROJECT, "evaluate", "--run", tmp_path / "run", "--source",
                    once_more(three_labels, tmp_path))  # fmt: skip
-    assert "has the labels 0, 1, and the run was trained on 0, 1, 4" in line
+    assert "has the labels 1 left atrium, and the run was trained on 1 blood, 4 wall" in line
 
 
 def once_more(dataset, tmp_path):

@@ -94,6 +94,10 @@ def with_places(model: keras.Model) -> keras.Model:
         image's, rounded up.
     """
     places = model.get_layer("predictions")(model.get_layer("pool").input)
+    side = -(-model.input.shape[1] // 32)
+    if places.shape[1] != side:
+        # DenseNet rounds down.
+        places = ops.image.resize(places, (side, side), interpolation="bilinear")
     return keras.Model(model.input, [model.output, places], name=model.name)
 
 

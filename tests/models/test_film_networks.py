@@ -233,6 +233,14 @@ def test_the_places_average_to_what_the_classifier_says(batch, tmp_path):
     np.testing.assert_allclose(output(kept, images), said, rtol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", NAMES)
+def test_the_places_are_a_32nd_of_the_side_rounded_up(backbone):
+    for size, side in ((64, 2), (100, 4)):
+        both = with_places(build_classifier(size, weights="none", backbone=backbone))
+        assert both.output_shape == [(None, 1), (None, side, side, 1)]
+
+
 def test_each_edge_is_the_mean_place_of_its_map():
     model = build_box_network(64, "none", pooling="extremes")
     maps = model.get_layer("extreme_points")
