@@ -16,6 +16,7 @@ from common.base.errors import UserError
 from common.base.files import write_bytes, write_csv
 from common.base.printing import as_printed, print_paths, print_settings
 from common.base.tables import Table, print_table
+from common.datasets.boxes import boxes_as_text, boxes_of_text
 from common.datasets.class_folders import OFFICIAL
 from common.datasets.class_names import is_normal
 from common.datasets.classes import Classes
@@ -196,17 +197,11 @@ def _tails(
     return tails(statistics, cases, share, seed)
 
 
-def boxes_as_text(boxes: list[tuple[float, float, float, float]]) -> str:
-    """Boxes as one cell of a CSV: ``x0 y0 x1 y1;x0 y0 x1 y1``."""
-    return ";".join(" ".join(f"{edge:g}" for edge in box) for box in boxes)
-
-
 def boxes_in_square(
     case: Mapping[Hashable, Any], prepared: Prepared, image_size: int
 ) -> np.ndarray:
     """The boxes (n, 4) of a row of ``cases.csv`` in fractions of the square that a model sees."""
-    text = case["boxes"] if isinstance(case["boxes"], str) else ""
-    boxes = [[float(edge) for edge in box.split()] for box in text.split(";") if box]
+    boxes = boxes_of_text(case["boxes"] if isinstance(case["boxes"], str) else "")
     stretch = prepared.manifest["settings"]["proportions"] == "stretch"
     square = Letterbox(int(case["rows"]), int(case["columns"]), image_size, stretch)
     return square.to_fractions(np.array(boxes).reshape(-1, 4))

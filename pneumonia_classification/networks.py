@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import keras
 
 from common.base.files import read_json
-from common.base.settings import NO_RUN
 from common.datasets.classes import Classes
 from common.models.film_networks import build_classifier, with_places
 from common.models.stochastic_depth import drop_blocks
 from common.training.losses import InsideRegion
+from common.training.runs import run_of_weights
 from pneumonia_classification.config import TrainSettings
 
 # Keras's 200 are 0.005 apart: of a finding on one film in 500 nearly all probabilities lie below.
@@ -49,13 +48,10 @@ def build(
 
 def _is_of_others(weights: str, classes: Classes) -> bool:
     """Whether weights are those of a run that tells other classes apart, which is printed."""
-    if weights in NO_RUN:
+    run = run_of_weights(weights, "config.json")
+    if run is None:
         return False
-    folders = [Path(weights), *Path(weights).parents[:2]]
-    config = next((f / "config.json" for f in folders if (f / "config.json").is_file()), None)
-    if config is None:
-        return False
-    trained = Classes.described(read_json(config).get("data", {}))
+    trained = Classes.described(read_json(run / "config.json").get("data", {}))
     places = classes.places_in(trained)
     if places is not None and places == sorted(places):
         return False

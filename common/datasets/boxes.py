@@ -27,6 +27,16 @@ Box = tuple[float, float, float, float]
 """``(x0, y0, x1, y1)`` in the image's own pixels, half-open."""
 
 
+def boxes_as_text(boxes: Iterable[Box]) -> str:
+    """Boxes as one cell of a CSV: ``x0 y0 x1 y1;x0 y0 x1 y1``."""
+    return ";".join(" ".join(f"{edge:g}" for edge in box) for box in boxes)
+
+
+def boxes_of_text(text: str) -> list[list[float]]:
+    """The boxes of such a cell, each of four edges."""
+    return [[float(edge) for edge in box.split()] for box in text.split(";") if box]
+
+
 def edges_of(columns: Sequence[str], box: Sequence[str], file: Path, count: int) -> Sequence[str]:
     """The columns of a box, those of both corners if they are there; none if too few are."""
     if {*box[:2], *FAR} <= set(columns):

@@ -24,7 +24,7 @@ def read_film_header(path: Path) -> Header:
     Raises:
         UserError: As these two.
     """
-    return read_picture_header(path) if is_plain(path) else read_header(path)
+    return read_picture_header(path)[0] if is_plain(path) else read_header(path)
 
 
 def is_plain(path: Path) -> bool:

@@ -38,8 +38,8 @@ _TURNS: Mapping[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def read_picture_header(path: Path) -> Header:
-    """The size of a picture, upright; it says nothing of a patient.
+def read_picture_header(path: Path) -> tuple[Header, str]:
+    """The size of a picture, upright, and its format, PNG or JPEG; it says nothing of a patient.
 
     Raises:
         UserError: The file is not there, is no PNG or JPEG, or of a size that no film has.
@@ -48,7 +48,7 @@ def read_picture_header(path: Path) -> Header:
         columns, rows = image.size
         if _orientation(image) >= 5:
             rows, columns = columns, rows
-    return Header(rows, columns, "", "", "", math.nan, None)
+        return Header(rows, columns, "", "", "", math.nan, None), _format(image)
 
 
 def read_picture(path: Path) -> Radiograph:
@@ -60,7 +60,7 @@ def read_picture(path: Path) -> Radiograph:
     path = Path(path)
     with _opened(path) as image:
         turn = _TURNS.get(_orientation(image))
-        is_jpeg = image.format != "PNG"
+        is_jpeg = _format(image) == "JPEG"
         content = path.read_bytes()
         # Pillow keeps 8 of a colour's 16 bits.
         deep = not is_jpeg and content[24] == 16 and content[25] in (2, 4, 6)
@@ -81,6 +81,11 @@ def read_picture(path: Path) -> Radiograph:
         **dict.fromkeys(("maker", "model", "station", "view"), ""),
     }
     return Radiograph(pixels, None, jpeg, proportions_doubt(*pixels.shape), origin)
+
+
+def _format(image: Image.Image) -> str:
+    # Pillow calls a JPEG of several pictures MPO.
+    return "PNG" if image.format == "PNG" else "JPEG"
 
 
 @contextmanager

@@ -54,10 +54,8 @@ def read_stored(path: Path) -> tuple[Header, Stored | None]:
     """
     if is_plain(path):
         with named(path, "it can't be read"):
-            header = read_picture_header(path)
-            with open(path, "rb") as file:
-                kind = "PNG" if file.read(4) == b"\x89PNG" else "JPEG"
-            return header, Stored(_size(header), kind, sha256(path))
+            header, coding = read_picture_header(path)
+            return header, Stored(_size(header), coding, sha256(path))
     try:
         with quiet(), named(path, "its header can't be read"):
             dataset = parse(path, [*HEADER_TAGS, *PIXEL_TAGS])

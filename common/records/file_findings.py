@@ -18,6 +18,7 @@ from common.imaging.image_files import (
     as_text,
     file_facts,
     is_film,
+    is_hidden,
     is_output,
     list_files,
 )
@@ -84,7 +85,7 @@ def unused(source: Path, cases: pd.DataFrame, folder: Path) -> Iterator[Finding]
             stem, suffix = _stem_and_suffix(path)
             if suffix in PARTNERS and stem in pairs:
                 continue
-            if file.is_file() and is_image(file) and not file.name.startswith("."):
+            if file.is_file() and is_image(file) and not is_hidden(file.name):
                 yield Finding(_name(path), "image not used", "no case has this file", LEFT_OUT)
             elif file.exists():
                 yield Finding(_name(path), "extra file", "no image", LEFT_OUT)

@@ -155,8 +155,9 @@ class DatasetCheck:
             truth: The columns that hold a case's label.
         """
         late = find_late_duplicates(cases)
-        self._kept += _duplicates(cases.assign(duplicate_of=late), list(truth), are_dealt=False)
-        if apart := int(on_other_sides(cases.assign(duplicate_of=late)).sum()):
+        of_late = cases.assign(duplicate_of=late)
+        self._kept += _duplicates(of_late, list(truth), are_dealt=False)
+        if apart := int(on_other_sides(of_late).sum()):
             self._warnings.append(
                 f"{_EQUAL.upper()}: {apart} of {len(cases)} cases equal one on another side, in "
                 "other bytes, so scores may be too good; take one of each away, or give both one "

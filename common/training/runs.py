@@ -353,6 +353,17 @@ def _differences(config: Mapping[str, Any], settings: SharedTrain, prepared: Pre
     return differ
 
 
+def run_of_weights(weights: str, file: str) -> Path | None:
+    """The run that starting weights are of, its folder or a file in it; None where none is known.
+
+    Args:
+        weights: The setting.
+        file: The name of one that the run's folder holds.
+    """
+    folders = [] if weights in NO_RUN else [Path(weights), *Path(weights).parents[:2]]
+    return next((folder for folder in folders if (folder / file).is_file()), None)
+
+
 def _starting_weights(run: Path, weights: str) -> dict[str, str]:
     """Where the starting weights lie, from the run; nothing where they are no file or folder."""
     if weights in NO_RUN:

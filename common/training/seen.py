@@ -24,7 +24,7 @@ from common.datasets.splits import TEST
 from common.imaging.fingerprints import NEAR, differences
 from common.records.prepared import Prepared
 from common.training.evaluations import OVERLAP, print_data
-from common.training.runs import NOBODY, SEEN, Run, now
+from common.training.runs import NOBODY, SEEN, Run, now, run_of_weights
 
 FILE = SEEN
 COLUMNS = ("run", "role", "case", "patient_hash", "patients_key", "sha256", "perceptual")
@@ -62,7 +62,7 @@ def write_seen(
     ]
     if not prepared.patients_known:
         tables.append(pd.DataFrame({"run": [""], "role": [NOBODY]}))
-    start = _start(weights)
+    start = run_of_weights(weights, FILE)
     if start is None and weights not in NO_RUN:
         tables.append(pd.DataFrame({"run": [Path(weights).name], "role": [UNKNOWN]}))
     if start is not None:
@@ -259,12 +259,6 @@ def describe(count: Mapping[str, int]) -> str:
     words = {SAME: "have the same pixels", NEAR_DUPLICATE: "are near duplicates"}
     words[PATIENT] = "are of the same patient"
     return ", ".join(f"{number} {words[how]}" for how, number in count.items())
-
-
-def _start(weights: str) -> Path | None:
-    """The run that starting weights came from; None where it is not known."""
-    places = [Path(weights), *Path(weights).parents[:2]] if weights not in NO_RUN else []
-    return next((place for place in places if (place / FILE).is_file()), None)
 
 
 def _read(folder: Path) -> pd.DataFrame:

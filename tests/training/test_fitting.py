@@ -387,27 +387,3 @@ def test_a_validation_loss_that_is_no_number_stops(tmp_path):
     with pytest.raises(UserError, match=r"^epoch 1: a loss .* in the validation; the best epoch"):
         fit(tmp_path, settings(), sign=np.nan)
     assert not (tmp_path / "model.keras").exists()
-
-
-def test_no_epoch_is_compiled_anew(tmp_path):
-    # Of 26 samples in batches of 4 the last is filled up, and so is that of 10 which validate.
-    traced = []
-
-    class Traced(keras.Model):
-        def train_step(self, data):
-            traced.append("train")
-            return super().train_step(data)
-
-        def test_step(self, data):
-            traced.append("test")
-            return super().test_step(data)
-
-    image = keras.Input((3,))
-    model = Traced(image, keras.layers.Dense(1)(image))
-    x, y = points(count=26)
-    samples = pipeline.in_memory({"x": x, "y": y})
-    batches = pipeline.Training(samples, 4, 0, 3, lambda batch, _: (batch["x"], batch["y"]))
-    task = fitting.Task(batches, validation(*points(count=10), 4), "mse", ["mae"])
-    fitting.fit(tmp_path, lambda: model, task, settings(epochs=3))
-    # Keras traces once to build its metrics.
-    assert traced == ["test", "test", "train"]

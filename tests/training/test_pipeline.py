@@ -13,7 +13,8 @@ from common.base.files import sha256
 from common.records.mapped import MappedRecords
 from common.records.prepared import Prepared
 from common.records.stored_images import png
-from common.training import pipeline
+from common.training import fitting, pipeline
+from tests.helpers.fit_run import points, settings, validation
 
 COUNT = 24
 BATCH = 4
@@ -249,3 +250,27 @@ def test_a_side_above_the_stored_one_is_told(prepared, capsys):
     assert told in capsys.readouterr().out
     film = next(pipeline.radiographs(prepared, ["test"], 2 * SIDE, {"box": 4}).as_numpy_iterator())
     assert film["image"].shape == (2 * SIDE, 2 * SIDE, 1)
+
+
+def test_no_epoch_is_compiled_anew(tmp_path):
+    # Of 26 samples in batches of 4 the last is filled up, and so is that of 10 which validate.
+    traced = []
+
+    class Traced(keras.Model):
+        def train_step(self, data):
+            traced.append("train")
+            return super().train_step(data)
+
+        def test_step(self, data):
+            traced.append("test")
+            return super().test_step(data)
+
+    image = keras.Input((3,))
+    model = Traced(image, keras.layers.Dense(1)(image))
+    x, y = points(count=26)
+    samples = pipeline.in_memory({"x": x, "y": y})
+    batches = pipeline.Training(samples, 4, 0, 3, lambda batch, _: (batch["x"], batch["y"]))
+    task = fitting.Task(batches, validation(*points(count=10), 4), "mse", ["mae"])
+    fitting.fit(tmp_path, lambda: model, task, settings(epochs=3))
+    # Keras traces once to build its metrics.
+    assert traced == ["test", "test", "train"]
