@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from atrium_segmentation.config import PROJECT, EvaluateSettings, PredictSettings
 from atrium_segmentation.networks import in_order
 from common.base.errors import UserError
+from common.datasets.splits import TEST
 from common.training.runs import Run, open_run
 
 
@@ -56,12 +57,18 @@ def chosen_network(members: Sequence[Run], settings: PredictSettings) -> str:
     return settings.network
 
 
-def refuse_validated_by_others(members: Sequence[Run], settings: EvaluateSettings) -> None:
-    """Refuse members of an ensemble that learned from the validation split that is scored."""
+def refuse_seen_by_others(members: Sequence[Run], settings: EvaluateSettings) -> None:
+    """Refuse members of an ensemble that learned from the split that is scored."""
     run, *further = members
-    for member in further if settings.split == "validation" else ():
-        if member.config["settings"]["fold"] != run.config["settings"]["fold"]:
+    for member in further if settings.split != TEST else ():
+        if _left_out(member) != _left_out(run):
             raise UserError(
-                f"{member.folder}: was trained on the validation split of {run.folder}; score the "
-                "test split"
+                f"{member.folder}: was trained or validated on the {settings.split} split of "
+                f"{run.folder}; score the test split"
             )
+
+
+def _left_out(member: Run) -> tuple[int, bool]:
+    """The fold of a run, and whether it is left out or validates."""
+    trained = member.config["settings"]
+    return trained["fold"], trained.get("nested", False)

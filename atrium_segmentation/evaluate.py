@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any
 
 from atrium_segmentation.config import PROJECT
-from atrium_segmentation.ensembles import open_members, refuse_validated_by_others, shared_networks
+from atrium_segmentation.ensembles import open_members, refuse_seen_by_others, shared_networks
 from common.base.backend import start_tensorflow
 from common.base.command_line import parse
 from common.base.errors import UserError, run_script
@@ -39,7 +39,7 @@ def main() -> None:
     members = open_members(settings)
     run = members[0]
     name, folder = evaluations.evaluation_folder(run, settings)
-    refuse_validated_by_others(members, settings)
+    refuse_seen_by_others(members, settings)
     start_tensorflow()
 
     from atrium_segmentation import score_tables, scores

@@ -16,7 +16,7 @@ import pandas as pd
 from atrium_segmentation.networks import NETWORKS
 from common.scores.agreement import agreement
 from common.scores.estimates import mean
-from common.scores.formatting import main_score
+from common.scores.formatting import fold_score, main_score
 from common.scores.intervals import difference, interval_of_mean
 from common.scores.surface_dice import surface_dice
 from common.scores.surface_errors import surface_errors
@@ -197,10 +197,10 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "fold_scores": [
             *(
-                {"name": f"Dice, {network}", "value": model["dice"]["mean"]}
+                fold_score(f"Dice, {network}", model["dice"]["mean"])
                 for network, model in models.items()
             ),
-            {"name": "Dice of the mean shape", "value": mean_shape["dice"]["mean"]},
+            fold_score("Dice of the mean shape", mean_shape["dice"]["mean"]),
         ],
         "truth_columns": ["truth_ml"],
     }

@@ -37,7 +37,7 @@ def main() -> None:
     settings = dataclasses.replace(preset.train, epochs=1_000_000)
     evaluate = preset.evaluate
     assert isinstance(settings, TrainSettings) and isinstance(evaluate, EvaluateSettings)
-    train, _ = training_splits(prepared.splits, 0)
+    train, _ = training_splits(prepared.splits)
     set_precision(settings.precision)
     keras.utils.set_random_seed(settings.seed)
     model = fuse_batch_normalization(networks.build("unet", 1, settings))

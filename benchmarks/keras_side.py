@@ -60,7 +60,7 @@ def fit(folder: str, name: str, steps: str, data_source: str) -> None:
     project = importlib.import_module(f"{name}.config").PROJECT
     settings = dataclasses.replace(project.presets["cpu"].train, epochs=_FOR_EVER)
     prepared = open_prepared(Path(folder), name)
-    splits, _ = training_splits(prepared.splits, 0)
+    splits, _ = training_splits(prepared.splits)
     set_precision(settings.precision)
     model, training, losses = _project(name, prepared, splits, settings)
     fuse_batch_normalization(model).compile(keras.optimizers.Adam(1e-4), **losses)

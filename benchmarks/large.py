@@ -99,7 +99,7 @@ def read_epochs(folder: Path) -> None:
     settings = dataclasses.replace(PROJECT.presets["cpu"].train, epochs=EPOCHS)
     assert isinstance(settings, TrainSettings)
     prepared = open_prepared(folder, PROJECT.name)
-    train, _ = training_splits(prepared.splits, 0)
+    train, _ = training_splits(prepared.splits)
     size, batch = settings.image_size, settings.batch_size
     for _ in training_data(prepared, train, size, batch, settings).batches():
         pass

@@ -26,7 +26,7 @@ def rows(options: Options) -> Iterator[Row]:
     from pneumonia_classification.dataset import images_and_labels, samples, training_data
 
     prepared = open_prepared(datasets.prepared(options, PROJECT), PROJECT)
-    splits, _ = training_splits(prepared.splits, 0)
+    splits, _ = training_splits(prepared.splits)
     image_size = prepared.manifest["settings"]["image_size"]
     files = [str(file) for file in prepared.shards(splits)]
     steps = options.size(300, 40)

@@ -117,7 +117,7 @@ def _row(minutes: float, ours: Sequence[float], other: Sequence[float] | None) -
 def _export(folder: Path, file: Path, split: str) -> list[str]:
     """The working volumes as arrays, for a process without TensorFlow; the cases to be scored."""
     prepared = open_prepared(folder, PROJECT.name)
-    train, _ = training_splits(prepared.splits, 0)
+    train, _ = training_splits(prepared.splits)
     arrays, cases = {}, []
     for name, splits in (("train", train), ("scored", [split])):
         for number, volume in enumerate(Volumes(prepared, splits)):

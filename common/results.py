@@ -24,7 +24,7 @@ from common.base.arguments import Parser
 from common.base.errors import UserError, run_script
 from common.base.files import content_key, read_json
 from common.base.tables import MISSING, Table, print_table
-from common.datasets.splits import TEST, VALIDATION
+from common.datasets.splits import ROLES
 from common.reporting.index_page import write_index
 from common.scores.formatting import (
     below_chance,
@@ -182,7 +182,7 @@ def _trained(metrics: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
 def _group(metrics: Mapping[str, Any], trained: Mapping[str, Any]) -> str:
     """A key of what two evaluations must have in common to be put together."""
     names: tuple[str, ...] = ("project", "split", "evaluation_settings")
-    if metrics["split"] not in (TEST, VALIDATION):
+    if metrics["split"] not in ROLES:
         # An evaluation of another dataset bears a name that the user gave.
         names += ("dataset", "n", "n_patients")
     scored = [metrics.get(name) for name in names]
@@ -268,7 +268,7 @@ def _newest(evaluations: Sequence[Evaluation], what: str) -> tuple[list[Evaluati
 def _tested(
     members: Sequence[Evaluation], notes: list[str]
 ) -> tuple[bool | None, str, dict[str, dict[str, Any]]]:
-    """The main scores of evaluations together, with their intervals over patients.
+    """The scores of evaluations together, with their intervals over patients.
 
     Returns:
         Whether all scored the same cases (True), or no two the same (False); None where there is
@@ -280,7 +280,7 @@ def _tested(
         tables = [read_predictions(member.folder / "predictions.csv") for member in members]
         scores = {
             entry["name"]: score
-            for entry in metrics["main_scores"]
+            for entry in (*metrics["fold_scores"], *metrics["main_scores"])
             if (score := score_of_runs(tables, entry.get("from", {})))
         }
     except UserError as error:

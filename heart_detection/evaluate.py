@@ -122,16 +122,19 @@ def main() -> None:
             metrics[f"per_{group}"] = scores_by_group(cases[group], score_rows, OF_A_GROUP)
 
         # -- Write.
-        ious = iou(truth, predicted)
+        overlaps = {"iou": iou(truth, predicted)}
+        overlaps |= {f"iou_{name}": iou(truth, boxes) for name, boxes in baselines.items()}
+        ious = overlaps["iou"]
         edges = np.round(np.hstack([truth, predicted]), 2).tolist()
-        header = ["case", "patient", *(f"true_{edge}" for edge in BOX), *BOX, "iou"]
+        header = ["case", "patient", *(f"true_{edge}" for edge in BOX), *BOX, *overlaps]
+        numbers = np.stack([*overlaps.values()], axis=1).tolist()
         rows = [
-            dict(zip(header, (case, patient, *boxes, significant(float(overlap))), strict=True))
-            for case, patient, boxes, overlap in zip(names, patients, edges, ious, strict=True)
+            dict(zip(header, (case, patient, *boxes, *map(significant, of_case)), strict=True))
+            for case, patient, boxes, of_case in zip(names, patients, edges, numbers, strict=True)
         ]
         write_csv(new / "predictions.csv", header, rows)
         synthetic = picture_mark(run.config, prepared.manifest["synthetic"])
-        score_tables.draw_scores(new, ious, iou(truth, baselines["mean_box"]), synthetic)
+        score_tables.draw_scores(new, ious, overlaps["iou_mean_box"], synthetic)
         drawn = worst_typical_best(ious.tolist(), settings.pictures)
         pixels = dict(stored_films(prepared, splits, [names[i] for i in drawn]))
         examples = score_tables.draw_cases(

@@ -14,7 +14,7 @@ from common.reporting.charts import histogram_picture
 from common.reporting.examples import Example
 from common.reporting.figures import box_picture
 from common.scores.boxes import EDGES
-from common.scores.formatting import main_score, score, share, strongest, with_interval
+from common.scores.formatting import fold_score, main_score, score, share, strongest, with_interval
 
 GROUPS = {"per_view": "view", "per_sex": "sex"}
 BASELINES = {"mean_box": "the mean box", "thumbnail": "16 x 16 thumbnail"}
@@ -83,11 +83,20 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
         strongest({name: of_part(part) for name, part in baselines.items()})
         for of_part in (mean, over_half)
     )
-    folds = {
-        "mean IoU": metrics["iou"]["mean"],
-        **{f"mean IoU of {name}": part["iou_mean"] for name, part in baselines.items()},
-        **{f"IoU over {at}": count / n for at, count in metrics["iou_above"].items()},
-    }
+    of_model = {"statistic": "mean", "column": "iou"}
+    folds = [fold_score("mean IoU", metrics["iou"]["mean"], **of_model)]
+    for key, title in BASELINES.items():
+        if part := baselines.get(title):
+            recipe, gap = {**of_model, "column": f"iou_{key}"}, mean(part)["difference"] or {}
+            folds += [
+                fold_score(f"mean IoU of {title}", part["iou_mean"], **recipe),
+                fold_score(
+                    *(f"mean IoU less that of {title}", gap.get("value")),
+                    score=of_model,
+                    less=recipe,
+                ),
+            ]
+    folds += [fold_score(f"IoU over {at}", count / n) for at, count in metrics["iou_above"].items()]
     groups = [
         {
             "group": f"{GROUPS[key]} {group}",
@@ -100,13 +109,13 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
     ]
     return {
         "main_scores": [
-            main_score("mean IoU", mean(metrics), *means, statistic="mean", column="iou"),
+            main_score("mean IoU", mean(metrics), *means, **of_model),
             main_score(
                 *("IoU over 0.5", over_half(metrics), *shares),
                 n_of=(metrics["iou_above"]["0.5"], n),
             ),
         ],
-        "fold_scores": [{"name": name, "value": value} for name, value in folds.items()],
+        "fold_scores": folds,
         "main_scores_of_groups": groups,
         "truth_columns": ["true_x0", "true_y0", "true_x1", "true_y1"],
     }

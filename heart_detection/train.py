@@ -54,7 +54,7 @@ def main() -> None:
             return
 
         # -- Data: the training split with imgaug's copies, and the validation split.
-        train, validation = training_splits(prepared.splits, settings.fold)
+        train, validation = training_splits(prepared.splits, settings.fold, settings.nested)
         with_copies = [*train, *map(copies_of, train)]
         seen.write_seen(run, prepared, train, validation, settings.weights)
         image_size = film_size(prepared, settings.image_size)

@@ -45,7 +45,13 @@ def main() -> None:
     from pneumonia_classification import inference, score_pictures, score_tables
     from pneumonia_classification.dataset import boxes_in_square, classes_of
     from pneumonia_classification.report import write_page
-    from pneumonia_classification.scores import age_groups, baselines, explain, score
+    from pneumonia_classification.scores import (
+        age_groups,
+        baselines,
+        explain,
+        metadata_answers,
+        score,
+    )
 
     place = part_folder(folder, settings.part)
     with evaluations.new_evaluation(place, "gradcam", "surest.png") as new:
@@ -84,6 +90,7 @@ def main() -> None:
         evaluations.refuse_nan(run, cases["case"], probabilities)
         cases = cases.assign(
             **predictions.filter(regex="^thumbnail"),
+            **metadata_answers(run, cases, classes),
             **inference.answers_table(probabilities, decision, classes),
         )
 
@@ -108,8 +115,9 @@ def main() -> None:
         # -- Write.
         rescaled = decision.rescaling.column
         columns = ["case", "patient", "label", "probability", rescaled, "predicted", "decided"]
-        columns = [name for name in columns if name in cases]
         columns += [] if classes.are_two else classes.columns("probability")
+        columns += [*classes.columns("metadata"), *classes.columns("thumbnail")]
+        columns = [name for name in columns if name in cases]
         rows = cases[columns].map(significant).to_dict("records")
         write_csv(new / "predictions.csv", columns, rows)
         synthetic = picture_mark(run.config, prepared.manifest["synthetic"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,14 @@ from common.base.printing import as_printed
 from common.base.tables import MISSING, Table, print_table
 from common.datasets.classes import Classes
 from common.explaining.heatmaps import FINER, GRADCAM
-from common.scores.formatting import below_chance, main_score, score, strongest, with_interval
+from common.scores.formatting import (
+    below_chance,
+    fold_score,
+    main_score,
+    score,
+    strongest,
+    with_interval,
+)
 from common.scores.shortcuts import print_shortcuts
 from pneumonia_classification import decision_tables
 from pneumonia_classification.score_pictures import in_words, names_of, surest
@@ -45,14 +53,9 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
     gradcam = metrics["gradcam"]
     aurocs, accuracies = (_of_baselines(metrics, name) for name in ("auroc", "accuracy"))
     classes = Classes.described(metrics)
-    columns = dict(zip(classes.names, classes.columns("probability"), strict=False))
-    recipe: dict[str, Any] = {"statistic": "macro_auroc", "scores": columns}
-    if classes.are_two:
-        recipe = {"statistic": "auroc", "score": "probability"}
+    of_model = _auroc_recipe(classes, "probability")
     scores = [
-        main_score(
-            *(_auroc(metrics), metrics["auroc"], *strongest(aurocs)), truth="label", **recipe
-        ),
+        main_score(_auroc(metrics), metrics["auroc"], *strongest(aurocs), **of_model),
         main_score(
             *("accuracy", score(metrics, "accuracy"), *strongest(accuracies)),
             statistic="agreement",
@@ -60,13 +63,16 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
             prediction="predicted",
         ),
     ]
-    folds = {
-        _auroc(metrics): metrics["auroc"]["value"],
-        **{
-            f"AUROC of {name}": baseline["value"]
-            for name, baseline in aurocs.items()
-            if name != _titles(metrics)["majority"]
-        },
+    folds = [fold_score(_auroc(metrics), metrics["auroc"]["value"], **of_model)]
+    for key, title in _titles(metrics).items():
+        if key != "majority" and title in aurocs:
+            baseline, recipe = aurocs[title], _auroc_recipe(classes, key)
+            gap = (baseline["difference"] or {}).get("value")
+            folds += [
+                fold_score(f"AUROC of {title}", baseline["value"], **recipe),
+                fold_score(f"AUROC less that of {title}", gap, score=of_model, less=recipe),
+            ]
+    others = {
         "average precision": metrics["average_precision"]["value"],
         **{name: metrics[name] for name in ("accuracy", "recall", "specificity", "brier")},
         **_pointing(gradcam),
@@ -78,10 +84,19 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
     ]
     return {
         "main_scores": scores,
-        "fold_scores": [{"name": name, "value": value} for name, value in folds.items()],
+        "fold_scores": [*folds, *itertools.starmap(fold_score, others.items())],
         "main_scores_of_groups": groups,
         "truth_columns": ["label"],
     }
+
+
+def _auroc_recipe(classes: Classes, name: str) -> dict[str, Any]:
+    """How predictions.csv gives the AUROC of a model's scores, or its mean over the classes."""
+    columns = classes.columns(name)
+    if classes.are_two:
+        return {"statistic": "auroc", "truth": "label", "score": columns[0]}
+    scores = dict(zip(classes.names, columns, strict=True))
+    return {"statistic": "macro_auroc", "truth": "label", "scores": scores}
 
 
 def _games(gradcam: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

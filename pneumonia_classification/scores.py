@@ -149,27 +149,43 @@ def fit_baselines(prepared: Prepared, splits: list[str], image_size: int) -> dic
     return {"majority": commonest, "metadata": metadata, "thumbnail": by_pixels}
 
 
+def metadata_answers(run: Run, cases: pd.DataFrame, classes: Classes) -> dict[str, np.ndarray]:
+    """Probabilities (cases,) 0 to 1 by view, sex and age, by column; {} where none of them varied.
+
+    The columns are ``metadata``, or one per class.
+    """
+    fitted = run.fitted["metadata"]
+    models = [fitted] if classes.are_two else fitted or []
+    view, sex, age = (cases[name] for name in _HEADER)
+    return {
+        column: predict_metadata(model, view, sex, age)
+        for column, model in zip(classes.columns("metadata"), models, strict=False)
+        if model
+    }
+
+
 def baselines(run: Run, cases: pd.DataFrame, classes: Classes | None = None) -> dict[str, Any]:
     """The scores of the baselines fitted in training, and how much better the model is.
 
     ``majority`` gives its answer always; ``metadata`` sees view, sex and age, and is None where
     none of them varied in training; ``thumbnail`` sees 16 x 16 pixels, and is not there in a run
     of an earlier version. ``differences`` holds the model's AUROC and accuracy less each one's.
+
+    Args:
+        run: Whose training fitted them.
+        cases: With the columns of `metadata_answers` and ``thumbnail``, where they are.
+        classes: Of the run; the two without names where None.
     """
     classes = classes or Classes()
     truth, probabilities, predicted = (
         cases[classes.columns(name)].to_numpy() for name in ("label", "probability", "predicted")
     )
-    majority, metadata = run.fitted["majority"], run.fitted["metadata"]
+    majority = run.fitted["majority"]
     constant = [majority] if classes.are_two else classes.of_words([majority])[0]
     answers = {"majority": np.tile(np.asarray(constant, float), (len(cases), 1))}
-    if metadata:
-        models = [metadata] if classes.are_two else metadata
-        view, sex, age = (cases[name] for name in _HEADER)
-        by_class = [predict_metadata(model, view, sex, age) for model in models]
-        answers["metadata"] = np.stack(by_class, axis=1)
-    if "thumbnail" in run.fitted:
-        answers["thumbnail"] = cases[classes.columns("thumbnail")].to_numpy()
+    for name in ("metadata", "thumbnail"):
+        if run.fitted.get(name):
+            answers[name] = cases[classes.columns(name)].to_numpy()
     thresholds = [0.5] if classes.activation == "sigmoid" else None
     decided = {name: (ranks, answers_of(ranks, thresholds)) for name, ranks in answers.items()}
     gaps = differences(truth, (probabilities, predicted), decided, cases["patient"])

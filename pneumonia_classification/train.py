@@ -32,7 +32,7 @@ def main() -> None:
     run_as_rank(settings.hosts)
     print_settings("Train a network to classify pneumonia", settings, PROJECT)
     prepared = runs.find_prepared(PROJECT, settings, lambda: PROJECT.prepare_to_train(settings))
-    train, validation = training_splits(prepared.splits, settings.fold)
+    train, validation = training_splits(prepared.splits, settings.fold, settings.nested)
     with_copies = [*train, *map(copies_of, train)]
     data = adapting.data_of(prepared, train, with_copies, settings.weights)
     changes = [*weights_changes(settings), *adapting.changes(settings, data)]

@@ -298,11 +298,16 @@ def test_folds_are_kept_trained_and_summed_up(whole, tmp_path):
         folder = tmp_path / "cv" / str(fold)
         run(
             PROJECT, "train", "--preset", "cpu", "--prepared", tmp_path / "folds", "--run", folder,
-            "--fold", fold, "--epochs", 1, "--precision", "float32", *TINY[PROJECT],
+            "--fold", fold, "--nested", "--epochs", 1, "--precision", "float32", *TINY[PROJECT],
         )  # fmt: skip
-        run(PROJECT, "evaluate", "--run", folder, "--split", "validation", "--pictures", 0)
-        tested = {row["case"] for row in rows_of(folder / "evaluation/validation/predictions.csv")}
+        run(PROJECT, "evaluate", "--run", folder, "--split", "fold", "--pictures", 0)
+        tested = {row["case"] for row in rows_of(folder / "evaluation/fold/predictions.csv")}
         assert tested == {case["case"] for case in cases if case["split"] == f"fold-{fold}"}
+        validated = {row["case"] for row in rows_of(folder / "validation.csv")}
+        of_next = f"fold-{(fold + 1) % 3}"
+        assert validated == {case["case"] for case in cases if case["split"] == of_next}
+        seen = {row["case"] for row in rows_of(folder / "seen.csv")}
+        assert not tested & seen and validated < seen
     import subprocess
     import sys
 
@@ -312,7 +317,8 @@ def test_folds_are_kept_trained_and_summed_up(whole, tmp_path):
         [sys.executable, "-m", "common.results", str(tmp_path / "cv")],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    assert "validation: folds 0, 2 of 3" in said
+    assert "fold: folds 0, 2 of 3" in said
+    assert "pooled: one score of the out-of-fold predictions" in said and "too good" not in said
 
 
 @pytest.mark.slow

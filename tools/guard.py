@@ -216,7 +216,7 @@ def _task(cell: Cell, prepared: Prepared, settings: Any) -> tuple[Any, Any]:
     from common.training.fitting import Task
 
     name = cell.project
-    train, validation = training_splits(prepared.splits, 0)
+    train, validation = training_splits(prepared.splits)
     networks = import_module(f"{name}.networks")
     if name == "atrium_segmentation":
         from atrium_segmentation.dataset import Volumes

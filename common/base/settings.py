@@ -202,6 +202,9 @@ class SharedTrain(Shared):
     the second on: TensorBoard shows them after pip install tensorboard-plugin-profile. 0: none."""
     fold: int = 0
     """The fold that validates, counted from 0, of data that was prepared in folds."""
+    nested: bool = False
+    """Nested cross-validation: leave --fold out, for evaluate.py --split fold, and validate on the
+    next one, so that a score is of cases that chose no epoch and no threshold."""
     device: Literal["auto", "cpu"] = "auto"
     """auto: all graphics cards that the machine shows (CUDA_VISIBLE_DEVICES chooses some), else the
     CPU; cpu: the CPU, though there is a card."""
@@ -260,12 +263,12 @@ class SharedEvaluate(Shared):
     bad_files_limit: float = 0.1
     """How many cases of --source may be unusable, as of prepare_data.py."""
     workers: int = 0
-    """Processes that read the files of --source. 0: one per core."""
+    """Processes that read --source. 0: one per core."""
     name: str = ""
     """Name of the evaluation's folder. Default: test, or the source folder's name."""
-    split: Literal["test", "validation"] = "test"
+    split: Literal["test", "validation", "fold"] = "test"
     """The split to score, without --source. The validation split chose the best epoch, so its
-    score is too good."""
+    score is too good; fold is what train.py --nested left out."""
     score_seen: bool = False
     """Score also the cases that trained or validated the run, or a run that its weights came from.
     Off: they are named and left out."""

@@ -15,7 +15,7 @@ import numpy as np
 from common.base.printing import counted
 from common.base.tables import Table
 from common.datasets.classes import Classes
-from common.datasets.splits import TEST, TRAIN, VALIDATION, fold_name, folds_in
+from common.datasets.splits import TEST, splits_by_role
 from common.records.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _PATIENTS_UNKNOWN = (
 
 def participants(
     run_data: Prepared | None,
-    fold: int,
+    trained: Mapping[str, Any],
     data: Prepared,
     split: str,
     scored: Sequence[str],
@@ -41,7 +41,7 @@ def participants(
 
     Args:
         run_data: What the run was trained on; None where it is gone.
-        fold: That validated the run, where its data is in folds.
+        trained: The run's settings of train.py.
         data: What was scored, the same or another.
         split: The name of the evaluation.
         scored: The cases that were.
@@ -58,7 +58,7 @@ def participants(
         cases, name = prepared.cases(), str(prepared.manifest["dataset"])
         groups = {split: [TEST]}
         if prepared is not data or is_own:
-            groups = _groups(prepared, fold)
+            groups = splits_by_role(prepared.splits, trained["fold"], trained.get("nested", False))
         for group, of_group in groups.items():
             rows = cases[cases["split"].isin(of_group)]
             is_scored = prepared is data and group == split
@@ -74,14 +74,6 @@ def participants(
             {"data": name, "reason": str(reason), "images": int(n)} for reason, n in reasons.items()
         ]
     return {"splits": splits, "left_out": left_out}
-
-
-def _groups(prepared: Prepared, fold: int) -> dict[str, list[str]]:
-    """The splits of a run's own data by what they did."""
-    folds = folds_in(prepared.splits)
-    train = [name for name in folds if name != fold_name(fold)] or [TRAIN]
-    validation = [fold_name(fold)] if folds else [VALIDATION]
-    return {TRAIN: train, VALIDATION: validation, TEST: [TEST]}
 
 
 def _described(cases: pd.DataFrame, prepared: Prepared) -> dict[str, Any]:

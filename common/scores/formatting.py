@@ -101,6 +101,14 @@ def main_score(
     }
 
 
+def fold_score(name: str, value: float | None, /, **recipe: Any) -> dict[str, Any]:
+    """An entry of ``fold_scores``: a score by its name, and as of `main_score` how it is given.
+
+    The recipe of a difference is ``score`` and ``less``, two recipes.
+    """
+    return {"name": name, "value": value, **({"from": recipe} if recipe else {})}
+
+
 def strongest(baselines: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[str, Any], str]:
     """The baseline with the highest ``value`` and its name, for `main_score`.
 

@@ -17,7 +17,7 @@ from common.datasets.classes import Classes
 from common.scores import estimates
 from common.scores.classification import mean_auroc
 from common.scores.estimates import Estimate
-from common.scores.intervals import scored
+from common.scores.intervals import difference, scored
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
@@ -96,16 +96,25 @@ def score_of_runs(
 
     Args:
         tables: Of `read_predictions`, one per run.
-        recipe: How one gives the score.
+        recipe: How one gives the score; or ``score`` and ``less``, two recipes, whose difference
+            is paired.
 
     Returns:
         ``value`` and ``ci95``, or None where some cases but not all are in two tables, or where
         the score is not in every table.
     """
+    if "less" in recipe:
+        some, other = (_estimate_of_runs(tables, recipe[key]) for key in ("score", "less"))
+        return None if some is None or other is None else difference(some, other)
+    found = _estimate_of_runs(tables, recipe)
+    return None if found is None else scored(found)
+
+
+def _estimate_of_runs(tables: Sequence[pd.DataFrame], recipe: Mapping[str, Any]) -> Estimate | None:
     same = same_cases(tables)
     if same is None:
         return None
     if not same:
         tables = [pd.concat(tables).sort_values("case", kind="stable", ignore_index=True)]
     scores = [part for table in tables if (part := estimate(table, recipe)) is not None]
-    return scored(estimates.mean_of(scores)) if len(scores) == len(tables) else None
+    return estimates.mean_of(scores) if len(scores) == len(tables) else None

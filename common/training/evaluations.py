@@ -19,7 +19,7 @@ from common.base.formats import stamp
 from common.base.parts import PARTS
 from common.base.settings import SOURCE_SETTINGS, SharedEvaluate
 from common.base.tables import print_table
-from common.datasets.splits import TEST, VALIDATION, training_splits
+from common.datasets.splits import FOLD, ROLES, TEST, splits_by_role
 from common.records.participants import participant_tables, participants, participants_note
 from common.records.prepared import Prepared, open_prepared
 from common.training.runs import Run, name_of_data, now
@@ -61,7 +61,7 @@ def evaluation_folder(run: Run, settings: SharedEvaluate) -> tuple[str, Path]:
         if not settings.source.is_dir():
             raise UserError(f"{settings.source}: there is no such folder; --source is a dataset")
         name = settings.name or settings.source.resolve().name
-    if name in (TEST, VALIDATION) and (settings.source is not None or name != settings.split):
+    if name in ROLES and (settings.source is not None or name != settings.split):
         raise UserError(f"{name}: would be taken for the {name} split; give another --name")
     return name, run.folder / "evaluation" / name
 
@@ -158,13 +158,18 @@ def evaluation_data(
             f"{prepared.folder}: was prepared anew after {run.folder} was trained, so its test "
             "split may hold what the run was trained on; train again, or give a --source"
         )
-    splits = [TEST]
-    if settings.split == VALIDATION:
-        _, splits = training_splits(prepared.splits, run.config["settings"]["fold"])
+    trained = run.config["settings"]
+    roles = splits_by_role(prepared.splits, trained["fold"], trained.get("nested", False))
+    splits = roles[settings.split]
+    if settings.split == FOLD and not splits:
+        raise UserError(
+            f"{run.folder}: its training left no fold out; train with --nested, or give --split "
+            "validation"
+        )
     if prepared.count(splits) == 0:
         raise UserError(
             f"{prepared.folder}: holds no {settings.split} split; evaluate another dataset with "
-            "--source, or --split validation"
+            f"--source, or --split {'fold' if roles[FOLD] else 'validation'}"
         )
     return prepared, splits
 
@@ -201,7 +206,7 @@ def metrics_of(
         **metrics,
         "participants": participants(
             _data_of(run),
-            run.config["settings"]["fold"],
+            run.config["settings"],
             prepared,
             name if settings.source else settings.split,
             list(cases["case"]),

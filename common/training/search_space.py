@@ -23,7 +23,7 @@ from common.base.settings import WITHOUT_CONSEQUENCE, SharedTrain, new_names
 if TYPE_CHECKING:
     from optuna import Trial
 
-NOT_VARIED = (*WITHOUT_CONSEQUENCE, "monitor", "seed", "fold")
+NOT_VARIED = (*WITHOUT_CONSEQUENCE, "monitor", "seed", "fold", "nested")
 """Settings whose values have the same result, or scores that do not compare."""
 
 _TRUTH = {"true": True, "false": False}

@@ -33,7 +33,8 @@ def evaluated(tmp_path):
             **METRICS[project], "split": split, "trained": trained,
             "folds": {"of": of, "fold": fold, "data": data}, **more,
         }  # fmt: skip
-        table = pd.DataFrame(cases, columns=["case", "patient", "iou"])
+        columns = ["case", "patient", "iou", "iou_mean_box"]
+        table = pd.DataFrame(cases, columns=columns[: len(cases[0]) if cases else 3])
         if len(table):
             metrics |= {"iou": {"mean": table["iou"].mean(), "ci95": None}, "n": len(table)}
             table.sample(frac=1, random_state=1).to_csv(folder / "predictions.csv", index=False)

@@ -156,6 +156,28 @@ def test_of_folds_out_of_fold_predictions_are_pooled(evaluated, told):
     assert rows["mean IoU of the mean box"] == ["0.600", "0.000", "-", "0.600 0.600 0.600"]
 
 
+def test_the_pooled_difference_to_a_baseline_is_paired(evaluated, told):
+    rng = np.random.default_rng(3)
+    folds = [
+        [(*case, float(np.clip(case[2] - rng.normal(0.1, 0.05), 0, 1))) for case in scored(part, 0)]
+        for part in (range(5), range(5, 12), range(12, 20))
+    ]
+    for fold, cases in enumerate(folds):
+        evaluated(f"cv/{fold}", cases, split="fold", fold=fold, of=3)
+    said = part_of(told(), "heart_detection, fold: folds 0, 1, 2 of 3\n")
+    assert "CAUTION" not in said
+    rows = {row[0]: row[3] for row in cells(said)}
+    table = pd.DataFrame([case for cases in folds for case in cases])
+    of_box = table[3].mean()
+    assert rows["mean IoU of the mean box"].startswith(f"{of_box:.3f} [")
+    gaps = (table[2] - table[3]).groupby(table[1]).mean()
+    text, interval = rows["mean IoU less that of the mean box"].split(" ", 1)
+    assert float(text) == pytest.approx(table[2].mean() - of_box, abs=6e-4)
+    expected = stats.ttest_1samp(gaps, 0).confidence_interval()
+    ends = [float(end) for end in interval.strip("[]").split(",")]
+    np.testing.assert_allclose(ends, expected, atol=0.002)
+
+
 def test_on_the_same_test_cases_of_every_fold_a_case_counts_once(evaluated, told):
     cases = scored(range(10), 0)
     for fold in (0, 1, 2):

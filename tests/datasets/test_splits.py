@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from common.base.errors import UserError
 from common.datasets.patient_splits import image_split_leak, split_by_patient
-from common.datasets.splits import training_splits
+from common.datasets.splits import splits_by_role, training_splits
 
 
 @st.composite
@@ -160,15 +160,33 @@ def test_copies_of_the_fold_that_validates_do_not_train():
     assert training_splits(splits, 1) == (["fold-0", "fold-2"], ["fold-1"])
 
 
+@given(st.integers(3, 12), st.data(), st.booleans())
+def test_a_nested_fold_is_in_no_part_of_its_training(count, draw, has_test):
+    folds = [f"fold-{number}" for number in range(count)]
+    splits = [name for fold in folds for name in (fold, f"{fold}-copies")] + ["test"] * has_test
+    fold = draw.draw(st.integers(0, count - 1))
+    roles = splits_by_role(splits, fold, nested=True)
+    assert roles["fold"] == [f"fold-{fold}"]
+    assert roles["test"] == ["test"] * has_test
+    assert len(roles["validation"]) == 1
+    assert sorted(roles["train"] + roles["validation"] + roles["fold"]) == sorted(folds)
+    # Over all trainings each fold is left out once, and validates once.
+    every = [splits_by_role(splits, number, nested=True) for number in range(count)]
+    for role in ("fold", "validation"):
+        assert sorted(name for each in every for name in each[role]) == sorted(folds)
+
+
 @pytest.mark.parametrize(
-    ("splits", "fold", "message"),
+    ("splits", "fold", "nested", "message"),
     [
-        (["fold-0", "fold-0-copies", "fold-1", "test"], 2, "prepared in 2 folds"),
-        (["train", "validation"], 1, "not prepared in folds"),
-        (["train", "test"], 0, "no validation split"),
-        (["validation", "test"], 0, "no training split; prepare data that has one"),
+        (["fold-0", "fold-0-copies", "fold-1", "test"], 2, False, "prepared in 2 folds"),
+        (["fold-0", "fold-1", "test"], 1, True, "of 2 folds one is left out.*--folds 3 or more"),
+        (["train", "validation"], 1, False, "--fold 1: the data was not prepared in folds"),
+        (["train", "validation"], 0, True, "--nested: the data was not prepared in folds"),
+        (["train", "test"], 0, False, "no validation split"),
+        (["validation", "test"], 0, False, "no training split; prepare data that has one"),
     ],
 )
-def test_no_such_training_split(splits, fold, message):
+def test_no_such_training_split(splits, fold, nested, message):
     with pytest.raises(UserError, match=message):
-        training_splits(splits, fold)
+        training_splits(splits, fold, nested)

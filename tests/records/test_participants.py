@@ -48,7 +48,7 @@ def by_split(entry):
 
 def test_every_split_has_its_participants(tmp_path):
     data = prepared(tmp_path / "clinic")
-    entry = participants(data, 0, data, "test", ["d1", "d2", "e1"], SEEN)
+    entry = participants(data, {"fold": 0}, data, "test", ["d1", "d2", "e1"], SEEN)
     splits = by_split(entry)
     assert list(splits) == ["train", "validation", "test"]
     assert [part["scored"] for part in entry["splits"]] == [False, False, True]
@@ -75,7 +75,7 @@ def test_every_split_has_its_participants(tmp_path):
 def test_what_is_not_known_is_said(tmp_path):
     rows = [row[:4] for row in CASES]
     data = prepared(tmp_path / "mri", rows, COLUMNS[:4], patients_known=False, split_warning="x")
-    metrics = {"participants": participants(data, 0, data, "test", ["d1", "e1"], SEEN)}
+    metrics = {"participants": participants(data, {"fold": 0}, data, "test", ["d1", "e1"], SEEN)}
     table, _ = participant_tables(metrics)
     cells = {row[0]: row[1:] for row in table.rows}
     assert table.head == ("what", "train", "validation", "test (scored)")
@@ -89,7 +89,9 @@ def test_what_is_not_known_is_said(tmp_path):
 
 def test_the_table_counts_patients_and_images(tmp_path):
     data = prepared(tmp_path / "clinic")
-    metrics = {"participants": participants(data, 0, data, "test", ["d1", "d2", "e1"], SEEN)}
+    metrics = {
+        "participants": participants(data, {"fold": 0}, data, "test", ["d1", "d2", "e1"], SEEN)
+    }
     table, left_out = participant_tables(metrics)
     cells = {row[0]: row[1:] for row in table.rows}
     assert cells["patients"] == ("2", "1", "2")
@@ -111,7 +113,7 @@ def test_the_table_counts_patients_and_images(tmp_path):
 def test_other_data_stands_beside_what_trained_and_what_was_seen_is_left_out(tmp_path):
     own, other = prepared(tmp_path / "clinic"), prepared(tmp_path / "hospital")
     seen = {"checked": True, "count": {"same pixels": 1}, "scored": False}
-    entry = participants(own, 0, other, "hospital", ["d1", "e1"], seen)
+    entry = participants(own, {"fold": 0}, other, "hospital", ["d1", "e1"], seen)
     assert [(part["data"], part["split"], part["scored"]) for part in entry["splits"]] == [
         ("clinic", "train", False), ("clinic", "validation", False), ("clinic", "test", False),
         ("hospital", "hospital", True),
@@ -119,7 +121,7 @@ def test_other_data_stands_beside_what_trained_and_what_was_seen_is_left_out(tmp
     assert entry["splits"][-1]["images"] == 2
     of_seen = {"data": "hospital", "reason": "seen in training: same pixels", "images": 1}
     assert entry["left_out"][-1] == of_seen
-    gone = participants(None, 0, other, "hospital", ["d1", "e1"], seen)
+    gone = participants(None, {"fold": 0}, other, "hospital", ["d1", "e1"], seen)
     assert [part["split"] for part in gone["splits"]] == ["hospital"]
 
 
@@ -130,11 +132,15 @@ def test_folds_are_named_by_what_they_did(tmp_path):
     ]
     shards = {f"fold-{number}": [] for number in range(3)}
     data = prepared(tmp_path / "clinic", rows, shards=shards)
-    entry = participants(data, 1, data, "validation", ["c1"], SEEN)
+    entry = participants(data, {"fold": 1}, data, "validation", ["c1"], SEEN)
     # C alone is in the fold that validated; six of the seven cases that have a split are not.
     counts = {name: part["images"] for name, part in by_split(entry).items()}
     assert counts == {"train": 6, "validation": 1}
     assert by_split(entry)["validation"]["scored"]
+    nested = participants(data, {"fold": 1, "nested": True}, data, "fold", ["c1"], SEEN)
+    counts = {name: part["images"] for name, part in by_split(nested).items()}
+    assert counts["fold"] == 1 and counts["train"] + counts["validation"] == 6
+    assert [part["split"] for part in nested["splits"] if part["scored"]] == ["fold"]
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
@@ -142,7 +148,7 @@ def test_several_classes_each_have_their_share(tmp_path, exclusive):
     labels = [0, 2, 1, 2] if exclusive else ["x", "x|z", "", "z"]
     rows = [(f"c{n}", f"P{n}", "test", "", "", "", "", label) for n, label in enumerate(labels)]
     data = prepared(tmp_path / "d", rows, classes=["x", "y", "z"], exclusive=exclusive)
-    entry = participants(None, 0, data, "d", ["c0", "c1", "c2", "c3"], SEEN)
+    entry = participants(None, {"fold": 0}, data, "d", ["c0", "c1", "c2", "c3"], SEEN)
     counts = {name: part["images"] for name, part in entry["splits"][0]["classes"].items()}
     assert counts == ({"x": 1, "y": 1, "z": 2} if exclusive else {"x": 2, "y": 0, "z": 2})
 
@@ -150,7 +156,7 @@ def test_several_classes_each_have_their_share(tmp_path, exclusive):
 def test_many_reasons_are_cut_and_counted(tmp_path):
     rows = [(f"x{n}", "X", "", f"reason {n}", "", "", "", 0) for n in range(14)]
     data = prepared(tmp_path / "d", [*CASES[:7], *rows])
-    metrics = {"participants": participants(data, 0, data, "test", ["d1"], SEEN)}
+    metrics = {"participants": participants(data, {"fold": 0}, data, "test", ["d1"], SEEN)}
     assert len(metrics["participants"]["left_out"]) == 14
     _, table = participant_tables(metrics)
     assert len(table.rows) == 11 and table.rows[-1][0].startswith("other reasons")
