@@ -83,7 +83,7 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, list[Any]]:
         strongest({name: of_part(part) for name, part in baselines.items()})
         for of_part in (mean, over_half)
     )
-    of_model = {"statistic": "mean", "column": "iou"}
+    of_model: dict[str, Any] = {"statistic": "mean", "column": "iou"}
     folds = [fold_score("mean IoU", metrics["iou"]["mean"], **of_model)]
     for key, title in BASELINES.items():
         if part := baselines.get(title):

@@ -106,8 +106,8 @@ def score_of_runs(
     if "less" in recipe:
         some, other = (_estimate_of_runs(tables, recipe[key]) for key in ("score", "less"))
         return None if some is None or other is None else difference(some, other)
-    found = _estimate_of_runs(tables, recipe)
-    return None if found is None else scored(found)
+    score = _estimate_of_runs(tables, recipe)
+    return None if score is None else scored(score)
 
 
 def _estimate_of_runs(tables: Sequence[pd.DataFrame], recipe: Mapping[str, Any]) -> Estimate | None:

@@ -166,7 +166,7 @@ def test_the_pooled_difference_to_a_baseline_is_paired(evaluated, told):
         evaluated(f"cv/{fold}", cases, split="fold", fold=fold, of=3)
     said = part_of(told(), "heart_detection, fold: folds 0, 1, 2 of 3\n")
     assert "CAUTION" not in said
-    rows = {row[0]: row[3] for row in cells(said)}
+    rows = {row[0]: row[3] for row in cells(said) if len(row) > 3}
     table = pd.DataFrame([case for cases in folds for case in cases])
     of_box = table[3].mean()
     assert rows["mean IoU of the mean box"].startswith(f"{of_box:.3f} [")
@@ -273,7 +273,7 @@ def test_without_predictions_there_is_no_interval_and_it_is_said(evaluated, told
         path.unlink() if damage is None else path.write_text(damage)
         said = part_of(told(), "folds 0, 1 of 2")
         assert f"no interval: {path}: {says}; run evaluate.py again" in said
-        assert cells(said)[-3][0] == "mean IoU"
+        assert "mean IoU" in {row[0] for row in cells(said)}
     for folder in folders:
         (folder / "predictions.csv").write_text("case,patient,iou\na,b,x\n")
     assert "no interval: a predictions.csv of these is damaged" in told()
