@@ -324,7 +324,8 @@ def _spread(
     mean = statistics.mean(known)
     interval = with_interval({"value": mean, "ci95": tested and tested["ci95"]})
     deviation = f"{statistics.stdev(known):.3f}" if len(known) > 1 else MISSING
-    words = below_chance(mean) if name.startswith("AUROC") else ""
+    of_ranking = name.startswith("AUROC") and " less " not in name
+    words = below_chance(mean) if of_ranking else ""
     return interval + words, deviation, f"{min(known):.3f}", f"{max(known):.3f}"
 
 

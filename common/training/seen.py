@@ -20,7 +20,7 @@ from common.base.errors import UserError
 from common.base.files import content_key, read_json, write_csv
 from common.base.printing import counted
 from common.base.settings import NO_RUN
-from common.datasets.splits import TEST
+from common.datasets.splits import TEST, VALIDATION, splits_by_role
 from common.imaging.fingerprints import NEAR, differences
 from common.records.prepared import Prepared
 from common.training.evaluations import OVERLAP, print_data
@@ -72,15 +72,14 @@ def write_seen(
     write_csv(run / FILE, COLUMNS, rows)
 
 
-def find_overlap(
-    seen: pd.DataFrame, cases: pd.DataFrame, splits: Sequence[str]
-) -> pd.DataFrame | None:
+def find_overlap(seen: pd.DataFrame, cases: pd.DataFrame, validated: bool) -> pd.DataFrame | None:
     """The cases that some runs have seen.
 
     Args:
         seen: What the runs whose models predict have seen, from ``seen.csv``.
         cases: With ``case``, ``patient``, ``patient_hash``, ``sha256`` and ``perceptual``.
-        splits: What is scored; of a validation split it counts alone what trained.
+        validated: Whether the cases are the run's validation split, for which what trained alone
+            counts.
 
     Returns:
         One row per case that was seen: ``case``, ``how`` (`SAME`, `NEAR_DUPLICATE`, `PATIENT`) and
@@ -90,7 +89,7 @@ def find_overlap(
         cannot be compared. None where that is not known: the data of either is of an earlier
         version, which kept no fingerprints.
     """
-    if TEST not in splits:
+    if validated:
         seen = seen[(seen["role"] == "train") | (seen["run"] != "")]
     if "sha256" not in cases or (seen["sha256"] == "").all() or (cases["sha256"] == "").all():
         return None
@@ -163,10 +162,10 @@ def cases_to_score(
     cases = prepared.cases()
     cases = cases[cases["split"].isin(splits)].reset_index(drop=True)
     print_data(prepared, name, cases)
-    overlap, validated = None, TEST not in splits
+    overlap, validated = None, _validated(runs[0], prepared, splits)
     if all((run.folder / FILE).is_file() for run in runs):
         seen = pd.concat([_read(run.folder) for run in runs], ignore_index=True)
-        overlap = find_overlap(seen, cases, splits)
+        overlap = find_overlap(seen, cases, validated)
     if overlap is None:
         print("  whether training saw some of them is not known: an earlier version made the run")
         return cases, {
@@ -223,6 +222,15 @@ def cases_to_score(
         "scored": score_seen,
         "validated": validated,
     }
+
+
+def _validated(run: Run, prepared: Prepared, splits: Sequence[str]) -> bool:
+    """Whether some splits are those that validated a run."""
+    if TEST in splits:
+        return False
+    trained = run.config["settings"]
+    roles = splits_by_role(prepared.splits, trained["fold"], trained.get("nested", False))
+    return roles[VALIDATION] == list(splits)
 
 
 def scored_before(run: Run, prepared: Prepared, splits: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from common.base.errors import UserError
 from common.base.settings import NO_RUN, SharedTrain
+from common.datasets.splits import training_splits
 from common.imaging.fingerprints import fingerprint
 from common.records.prepared import Prepared
 from common.training import seen
@@ -37,15 +38,16 @@ def prepared_in(folder, films, splits, patients=None, **manifest):
         table[name] = [row[name] for row in prints]
     table.to_csv(folder / "cases.csv", index=False)
     settings = {"dataset": "films", "synthetic": False, "key": "k", "split_warning": ""}
-    return Prepared(folder, {**settings, **manifest})
+    shards = {split: [] for split in splits}
+    return Prepared(folder, {**settings, "shards": shards, **manifest})
 
 
-def run_on(folder, prepared, weights="none"):
+def run_on(folder, prepared, weights="none", **trained):
     folder.mkdir(parents=True)
-    seen.write_seen(folder, prepared, ["train"], ["validation"], str(weights))
-    return Run(
-        folder, {"settings": {"weights": str(weights)}, "prepared": str(prepared.folder)}, {}
-    )
+    trained = {"weights": str(weights), "fold": 0, "nested": False, **trained}
+    train, validation = training_splits(prepared.splits, trained["fold"], trained["nested"])
+    seen.write_seen(folder, prepared, train, validation, str(weights))
+    return Run(folder, {"settings": trained, "prepared": str(prepared.folder)}, {})
 
 
 @pytest.fixture
@@ -142,6 +144,19 @@ def test_of_the_validation_split_it_counts_what_trained(trained, tmp_path):
     later = run_on(tmp_path / "later", prepared, run.folder)
     with pytest.raises(UserError, match="has seen every case in training or validation"):
         score(later, prepared, ["validation"])
+
+
+def test_a_fold_that_is_left_out_counts_what_validated_too(tmp_path):
+    films = {**FILMS, "again": FILMS["c4"]}
+    splits = [f"fold-{number % 3}" for number in range(12)] + ["fold-0"]
+    prepared = prepared_in(tmp_path / "own", films, splits)
+    # Fold 1 validates, and holds c4; "again", in fold 0, has its pixels.
+    run = run_on(tmp_path / "run", prepared, fold=0, nested=True)
+    names, found = score(run, prepared, ["fold-0"])
+    assert names == ["c0", "c3", "c6", "c9"]
+    assert found["count"] == {"same pixels": 1} and not found["validated"]
+    _, of_validation = score(run, prepared, ["fold-1"])
+    assert of_validation["validated"]
 
 
 def test_weights_of_unknown_origin_are_no_check(tmp_path, capsys):
