@@ -191,6 +191,7 @@ def test_two_devices_train_as_one(tmp_path):
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_step_that_float16_cannot_hold_on_any_device_is_left_out():
     before, *steps = json.loads(printed("STEPS", TWO_CPUS + OVERFLOW))
     weights, scales = zip(*steps, strict=True)

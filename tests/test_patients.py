@@ -65,6 +65,7 @@ def test_unknown_patients_are_said_where_films_are_prepared(resized, tmp_path):
     assert warning in manifest["split_warning"] and meaning in manifest["split_warning"]
 
 
+@pytest.mark.slow
 def test_the_mapping_of_the_challenge_says_who_is_on_a_film(samples, resized, tmp_path):
     by_header = {
         path.stem: str(pydicom.dcmread(path, stop_before_pixels=True).PatientID)

@@ -55,6 +55,7 @@ def asked(whole, tmp_path_factory):
     return of
 
 
+@pytest.mark.slow
 def test_films_are_called_as_evaluate_calls_them(whole, asked):
     once = whole("pneumonia_classification")
     rows = {case_of(file): row for file, row in table(asked(once.project)[1]).items()}

@@ -35,9 +35,8 @@ def same(network, films, expected):
     np.testing.assert_allclose(found, expected, atol=2e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize(
-    "backbone", ["resnet50", pytest.param("densenet121", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["resnet50", "densenet121"])
 def test_radimagenets_network_gives_here_what_it_gave_there(backbone, films, tmp_path):
     official = BACKBONES[backbone].build(
         include_top=False, weights=None, input_shape=(SIDE, SIDE, 3)

@@ -79,6 +79,7 @@ def test_batch_statistics_are_those_of_the_averaged_weights(tmp_path):
         np.testing.assert_allclose(value, np.mean([f[number] for f in found], axis=0), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_average_early_in_a_training_predicts_what_was_validated(tmp_path):
     # Of the last step's statistics, which lag hundreds of steps behind, nothing is left.
     _, state = fit(tmp_path, ema_momentum=0.5)

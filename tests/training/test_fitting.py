@@ -119,6 +119,7 @@ def test_a_signal_saves_the_present_step_and_loses_nothing(unbroken, tmp_path, c
     assert_same(tmp_path, unbroken[0])
 
 
+@pytest.mark.slow
 def test_checkpoints_take_a_small_share_of_the_time(tmp_path, monkeypatch):
     took = []
 

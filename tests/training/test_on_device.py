@@ -62,6 +62,7 @@ def test_geometry_is_the_hosts(seed, ranges):
     np.testing.assert_allclose(device, host, atol=OF_255)
 
 
+@pytest.mark.slow
 @few
 @given(SEEDS)
 def test_grey_values_are_the_hosts(seed):
