@@ -240,7 +240,7 @@ def _arguments() -> argparse.Namespace:
     parser = Parser("common.compare", __doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of train.py")
     parser.add_argument(
-        "--split", default="test", help="the evaluation: test, validation or another (test)"
+        "--split", default="test", help="the evaluation: test, validation, fold or another (test)"
     )
     parser.add_argument("--output", type=Path, help="an HTML page to write")
     arguments = parser.parse_args()

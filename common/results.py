@@ -104,6 +104,8 @@ def main() -> None:
     in_folds = [evaluation for evaluation in known if evaluation.metrics["folds"]["of"]]
     for alike in _grouped(in_folds, attrgetter("group", "seed")).values():
         print_folds(alike)
+    for alike in _grouped(in_folds, attrgetter("group")).values():
+        print_seeds_of_folds(alike)
     for alike in _grouped(known, attrgetter("group", "fold")).values():
         if len({evaluation.seed for evaluation in alike}) > 1:
             print_seeds(alike)
@@ -212,7 +214,7 @@ def print_folds(evaluations: Sequence[Evaluation]) -> None:
         alone = "no other run is of this data, these settings and this seed"
         _print_title(f"fold {numbers} of {count} alone; {alone}", members, notes)
         return
-    same, cases, tested = _tested(members, notes)
+    same, cases, tested = _tested([[member] for member in members], notes)
     pooled = same is False
     if pooled:
         notes.append(f"pooled: one score of the out-of-fold predictions, of {cases}")
@@ -223,10 +225,42 @@ def print_folds(evaluations: Sequence[Evaluation]) -> None:
     for name, values in _values(members).items():
         mean, deviation, *_ = _spread(name, values, None if pooled else tested.get(name))
         own = (with_interval(tested.get(name)),) if pooled else ()
-        each = " ".join(MISSING if value is None else f"{value:.3f}" for value in values)
-        rows.append((name, mean, deviation, *own, each))
+        rows.append((name, mean, deviation, *own, _in_a_row(values)))
     own = ("pooled [95 % interval]",) if pooled else ()
     head = ("score", "mean [95 % interval]" if same else "mean", "deviation", *own, "each fold")
+    print_table(Table("", head, tuple(rows)))
+
+
+def print_seeds_of_folds(evaluations: Sequence[Evaluation]) -> None:
+    """Print the pooled scores of cross-validations that differ in the seed of training alone.
+
+    Nothing where there is one seed, where not all have the same folds, or where these scored the
+    same cases.
+
+    Args:
+        evaluations: Of runs that differ in the fold and in the seed alone.
+    """
+    by_seed = sorted(_grouped(evaluations, attrgetter("seed")).items())
+    every = {seed: _newest(members, "fold")[0] for seed, members in by_seed}
+    folds = {tuple(member.fold for member in members) for members in every.values()}
+    notes: list[str] = []
+    if len(every) < 2 or len(folds) > 1 or len(*folds) < 2:
+        return
+    each = [_tested([[member] for member in members], []) for members in every.values()]
+    same, cases, tested = _tested([*every.values()], notes)
+    if not same or any(alike is not False for alike, *_ in each):
+        return
+    notes.append(f"each seed: one score of the out-of-fold predictions, of {cases}")
+    notes.append("deviation: of training again; interval: of testing, of the mean over seeds")
+    members = [member for of_seed in every.values() for member in of_seed]
+    seeds = ", ".join(map(str, every))
+    _print_title(f"cross-validations that differ in the seed alone, {seeds}", members, notes)
+    rows = []
+    for name, score in tested.items():
+        values = [scores[name]["value"] for *_, scores in each]
+        mean, deviation, *_ = _spread(name, values, score)
+        rows.append((name, mean, deviation, _in_a_row(values)))
+    head = ("score", "mean [95 % interval]", "deviation", "each seed")
     print_table(Table("", head, tuple(rows)))
 
 
@@ -240,7 +274,7 @@ def print_seeds(evaluations: Sequence[Evaluation]) -> None:
     folds = members[0].metrics["folds"]
     fold = f"fold {folds['fold']} of {folds['of']}, " if folds["of"] else ""
     seeds = ", ".join(str(member.seed) for member in members)
-    same, cases, tested = _tested(members, notes)
+    same, cases, tested = _tested([[member] for member in members], notes)
     notes.append("deviation, lowest, highest: of training again with another seed")
     if same:
         notes.append(f"interval: of testing, of the mean over seeds on the same {cases}")
@@ -266,18 +300,26 @@ def _newest(evaluations: Sequence[Evaluation], what: str) -> tuple[list[Evaluati
 
 
 def _tested(
-    members: Sequence[Evaluation], notes: list[str]
+    groups: Sequence[Sequence[Evaluation]], notes: list[str]
 ) -> tuple[bool | None, str, dict[str, dict[str, Any]]]:
     """The scores of evaluations together, with their intervals over patients.
+
+    Args:
+        groups: Each of evaluations whose predictions are pooled: the folds of a cross-validation.
+        notes: Where a note comes to.
 
     Returns:
         Whether all scored the same cases (True), or no two the same (False); None where there is
         no interval, which a note then says. How many cases and patients, in words. By the name of
         a score its ``value`` and ``ci95``.
     """
-    metrics = members[0].metrics
+    metrics = groups[0][0].metrics
     try:
-        tables = [read_predictions(member.folder / "predictions.csv") for member in members]
+        tables = [
+            pd.concat(read_predictions(member.folder / "predictions.csv") for member in group)
+            for group in groups
+        ]
+        tables = [table.sort_values("case", kind="stable") for table in tables]
         scores = {
             entry["name"]: score
             for entry in (*metrics["fold_scores"], *metrics["main_scores"])
@@ -307,6 +349,10 @@ def _print_title(title: str, members: Sequence[Evaluation], notes: Sequence[str]
             runs = "" if len(alike) == len(members) else f": {', '.join(row.run for row in alike)}"
             notes.append(f"CAUTION, scores are too good: {reasons}{runs}")
     print("\n".join(f"  {note}" for note in notes))
+
+
+def _in_a_row(values: Sequence[float | None]) -> str:
+    return " ".join(MISSING if value is None else f"{value:.3f}" for value in values)
 
 
 def _values(members: Sequence[Evaluation]) -> dict[str, list[float | None]]:

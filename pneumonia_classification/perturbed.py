@@ -85,7 +85,10 @@ def main() -> None:
     parser = Parser("pneumonia_classification.perturbed", __doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="a run that ended")
     parser.add_argument(
-        "--split", choices=("test", "validation"), default="validation", help="of the run's data"
+        "--split",
+        choices=("test", "validation", "fold"),
+        default="validation",
+        help="of the run's data",
     )
     arguments = parser.parse_args()
     settings = dataclasses.replace(

@@ -178,6 +178,37 @@ def test_the_pooled_difference_to_a_baseline_is_paired(evaluated, told):
     np.testing.assert_allclose(ends, expected, atol=0.002)
 
 
+def test_cross_validations_of_several_seeds_are_averaged_over_the_same_cases(evaluated, told):
+    every = {}
+    for seed in (1, 2, 3):
+        folds = [
+            scored(part, 10 * seed + fold) for fold, part in enumerate((range(8), range(8, 20)))
+        ]
+        for fold, cases in enumerate(folds):
+            evaluated(f"{seed}/{fold}", cases, split="fold", fold=fold, of=2, seed=seed)
+        every[seed] = pd.DataFrame([case for cases in folds for case in cases])
+    said = part_of(told(), "cross-validations that differ in the seed alone, 1, 2, 3\n")
+    assert "of 40 cases of 20 patients" in said
+    [row] = [row for row in cells(said) if row[0] == "mean IoU"]
+    means = [table[2].mean() for table in every.values()]
+    assert row[3] == " ".join(f"{mean:.3f}" for mean in means)
+    mean, interval = row[1].split(" ", 1)
+    assert mean == f"{np.mean(means):.3f}" and row[2] == f"{np.std(means, ddof=1):.3f}"
+    by_patient = [table.groupby(1)[2].mean() for table in every.values()]
+    assert_interval(interval, pd.concat(by_patient, axis=1).mean(axis=1).to_numpy())
+
+
+@pytest.mark.parametrize("seeds", [(1, 1), (1, 2)])
+def test_no_seeds_of_cross_validations_where_folds_scored_the_same_or_not_all(
+    evaluated, told, seeds
+):
+    cases = scored(range(10), 0)
+    for fold, seed in enumerate(seeds):
+        evaluated(f"a/{fold}", cases, fold=fold, of=2, seed=seed)
+        evaluated(f"b/{fold}", cases, fold=fold, of=2, seed=7)
+    assert "cross-validations that differ" not in told()
+
+
 def test_on_the_same_test_cases_of_every_fold_a_case_counts_once(evaluated, told):
     cases = scored(range(10), 0)
     for fold in (0, 1, 2):
