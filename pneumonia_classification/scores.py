@@ -184,7 +184,7 @@ def baselines(run: Run, cases: pd.DataFrame, classes: Classes | None = None) -> 
     constant = [majority] if classes.are_two else classes.of_words([majority])[0]
     answers = {"majority": np.tile(np.asarray(constant, float), (len(cases), 1))}
     for name in ("metadata", "thumbnail"):
-        if run.fitted.get(name):
+        if run.fitted.get(name) is not None:
             answers[name] = cases[classes.columns(name)].to_numpy()
     thresholds = [0.5] if classes.activation == "sigmoid" else None
     decided = {name: (ranks, answers_of(ranks, thresholds)) for name, ranks in answers.items()}

@@ -87,9 +87,10 @@ def rescored(whole):
     """The tables and main scores of an evaluation whose run has other fitted baselines."""
     import pandas as pd
 
+    from common.datasets.classes import Classes
     from common.training.runs import Run
     from pneumonia_classification.score_tables import main_scores, tables
-    from pneumonia_classification.scores import baselines
+    from pneumonia_classification.scores import baselines, metadata_answers
     from tests.helpers.formats_checked import ROOT, faults_of
 
     rng = np.random.default_rng(0)
@@ -103,7 +104,8 @@ def rescored(whole):
 
     def of(fitted):
         fitted = {"majority": 1, "metadata": None, **fitted}
-        found = baselines(Run(None, {}, fitted), cases)
+        run = Run(None, {}, fitted)
+        found = baselines(run, cases.assign(**metadata_answers(run, cases, Classes())))
         metrics = {**whole(PROJECT).metrics, "baselines": found}
         assert faults_of(ROOT / PROJECT / "metrics.schema.json", metrics) == []
         table = tables(metrics)[0]
