@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from atrium_segmentation.networks import NETWORKS
+from atrium_segmentation.networks import MEAN, NETWORKS
 from common.base.project import Preset, Project
 from common.base.settings import (
     Shared,
@@ -153,8 +153,9 @@ class EvaluateSettings(MaskSettings, SharedEvaluate):
 class PredictSettings(MaskSettings, SharedPredict):
     """The settings of predict.py."""
 
-    network: str = choice("auto", ("auto", *NETWORKS))
-    """The network that predicts. auto: the last of these that the run has."""
+    network: str = choice("auto", ("auto", *NETWORKS, MEAN))
+    """The network that predicts. auto: the last of these that the run has; mean: the mean of all
+    that it has."""
 
 
 DEMO = Preset(

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from atrium_segmentation.config import PROJECT, EvaluateSettings, PredictSettings
-from atrium_segmentation.networks import in_order
+from atrium_segmentation.networks import in_order, with_mean
 from common.base.errors import UserError
 from common.datasets.splits import TEST
 from common.training.runs import Run, open_run
@@ -44,7 +44,7 @@ def shared_networks(members: Sequence[Run]) -> list[str]:
 
 
 def chosen_network(members: Sequence[Run], settings: PredictSettings) -> str:
-    """The name of the network that predicts.
+    """The name of the network that predicts, or `MEAN`.
 
     Raises:
         UserError: Not all of the runs have it.
@@ -52,7 +52,7 @@ def chosen_network(members: Sequence[Run], settings: PredictSettings) -> str:
     names = shared_networks(members)
     if settings.network == "auto":
         return names[-1]
-    if settings.network not in names:
+    if settings.network not in with_mean(names):
         raise UserError(f"--network {settings.network}: the run has {', '.join(names)} alone")
     return settings.network
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from atrium_segmentation.config import PROJECT
 from atrium_segmentation.ensembles import open_members, refuse_seen_by_others, shared_networks
+from atrium_segmentation.networks import with_mean
 from common.base.backend import start_tensorflow
 from common.base.command_line import parse
 from common.base.errors import UserError, run_script
@@ -79,7 +80,8 @@ def main() -> None:
             for case, text in zip(names, columns["scores"], strict=True)
         ]
         looks = dict(zip(names, columns["look"], strict=True))
-        seconds = dict(zip(networks, columns["seconds"].mean(axis=0), strict=True))
+        tested = with_mean(networks)
+        seconds = dict(zip(tested, columns["seconds"].mean(axis=0), strict=True))
 
         # -- Write.
         mean_shape = scores.summary("mean_shape", scored, labels)
@@ -91,7 +93,7 @@ def main() -> None:
                 "validation": scores.validation_scores(members, network),
                 "seconds_per_volume": seconds[network],
             }
-            for network in networks
+            for network in tested
         }
         evaluation_settings = {
             "flip": settings.flip,
@@ -108,7 +110,7 @@ def main() -> None:
             "models": models,
             "baselines": {"mean_shape": {"dice": mean_shape["dice"]["mean"], "scores": mean_shape}},
             "cases": scored,
-            **scores.differences(list(networks), scored),
+            **scores.differences(tested, scored),
         }
         metrics["scored_before"] = scored_before(run, prepared, splits)
         metrics["doubted"] = evaluations.doubted(doubted_volumes(run, looks))
@@ -117,7 +119,7 @@ def main() -> None:
             {"case": row["case"], "patient": row["patient"], "model": network, "label": label}
             | row[network]["per_label"][label]
             for row in scored
-            for network in networks
+            for network in tested
             for label in labels
         ]
         write_csv(new / "predictions.csv", rows[0], rows)

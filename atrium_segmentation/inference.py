@@ -62,23 +62,23 @@ def model_inputs(run: Run, prepared: Prepared, count: int) -> dict[str, np.ndarr
     return inputs
 
 
-def segment(
+def predict_volume(
     members: Sequence[Member],
     volume: Mapping[str, Any],
     settings: EvaluateSettings | PredictSettings,
 ) -> np.ndarray:
-    """The mask of a whole volume, on the volume's own grid.
-
-    The probabilities of all members in all their planes are averaged, and they, not masks, are
-    brought to the volume's own grid.
+    """What a network says of every voxel: the mean of all members in all their planes.
 
     Args:
-        members: The networks.
+        members: The network, of each run.
         volume: Of `dataset.whole_volumes`; its mask is not read.
-        settings: ``flip``, ``test_time_augmentation``, ``largest_component``, ``batch_size``.
+        settings: ``flip``, ``test_time_augmentation``, ``batch_size``.
 
     Returns:
-        (x, y, z) uint8: the label of every voxel, counted from 0.
+        (z, y, x, channels) float32 of 0 to 1, on the working grid.
+
+    Raises:
+        UserError: A network predicts NaN.
     """
     probabilities = np.mean(
         [
@@ -93,6 +93,24 @@ def segment(
             f"{volume.get('case', 'this volume')}: the network predicts NaN; its weights are "
             "broken: train again"
         )
+    return np.asarray(probabilities)
+
+
+def mask_of(
+    probabilities: np.ndarray,
+    volume: Mapping[str, Any],
+    settings: EvaluateSettings | PredictSettings,
+) -> np.ndarray:
+    """The mask of a whole volume on its own grid, to which probabilities, not masks, are brought.
+
+    Args:
+        probabilities: Of `predict_volume`, or the mean of those of several networks.
+        volume: Of `dataset.whole_volumes`; its mask is not read.
+        settings: ``largest_component``.
+
+    Returns:
+        (x, y, z) uint8: the label of every voxel, counted from 0.
+    """
     shape, affine = volume["image"].shape, volume["affine"]
     on_grid = [
         to_grid(probabilities[..., channel].T, volume["working_affine"], shape, affine)

@@ -6,7 +6,7 @@ trained, scored, drawn, compared and used to predict like the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -92,13 +92,27 @@ NETWORKS = {
 that a run has is its main one: its scores choose the cases that are drawn, predict.py uses it."""
 
 
+MEAN = "mean"
+"""What the networks of a run say on average: of two and more it is scored as one of them is."""
+
+
+def title_of(name: str) -> str:
+    """What tables and pages call a network, or the mean of all."""
+    return "mean of the networks" if name == MEAN else NETWORKS[name].title
+
+
+def with_mean(names: Sequence[str]) -> list[str]:
+    """The networks of a run, and what is scored with them."""
+    return [*names, MEAN] if len(names) > 1 else [*names]
+
+
 def in_order(names: Iterable[str]) -> list[str]:
-    """Some networks in the order in which they are shown.
+    """Some networks in the order in which they are shown; the mean of all is left out.
 
     Raises:
         UserError: `NETWORKS` does not name one of them.
     """
-    unknown = set(names) - set(NETWORKS)
+    unknown = set(names) - {*NETWORKS, MEAN}
     if unknown:
         raise UserError(
             f"{', '.join(sorted(unknown))}: a network that was trained with another version of "

@@ -15,7 +15,7 @@ from __future__ import annotations
 from atrium_segmentation.config import PROJECT
 from atrium_segmentation.ensembles import chosen_network, open_members
 from atrium_segmentation.model_card import ABOUT
-from atrium_segmentation.networks import NETWORKS
+from atrium_segmentation.networks import title_of
 from common.base.backend import start_tensorflow
 from common.base.command_line import parse
 from common.base.errors import run_script
@@ -56,7 +56,7 @@ def main() -> None:
         if predictions is None:
             return
         files_counted = counted(len(predictions.inputs), "file")
-        print(f"\n{files_counted}; the network is {NETWORKS[network].title}", flush=True)
+        print(f"\n{files_counted}; the network is {title_of(network)}", flush=True)
         start_tensorflow()
 
         from atrium_segmentation.predictor import MaskPredictor

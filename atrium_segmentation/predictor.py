@@ -11,10 +11,10 @@ import numpy as np
 
 from atrium_segmentation.config import PROJECT, PredictSettings
 from atrium_segmentation.dataset import read_unlabelled
-from atrium_segmentation.ensembles import chosen_network, open_members
-from atrium_segmentation.inference import open_networks, segment
+from atrium_segmentation.ensembles import chosen_network, open_members, shared_networks
+from atrium_segmentation.inference import mask_of, open_networks, predict_volume
 from atrium_segmentation.model_card import ABOUT
-from atrium_segmentation.networks import NETWORKS
+from atrium_segmentation.networks import MEAN, title_of
 from atrium_segmentation.odd_volumes import volume_doubter
 from common.base.command_line import parse
 from common.imaging.volumes import write_mask
@@ -49,7 +49,7 @@ class MaskPredictor(Predictor):
 
     Args:
         members: The runs whose networks are averaged.
-        network: The name of the network.
+        network: The name of the network, or `MEAN`.
         settings: Of predict.py.
     """
 
@@ -57,8 +57,9 @@ class MaskPredictor(Predictor):
 
     def __init__(self, members: Sequence[Run], network: str, settings: PredictSettings) -> None:
         self.run, self._settings = members[0], settings
-        self._title = NETWORKS[network].title
-        self._models = open_networks(members, [network])[network]
+        self._title = title_of(network)
+        names = shared_networks(members) if network == MEAN else [network]
+        self._networks = [*open_networks(members, names).values()]
         labels = self.run.fitted["labels"]
         self._values = np.array([int(value) for value in labels], np.uint8)
         self._names = list(labels.values())[1:]
@@ -74,7 +75,8 @@ class MaskPredictor(Predictor):
         """How many ml each label has; ``result`` is (x, y, z) uint8, labels counted from 0."""
         answers = []
         for volume in contents:
-            labels = segment(self._models, volume, self._settings)
+            each = [predict_volume(each, volume, self._settings) for each in self._networks]
+            labels = mask_of(np.mean(each, axis=0), volume, self._settings)
             in_ml = {
                 column: round(volume_ml(labels == label, volume["affine"]), 3)
                 for label, column in enumerate(self._in_ml, start=1)

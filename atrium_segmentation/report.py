@@ -14,7 +14,7 @@ from typing import Any
 from atrium_segmentation import score_tables
 from atrium_segmentation.config import PROJECT, EvaluateSettings
 from atrium_segmentation.model_card import ABOUT
-from atrium_segmentation.networks import NETWORKS, in_order
+from atrium_segmentation.networks import NETWORKS, in_order, title_of
 from atrium_segmentation.scores import main_scores
 from common.base.errors import run_script
 from common.base.files import read_json
@@ -35,10 +35,11 @@ def write_page(run: Run, folder: Path) -> Path:
     """Write report.html of an evaluation from its files; gives the path back."""
     metrics = read_json(folder / "metrics.json")
     networks = in_order(metrics["models"])[::-1]
+    scores = page_scores(main_scores(metrics))
     page = Page(
         title="The left atrium in heart MRI",
         answer=_answer(metrics, networks[0]),
-        scores=page_scores(main_scores(metrics))[::-1],
+        scores=(*scores[: len(networks)][::-1], *scores[len(networks) :]),
         charts=_charts(run, folder, networks),
         tables=score_tables.tables(metrics),
         examples=_examples(folder, metrics, networks),
@@ -58,7 +59,7 @@ def _answer(metrics: Mapping[str, Any], network: str) -> tuple[str, ...]:
         f"is off by {scores['volume_error_ml']['mean']:.1f} ml.",
     ]
     for difference in score_tables.differences(metrics):
-        model, other = (NETWORKS[difference[key]].title for key in ("model", "minus"))
+        model, other = (title_of(difference[key]) for key in ("model", "minus"))
         nothing = "so neither is shown to be better."
         if difference["ci95"] is None:
             why = difference.get("ci95_reason") or "too few patients"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from atrium_segmentation.networks import NETWORKS
+from atrium_segmentation.networks import NETWORKS, in_order, title_of
 from atrium_segmentation.scores import WORST_SLICES
 from common.base.progress import progress
 from common.base.tables import MISSING, Table, print_table
@@ -151,15 +151,15 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
     for sentence in validation_sentences(metrics):
         print(textwrap.fill(sentence, 100, initial_indent="  ", subsequent_indent="  "))
     for difference in differences(metrics):
-        model, other = (NETWORKS[difference[key]].title for key in ("model", "minus"))
+        model, other = (title_of(difference[key]) for key in ("model", "minus"))
         value = with_interval(difference, "mean", sign="+")
         print(f"  {model}'s Dice less {other}'s, case by case: {value}")
     for name in metrics["models"]:
         worst = sorted(metrics["cases"], key=lambda row: row[name]["dice"])[:3]
         named = ", ".join(f"{row['case']} {row[name]['dice']:.3f}" for row in worst)
-        print(f"  worst cases of {NETWORKS[name].title}: {named}")
+        print(f"  worst cases of {title_of(name)}: {named}")
         if slices := worst_slices(metrics, name):
-            print(f"  worst slices of {NETWORKS[name].title}: {slices}")
+            print(f"  worst slices of {title_of(name)}: {slices}")
 
 
 def worst_slices(metrics: Mapping[str, Any], network: str) -> str:
@@ -207,7 +207,7 @@ def tables(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
     for label in metrics["labels"] if len(metrics["labels"]) > 1 else ():
         dices = (with_interval(scores["per_label"][label]["dice"], "mean") for scores in columns)
         rows.append((f"Dice, {label}", *dices))
-    titles = tuple(NETWORKS[name].title for name in models)
+    titles = tuple(map(title_of, models))
     memory = (model["training_peak_memory_mib"] for model in models.values())
     cost = (
         ("parameters", *(f"{model['parameters']:,}" for model in models.values())),
@@ -250,8 +250,8 @@ def validation_sentences(metrics: Mapping[str, Any]) -> tuple[str, ...]:
 def _validation(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
     """What training measured on the validation slices, of all networks that see them or of none."""
     measured = {
-        name: model.get("validation")
-        for name, model in metrics["models"].items()
+        name: metrics["models"][name].get("validation")
+        for name in in_order(metrics["models"])
         if NETWORKS[name].sees == "slices"
     }
     return measured if all(measured.values()) else {}

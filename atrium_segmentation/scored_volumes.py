@@ -13,8 +13,9 @@ import pandas as pd
 from atrium_segmentation.config import EvaluateSettings
 from atrium_segmentation.dataset import whole_volumes
 from atrium_segmentation.ensembles import shared_networks
-from atrium_segmentation.inference import open_networks, segment
+from atrium_segmentation.inference import mask_of, open_networks, predict_volume
 from atrium_segmentation.mean_shape import mean_shape_mask
+from atrium_segmentation.networks import MEAN, with_mean
 from atrium_segmentation.scores import mask_scores
 from common.base.progress import progress
 from common.imaging.volume_doubts import look_at_volume
@@ -39,14 +40,15 @@ def score_volumes(
         members: The runs whose networks are averaged.
         prepared: The data.
         splits: Of it.
-        settings: Of `inference.segment`.
+        settings: Of `inference.predict_volume` and `inference.mask_of`.
         folder: Where the masks go.
         cases: With ``case``: others are left out.
         records: The volumes, by the numbers of their records.
 
     Returns:
         Columns of ``case``; ``scores``, those by the name of each network and of the mean shape, as
-        JSON; ``look`` (n, 229), of `look_at_volume`; and ``seconds`` (n, networks).
+        JSON, as of `networks.with_mean`; ``look`` (n, 229), of `look_at_volume`; and ``seconds``
+        (n, networks), that of the mean for all of them.
     """
     run, networks = members[0], open_networks(members, shared_networks(members))
     values = np.array([int(value) for value in prepared.manifest["labels"]], np.uint8)
@@ -56,10 +58,16 @@ def score_volumes(
     total = min(len(cases), len(records))
     for volume in progress(chosen, total=total, unit="volume"):
         case, masks = volume["case"], {"mean_shape": mean_shape_mask(run, volume["mask"].shape)}
-        seconds = []
-        for network, models_of_runs in networks.items():
-            began = time.monotonic()
-            masks[network] = segment(models_of_runs, volume, settings)
+        probabilities: dict[str, np.ndarray] = {}
+        seconds, first = [], time.monotonic()
+        for network in with_mean([*networks]):
+            began = first if network == MEAN else time.monotonic()
+            probabilities[network] = (
+                np.mean([*probabilities.values()], axis=0)
+                if network == MEAN
+                else predict_volume(networks[network], volume, settings)
+            )
+            masks[network] = mask_of(probabilities[network], volume, settings)
             seconds.append(time.monotonic() - began)
             path = folder / f"{case}-{network}.nii.gz"
             write_mask(path, values[masks[network]], volume["grid_header"])

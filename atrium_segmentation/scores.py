@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from atrium_segmentation.networks import NETWORKS
+from atrium_segmentation.networks import MEAN, title_of
 from common.scores.agreement import agreement
 from common.scores.estimates import mean
 from common.scores.formatting import fold_score, main_score
@@ -104,8 +104,16 @@ def summary(
 
 
 def training_cost(members: Sequence[Run], network: str) -> dict[str, Any]:
-    """The parameters, minutes and peak memory of a network, over all members of an ensemble."""
-    fitted = [run.fitted["models"][network] for run in members]
+    """The parameters, minutes and peak memory of a network, over all members of an ensemble.
+
+    Those of the mean are of all networks that each member has.
+    """
+    fitted = [
+        model
+        for run in members
+        for name, model in run.fitted["models"].items()
+        if network in (name, MEAN)
+    ]
     peaks = [model["peak_memory_mib"] for model in fitted if model["peak_memory_mib"]]
     return {
         "parameters": sum(model["parameters"] for model in fitted),
@@ -119,8 +127,11 @@ def validation_scores(members: Sequence[Run], network: str) -> dict[str, float] 
 
     Returns:
         ``crossentropy``, the mean over pixels, as the article compared its networks, and ``dice``
-        of all pixels; None where a run of an earlier version measured no cross-entropy.
+        of all pixels; None of the mean of several networks, which was not measured so, and where a
+        run of an earlier version measured no cross-entropy.
     """
+    if network == MEAN:
+        return None
     rows = []
     for run in members:
         history: list[Any] = pd.read_csv(run.folder / network / "history.csv").to_dict("records")
@@ -184,7 +195,7 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
                 column="dice",
                 where={"model": network},
             )
-            | {"title": f"Dice, {NETWORKS[network].title}"}
+            | {"title": f"Dice, {title_of(network)}"}
             for network, model in models.items()
         ],
         "main_scores_of_groups": [

@@ -59,8 +59,8 @@ def test_a_voxel_that_is_no_number_is_told_and_moves_no_window(tmp_path):
     assert np.abs(holed["image"].astype(int) - good["image"]).max() <= 2
 
 
-def test_both_networks_are_scored_on_whole_volumes(once):
-    assert list(once.metrics["models"]) == ["fcn8", "unet"]
+def test_both_networks_and_their_mean_are_scored_on_whole_volumes(once):
+    assert list(once.metrics["models"]) == ["fcn8", "unet", "mean"]
     for name, model in once.metrics["models"].items():
         rows = [row for row in once.predictions if row["model"] == name]
         dices = [float(row["dice"]) for row in rows]
@@ -73,6 +73,10 @@ def test_both_networks_are_scored_on_whole_volumes(once):
             assert low <= model[score]["mean"] <= high
         assert model["parameters"] > 0 and model["training_minutes"] > 0
     assert 0 < once.metrics["baselines"]["mean_shape"]["dice"] < 1
+    costs = [once.metrics["models"][name]["parameters"] for name in ("fcn8", "unet", "mean")]
+    assert costs[2] == costs[0] + costs[1]
+    pairs = [(pair["model"], pair["minus"]) for pair in once.metrics["differences"]]
+    assert pairs == [("unet", "fcn8"), ("mean", "fcn8"), ("mean", "unet")]
     less = once.metrics["unet_minus_fcn8"]["mean"]
     unet, fcn8 = (once.metrics["models"][name]["dice"]["mean"] for name in ("unet", "fcn8"))
     assert less == pytest.approx(unet - fcn8)
@@ -81,7 +85,8 @@ def test_both_networks_are_scored_on_whole_volumes(once):
 def test_the_main_scores_are_those_of_the_networks_and_of_predictions_csv(once):
     metrics = once.metrics
     shape = metrics["baselines"]["mean_shape"]["scores"]["dice"]
-    assert [score["name"] for score in metrics["main_scores"]] == ["Dice, fcn8", "Dice, unet"]
+    names = [score["name"] for score in metrics["main_scores"]]
+    assert names == ["Dice, fcn8", "Dice, unet", "Dice, mean"]
     for score, model in zip(metrics["main_scores"], metrics["models"].values(), strict=True):
         assert (score["value"], score["ci95"]) == (model["dice"]["mean"], model["dice"]["ci95"])
         assert (score["baseline"], score["baseline_ci95"]) == (shape["mean"], shape["ci95"])
@@ -301,7 +306,7 @@ def teller():
 @pytest.mark.parametrize("flip", [False, True])
 def test_what_is_said_in_a_plane_comes_back_to_its_voxels(flip):
     from atrium_segmentation.config import PLANES, EvaluateSettings
-    from atrium_segmentation.inference import segment
+    from atrium_segmentation.inference import mask_of, predict_volume
 
     model = teller()
     working = np.random.default_rng(0).integers(0, 2, (5, 37, 40), np.uint8)
@@ -312,14 +317,16 @@ def test_what_is_said_in_a_plane_comes_back_to_its_voxels(flip):
             flip=flip, test_time_augmentation=False, largest_component=False
         )
         members = [(model, {"neighbours": 1, "planes": planes})]
-        assert np.array_equal(segment(members, volume, settings), working.T)
+        assert np.array_equal(
+            mask_of(predict_volume(members, volume, settings), volume, settings), working.T
+        )
 
 
 def test_what_is_said_of_moved_slices_comes_back_to_its_voxels():
     from scipy.ndimage import gaussian_filter
 
     from atrium_segmentation.config import PLANES, EvaluateSettings
-    from atrium_segmentation.inference import segment
+    from atrium_segmentation.inference import mask_of, predict_volume
 
     model = teller()
     rough = np.random.default_rng(0).normal(size=(40, 48, 56))
@@ -331,7 +338,8 @@ def test_what_is_said_of_moved_slices_comes_back_to_its_voxels():
     volume["affine"] = volume["working_affine"] = np.eye(4)
     for plane in PLANES:
         settings = EvaluateSettings(test_time_augmentation=True, largest_component=False)
-        found = segment([(model, {"neighbours": 1, "planes": [plane]})], volume, settings)
+        members = [(model, {"neighbours": 1, "planes": [plane]})]
+        found = mask_of(predict_volume(members, volume, settings), volume, settings)
         assert np.array_equal(found.T[certain], working[certain])
         assert certain.mean() > 0.5
 

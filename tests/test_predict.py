@@ -244,15 +244,16 @@ def test_a_mask_lies_on_its_image_however_that_is_stored(whole, asked, tmp_path)
     assert np.array_equal(nibabel.as_closest_canonical(mask).dataobj, before.dataobj)
 
 
-def test_the_network_is_chosen(whole, asked, tmp_path):
+@pytest.mark.parametrize("network", ["fcn8", "mean"])
+def test_the_network_is_chosen(whole, asked, tmp_path, network):
     once, source = whole(ATRIUM), asked(ATRIUM)[0]
     path = sorted(source.glob("*.nii.gz"))[0]
-    run(ATRIUM, "predict", path, "--run", once.run, "--output", tmp_path / "fcn8", "--network",
-        "fcn8", "--pictures", 0)  # fmt: skip
-    [row] = table(tmp_path / "fcn8").values()
-    of_fcn8 = next(row for row in once.predictions
-                   if (row["case"], row["model"]) == (case_of(path.name), "fcn8"))  # fmt: skip
-    assert float(row["left_atrium_ml"]) == pytest.approx(float(of_fcn8["predicted_ml"]), abs=2e-3)
+    run(ATRIUM, "predict", path, "--run", once.run, "--output", tmp_path / "said", "--network",
+        network, "--pictures", 0)  # fmt: skip
+    [row] = table(tmp_path / "said").values()
+    scored = next(row for row in once.predictions
+                  if (row["case"], row["model"]) == (case_of(path.name), network))  # fmt: skip
+    assert float(row["left_atrium_ml"]) == pytest.approx(float(scored["predicted_ml"]), abs=2e-3)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import re
@@ -106,12 +107,13 @@ def test_three_networks_are_scored_drawn_and_told_apart(tree):
     folder, printed = tree
     run = folder / "runs" / "first"
     metrics = metrics_of(run)
-    assert list(metrics["models"]) == NETWORKS
+    scored = [*NETWORKS, "mean"]
+    assert list(metrics["models"]) == scored
     assert [score["name"] for score in metrics["main_scores"]] == [
-        f"Dice, {name}" for name in NETWORKS
+        f"Dice, {name}" for name in scored
     ]
-    pairs = [(pair["model"], pair["minus"]) for pair in metrics["differences"]]
-    assert pairs == [("unet", "fcn8"), ("small", "fcn8"), ("small", "unet")]
+    pairs = [(pair["minus"], pair["model"]) for pair in metrics["differences"]]
+    assert pairs == [*itertools.combinations(scored, 2)]
     for pair in metrics["differences"]:
         means = [metrics["models"][pair[key]]["dice"]["mean"] for key in ("model", "minus")]
         assert pair["mean"] == pytest.approx(means[0] - means[1])
@@ -145,7 +147,7 @@ def test_every_network_is_exported_and_the_own_one_is_asked(tree):
 @pytest.mark.slow
 def test_runs_with_other_networks_and_another_loss_are_compared(tree):
     folder, printed = tree
-    assert list(metrics_of(folder / "runs" / "second")["models"]) == ["fcn8", "small"]
+    assert list(metrics_of(folder / "runs" / "second")["models"]) == ["fcn8", "small", "mean"]
     compared = printed[printed.index("what differs") :]
     assert re.search(r"^ *loss .*tversky", compared, re.MULTILINE)
     for name in ("fcn8", "small"):
