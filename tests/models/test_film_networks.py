@@ -88,6 +88,7 @@ def test_the_backbones_are_those_that_settings_name():
     assert list(BACKBONES) == list(NAMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_a_backbone_is_the_same_whatever_was_built_before(backbone):
     first, second = (build_backbone(backbone, 64) for _ in range(2))

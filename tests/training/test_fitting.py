@@ -190,6 +190,7 @@ def test_patience_outlives_a_restart(impatient, tmp_path):
     assert_same(tmp_path, run)
 
 
+@pytest.mark.slow
 def test_killed_between_its_last_epoch_and_its_end_a_run_does_not_go_on(
     impatient, tmp_path, monkeypatch
 ):
@@ -238,6 +239,7 @@ def test_the_average_is_that_of_the_formula(tmp_path):
     assert not np.array_equal(hidden, arrays[0])
 
 
+@pytest.mark.slow
 def test_an_averaging_run_that_was_broken_off_ends_as_an_unbroken_one(averaged, tmp_path):
     with pytest.raises(tf.errors.InvalidArgumentError):
         fit(tmp_path, settings(ema_momentum=0.8), fault_in=2)
@@ -305,6 +307,7 @@ def test_without_head_epochs_there_is_one_stage(tmp_path):
     assert seen == ["none"] and not (tmp_path / "head").exists()
 
 
+@pytest.mark.slow
 def test_xla_trains_as_without_it(tmp_path):
     def without_dropout():
         model = build()  # XLA draws from another stream.

@@ -139,6 +139,7 @@ def test_a_run_that_goes_on_has_every_epoch_once(shown, tmp_path, seconds, broke
     assert_shown_alike(tmp_path, shown[0])
 
 
+@pytest.mark.slow
 def test_epochs_that_a_kill_took_back_are_shown_once(shown, tmp_path):
     checkpoint = tmp_path / "checkpoint.npz"
     for epochs_done in (2, 4):
