@@ -98,7 +98,7 @@ MEAN = "mean"
 
 def title_of(name: str) -> str:
     """What tables and pages call a network, or the mean of all."""
-    return "mean of the networks" if name == MEAN else NETWORKS[name].title
+    return "the network mean" if name == MEAN else NETWORKS[name].title
 
 
 def with_mean(names: Sequence[str]) -> list[str]:
