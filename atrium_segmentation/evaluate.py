@@ -22,7 +22,7 @@ from typing import Any
 
 from atrium_segmentation.config import PROJECT
 from atrium_segmentation.ensembles import open_members, refuse_seen_by_others, shared_networks
-from atrium_segmentation.networks import with_mean
+from atrium_segmentation.networks import MEAN, with_mean
 from common.base.backend import start_tensorflow
 from common.base.command_line import parse
 from common.base.errors import UserError, run_script
@@ -89,7 +89,7 @@ def main() -> None:
             network: {
                 **scores.summary(network, scored, labels),
                 "minus_mean_shape": scores.dice_difference(network, "mean_shape", scored),
-                **scores.training_cost(members, network),
+                **scores.training_cost(members, networks if network == MEAN else [network]),
                 "validation": scores.validation_scores(members, network),
                 "seconds_per_volume": seconds[network],
             }

@@ -103,17 +103,9 @@ def summary(
     return {**over_cases(cases), "per_label": per_label}
 
 
-def training_cost(members: Sequence[Run], network: str) -> dict[str, Any]:
-    """The parameters, minutes and peak memory of a network, over all members of an ensemble.
-
-    Those of the mean are of all networks that each member has.
-    """
-    fitted = [
-        model
-        for run in members
-        for name, model in run.fitted["models"].items()
-        if network in (name, MEAN)
-    ]
+def training_cost(members: Sequence[Run], networks: Sequence[str]) -> dict[str, Any]:
+    """The parameters, minutes and peak memory of some networks, over all members of an ensemble."""
+    fitted = [run.fitted["models"][name] for run in members for name in networks]
     peaks = [model["peak_memory_mib"] for model in fitted if model["peak_memory_mib"]]
     return {
         "parameters": sum(model["parameters"] for model in fitted),

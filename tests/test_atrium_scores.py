@@ -218,3 +218,18 @@ def test_a_difference_without_an_interval_shows_nothing(limits, words):
     }
     sentences = _answer(metrics, "unet")
     assert any(f"is 0.130 above FCN-8's; {words}" in sentence for sentence in sentences)
+
+
+def test_the_mean_costs_what_the_networks_do_that_all_runs_have():
+    from atrium_segmentation.scores import training_cost
+    from common.training.runs import Run
+
+    def run_with(*names):
+        one = {"parameters": 10, "seconds": 60, "peak_memory_mib": 5}
+        return Run(None, {}, {"models": dict.fromkeys(names, one)})
+
+    members = [run_with("unet", "fcn8"), run_with("unet", "fcn8", "unet3d")]
+    cost = training_cost(members, ["fcn8", "unet"])
+    assert cost == {
+        "parameters": 40, "training_minutes": 4, "training_peak_memory_mib": 5
+    }  # fmt: skip
