@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 BEAT_S, STALE_S = 5.0, 60.0
 
@@ -147,7 +148,8 @@ def _beat(file: Path, mine: bytes, ended: threading.Event) -> None:
                 continue
         if file.exists() and _read(file)[_DIGITS:] != mine:
             print(f"{file}: was taken over while this process stood still", file=sys.stderr)
-            os.kill(os.getpid(), signal.SIGTERM)
+            # Sent to the process, this thread could get it, and the main one would sleep on.
+            signal.pthread_kill(cast(int, threading.main_thread().ident), signal.SIGTERM)
             return
 
 
