@@ -303,14 +303,9 @@ def prepared_folder(run: Path, config: Mapping[str, Any]) -> Path:
 
     Args:
         run: The run's folder.
-        config: The content of its ``config.json``; those of before 28 November 2026 have a whole
-            path, and where it leads from the run beside it.
+        config: The content of its ``config.json``.
     """
-    stored = run.resolve() / config["prepared"]
-    moved = run.resolve() / str(config.get("prepared_from_run", config["prepared"]))
-    # Where both were moved together, the data lies where it did as the run sees it.
-    is_moved = not stored.is_dir() and (moved / "manifest.json").is_file()
-    return (moved if is_moved else stored).resolve()
+    return Path(run.resolve(), config["prepared"]).resolve()
 
 
 def as_stored(settings: SharedTrain) -> dict[str, Any]:
