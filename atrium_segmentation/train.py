@@ -32,7 +32,7 @@ def main() -> None:
     settings = parse(PROJECT, "train", __doc__)
     run_as_rank(settings.hosts)
     print_settings("Train networks to segment the left atrium", settings, PROJECT)
-    prepared = runs.find_prepared(PROJECT, settings, lambda: PROJECT.prepare_to_train(settings))
+    prepared = runs.find_prepared(PROJECT, settings)
     train, validation = training_splits(prepared.splits, settings.fold, settings.nested)
     changes = [*weights_changes(settings), *adapting.changes(prepared, train, settings)]
     settings, reasons = adapted(settings, changes, given_settings(type(settings)))

@@ -36,7 +36,6 @@ from common.scores.formatting import (
     with_interval,
 )
 from common.scores.recipes import read_predictions, same_cases, score_of_runs
-from common.training.trained import trained_as
 
 # What comes after the sample.
 _NEXT = (
@@ -56,7 +55,7 @@ class Evaluation:
         metrics: What its metrics.json says.
         rows: Of the table of all evaluations.
         scores: The values of its ``fold_scores`` by their names.
-        group: A key of what must be equal in runs that are put together; "" if it is not known.
+        group: A key of what must be equal in runs that are put together.
         fold: The fold that validated.
         seed: Of the training.
     """
@@ -100,13 +99,12 @@ def main() -> None:
     table = Table("", head, tuple(row for part in evaluations for row in part.rows))
     table = table.without_repeated(head.index("run"))
     print_table(table)
-    known = [evaluation for evaluation in evaluations if evaluation.group]
-    in_folds = [evaluation for evaluation in known if evaluation.metrics["folds"]["of"]]
+    in_folds = [evaluation for evaluation in evaluations if evaluation.metrics["folds"]["of"]]
     for alike in _grouped(in_folds, attrgetter("group", "seed")).values():
         print_folds(alike)
     for alike in _grouped(in_folds, attrgetter("group")).values():
         print_seeds_of_folds(alike)
-    for alike in _grouped(known, attrgetter("group", "fold")).values():
+    for alike in _grouped(evaluations, attrgetter("group", "fold")).values():
         if len({evaluation.seed for evaluation in alike}) > 1:
             print_seeds(alike)
     print("\npictures:")
@@ -139,8 +137,8 @@ def open_evaluation(path: Path, folder: Path) -> Evaluation | None:
             return None
         run = os.path.relpath(path.parents[2], folder)
         run = folder.resolve().name if run == os.curdir else run
-        trained = _trained(metrics, path)
-        of_fiction = bool(trained and trained["synthetic"] and not is_made_up(metrics))
+        trained = metrics["trained"]
+        of_fiction = trained["synthetic"] and not is_made_up(metrics)
         name = f"{run} (trained on SYNTHETIC data)" if of_fiction else run
         about = (metrics["project"], name, marked_name(metrics), str(metrics["n"]))
         return Evaluation(
@@ -150,11 +148,11 @@ def open_evaluation(path: Path, folder: Path) -> Evaluation | None:
             tuple((*about, *row) for row in score_rows(metrics)),
             {
                 entry["name"]: None if entry["value"] is None else float(entry["value"])
-                for entry in metrics.get("fold_scores", ())
+                for entry in metrics["fold_scores"]
             },
-            _group(metrics, trained) if trained and "folds" in metrics else "",
-            int(metrics.get("folds", {"fold": 0})["fold"]),
-            int(trained["seed"]) if trained else 0,
+            _group(metrics, trained),
+            int(metrics["folds"]["fold"]),
+            int(trained["seed"]),
         )
     except UserError as error:
         print(f"left out: {error}")
@@ -164,21 +162,6 @@ def open_evaluation(path: Path, folder: Path) -> Evaluation | None:
             "move the file away"
         )
     return None
-
-
-def _trained(metrics: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
-    """How the run was trained; of an evaluation by an earlier version, as config.json says it."""
-    if "trained" in metrics:
-        return dict(metrics["trained"])
-    config = path.parents[2] / "config.json"
-    try:
-        return trained_as(read_json(config))
-    except (UserError, OSError, LookupError, TypeError, AttributeError):
-        print(
-            f"{path}: is put together with no other run, for it is of an earlier version and "
-            f"{config} does not say how the run was trained; run evaluate.py on the whole run"
-        )
-        return None
 
 
 def _group(metrics: Mapping[str, Any], trained: Mapping[str, Any]) -> str:

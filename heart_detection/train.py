@@ -28,7 +28,7 @@ def main() -> None:
     settings = parse(PROJECT, "train", __doc__)
     run_as_rank(settings.hosts)
     print_settings("Train a network to detect the heart", settings, PROJECT)
-    prepared = runs.find_prepared(PROJECT, settings, lambda: PROJECT.prepare_to_train(settings))
+    prepared = runs.find_prepared(PROJECT, settings)
     changes = weights_changes(settings)
     settings, reasons = adapted(settings, changes, given_settings(type(settings)))
     run = runs.run_folder(PROJECT, settings, prepared)

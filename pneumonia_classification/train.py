@@ -31,7 +31,7 @@ def main() -> None:
     settings = parse(PROJECT, "train", __doc__)
     run_as_rank(settings.hosts)
     print_settings("Train a network to classify pneumonia", settings, PROJECT)
-    prepared = runs.find_prepared(PROJECT, settings, lambda: PROJECT.prepare_to_train(settings))
+    prepared = runs.find_prepared(PROJECT, settings)
     train, validation = training_splits(prepared.splits, settings.fold, settings.nested)
     with_copies = [*train, *map(copies_of, train)]
     data = adapting.data_of(prepared, train, with_copies, settings.weights)

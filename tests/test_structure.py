@@ -50,8 +50,8 @@ def fault(file: str, other: str) -> str | None:
         return "is another project's"
     if other_package not in PRODUCT:
         return "is no part of the product"
-    if package == "data" and other_package not in ("common", "synthetic_sample"):
-        return "is nothing that the old name of the generator needs"
+    if package == "data" and other_package != "common":
+        return "is nothing that data needs"
     return "stands below" if PRODUCT.index(other_package) > PRODUCT.index(package) else None
 
 

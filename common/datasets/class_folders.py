@@ -27,7 +27,7 @@ from common.datasets.class_names import (
     split_named,
 )
 from common.datasets.csv_tables import list_names
-from common.datasets.images import COMMON, FROM_HEADER, SPACING, films_of, frame_of, rows_of
+from common.datasets.images import films_of, frame_of, rows_of
 from common.imaging.image_files import (
     BY_SCRIPTS,
     FILMS,
@@ -101,8 +101,8 @@ def index_folders(
     ]
     table |= {"boxes": [[] for _ in files], "finding": [""] * len(files)}
     table[OFFICIAL] = [kept.split_of.get(file, "") for file in files]
-    own = [OFFICIAL] if any(kept.split_of.values()) else []
-    frame = frame_of(table, [*COMMON, "label", *FROM_HEADER, *SPACING, "boxes", *own], films, known)
+    own = ["boxes", OFFICIAL] if any(kept.split_of.values()) else ["boxes"]
+    frame = frame_of(table, own, films, known)
     frame.attrs |= {"classes": classes, "exclusive": True}
     return frame
 

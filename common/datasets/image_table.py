@@ -29,15 +29,7 @@ from common.datasets.csv_tables import (
     rename,
     whole,
 )
-from common.datasets.images import (
-    COMMON,
-    FROM_HEADER,
-    OTHER_CASE,
-    SPACING,
-    films_of,
-    frame_of,
-    rows_of,
-)
+from common.datasets.images import OTHER_CASE, films_of, frame_of, rows_of
 from common.datasets.label_cells import (
     are_rows_of_findings,
     are_several,
@@ -265,8 +257,8 @@ def index_csv(
         reason or ("no label" if number == -1 else "")
         for reason, number in zip(table["left_out"], numbers, strict=True)
     ]
-    own = [OFFICIAL] if has_split else []
-    frame = frame_of(table, [*COMMON, "label", *FROM_HEADER, *SPACING, "boxes", *own], films, known)
+    own = ["boxes", OFFICIAL] if has_split else ["boxes"]
+    frame = frame_of(table, own, films, known)
     frame.attrs |= {"classes": classes, "exclusive": exclusive}
     frame.attrs |= {"table": " and ".join(file.name for file in tables), "listed": len(of_case)}
     return frame

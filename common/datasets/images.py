@@ -34,9 +34,9 @@ _POOL_FROM = 2000
 # What the table holds of an image without a readable header.
 _UNKNOWN = Header(0, 0, "", "", "", math.nan, None)
 # The columns that every table has: of the case, the attributes of a file's header, its spacing.
-COMMON = ["case", "path", "patient"]
-FROM_HEADER = ["view", "sex", "age_years", "rows", "columns"]
-SPACING = ["row_mm", "column_mm"]
+_COMMON = ["case", "path", "patient"]
+_FROM_HEADER = ["view", "sex", "age_years", "rows", "columns"]
+_SPACING = ["row_mm", "column_mm"]
 STORED = "stored"
 """The column of how each film is stored (`Stored`), which `find_duplicates` needs."""
 
@@ -250,7 +250,7 @@ def rows_of(
             path_from(films.source, its[0]) if (its := films.by_id.get(name)) else ""
             for name in names
         ],
-        **{column: list(map(attrgetter(column), read_of)) for column in FROM_HEADER},
+        **{column: list(map(attrgetter(column), read_of)) for column in _FROM_HEADER},
         "row_mm": [row_mm for row_mm, _ in spacings],
         "column_mm": [column_mm for _, column_mm in spacings],
         "left_out": left_out,
@@ -298,8 +298,13 @@ def _no_uid(_file: str, _reason: str) -> str:
     return ""
 
 
-def frame_of(table: Columns, columns: list[str], films: Films, known: Patients) -> pd.DataFrame:
-    """The table of cases, sorted; ``.attrs`` holds what is known of patients and of files."""
+def frame_of(table: Columns, own: list[str], films: Films, known: Patients) -> pd.DataFrame:
+    """The table of cases, sorted; ``.attrs`` holds what is known of patients and of files.
+
+    What a layout adds to the table of `rows_of` is ``finding``, perhaps ``label``, and ``own``.
+    """
+    label = ["label"] if "label" in table else []
+    columns = [*_COMMON, *label, *_FROM_HEADER, *_SPACING, *own]
     frame = pd.DataFrame(table, columns=[*columns, STORED, "finding", "left_out", "patient_hash"])
     frame.attrs |= {**known.attributes, NAMED: known.named}
     frame.attrs["faults"] = {path_from(films.source, p): why for p, why in films.faults.items()}

@@ -26,16 +26,7 @@ from common.datasets.csv_tables import (
     usable_id,
     whole,
 )
-from common.datasets.images import (
-    COMMON,
-    FROM_HEADER,
-    SPACING,
-    Columns,
-    find_films,
-    frame_of,
-    rows_in,
-    rows_of,
-)
+from common.datasets.images import Columns, find_films, frame_of, rows_in, rows_of
 from common.datasets.splits import TEST, TRAIN
 from common.imaging.dicom import plausible_age
 from common.imaging.image_files import FILMS, image_id
@@ -132,8 +123,8 @@ def index_nih(
         for name, column in cells.items():
             column.append(entry[name])
     table |= cells
-    columns = [*COMMON, "label", *FROM_HEADER, *SPACING, "boxes", *([OFFICIAL] if official else [])]
-    frame = frame_of(table, columns, films, known)
+    own = ["boxes", OFFICIAL] if official else ["boxes"]
+    frame = frame_of(table, own, films, known)
     frame.attrs |= {"classes": classes, "exclusive": False}
     frame.attrs |= {"table": file.name, "listed": len(listed)}
     if chosen:

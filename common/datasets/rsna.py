@@ -48,16 +48,7 @@ from common.datasets.csv_tables import (
     read_csv,
     usable_id,
 )
-from common.datasets.images import (
-    COMMON,
-    FROM_HEADER,
-    SPACING,
-    Films,
-    find_films,
-    frame_of,
-    rows_in,
-    rows_of,
-)
+from common.datasets.images import Films, find_films, frame_of, rows_in, rows_of
 from common.datasets.repairs import note_repair
 from common.imaging.image_files import FILMS, PICTURE_SUFFIXES, image_id
 
@@ -154,8 +145,7 @@ def index_pneumonia(source: Path, patients: Path | None = None, pattern: str = "
         "finding": [findings.get(case, "") for case in table["case"]],
         "left_out": left_out,
     }
-    columns = [*COMMON, "label", *FROM_HEADER, *SPACING, "boxes"]
-    frame = frame_of(table, columns, films, known)
+    frame = frame_of(table, ["boxes"], films, known)
     frame.attrs |= {"classes": ["negative", "positive"], "exclusive": True}
     frame.attrs |= {"table": file.name, "listed": len(in_table)}
     return frame
@@ -250,10 +240,10 @@ def index_heart(source: Path, patients: Path | None = None, label: str = "heart"
         left_out.append(box_fault(box, entry, *pixel, edges))
         kept_boxes.append(no_box if left_out[-1] else box)
     table |= {"left_out": left_out, "finding": [findings.get(case, "") for case in table["case"]]}
-    for place, edge in enumerate(("x0", "y0", "x1", "y1")):
+    corners = ["x0", "y0", "x1", "y1"]
+    for place, edge in enumerate(corners):
         table[edge] = [box[place] for box in kept_boxes]
-    columns = [*COMMON, *FROM_HEADER, *SPACING, "x0", "y0", "x1", "y1"]
-    frame = frame_of(table, columns, films, known)
+    frame = frame_of(table, corners, films, known)
     frame.attrs |= {"table": file.name, "listed": len(names)}
     frame.attrs["images_without_box"] = len(set(films.by_id) - set(boxes))
     frame.attrs["boxes_of_other_labels"] = len(other_labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from common.imaging.dicom_names import is_dicom, is_index
@@ -11,13 +12,14 @@ ITK_SUFFIXES = (".nrrd", ".mha", ".mhd")
 SUFFIXES = (*NIFTI_SUFFIXES, *ITK_SUFFIXES)
 """Endings of the names of volumes, in any case; a slice of a DICOM series needs none."""
 
+PAIRED = (".hdr", ".mhd")
 PARTNERS = (".img", ".raw", ".zraw")
-"""Endings of the files that hold the voxels of a .hdr or .mhd of the same name."""
+"""Endings of the files that hold the voxels of a `PAIRED` header of the same name."""
 
 
-def stem(name: str) -> str:
-    """A file's name without the ending of a volume."""
-    return next((name[: -len(s)] for s in SUFFIXES if name.lower().endswith(s)), name)
+def stem(name: str, suffixes: Sequence[str] = SUFFIXES) -> str:
+    """A file's name without the ending of a volume, or another of these in small letters."""
+    return next((name[: -len(s)] for s in suffixes if name.lower().endswith(s)), name)
 
 
 def is_volume(path: Path) -> bool:

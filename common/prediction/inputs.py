@@ -12,6 +12,7 @@ from common.base.parts import PARTS
 from common.datasets.ids import IdTable
 from common.datasets.published import is_public_path
 from common.imaging.image_files import BY_SCRIPTS, as_text, list_files, places_of
+from common.imaging.volume_names import stem
 
 WRITTEN = ("pictures", "masks", "dicom")
 """Folders of an output, whose files are never inputs."""
@@ -97,20 +98,19 @@ def find_inputs(
     shared = os.path.commonpath([path.parent for path in files.values()])
     inputs: list[Input] = []
     taken: set[str] = set()
-    # The last number behind each stem: in an export every patient may have a file 1.dcm.
+    # The last number behind each name: in an export every patient may have a file 1.dcm.
     numbers: dict[str, int] = {}
     places: set[str] = set()
     for path in files.values():
         own = as_text(path.name)
-        stem = next((own[: -len(s)] for s in suffixes if own.lower().endswith(s)), "")
-        name = stem = (stem or own)[:MAX_NAME]
+        name = base = (stem(own, suffixes) or own)[:MAX_NAME]
         # Names that differ in case alone are equal on some file systems.
-        number = numbers.get(stem.lower(), 1)
+        number = numbers.get(base.lower(), 1)
         while name.lower() in taken:
             number += 1
-            name = f"{stem}-{number}"
+            name = f"{base}-{number}"
         taken.add(name.lower())
-        numbers[stem.lower()] = number
+        numbers[base.lower()] = number
         place = as_text(os.path.relpath(path, shared))
         if place in places:  # the same name in another encoding or form
             place = f"{place} ({len(inputs) + 1})"

@@ -17,12 +17,13 @@ from common.imaging.image_files import (
     BY_SCRIPTS,
     as_text,
     file_facts,
+    image_id,
     is_film,
     is_hidden,
     is_output,
     list_files,
 )
-from common.imaging.volume_names import PARTNERS, is_volume
+from common.imaging.volume_names import PAIRED, PARTNERS, is_volume, stem
 
 LEFT_OUT, KEPT, REPAIRED = "left out", "kept", "repaired"
 
@@ -62,8 +63,7 @@ def unused(source: Path, cases: pd.DataFrame, folder: Path) -> Iterator[Finding]
     places = {path.rpartition("/")[0] or "." for path in used}
     folders = {str(parent) for place in places for parent in PurePosixPath(place, "_").parents}
     # Of a million films none is called so.
-    names = {_stem_and_suffix(path) for path in used if path.lower().endswith((".hdr", ".mhd"))}
-    pairs = {stem for stem, suffix in names if suffix in (".hdr", ".mhd")}
+    headers = {PurePosixPath(path).stem for path in used if path.lower().endswith(PAIRED)}
     is_image = is_volume if "mask_path" in cases else is_film
     faults = cases.attrs.get("faults")
     if faults is None:
@@ -82,8 +82,7 @@ def unused(source: Path, cases: pd.DataFrame, folder: Path) -> Iterator[Finding]
                 continue
             if is_folder and (file.resolve() == folder.resolve() or is_output(file)):
                 continue
-            stem, suffix = _stem_and_suffix(path)
-            if suffix in PARTNERS and stem in pairs:
+            if file.suffix.lower() in PARTNERS and file.stem in headers:
                 continue
             if file.is_file() and is_image(file) and not is_hidden(file.name):
                 yield Finding(_name(path), "image not used", "no case has this file", LEFT_OUT)
@@ -116,9 +115,9 @@ def also_test(source: Path, cases: pd.DataFrame) -> Iterator[Finding]:
     for folder in _TEST_FOLDERS:
         if not (source / folder).is_dir():
             continue
-        names = {_stem_and_suffix(path.name)[0] for path in (source / folder).iterdir()}
+        names = {_id(path.name) for path in (source / folder).iterdir()}
         for case, path in zip(cases["case"], cases["path"], strict=True):
-            if path and _stem_and_suffix(path)[0] in names:
+            if path and _id(PurePosixPath(path).name) in names:
                 yield Finding(case, "also a test image", f"the same name is in {folder}/", KEPT)
 
 
@@ -172,8 +171,6 @@ def _bytes(path: Path) -> int:
     return sum(part.stat().st_size for part in list_files(path).files)
 
 
-def _stem_and_suffix(path: str) -> tuple[str, str]:
-    """Split a file's name; that of an image may be a UID, which is full of dots."""
-    name = PurePosixPath(path).name
-    suffix = ".nii.gz" if name.lower().endswith(".nii.gz") else PurePosixPath(name).suffix
-    return name[: len(name) - len(suffix)], suffix.lower()
+def _id(name: str) -> str:
+    """A file's name without the ending of a film or volume; a UID is full of dots."""
+    return image_id(stem(name))

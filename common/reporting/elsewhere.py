@@ -72,15 +72,9 @@ def sources(run: Run, newest: Metrics | None = None) -> Sources:
         by_name[newest["split"]] = newest
     scored = [metrics for metrics in by_name.values() if metrics.get("main_scores")]
     scored.sort(key=lambda metrics: metrics["created"])
-    # Evaluations of earlier versions do not say, but name their data.
-    own_name = run.config["dataset"]
-    own: list[Metrics] = []
-    others: list[Metrics] = []
-    for metrics in scored:
-        other = metrics.get("other_source", metrics.get("dataset", own_name) != own_name)
-        (others if other else own).append(metrics)
-    own.sort(key=of_validation)
-    return Sources(own[0] if own else None, tuple(others))
+    others = tuple(metrics for metrics in scored if metrics.get("other_source"))
+    own = sorted((m for m in scored if not m.get("other_source")), key=of_validation)
+    return Sources(own[0] if own else None, others)
 
 
 def tried_elsewhere(evaluations: Sources) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -74,13 +74,12 @@ class Run:
     fitted: dict[str, Any]
 
 
-def find_prepared(project: Project, settings: SharedTrain, prepare: Callable[[], Path]) -> Prepared:
+def find_prepared(project: Project, settings: SharedTrain) -> Prepared:
     """The data to train on, prepared first where none was named and none is there.
 
     Args:
         project: Whose data.
         settings: With ``prepared`` where it was given, and the preset.
-        prepare: Prepares the data of the same preset, and returns where.
     """
     folder = settings.prepared
     if folder is None:
@@ -89,7 +88,7 @@ def find_prepared(project: Project, settings: SharedTrain, prepare: Callable[[],
             if settings.hosts:
                 raise UserError(f"{folder}: holds no data; with --hosts, run prepare_data.py first")
             print(f"nothing is prepared in {folder}: preparing first")
-            folder = prepare()
+            folder = project.prepare_to_train(settings)
     return open_prepared(folder, project.name)
 
 
@@ -304,14 +303,9 @@ def prepared_folder(run: Path, config: Mapping[str, Any]) -> Path:
 
     Args:
         run: The run's folder.
-        config: The content of its ``config.json``; those of before 28 November 2026 have a whole
-            path, and where it leads from the run beside it.
+        config: The content of its ``config.json``.
     """
-    stored = run.resolve() / config["prepared"]
-    moved = run.resolve() / str(config.get("prepared_from_run", config["prepared"]))
-    # Where both were moved together, the data lies where it did as the run sees it.
-    is_moved = not stored.is_dir() and (moved / "manifest.json").is_file()
-    return (moved if is_moved else stored).resolve()
+    return Path(run.resolve(), config["prepared"]).resolve()
 
 
 def as_stored(settings: SharedTrain) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from common.base import hosts
 from common.base.errors import UserError
-from common.base.files import content_key, read_json, write_csv
+from common.base.files import content_key, write_csv
 from common.base.printing import counted
 from common.base.settings import NO_RUN
 from common.datasets.splits import TEST, VALIDATION, splits_by_role
@@ -277,10 +277,6 @@ def _read(folder: Path) -> pd.DataFrame:
     """
     try:
         table = pd.read_csv(folder / FILE, dtype=str, keep_default_na=False)
-        if "patients_key" not in table and "patient_hash" in table:
-            # Of an earlier version, which took the key of the run's own data for that of all.
-            data = read_json(folder / "config.json").get("data", {})
-            table["patients_key"] = data.get("patients_key", "")
         return table[list(COLUMNS)]
     except (OSError, ValueError, KeyError):
         raise UserError(

@@ -16,7 +16,9 @@ SCORE = {
 METRICS = {
     **stamp("metrics.json"),
     "project": "p", "dataset": "d", "synthetic": False, "split": "test", "n": 9, "n_patients": 8,
-    "seed": 1, "folds": {"of": 0, "fold": 0, "data": "k"}, "main_scores": [SCORE],
+    "other_source": False, "seed": 1, "folds": {"of": 0, "fold": 0, "data": "k"},
+    "trained": {"synthetic": False, "seed": 1, "data_sha256": "s", "settings_key": "k"},
+    "main_scores": [SCORE],
     "fold_scores": [{"name": "AUROC", "value": 0.9}],
     "main_scores_of_groups": [
         {"group": "view AP", "n": 3, "name": "AUROC", "value": None, "ci95": None}

@@ -310,22 +310,6 @@ def test_without_predictions_there_is_no_interval_and_it_is_said(evaluated, told
     assert "no interval: a predictions.csv of these is damaged" in told()
 
 
-def test_what_an_earlier_version_did_not_say_is_read_from_the_run(evaluated, told):
-    for fold in (0, 1, 2):
-        path = evaluated(f"cv/{fold}", scored([fold], fold), fold=fold, of=3) / "metrics.json"
-        metrics = json.loads(path.read_text())
-        del metrics["trained"]
-        path.write_text(json.dumps(metrics))
-        settings = {"seed": 1, "fold": fold, "epochs": 3, "run": f"cv/{fold}"}
-        config = {"data": {"sha256": "s"}, "settings": settings, "synthetic": False}
-        if fold < 2:
-            (path.parents[2] / "config.json").write_text(json.dumps(config))
-    said = told()
-    assert "runs: cv/0, cv/1\n" in said
-    assert "cv/2/evaluation/test/metrics.json: is put together with no other run" in said
-    assert "cv/2" in {row[1] for row in cells(said) if row[0] == "heart_detection"}
-
-
 def test_real_films_are_not_called_after_what_trained(evaluated, told, tmp_path):
     evaluated("demo", split="real", project="pneumonia", synthetic=True)
     path = tmp_path / "demo/evaluation/real/metrics.json"

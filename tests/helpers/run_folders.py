@@ -26,6 +26,9 @@ class Here(Project):
     def prepared(self, synthetic: bool) -> Path:
         return self.root / ("SYNTHETIC" if synthetic else "real")
 
+    def prepare_to_train(self, train: SharedTrain) -> Path:
+        return prepared_in(self.prepared(train.preset == "demo")).folder
+
     @property
     def raw(self) -> Path:
         return self.root / "raw"

@@ -5,7 +5,7 @@ import shutil
 import pandas as pd
 
 from common.datasets.decathlon import index_volumes
-from common.records.file_findings import bytes_of, disk, missing_images
+from common.records.file_findings import also_test, bytes_of, disk, missing_images
 from tests.datasets.test_decathlon import describe, make
 
 
@@ -39,3 +39,13 @@ def test_images_that_are_missing_are_those_of_a_list_or_of_masks(tmp_path):
     assert line.startswith("NO IMAGE: 1 of the 2 images that dataset.json names are not here; was")
     describe(tmp_path, ["a", "b"])
     assert missing_images(index_volumes(tmp_path)[0]) == []
+
+
+def test_an_image_is_also_a_test_image_by_its_whole_name_which_may_be_a_uid(tmp_path):
+    test = tmp_path / "stage_2_test_images"
+    test.mkdir()
+    for name in ("1.2.840.3", "1.2.840.5.dcm", "other.dcm"):
+        (test / name).touch()
+    names = ["1.2.840.4", "1.2.840.5", "1.2.840.3"]
+    cases = pd.DataFrame({"case": names, "path": [f"stage_2_train_images/{n}" for n in names]})
+    assert [finding.where for finding in also_test(tmp_path, cases)] == names[1:]

@@ -28,9 +28,10 @@ def run(tmp_path):
     return Run(tmp_path / "run", {"dataset": "clinic"}, {})
 
 
-def write(run, name, auroc, ci95, day=1, dataset="clinic", **more):
+def write(run, name, auroc, ci95, day=1, other_source=False, **more):
     metrics = {
-        "split": name, "dataset": dataset, "synthetic": False, "n": 90,
+        "split": name, "dataset": "clinic", "synthetic": False, "n": 90,
+        "other_source": other_source,
         "created": f"2026-01-{day:02d}T00:00:00+00:00",
         "main_scores": [main_score("AUROC", {"value": auroc, "ci95": ci95}, NONE, None)], **more,
     }  # fmt: skip
@@ -50,8 +51,8 @@ def test_what_was_never_tried_is_said_to_be_and_how_to_try_it(run):
 def test_what_was_lost_elsewhere_stands_beside_what_is_known_here(run):
     write(run, "validation", 0.999, [0.99, 1.0], day=4)
     write(run, "test", 0.9, [0.88, 0.92], day=1, shortcuts=SHORTCUTS)
-    write(run, "north", 0.7, [0.66, 0.74], day=2, dataset="north")
-    write(run, "south", 0.95, None, day=3, dataset="clinic", other_source=True)
+    write(run, "north", 0.7, [0.66, 0.74], day=2, other_source=True)
+    write(run, "south", 0.95, None, day=3, other_source=True)
     found = sources(run)
     assert found.own["split"] == "test"
     assert tried_elsewhere(found) == (
@@ -68,7 +69,7 @@ def test_what_was_lost_elsewhere_stands_beside_what_is_known_here(run):
 
 @pytest.mark.damaged
 def test_the_evaluation_that_is_being_written_counts_and_a_broken_one_does_not(run):
-    write(run, "north", 0.7, [0.66, 0.74], dataset="north")
+    write(run, "north", 0.7, [0.66, 0.74], other_source=True)
     (run.folder / "evaluation" / "south").mkdir(parents=True)
     (run.folder / "evaluation" / "south" / "metrics.json").write_text("{")
     newest = {**write(run, "test", 0.1, [0.0, 0.2]), "main_scores": [

@@ -232,36 +232,26 @@ def test_a_new_run_is_named_after_the_time(project, prepared):
 
 
 def test_data_is_prepared_where_there_is_none(project, capsys):
-    asked = []
-
-    def prepare():
-        asked.append(1)
-        return prepared_in(project.prepared(True)).folder
-
     demo = replace(SETTINGS, preset="demo")
     for _ in range(2):
-        assert runs.find_prepared(project, demo, prepare).folder == project.prepared(True)
-    assert asked == [1]
-    assert "preparing first" in capsys.readouterr().out
+        assert runs.find_prepared(project, demo).folder == project.prepared(True)
+    assert capsys.readouterr().out.count("preparing first") == 1
 
 
-def test_data_of_a_sample_in_the_usual_place_is_found(project):
+def test_data_of_a_sample_in_the_usual_place_is_found(project, capsys):
     project.raw.mkdir(parents=True)
     (project.raw / "SYNTHETIC.json").touch()
     prepared_in(project.prepared(True))
-
-    def found() -> Path:
-        return runs.find_prepared(project, SETTINGS, lambda: pytest.fail("prepared")).folder
-
-    assert found() == project.prepared(True)
+    assert runs.find_prepared(project, SETTINGS).folder == project.prepared(True)
     prepared_in(project.prepared(False))
-    assert found() == project.prepared(False)
+    assert runs.find_prepared(project, SETTINGS).folder == project.prepared(False)
+    assert "preparing" not in capsys.readouterr().out
 
 
 def test_data_that_was_named_is_not_prepared(project, tmp_path):
     named = replace(SETTINGS, prepared=tmp_path / "none")
     with pytest.raises(UserError, match="there is no such folder"):
-        runs.find_prepared(project, named, lambda: pytest.fail("prepared"))
+        runs.find_prepared(project, named)
 
 
 def test_a_run_is_opened(project, run):

@@ -210,11 +210,6 @@ def test_patients_of_another_key_cannot_be_compared_whichever_run_they_trained(t
     ):
         assert score(run, third)[1]["by_patient"] is expected
         assert ("their hashes are of another key" in capsys.readouterr().out) is not expected
-    # Of an earlier version, which kept no key: that of the run's own data counts for all.
-    table = pd.read_csv(start.folder / seen.FILE).drop(columns="patients_key")
-    table.to_csv(start.folder / seen.FILE, index=False)
-    (start.folder / "config.json").write_text(json.dumps({"data": {"patients_key": "K2"}}))
-    assert score(start, third)[1]["by_patient"]
 
 
 def test_a_damaged_file_of_the_run_that_it_started_from_is_named(trained, tmp_path):
