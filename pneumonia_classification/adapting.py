@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from common.base.errors import UserError
 from common.base.settings import NO_RUN
 from common.datasets.classes import Classes
@@ -106,6 +108,43 @@ def refuse_senseless(settings: TrainSettings, classes: Classes) -> None:
             "--balance weights: an image with several labels has no one weight; give --balance "
             "oversampling, or --loss focal"
         )
+
+
+def measured_classes(
+    settings: TrainSettings, prepared: Prepared, validation: Sequence[str]
+) -> np.ndarray:
+    """Whether the AUROC of each class can be measured in validation; prints which cannot.
+
+    Args:
+        settings: With ``monitor``.
+        prepared: The data.
+        validation: The splits that validate.
+
+    Returns:
+        (outputs,) whether validation has images with the class and without it.
+
+    Raises:
+        UserError: None can be, and ``monitor`` is ``val_auroc``.
+    """
+    classes, cases = Classes.described(prepared.manifest), prepared.cases()
+    truth = classes.truth(cases.loc[cases["split"].isin(validation), "label"]) > 0
+    measured = truth.any(axis=0) & ~truth.all(axis=0)
+    if not measured.any() and settings.monitor == "val_auroc":
+        raise UserError(
+            f"--monitor val_auroc: no class of {prepared.folder} is on some images of validation "
+            "and not on others, so there is no AUROC; prepare with a larger --validation-share, or "
+            "give --monitor val_loss"
+        )
+    names = np.asarray(classes.names[-truth.shape[1] :])
+    if lacking := [*names[~measured]]:
+        of_others = (
+            "is that of the other classes" if measured.any() else "is none, and printed as 0"
+        )
+        print(
+            f"\nvalidation has no images with and without {', '.join(lacking)}: val_auroc "
+            f"{of_others}"
+        )
+    return np.asarray(measured)
 
 
 def _epochs(films: int, side: int) -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
+from scipy.special import expit
 
 from common.base.files import read_json
 from common.datasets.classes import Classes
@@ -14,8 +17,9 @@ from common.training.losses import InsideRegion
 from common.training.runs import run_of_weights
 from pneumonia_classification.config import TrainSettings
 
-# Keras's 200 are 0.005 apart: of a finding on one film in 500 nearly all probabilities lie below.
-_AUROC_THRESHOLDS = 10_001
+# Even in the logit, from 1e-7 on: of a finding on one film in 2,000 nearly all probabilities lie
+# between two neighbours of any even in the probability.
+_AUROC_THRESHOLDS = expit(np.linspace(-16, 16, 1001)).tolist()
 
 
 def build(
@@ -59,8 +63,19 @@ def _is_of_others(weights: str, classes: Classes) -> bool:
     return True
 
 
-def losses(settings: TrainSettings, classes: Classes | None = None) -> dict[str, Any]:
-    """``loss``, ``metrics`` and, of two outputs, ``loss_weights``: arguments of `Model.compile`."""
+def losses(
+    settings: TrainSettings,
+    classes: Classes | None = None,
+    measured: Sequence[bool] | np.ndarray | None = None,
+) -> dict[str, Any]:
+    """``loss``, ``metrics`` and, of two outputs, ``loss_weights``: arguments of `Model.compile`.
+
+    Args:
+        settings: With ``loss``, ``label_smoothing`` and ``box_weight``.
+        classes: What the network tells apart; two where there is none.
+        measured: (outputs,) whether the validation split has images with and without a class: of
+            several classes ``auroc`` is the mean over these. All where there is none.
+    """
     classes = classes or Classes()
     smoothing = {"label_smoothing": settings.label_smoothing}
     if classes.activation == "sigmoid":
@@ -77,8 +92,11 @@ def losses(settings: TrainSettings, classes: Classes | None = None) -> dict[str,
             loss = keras.losses.CategoricalFocalCrossentropy(alpha=1.0, **smoothing)
         accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
     # Of several the mean over classes, each against the others.
-    several = {} if classes.are_two else {"multi_label": True, "num_labels": classes.outputs}
-    metrics = [keras.metrics.AUC(_AUROC_THRESHOLDS, name="auroc", **several), accuracy]
+    several: dict[str, Any] = {}
+    if not classes.are_two:
+        weights = np.ones(classes.outputs) if measured is None else np.asarray(measured, float)
+        several = {"multi_label": True, "num_labels": classes.outputs, "label_weights": weights}
+    metrics = [keras.metrics.AUC(thresholds=_AUROC_THRESHOLDS, name="auroc", **several), accuracy]
     if not settings.box_weight:
         return {"loss": loss, "metrics": metrics}
     return {

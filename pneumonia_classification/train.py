@@ -39,6 +39,7 @@ def main() -> None:
     settings, reasons = adapted(settings, changes, given_settings(type(settings)))
     classes = Classes.described(prepared.manifest)
     adapting.refuse_senseless(settings, classes)
+    measured = adapting.measured_classes(settings, prepared, validation)
     run = runs.run_folder(PROJECT, settings, prepared)
     start_tensorflow(settings.device)
 
@@ -76,7 +77,7 @@ def main() -> None:
         task = fitting.Task(
             training_data(prepared, with_copies, image_size, batch_size, settings),
             validation_data(prepared, validation, image_size, batch_size, settings),
-            **networks.losses(settings, classes),
+            **networks.losses(settings, classes, measured),
             pictures=training_pictures(prepared, validation, image_size, settings),
         )
         state = fitting.fit_in_stages(

@@ -10,7 +10,7 @@ import pytest
 
 from common.base.errors import UserError
 from common.datasets.classes import Classes
-from common.records.prepared import open_prepared
+from common.records.prepared import Prepared, open_prepared
 from pneumonia_classification.config import (
     PROJECT,
     EvaluateSettings,
@@ -158,6 +158,43 @@ def test_the_monitored_auroc_is_the_mean_over_classes(classes):
     metric.update_state(truth, scores)
     assert metric.name == "auroc"
     assert float(metric.result()) == pytest.approx(roc_auc_score(truth, scores), abs=5e-3)
+
+
+@pytest.mark.parametrize("classes", [CELLS, LABELS])
+def test_the_auroc_of_training_is_that_of_the_classes_that_validation_has(classes):
+    from sklearn.metrics import roc_auc_score
+
+    from pneumonia_classification.networks import losses
+
+    rng = np.random.default_rng(2)
+    truth = (rng.random((300, classes.outputs)) < 0.3).astype(float)
+    truth[:, 0] = 0
+    scores = np.clip(truth * 0.2 + 0.7 * rng.random(truth.shape), 0, 1)
+    there = truth.any(axis=0)
+    metric = losses(TrainSettings(), classes, there)["metrics"][0]
+    metric.update_state(truth, scores)
+    assert not there.all()
+    expected = roc_auc_score(truth[:, there], scores[:, there])
+    assert float(metric.result()) == pytest.approx(expected, abs=5e-3)
+
+
+def test_a_class_that_validation_lacks_is_no_auroc_of_0(cells, tmp_path, capsys):
+    from pneumonia_classification.adapting import measured_classes
+
+    by_auroc, by_loss = (TrainSettings(monitor=name) for name in ("val_auroc", "val_loss"))
+    assert measured_classes(by_auroc, cells, ["validation"]).all()
+    assert capsys.readouterr().out == ""
+    table = cells.cases()
+    few = Prepared(tmp_path, {**cells.manifest, "tables": []})
+    for label, expected in ((0, [False, True, True]), (1, [False, False, False])):
+        table.loc[(table["label"] == label) & (table["split"] == "validation"), "label"] = 2
+        table.to_csv(tmp_path / "cases.csv", index=False)
+        assert measured_classes(by_loss, few, ["validation"]).tolist() == expected
+    printed = capsys.readouterr().out
+    assert "and without basophil: val_auroc is that of the other classes" in printed
+    assert "basophil, monocyte, platelet: val_auroc is none, and printed as 0" in printed
+    with pytest.raises(UserError, match="--monitor val_auroc: no class of"):
+        measured_classes(by_auroc, few, ["validation"])
 
 
 @pytest.mark.parametrize(

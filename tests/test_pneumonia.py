@@ -357,7 +357,7 @@ def test_the_positive_class_of_another_dataset_can_be_named(whole, tmp_path):
     assert auroc["A"] == pytest.approx(1 - auroc["B"])
 
 
-@pytest.mark.parametrize("share", [0.002, 0.05, 0.5])
+@pytest.mark.parametrize("share", [0.0002, 0.002, 0.05, 0.5])
 def test_the_auroc_of_rare_findings_in_training_is_scikit_learns(share):
     from pneumonia_classification.config import TrainSettings
     from pneumonia_classification.networks import losses

@@ -201,6 +201,14 @@ class DatasetCheck:
         own = "the dataset's own split"
         self._check_sides(cases[cases["split"] != ""], own, own)
 
+    def check_dealt(self, cases: pd.DataFrame) -> None:
+        """Check the classes of a split that was dealt here; its patients are on one side each."""
+        self._check_classes(
+            cases, "the dealt split", "the dealt split",
+            "are its patients too few for all splits? add some, or give another --seed, fewer "
+            "--folds, or a larger --validation-share and --test-share",
+        )  # fmt: skip
+
     def _check_sides(self, cases: pd.DataFrame, split: str, where: str) -> None:
         torn = on_two_sides(cases)
         if torn:
@@ -210,12 +218,18 @@ class DatasetCheck:
             )
         for patient, sides in torn.items():
             self._kept.append(Finding(patient, _TWO_SIDES, f"{sides} in {where}", KEPT))
+        self._check_classes(
+            cases, split, where,
+            "is a folder or a part of a table missing, or a class called by two names? complete "
+            "it, or deal another split with --own-split",
+        )  # fmt: skip
+
+    def _check_classes(self, cases: pd.DataFrame, split: str, where: str, mend: str) -> None:
         if absent := absent_classes(cases):
             details = [f"{side} has no {', '.join(names)}" for side, names in absent.items()]
             self._warnings.append(
                 f"{_NO_CLASS.upper()}: of {split} {'; '.join(map(as_printed, details))}: scores of "
-                "a class need cases of it: is a folder or a part of a table missing, or a class "
-                "called by two names? complete it, or deal another split with --own-split"
+                f"a class need cases of it: {mend}"
             )
             self._kept += [Finding("", _NO_CLASS, f"{text} in {where}", KEPT) for text in details]
 

@@ -127,6 +127,7 @@ class Preparation:
         self.source, self.folder = source, folder
         self.statistics = as_table({})
         self._truth: Sequence[str] = ()
+        self._is_dealt = False
         self._project, self._settings = project, settings
         # A check needs no split of its own, and looks at one that was given.
         self._all_test = all_test or (settings.check and settings.split_from is None)
@@ -222,6 +223,7 @@ class Preparation:
             usable = cases[cases["left_out"] == ""]
             self._findings.check_official(usable)
             return usable
+        self._is_dealt = not self._all_test
         if self._settings.split_by == BY_PATIENT or self._all_test:
             cases.loc[usable.index, "split"] = split(usable, strata, self._settings, self._all_test)
         else:
@@ -322,7 +324,9 @@ class Preparation:
         records.finish(self.folder, {**content, **described})
 
     def _check_split(self, usable: pd.DataFrame) -> bool:
-        """Check a split that was given; gives whether one was."""
+        """Check a split that was given, or dealt here; gives whether one was given."""
+        if self._is_dealt:
+            self._findings.check_dealt(usable)
         if self._all_test or self._cohort is None or self._settings.split_from is None:
             return False
         self._findings.check_split(usable, self._cohort, self._settings.split_from)

@@ -111,6 +111,27 @@ def test_a_whole_split_has_no_such_finding(tmp_path):
     assert "class not" not in (tmp_path / "p" / "findings.csv").read_text()
 
 
+@pytest.mark.parametrize("more", [{"validation_share": 0.2, "test_share": 0.2}, {"folds": 4}])
+def test_a_class_that_a_dealt_split_lacks_is_a_finding(tmp_path, more, capsys):
+    data = kaggle(tmp_path / "data")
+    for number in range(2):
+        film(data / "train" / "SCOLIOSIS" / f"person{900 + number}_1.jpeg", 200 + number)
+    settings = PrepareSettings(
+        preset="cpu", source=data, prepared=tmp_path / "p", image_size=16, copies=0, workers=1,
+        own_split=True, **more,
+    )  # fmt: skip
+    prepare(settings)
+    table, printed = pd.read_csv(tmp_path / "p" / "cases.csv"), capsys.readouterr().out
+    there = table[table["label"] == 2]["split"]
+    lacking = sorted({*table["split"]} - {*there})
+    findings = pd.read_csv(tmp_path / "p" / "findings.csv")
+    kept = findings[findings["check"] == "class not in a split"]
+    assert lacking
+    assert {f"{split} has no SCOLIOSIS in the dealt split" for split in lacking} <= {*kept["found"]}
+    assert f"class not in a split        {len(kept)}      kept" in printed
+    assert "are its patients too few for all splits?" in printed
+
+
 def test_of_labels_that_come_together_each_is_looked_for():
     table = pd.DataFrame({"label": ["A|B", "A", "", "B"], "split": ["train", "train", "test", ""]})
     table.attrs |= {"classes": ["A", "B", "C"], "exclusive": False}
