@@ -289,6 +289,12 @@ def decision(run: Run, settings: DecisionSettings) -> Decision:
         source = "validation, Youden"
     if not settings.threshold and classes.are_two and len(set(labels)) < 2:
         thresholds, source = [0.5], "0.5, one class"
+    elif not settings.threshold and not classes.are_two:
+        # A sensitivity needs positives alone.
+        kinds = truth.any(axis=0), ~truth.all(axis=0) | bool(settings.sensitivity)
+        names = np.asarray(classes.names)[~np.logical_and(*kinds)]
+        if names.size:
+            source += f"; 0.5 of {', '.join(names)}, since validation has no two kinds of them"
     threshold = float(thresholds[0]) if classes.are_two else [*map(float, thresholds)]
     band = _band(run, settings.reject, held_out, truth, scores, threshold)
     return Decision(threshold, source, rescaling, band)

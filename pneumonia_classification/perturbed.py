@@ -100,14 +100,15 @@ def main() -> None:
     from common.scores.classification import classification_scores
     from common.scores.formatting import score, with_interval
     from common.training.pipeline import stored_films
+    from common.training.seen import cases_to_score, note_scoring
     from pneumonia_classification import inference
 
     if not inference.classes_of_run(run).are_two:
         raise UserError(f"{run.folder}: tells several classes apart; this is for runs of two")
     folder = run.folder / "evaluation"
     prepared, splits = evaluations.evaluation_data(run, settings, folder, PROJECT.prepare_to_test)
-    cases = prepared.cases()
-    cases = cases[cases["split"].isin(splits)]
+    folder.mkdir(exist_ok=True)
+    cases, _ = cases_to_score([run], prepared, splits, settings.split, False, folder)
     names, labels = list(cases["case"]), cases["label"].to_numpy()
     films = dict(stored_films(prepared, splits, names, run.fitted["image_size"]))
     model, rule = inference.open_model(run, settings), inference.decision(run, settings)
@@ -123,6 +124,7 @@ def main() -> None:
         rows.append((name, with_interval(scores["auroc"]), *shares))
     print(f"\n{run.folder}: {len(names)} films of {prepared.manifest['dataset']}, {settings.split}")
     print_table(Table("", ("films", "AUROC", "sensitivity", "specificity"), tuple(rows)))
+    note_scoring(run, prepared, splits)
 
 
 if __name__ == "__main__":

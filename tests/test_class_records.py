@@ -266,6 +266,25 @@ def test_every_label_has_its_own_threshold_from_validation(tmp_path):
     assert decided(tmp_path, LABELS, threshold=0.3)[0].threshold == [0.3, 0.3]
 
 
+def test_a_label_whose_threshold_validation_cannot_tell_is_named(tmp_path):
+    from common.training.runs import Run
+    from pneumonia_classification.inference import decision
+
+    decided(tmp_path, LABELS)
+    table = pd.read_csv(tmp_path / "validation.csv", keep_default_na=False)
+    run = Run(tmp_path, {"data": LABELS.description}, {})
+    for words, youden, sensitivity in (
+        ("effusion", "0.5 of effusion, mass, since", "0.5 of mass, since"),
+        ("effusion|mass", "0.5 of effusion, mass, since", ""),
+    ):
+        table.assign(label=words).to_csv(tmp_path / "validation.csv", index=False)
+        for given, expected in (({}, youden), ({"sensitivity": 0.9}, sensitivity)):
+            found = decision(run, EvaluateSettings(run=tmp_path, **given))
+            assert expected in found.source and ("0.5 of" in found.source) is bool(expected)
+    decided(tmp_path, LABELS)
+    assert decision(run, EvaluateSettings(run=tmp_path)).source == "validation, Youden"
+
+
 def test_the_likeliest_class_is_the_answer_and_takes_no_threshold(tmp_path):
     found, _, scores = decided(tmp_path, CELLS)
     assert found.threshold is None and found.source == "the likeliest"

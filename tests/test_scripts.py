@@ -156,6 +156,38 @@ def test_pneumonia_scores_are_those_of_its_predictions(whole):
     assert len(list((once.evaluation / "gradcam").glob("*.png"))) == 2
 
 
+def test_scores_on_changed_films_are_of_films_that_were_not_seen_and_are_counted(whole, tmp_path):
+    once = whole("pneumonia_classification")
+    trained, prepared = tmp_path / "run", tmp_path / "prepared"
+    shutil.copytree(once.run, trained, ignore=shutil.ignore_patterns("evaluation"))
+    shutil.copytree(once.prepared, prepared)
+    config = json.loads((trained / "config.json").read_text())
+    (trained / "config.json").write_text(json.dumps({**config, "prepared": "../prepared"}))
+    # A film of the test split trained under another name.
+    with open(trained / "seen.csv", newline="") as file:
+        rows = [*csv.DictReader(file)]
+    with open(prepared / "cases.csv", newline="") as file:
+        test = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    rows.append({**rows[0], "case": "another", "sha256": test[0]["sha256"]})
+    fitted = json.loads((trained / "fitted.json").read_text())
+    with open(trained / "seen.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, [*rows[0]])
+        writer.writeheader()
+        writer.writerows(rows)
+    fitted["sha256"]["seen.csv"] = sha256((trained / "seen.csv").read_bytes()).hexdigest()
+    (trained / "fitted.json").write_text(json.dumps(fitted))
+    before = (prepared / "scorings.jsonl").read_text().count("\n")
+    command = [
+        *(sys.executable, "-m", "pneumonia_classification.perturbed", trained, "--split", "test")
+    ]
+    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    count = int(re.search(r"(\d+) cases are scored", said)[1])
+    assert count < len(test) and f"{count} films of" in said
+    assert "SEEN IN TRAINING: of" in said and "negatives narrower, positives wider" in said
+    assert (prepared / "scorings.jsonl").read_text().count("\n") == before + 1
+    assert "scored before" in said
+
+
 def test_augmentor_copies_only_positives_that_train(whole):
     once = whole("pneumonia_classification")
     with open(once.prepared / "cases.csv") as file:

@@ -129,7 +129,8 @@ def begin_run(
 
     A run of fewer epochs goes on too, after its last. From there on the learning rate is that of a
     training of all epochs, so it rises again, and the run ends unlike one that had them all from
-    its first. Of several ranks (`common.base.hosts`) the first does it.
+    its first. Its scores are of a model that will be no more, and get a name that says so. Of
+    several ranks (`common.base.hosts`) the first does it.
 
     Args:
         run: The run's folder.
@@ -217,6 +218,8 @@ def _begin(
     if has_more:
         # In this order, so that a kill in between leaves a run to which the same can be done.
         (run / "fitted.json").unlink(missing_ok=True)
+        for scores in run.glob("evaluation/*/metrics.json"):
+            scores.rename(scores.with_name(f"metrics-{config['settings']['epochs']}-epochs.json"))
         print(f"\n{run}: goes on to {settings.epochs} epochs; then evaluate it again", flush=True)
         config["settings"]["epochs"] = settings.epochs
         write_json(run / "config.json", config)

@@ -81,6 +81,20 @@ def test_more_epochs_go_on_with_a_run_that_ended(run, prepared, capsys):
         runs.begin_run(run, SETTINGS, prepared)
 
 
+def test_scores_of_fewer_epochs_are_not_those_of_more(run, prepared):
+    end(run)
+    folder = run / "evaluation" / "test"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text("{}")
+    assert not runs.begin_run(run, SETTINGS, prepared)
+    assert (folder / "metrics.json").exists()
+    assert runs.begin_run(run, replace(SETTINGS, epochs=40), prepared)
+    assert [path.name for path in folder.iterdir()] == [f"metrics-{SETTINGS.epochs}-epochs.json"]
+    (folder / "metrics.json").write_text('{"new": 1}')
+    assert runs.begin_run(run, replace(SETTINGS, epochs=40), prepared)
+    assert "new" in (folder / "metrics.json").read_text()
+
+
 def test_a_run_from_before_there_was_a_setting_had_its_default(run, prepared):
     config = json.loads((run / "config.json").read_text())
     default = SharedTrain().learning_rate
