@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -80,20 +80,26 @@ def predict_volume(
     Raises:
         UserError: A network predicts NaN.
     """
-    probabilities = np.mean(
-        [
-            predicted
-            for model, fitted in members
-            for predicted in predict_working(model, volume["working"], fitted, settings)
-        ],
-        axis=0,
+    probabilities = mean_of(
+        predicted
+        for model, fitted in members
+        for predicted in predict_working(model, volume["working"], fitted, settings)
     )
     if not np.isfinite(probabilities).all():
         raise UserError(
             f"{volume.get('case', 'this volume')}: the network predicts NaN; its weights are "
             "broken: train again"
         )
-    return np.asarray(probabilities)
+    return probabilities
+
+
+def mean_of(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """The mean of arrays of one shape, one or more, of which it holds no more than two at once."""
+    remaining = iter(parts)
+    total, count = next(remaining), 1
+    for part in remaining:
+        total, count = total + part, count + 1
+    return np.asarray(total / np.float32(count))
 
 
 def mask_of(
@@ -137,7 +143,7 @@ def predict_working(
     working: np.ndarray,
     fitted: Mapping[str, Any],
     settings: EvaluateSettings | PredictSettings,
-) -> list[np.ndarray]:
+) -> Iterator[np.ndarray]:
     """What a network says of every voxel of a working volume, once for each plane it is cut in.
 
     Args:
@@ -146,15 +152,14 @@ def predict_working(
         fitted: ``neighbours`` and ``planes``, or ``patch``, of the run's fitted.json.
         settings: ``flip``, ``test_time_augmentation``, ``batch_size``.
 
-    Returns:
+    Yields:
         (z, y, x, channels) float32 of 0 to 1, one or more.
     """
     if sees_volumes(model):
-        return [predict_windows(model, working, fitted["patch"], settings)]
-    return [
-        predict_plane(model, working, plane, fitted["neighbours"], settings)
-        for plane in fitted["planes"]
-    ]
+        yield predict_windows(model, working, fitted["patch"], settings)
+        return
+    for plane in fitted["planes"]:
+        yield predict_plane(model, working, plane, fitted["neighbours"], settings)
 
 
 def predict_plane(

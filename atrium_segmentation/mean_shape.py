@@ -17,6 +17,9 @@ from common.training.runs import Run
 GRID = (48, 64, 64)
 """Voxels (z, y, x) over a volume's extent on which the mean shape is kept."""
 
+# What a share of 1 is in bytes; its half is a byte too.
+_WHOLE = 254
+
 FILE = "mean_shape.npz"
 """In a run's folder: ``means``, (labels, *GRID) float32 of 0 to 1."""
 
@@ -24,21 +27,28 @@ FILE = "mean_shape.npz"
 def fit_mean_shapes(run: Path, prepared: Prepared, splits: Sequence[str]) -> list[float]:
     """Keep each label's mean mask over the volumes' extents; gives the cuts with the best Dice."""
     labels = range(1, len(prepared.manifest["labels"]))
-    # Of one volume at a time: all masks may be more than the memory holds.
+    # Of one volume at a time and in bytes: all masks may be more than the memory holds.
     shares_of = [
-        [resample(volume["mask"] == label, GRID) for label in labels]
+        [_in_bytes(resample(volume["mask"] == label, GRID)) for label in labels]
         for volume in Volumes(prepared, splits)
     ]
     means, thresholds = [], []
     for shares in zip(*shares_of, strict=True):
-        mean = np.mean(shares, axis=0, dtype=np.float32)
+        mean = np.mean(shares, axis=0, dtype=np.float32) / _WHOLE
         cuts = np.linspace(0.1, 0.9, 17)
-        scores = [np.mean([dice(share >= 0.5, mean >= cut) for share in shares]) for cut in cuts]
+        scores = [
+            np.mean([dice(share >= _WHOLE / 2, mean >= cut) for share in shares]) for cut in cuts
+        ]
         means.append(mean)
         thresholds.append(float(cuts[int(np.argmax(scores))]))
     with atomic_write(run / FILE) as temporary:
         np.savez_compressed(temporary, means=means)
     return thresholds
+
+
+def _in_bytes(share: np.ndarray) -> np.ndarray:
+    """Shares of 0 to 1 as bytes of 0 to `_WHOLE`."""
+    return np.rint(share * _WHOLE).astype(np.uint8)
 
 
 def mean_shape_mask(run: Run, shape: tuple[int, int, int]) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from atrium_segmentation.config import PROJECT, PredictSettings
 from atrium_segmentation.dataset import read_unlabelled
 from atrium_segmentation.ensembles import chosen_network, open_members, shared_networks
-from atrium_segmentation.inference import mask_of, open_networks, predict_volume
+from atrium_segmentation.inference import mask_of, mean_of, open_networks, predict_volume
 from atrium_segmentation.model_card import ABOUT
 from atrium_segmentation.networks import MEAN, title_of
 from atrium_segmentation.odd_volumes import volume_doubter
@@ -75,8 +75,8 @@ class MaskPredictor(Predictor):
         """How many ml each label has; ``result`` is (x, y, z) uint8, labels counted from 0."""
         answers = []
         for volume in contents:
-            each = [predict_volume(each, volume, self._settings) for each in self._networks]
-            labels = mask_of(np.mean(each, axis=0), volume, self._settings)
+            each = (predict_volume(each, volume, self._settings) for each in self._networks)
+            labels = mask_of(mean_of(each), volume, self._settings)
             in_ml = {
                 column: round(volume_ml(labels == label, volume["affine"]), 3)
                 for label, column in enumerate(self._in_ml, start=1)

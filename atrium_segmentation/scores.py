@@ -167,8 +167,13 @@ def differences(networks: Sequence[str], scored: Sequence[Mapping[str, Any]]) ->
 
 
 def main_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """What tables of several evaluations show of metrics.json, and how predictions.csv gives it."""
-    models, labels = metrics["models"], metrics["labels"]
+    """What tables of several evaluations show of metrics.json, and how predictions.csv gives it.
+
+    The main network comes first: the last of `networks.NETWORKS` that the run has.
+    """
+    labels, names = metrics["labels"], [*metrics["models"]]
+    main = [name for name in names if name != MEAN][-1]
+    models = {name: metrics["models"][name] for name in dict.fromkeys([main, *names])}
     mean_shape = metrics["baselines"]["mean_shape"]["scores"]
 
     def score(part: Mapping[str, Any], name: str = "dice") -> dict[str, Any]:

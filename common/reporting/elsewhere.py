@@ -49,10 +49,21 @@ class Sources:
     own: Metrics | None
     others: tuple[Metrics, ...]
 
+    @property
+    def score_name(self) -> str:
+        """The name of the score that is compared: the main one of the run's own data if known."""
+        first = (self.own or self.others[0])["main_scores"][0]
+        return str(first["name"])
+
+    def score(self, metrics: Metrics) -> Metrics | None:
+        """The score of that name; None where it is not there, as of another network."""
+        scores = (entry for entry in metrics["main_scores"] if entry["name"] == self.score_name)
+        return next(scores, None)
+
     def change(self, metrics: Metrics) -> Metrics | None:
-        """The main score of another source less that of the run's own data, where there is one."""
-        own = self.own
-        return own and difference_of_independent(metrics["main_scores"][0], own["main_scores"][0])
+        """That score of another source less that of the run's own data, where there are both."""
+        own, score = self.own and self.score(self.own), self.score(metrics)
+        return difference_of_independent(score, own) if own and score else None
 
 
 def sources(run: Run, newest: Metrics | None = None) -> Sources:
@@ -70,7 +81,8 @@ def sources(run: Run, newest: Metrics | None = None) -> Sources:
             continue
     if newest is not None:
         by_name[newest["split"]] = newest
-    scored = [metrics for metrics in by_name.values() if metrics.get("main_scores")]
+    # One of an earlier version does not say on whose data.
+    scored = [m for m in by_name.values() if m.get("main_scores") and "other_source" in m]
     scored.sort(key=lambda metrics: metrics["created"])
     others = tuple(metrics for metrics in scored if metrics.get("other_source"))
     own = sorted((m for m in scored if not m.get("other_source")), key=of_validation)
@@ -82,14 +94,14 @@ def tried_elsewhere(evaluations: Sources) -> str:
     own, others = evaluations.own, evaluations.others
     if not others:
         return NEVER
-    parts = [f"{with_interval(own['main_scores'][0])} on {marked_name(own)}"] if own else []
+    parts = [f"{with_interval(evaluations.score(own))} on {marked_name(own)}"] if own else []
     for metrics in others:
-        part = f"{with_interval(metrics['main_scores'][0])} on {marked_name(metrics)}"
+        part = f"{with_interval(evaluations.score(metrics))} on {marked_name(metrics)}"
         if own:
             part += f", a change of {with_interval(evaluations.change(metrics), sign='+')}"
         parts.append(part)
     count = counted(len(others), "other source")
-    return f"Tried on {count}: {others[0]['main_scores'][0]['name']} {'; '.join(parts)}."
+    return f"Tried on {count}: {evaluations.score_name} {'; '.join(parts)}."
 
 
 def parts_apart(metrics: Metrics) -> str:
@@ -136,14 +148,14 @@ def source_table(
         (
             marked_name(metrics),
             str(metrics["n"]),
-            with_interval(metrics["main_scores"][0]),
+            with_interval(evaluations.score(metrics)),
             "" if metrics in own else with_interval(evaluations.change(metrics), sign="+"),
             *cells(metrics),
         )
         for metrics in (*own, *evaluations.others)
     )
-    score = evaluations.others[0]["main_scores"][0]["name"]
-    return Table("other sources", ("data", "cases", score, "change", *head), rows)
+    head = ("data", "cases", evaluations.score_name, "change", *head)
+    return Table("other sources", head, rows)
 
 
 def elsewhere(run: Run, metrics: Metrics) -> Elsewhere:

@@ -67,6 +67,27 @@ def test_what_was_lost_elsewhere_stands_beside_what_is_known_here(run):
     assert "can be read from tone (0.81)" in card_lines(run)[1]
 
 
+def test_scores_of_two_networks_are_not_compared(run):
+    write(run, "test", 0.9, [0.88, 0.92])
+    north = write(run, "north", 0.7, [0.66, 0.74], other_source=True)
+    [auroc] = north["main_scores"]
+    others = {**north, "main_scores": [{**auroc, "name": "another", "value": 0.1}, auroc]}
+    found = sources(run, others)
+    assert source_table(found).rows[1][2:] == ("0.700 [0.660, 0.740]", "-0.200 [-0.245, -0.155]")
+    found = sources(run, {**others, "main_scores": others["main_scores"][:1]})
+    assert source_table(found).rows[1][2:] == ("-", "-")
+
+
+def test_an_evaluation_that_does_not_say_whose_the_data_is_is_left_out(run):
+    write(run, "test", 0.9, [0.88, 0.92])
+    before = write(run, "north", 0.7, [0.66, 0.74])
+    del before["other_source"]
+    (run.folder / "evaluation" / "north" / "metrics.json").write_text(json.dumps(before))
+    assert sources(run).own["split"] == "test" and sources(run).others == ()
+    (run.folder / "evaluation" / "test" / "metrics.json").unlink()
+    assert sources(run).own is None
+
+
 @pytest.mark.damaged
 def test_the_evaluation_that_is_being_written_counts_and_a_broken_one_does_not(run):
     write(run, "north", 0.7, [0.66, 0.74], other_source=True)
