@@ -265,7 +265,8 @@ def explain(
             if case in kept or case in to_check:
                 maps[case] = {name: heats[name][place].copy() for name in layers}
         checked |= {case: film for case, film in batch.items() if case in to_check}
-    drawn = [maps_of(with_shuffled_weights(model, seed), checked) for seed in range(_DRAWS)]
+    networks = with_shuffled_weights(model, range(_DRAWS))
+    drawn = [maps_of(network, checked) for network in networks]
     scored = {}
     for name, game in games.items():
         of_checked = np.array([maps[case][name] for case in checked])

@@ -9,7 +9,7 @@ before the sigmoid or softmax: a probability of almost 1 has no gradient left.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
 import numpy as np
@@ -141,22 +141,26 @@ def layer_cam(
     return np.asarray((activations * np.maximum(gradients, 0)).sum(-1))
 
 
-def with_shuffled_weights(model: keras.Model, seed: int = 0) -> keras.Model:
+def with_shuffled_weights(model: keras.Model, seeds: Iterable[int]) -> Iterator[keras.Model]:
     """The same network with the values of every weight shuffled, so that their spread stays.
 
     A map that does not change with it shows the image's edges and not what was learned
     (Adebayo et al. 2018, "Sanity Checks for Saliency Maps", arXiv:1810.03292).
+
+    Yields:
+        For each seed one copy, whose weights the next seed shuffles anew.
     """
-    copy = keras.models.clone_model(model)
-    rng = np.random.default_rng(seed)
-    copy.set_weights(
-        [
-            # A batch variance stays what it is: it cannot be negative.
-            weight if weight.ndim < 2 else rng.permutation(weight.ravel()).reshape(weight.shape)
-            for weight in model.get_weights()
-        ]
-    )
-    return copy
+    copy, weights = keras.models.clone_model(model), model.get_weights()
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        copy.set_weights(
+            [
+                # A batch variance stays what it is: it cannot be negative.
+                weight if weight.ndim < 2 else rng.permutation(weight.ravel()).reshape(weight.shape)
+                for weight in weights
+            ]
+        )
+        yield copy
 
 
 def _in_parts(
