@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from atrium_segmentation.networks import MEAN, title_of
+from atrium_segmentation.networks import MEAN, NETWORKS, title_of
 from common.scores.agreement import agreement
 from common.scores.estimates import mean
 from common.scores.formatting import fold_score, main_score
@@ -172,7 +172,7 @@ def main_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
     The main network comes first: the last of `networks.NETWORKS` that the run has.
     """
     labels, names = metrics["labels"], [*metrics["models"]]
-    main = [name for name in names if name != MEAN][-1]
+    main = [name for name in (*names, *NETWORKS) if name in names and name != MEAN][-1]
     models = {name: metrics["models"][name] for name in dict.fromkeys([main, *names])}
     mean_shape = metrics["baselines"]["mean_shape"]["scores"]
 

@@ -15,11 +15,12 @@ from common.models.film_networks import build_classifier, with_places
 from common.models.stochastic_depth import drop_blocks
 from common.training.losses import InsideRegion
 from common.training.runs import run_of_weights
+from common.training.tensorboard import CURVE
 from pneumonia_classification.config import TrainSettings
 
 # Even in the logit, from 1e-7 on: of a finding on one film in 2,000 nearly all probabilities lie
-# between two neighbours of any even in the probability.
-_AUROC_THRESHOLDS = expit(np.linspace(-16, 16, 1001)).tolist()
+# between two neighbours of any even in the probability. And those of TensorBoard's curves.
+_AUROC_THRESHOLDS = np.union1d(expit(np.linspace(-16, 16, 1001)), CURVE[1:-1]).tolist()
 
 
 def build(

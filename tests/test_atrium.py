@@ -86,8 +86,10 @@ def test_the_main_scores_are_those_of_the_networks_and_of_predictions_csv(once):
     metrics = once.metrics
     shape = metrics["baselines"]["mean_shape"]["scores"]["dice"]
     names = [score["name"] for score in metrics["main_scores"]]
-    assert names == ["Dice, fcn8", "Dice, unet", "Dice, mean"]
-    for score, model in zip(metrics["main_scores"], metrics["models"].values(), strict=True):
+    assert names == ["Dice, unet", "Dice, fcn8", "Dice, mean"]
+    assert [f"Dice, {name}" for name in metrics["models"]] == [names[1], names[0], names[2]]
+    for score in metrics["main_scores"]:
+        model = metrics["models"][score["name"].removeprefix("Dice, ")]
         assert (score["value"], score["ci95"]) == (model["dice"]["mean"], model["dice"]["ci95"])
         assert (score["baseline"], score["baseline_ci95"]) == (shape["mean"], shape["ci95"])
         assert score["baseline_name"] == "the mean shape" and score["n_of"] is None

@@ -215,11 +215,6 @@ def test_a_mean_is_of_all_and_holds_two_at_once():
     np.testing.assert_allclose(mean, np.mean([*parts()], axis=0), rtol=1e-6)
 
 
-def test_the_main_network_comes_first_in_what_tables_of_several_evaluations_show(once):
-    names = [entry["name"] for entry in once.metrics["main_scores"]]
-    assert names == ["Dice, unet", "Dice, fcn8", "Dice, mean"]
-
-
 @pytest.mark.parametrize(
     ("limits", "words"),
     [

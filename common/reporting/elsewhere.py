@@ -76,13 +76,15 @@ def sources(run: Run, newest: Metrics | None = None) -> Sources:
     by_name: dict[str, Metrics] = {}
     for file in sorted(run.folder.glob("evaluation/*/metrics.json")):
         try:
-            by_name[file.parent.name] = read_json(file)
+            metrics = read_json(file)
         except UserError:
             continue
+        # One of an earlier version does not say on whose data.
+        if "other_source" in metrics:
+            by_name[file.parent.name] = metrics
     if newest is not None:
         by_name[newest["split"]] = newest
-    # One of an earlier version does not say on whose data.
-    scored = [m for m in by_name.values() if m.get("main_scores") and "other_source" in m]
+    scored = [metrics for metrics in by_name.values() if metrics.get("main_scores")]
     scored.sort(key=lambda metrics: metrics["created"])
     others = tuple(metrics for metrics in scored if metrics.get("other_source"))
     own = sorted((m for m in scored if not m.get("other_source")), key=of_validation)

@@ -28,8 +28,8 @@ from common.training.checkpoints import State
 from common.training.pipeline import Training
 
 _FOLDER = "tensorboard"
-# Points of a curve of precision and recall, about: evenly spaced thresholds from 0 to 1.
-_CURVE = 200
+CURVE = np.linspace(0, 1, 200)
+"""The thresholds of a curve of precision and recall, which TensorBoard takes to be even."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,8 @@ def _show_precision_and_recall(auc: keras.metrics.AUC) -> None:
     tp, fp, tn, fn = map(keras.ops.convert_to_numpy, variables)
     if tp.ndim == 2:  # of several classes: all answers together
         tp, fp, tn, fn = (counts.sum(axis=1) for counts in (tp, fp, tn, fn))
-    tp, fp, tn, fn = (counts[:: max(len(counts) // _CURVE, 1)] for counts in (tp, fp, tn, fn))
+    places = np.abs(np.asarray(auc.thresholds)[:, None] - CURVE).argmin(axis=0)
+    tp, fp, tn, fn = (counts[places] for counts in (tp, fp, tn, fn))
     precision, recall = tp / np.maximum(tp + fp, 1), tp / np.maximum(tp + fn, 1)
     curves = pr_curve.raw_data_pb(
         "validation", tp, fp, tn, fn, precision, recall, num_thresholds=len(tp)
