@@ -40,11 +40,13 @@ def test_what_decides_is_computed_as_predict_computes(whole, tmp_path, precision
 
 @pytest.fixture(scope="module")
 def decided(whole):
-    """The test split scored at a prevalence, with no answer on unsure films."""
+    """Validation scored with its mirror images, for a sensitivity of 95 %, at a prevalence, with no
+    answer on unsure films."""
     folder = whole(PROJECT).run / "evaluation" / "decided"
     printed = run(
         PROJECT, "evaluate", "--run", whole(PROJECT).run, "--name", folder.name, "--pictures", 0,
-        "--split", "validation", "--prevalence", 0.05, "--reject", 0.4,
+        "--split", "validation", "--flip", "--sensitivity", 0.95,
+        "--prevalence", 0.05, "--reject", 0.4,
     )  # fmt: skip
     return json.loads((folder / "metrics.json").read_text()), folder, printed
 
@@ -70,6 +72,34 @@ def test_a_declined_film_has_no_answer(decided):
     # Fitted to these patients: no more of them are wrong than was promised.
     for name in ("missed", "false_alarms"):
         assert band[name]["value"] <= 0.4
+
+
+def test_a_wanted_sensitivity_is_reached_where_it_was_asked_for(whole, decided):
+    metrics, _, _ = decided
+    assert metrics["recall"] >= 0.95
+    assert metrics["threshold_from"] == "validation, sensitivity 0.95"
+    line = refused(PROJECT, "evaluate", "--run", whole(PROJECT).run, "--sensitivity", 2)
+    assert "--sensitivity" in line
+
+
+def test_by_another_name_validation_is_not_called_new(decided):
+    metrics, folder, _ = decided
+    page = (folder / "report.html").read_text()
+    assert metrics["split"] == "decided" and metrics["seen"]["validated"]
+    assert "which also chose the best epoch" in page and "None of them trained" not in page
+
+
+def test_the_mirror_image_is_averaged_where_asked(whole, decided):
+    once, (metrics, folder, _) = whole(PROJECT), decided
+    held_out = {row["case"]: row for row in rows_of(once.run / "validation.csv")}
+    assert metrics["flip"] is True and once.metrics["flip"] is False
+    different = 0
+    for row in rows_of(folder / "predictions.csv"):
+        of = held_out[row["case"]]
+        mean = (float(of["probability"]) + float(of["mirrored"])) / 2
+        assert float(row["probability"]) == pytest.approx(mean, abs=2e-5)
+        different += of["probability"] != of["mirrored"]
+    assert different > 0
 
 
 def test_what_too_few_patients_cannot_promise_is_refused(whole, tmp_path):

@@ -128,6 +128,7 @@ def test_a_split_by_names_and_its_cohort_are_the_same_films(tmp_path):
     assert not (tmp_path / "q" / "id-map.csv").exists()
 
 
+@pytest.mark.slow
 def test_half_a_preparation_begins_anew_where_its_table_is_lost(tmp_path, capsys):
     source = dataset(tmp_path / "data", "rsna")
     folder = prepare(pneumonia_classification, source, tmp_path / "p")

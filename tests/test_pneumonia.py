@@ -24,17 +24,6 @@ def column(rows, name):
     return np.array([float(row[name]) for row in rows])
 
 
-@pytest.fixture(scope="module")
-def sensitive(whole):
-    """The validation split scored with its mirror images, for a sensitivity of 95 %."""
-    folder = whole(PROJECT).run / "evaluation" / "sensitive"
-    run(
-        PROJECT, "evaluate", "--run", whole(PROJECT).run, "--name", folder.name, "--pictures", 0,
-        "--split", "validation", "--sensitivity", 0.95, "--flip",
-    )  # fmt: skip
-    return json.loads((folder / "metrics.json").read_text()), rows_of(folder / "predictions.csv")
-
-
 # ---- Scores
 
 
@@ -70,20 +59,6 @@ def test_the_threshold_and_the_rescaling_come_from_validation_alone(whole):
     assert scored["log_loss_after"] == pytest.approx(log_loss(truth, rescaled), abs=1e-4)
 
 
-def test_a_wanted_sensitivity_is_reached_where_it_was_asked_for(whole, sensitive):
-    metrics, _ = sensitive
-    assert metrics["recall"] >= 0.95
-    assert metrics["threshold_from"] == "validation, sensitivity 0.95"
-    line = refused(PROJECT, "evaluate", "--run", whole(PROJECT).run, "--sensitivity", 2)
-    assert "--sensitivity" in line
-
-
-def test_by_another_name_validation_is_not_called_new(whole, sensitive):
-    page = (whole(PROJECT).run / "evaluation" / "sensitive" / "report.html").read_text()
-    assert sensitive[0]["split"] == "sensitive" and sensitive[0]["seen"]["validated"]
-    assert "which also chose the best epoch" in page and "None of them trained" not in page
-
-
 def test_a_threshold_of_ones_own_decides(whole):
     from common.training.runs import open_run
     from pneumonia_classification.config import PROJECT as SETTINGS
@@ -117,19 +92,6 @@ def test_groups_are_those_of_the_header(whole):
                 expected = roc_auc_score(labels[mine], scores[mine])
                 assert groups[name]["auroc"]["value"] == pytest.approx(expected, abs=1e-4)
     assert sum(group["n"] for group in once.metrics["per_age"].values()) == len(ages)
-
-
-def test_the_mirror_image_is_averaged_where_asked(whole, sensitive):
-    once, (metrics, rows) = whole(PROJECT), sensitive
-    held_out = {row["case"]: row for row in rows_of(once.run / "validation.csv")}
-    assert metrics["flip"] is True and once.metrics["flip"] is False
-    different = 0
-    for row in rows:
-        of = held_out[row["case"]]
-        mean = (float(of["probability"]) + float(of["mirrored"])) / 2
-        assert float(row["probability"]) == pytest.approx(mean, abs=2e-5)
-        different += of["probability"] != of["mirrored"]
-    assert different > 0
 
 
 def test_the_map_is_held_against_chance_and_against_random_weights(whole):

@@ -18,7 +18,16 @@ import numpy as np
 import pytest
 
 from common import export
-from tests.helpers.scripts import CHEST, PROJECTS, ROOT, TINY, everything, refused, run
+from tests.helpers.scripts import (
+    CHEST,
+    FIRST_PROJECT_FAST,
+    PROJECTS,
+    ROOT,
+    TINY,
+    everything,
+    refused,
+    run,
+)
 
 PNEUMONIA, HEART, ATRIUM = PROJECTS
 PRECISIONS = ("float32", "onednn_bfloat16", "mixed_bfloat16", "mixed_float16")
@@ -216,7 +225,7 @@ def test_what_is_there_is_not_done_again_and_not_replaced_unasked(whole, asked, 
     assert any(alone[file]["x0"] != moved[file]["x0"] for file in alone)
 
 
-@pytest.mark.parametrize("project", PROJECTS)
+@pytest.mark.parametrize("project", FIRST_PROJECT_FAST)
 def test_wrong_paths_are_refused(whole, project, tmp_path):
     here = ["--run", whole(project).run, "--output", tmp_path / "out"]
     assert "INPUT" in refused(project, "predict", *here)
@@ -244,6 +253,7 @@ def test_a_mask_lies_on_its_image_however_that_is_stored(whole, asked, tmp_path)
     assert np.array_equal(nibabel.as_closest_canonical(mask).dataobj, before.dataobj)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["fcn8", "mean"])
 def test_the_network_is_chosen(whole, asked, tmp_path, network):
     once, source = whole(ATRIUM), asked(ATRIUM)[0]

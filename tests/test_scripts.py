@@ -156,6 +156,7 @@ def test_pneumonia_scores_are_those_of_its_predictions(whole):
     assert len(list((once.evaluation / "gradcam").glob("*.png"))) == 2
 
 
+@pytest.mark.slow
 def test_scores_on_changed_films_are_of_films_that_were_not_seen_and_are_counted(whole, tmp_path):
     once = whole("pneumonia_classification")
     trained, prepared = tmp_path / "run", tmp_path / "prepared"

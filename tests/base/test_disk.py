@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from common.base.files import ROOT
 from tests.helpers import needs
 from tests.helpers.disk_writers import WRITERS
@@ -41,6 +43,7 @@ def test_no_writer_spoils_what_was_there_on_a_full_disk(tmp_path):
     assert write_all(tmp_path, SMALL_DISK) == expected(errno.ENOSPC)
 
 
+@pytest.mark.slow
 def test_no_writer_spoils_what_was_there_where_files_may_grow_no_further(tmp_path):
     half_a_mib = ["sh", "-c", 'ulimit -f 1024; exec "$@"']
     assert write_all(tmp_path, half_a_mib) == expected(errno.EFBIG)

@@ -88,6 +88,7 @@ def test_a_training_is_the_same_in_a_shell_that_other_programs_set_up(tmp_path):
     fit_run.assert_same(tmp_path / "plain", odd / "run")
 
 
+@pytest.mark.slow
 def test_a_keras_json_that_keras_refuses_is_none(tmp_path):
     folder = home_with(tmp_path, {"floatx": "float128", "nnx_enabled": True}) / ".keras"
     started(shell(tmp_path, KERAS_HOME=str(folder)), "-c", PROGRAM, tmp_path / "seen")
@@ -102,7 +103,7 @@ def test_in_a_notebook_its_own_backend_stays(tmp_path):
 
 
 @needs.machine(platform.machine().lower() in {"x86_64", "amd64"}, "an x86 processor")
-@pytest.mark.parametrize("given", ["", "0"])
+@pytest.mark.parametrize("given", ["", pytest.param("0", marks=pytest.mark.slow)])
 def test_convolutions_are_onednns_unless_the_shell_says_otherwise(tmp_path, given):
     program = """
 import common

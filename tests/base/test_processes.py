@@ -155,6 +155,7 @@ def test_a_limit_never_ends_the_caller():
     assert time.process_time() >= start + 0.3
 
 
+@pytest.mark.slow
 def test_no_wait_is_without_end(monkeypatch):
     monkeypatch.setattr(worker, "_LIMIT_S", 10.0)
     results = list(stream(wait, range(6), 2, reason_of))

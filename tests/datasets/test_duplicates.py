@@ -251,6 +251,7 @@ def closure(cases):
     return group
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(shared_films(), st.randoms(use_true_random=False))
 def test_groups_are_the_closure_of_sharing_and_named_by_their_first_patient(cases, shuffler):

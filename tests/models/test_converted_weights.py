@@ -130,9 +130,8 @@ def densenet():
     return drawn_densenet()
 
 
-@pytest.mark.parametrize(
-    ("is_whole", "is_old"), [(True, True), pytest.param(False, False, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("is_whole", "is_old"), [(True, True), (False, False)])
 def test_torchxrayvisions_network_gives_here_what_it_gave_there(
     is_whole, is_old, densenet, films, tmp_path
 ):

@@ -214,6 +214,7 @@ def test_a_bad_argument_is_repeated(argument, value):
         build_classifier(**{"image_size": SIZE, "weights": "none", argument: value})
 
 
+@pytest.mark.slow
 def test_the_places_average_to_what_the_classifier_says(batch, tmp_path):
     model = build_classifier(64, weights="none")
     model.get_layer("predictions").bias.assign([0.3])

@@ -2,6 +2,8 @@
 
 from itertools import islice
 
+import pytest
+
 from common.base.errors import UserError
 from common.prediction.inputs import Input
 from common.prediction.predictions import Predictions
@@ -34,6 +36,7 @@ def batches(predictions, count=None):
     return found
 
 
+@pytest.mark.slow
 def test_a_command_that_goes_on_has_the_batches_of_an_unbroken_one(tmp_path):
     unbroken = [[0, 1, 2], [4, 5], [8, 9, 10, 11]]
     assert batches(begun(tmp_path / "whole")) == unbroken

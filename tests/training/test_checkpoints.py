@@ -57,6 +57,7 @@ def test_a_damaged_checkpoint_is_named(checkpoint, tmp_path, damage):
     assert names(tmp_path) == ["checkpoint.npz"]
 
 
+@pytest.mark.slow
 def test_the_order_is_that_of_the_beginning_whatever_has_become_slow_to_find(tmp_path):
     import tensorflow as tf
 
