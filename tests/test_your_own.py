@@ -110,7 +110,7 @@ def test_three_networks_are_scored_drawn_and_told_apart(tree):
     scored = [*NETWORKS, "mean"]
     assert list(metrics["models"]) == scored
     assert [score["name"] for score in metrics["main_scores"]] == [
-        f"Dice, {name}" for name in scored
+        f"Dice, {name}" for name in (NETWORKS[-1], *NETWORKS[:-1], "mean")
     ]
     pairs = [(pair["minus"], pair["model"]) for pair in metrics["differences"]]
     assert pairs == [*itertools.combinations(scored, 2)]
