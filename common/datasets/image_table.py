@@ -21,6 +21,7 @@ from common.datasets.class_folders import OFFICIAL
 from common.datasets.class_names import class_column, label_of, split_named
 from common.datasets.classes import BETWEEN
 from common.datasets.csv_tables import (
+    NOTHING,
     Row,
     first_rows,
     list_columns,
@@ -37,6 +38,7 @@ from common.datasets.label_cells import (
     finding_columns,
     from_columns,
     parts_of,
+    refuse_odd_cells,
     without_lists,
 )
 from common.datasets.other_ids import refuse_other_ids
@@ -70,6 +72,8 @@ class _Row(NamedTuple):
     label: str
     patient: str
     split: str
+    is_labelled: bool = True
+    """Whether its cell says which labels hold, also none."""
 
     @property
     def labels(self) -> frozenset[str]:
@@ -228,6 +232,7 @@ def index_csv(
         by_file[place].append(row)
         if file is None and not Path(place).is_file():
             absent.add(place)
+    numbers = {row.label for row in rows} <= {"", "-1", "0", "1"}
     has_patients, has_split = any(row.patient for row in rows), any(row.split for row in rows)
     del rows, files, first, paths  # of a million rows some hundred MiB
     films = films_of(source, by_file)
@@ -237,9 +242,13 @@ def index_csv(
         file = films.by_id[case][0]
         if file in repaired:
             note(Repair(case, OTHER_CASE, f"its file is {ascii(file_name(file))[1:-1]}"))
-        if are_findings:
+        words = frozenset[str]().union(*(row.labels for row in entries))
+        if are_findings and not (numbers and words >= {"0", "1"}):
             together = BETWEEN.join(dict.fromkeys(row.label for row in entries if row.label))
-            of_case[case] = entries = [row._replace(label=together) for row in entries]
+            of_case[case] = entries = [
+                row._replace(label=together, is_labelled=any(row.is_labelled for row in entries))
+                for row in entries
+            ]
         if file in absent:
             reasons[case] = "no image"
             films.by_id[case] = []
@@ -248,14 +257,14 @@ def index_csv(
     listed = {case: entries[0].patient for case, entries in of_case.items()}
     listed = listed if has_patients else {}
     table, known = rows_of(films, of_case, reasons, patients, pattern, listed)
-    nothing = _Row(source, 0, "", "", "", "")
+    nothing = _Row(source, 0, "", "", "", "", is_labelled=False)
     cells = [of_case.get(case, [nothing])[0] for case in table["case"]]
-    numbers, classes, exclusive = _labels([row.label for row in cells], positive, is_open)
-    table |= {"label": numbers, "boxes": [[] for _ in cells], "finding": [""] * len(cells)}
+    labels, classes, exclusive = _labels([row.label for row in cells], positive, is_open)
+    table |= {"label": labels, "boxes": [[] for _ in cells], "finding": [""] * len(cells)}
     table[OFFICIAL] = [row.split for row in cells]
     table["left_out"] = [
-        reason or ("no label" if number == -1 else "")
-        for reason, number in zip(table["left_out"], numbers, strict=True)
+        reason or ("no label" if label == -1 or not row.is_labelled else "")
+        for reason, label, row in zip(table["left_out"], labels, cells, strict=True)
     ]
     own = ["boxes", OFFICIAL] if has_split else ["boxes"]
     frame = frame_of(table, own, films, known)
@@ -290,11 +299,14 @@ def _read(source: Path) -> _Rows:
         is_findings = are_rows_of_findings(columns)
         is_open |= listed != labels or is_findings or LABEL not in columns
         are_findings |= is_findings
+        # Next to lists, of which one may be empty, a blank cell says nothing either.
+        nothing = {*NOTHING, ""} if listed != labels else NOTHING
         for (line, row), label in zip(cells, listed, strict=True):
             split = _split(file, line, row[SPLIT]) if SPLIT in row else named * (len(tables) > 1)
             path = _in_split(source, file, row[PATH]) if len(tables) > 1 else row[PATH]
             patient = sys.intern(whole(row.get(PATIENT, "")))
-            rows.append(_Row(file, line, path, sys.intern(label), patient, split))
+            known = label or LABEL not in row or row[LABEL].casefold() not in nothing
+            rows.append(_Row(file, line, path, sys.intern(label), patient, split, bool(known)))
         several = len(rows) - len({row.path for row in rows})
         if is_findings:
             note_repair(file, "rows of an image that has one already, its labels together", several)
@@ -326,6 +338,7 @@ def _read_labels(file: Path) -> tuple[list[str], list[Row], list[str]]:
     columns, rows = read_csv(file, [PATH], [PATIENT, SPLIT])
     cells = [[row[name] for name in columns] for _, row in rows]
     names = [columns[place] for place in finding_columns(columns, cells)]
+    refuse_odd_cells(file, columns, names, [line for line, _ in rows], cells)
     if not names:
         read_csv(file, [PATH, LABEL])  # refuses, and says what is missing
     return columns, rows, from_columns(file, names, [[row[n] for n in names] for _, row in rows])

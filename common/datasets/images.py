@@ -187,6 +187,27 @@ def patient_in_name(pattern: str = "", names: Iterable[str] = ()) -> Callable[[s
     return patient
 
 
+def _by_table(listed: Mapping[str, str], ids: Mapping[str, str]) -> dict[str, str]:
+    """The patient of each film by a table, and of one that it leaves blank by what its file says.
+
+    Who has a name in the table on another film has it here too; of several such nobody knows.
+
+    Args:
+        listed: By film, the table's.
+        ids: By film, what its file says, "" for nothing.
+    """
+    by_table = {name: whole(listed.get(name, "")) for name in ids}
+    in_table: dict[str, set[str]] = defaultdict(set)
+    for name, patient in by_table.items():
+        if patient:
+            in_table[ids[name]].add(patient)
+    for name, own in ids.items():
+        if not by_table[name]:
+            known = in_table.get(own, {own})
+            by_table[name] = next(iter(known)) if own and len(known) == 1 else ""
+    return by_table
+
+
 def _patient_in_folders(source: Path, film: str) -> str:
     folders = _PATIENT_FOLDERS.match(path_from(source, film))
     return folders[1] if folders else ""
@@ -226,8 +247,7 @@ def rows_of(
     ids, known_by = {}, "PatientID"
     for name, header in headers.items():
         if isinstance(header, Header):
-            ids[name] = whole((listed or {}).get(name, ""))
-            ids[name] = ids[name] or ("" if pattern else header.patient)
+            ids[name] = "" if pattern else header.patient
             # The id of a film whose name is another's too begins with its folders.
             if ids[name]:
                 continue
@@ -235,7 +255,8 @@ def rows_of(
             own = own or ("" if pattern else _patient_in_folders(films.source, single[name]))
             if own:
                 ids[name], known_by = own, "name"
-    known_by = "table" if listed else known_by
+    if listed:
+        ids, known_by = _by_table(listed, ids), "table"
     known = find_patients(films.source, patients, ids, image_id, known_by=known_by)
     left_out = [reasons.get(name) or _fault(films, name, headers.get(name)) for name in names]
     read_of = [

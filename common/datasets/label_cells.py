@@ -19,6 +19,7 @@ _LIST = re.compile(r"\[(.*)\]|\((.*)\)|\{(.*)\}", re.DOTALL)
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 # The cells of a finding's column: present, absent, uncertain, not mentioned.
 _PRESENT, _ABSENT, _UNCERTAIN = {"1", "true", "yes"}, {"0", "false", "no"}, {"-1"}
+_CELLS = _PRESENT | _ABSENT | _UNCERTAIN | NOTHING | {""}
 # Columns that may hold 0 and 1 and are no findings, without case and punctuation.
 _NO_FINDINGS = re.compile(
     r"(image|study|series|subject|patient|row|file)?(id|index|no|number)|(nih)?patient|person"
@@ -108,18 +109,48 @@ def finding_columns(
     Returns:
         The places of the columns; none where one alone looks so, or no cell says present.
     """
-    known = _PRESENT | _ABSENT | _UNCERTAIN | NOTHING | {""}
     places = [
         place
         for place, (name, *cells) in enumerate(zip(header, *rows, strict=True))
-        if name
-        and not _NO_FINDINGS.fullmatch(plain(name))
-        and not split_named(name)[0]
-        and {_plain(cell) for cell in cells} <= known
+        if _may_be_finding(name)
+        and {_plain(cell) for cell in cells} <= _CELLS
         and any(_plain(cell) in _PRESENT | _ABSENT for cell in cells)
     ]
     is_present = any(_plain(row[place]) in _PRESENT for row in rows for place in places)
     return places if len(places) > 1 and (is_present or not are_all) else []
+
+
+def _may_be_finding(name: str) -> bool:
+    return bool(name) and not _NO_FINDINGS.fullmatch(plain(name)) and not split_named(name)[0]
+
+
+def refuse_odd_cells(
+    file: Path,
+    header: Sequence[str],
+    names: Sequence[str],
+    lines: Sequence[int],
+    rows: Sequence[Sequence[str]],
+) -> None:
+    """Raise a `UserError` for a column that is a finding's but for one cell in twenty or fewer.
+
+    Args:
+        file: The table.
+        header: Its columns.
+        names: Those that are read as findings.
+        lines: (rows,) the number of each row.
+        rows: (rows, columns) the cells.
+    """
+    for name, *cells in zip(header, *rows, strict=True):
+        odd = [place for place, cell in enumerate(cells) if _plain(cell) not in _CELLS]
+        present = sum(_plain(cell) in _PRESENT | _ABSENT for cell in cells)
+        if name in names or not _may_be_finding(name) or len(odd) * 20 > min(present, len(cells)):
+            continue
+        if odd:
+            cell = ascii(cells[odd[0]])[1:-1][:40]
+            raise UserError(
+                f"{file}: row {lines[odd[0]]}: {name} is {cell}, and 1, 0, -1 or nothing in "
+                f"{len(cells) - len(odd)} of {len(cells)} rows; correct it, or take the column out"
+            )
 
 
 def from_columns(file: Path, names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -116,6 +116,7 @@ def find_patients(
     """
     if file is None:
         file = next((source / n for n in (PATIENTS, MAPPING) if (source / n).is_file()), None)
+    patient_ids = in_one_spelling(patient_ids)
     if file is None:
         return _by_image(patient_ids, known_by)
     listed: dict[str, str] = {}
@@ -123,9 +124,9 @@ def find_patients(
     letters = Counter(name.casefold() for name in patient_ids)
     by_letters = {n.casefold(): n for n in patient_ids if letters[n.casefold()] == 1}
     for name, patient in read_patients(file, id_column).items():
-        image = stem(name)
-        if image not in patient_ids:
-            image = by_letters.get(image.casefold(), image)
+        forms = _forms(name, stem)
+        images = (f if f in patient_ids else by_letters.get(f.casefold(), "") for f in forms)
+        image = next(filter(None, images), forms[-1])
         if listed.setdefault(image, patient) != patient:
             raise _two_patients(file, name)
     lacking = [name for name in patient_ids if name not in listed]
@@ -137,9 +138,24 @@ def find_patients(
     table = table_name(file.name)
     remark = f"{len(lacking)} of {len(patient_ids)} images are not in {table}"
     others = _by_image({name: patient_ids[name] for name in lacking}, known_by).keys
+    listed = in_one_spelling(listed)
     keys = {name: listed.get(name) or others[name] for name in patient_ids}
     hashes = {name: _hash(listed.get(name, "")) for name in patient_ids}
     return Patients(keys, hashes, table, remark if lacking else "")
+
+
+def _forms(name: str, stem: Callable[[str], str]) -> list[str]:
+    """What a path may be called here: by its name behind its folders, of which fewer and fewer."""
+    *folders, last = name.replace("\\", "/").split("/")
+    return ["_".join([*folders[start:], stem(last)]) for start in range(len(folders) + 1)]
+
+
+def in_one_spelling(patients: Mapping[str, str]) -> dict[str, str]:
+    """Patients by image, who are one where they differ in upper and lower case alone."""
+    spellings: dict[str, str] = {}
+    for patient in sorted({*patients.values()}):
+        spellings.setdefault(patient.casefold(), patient)
+    return {name: spellings[patient.casefold()] for name, patient in patients.items()}
 
 
 def read_patients(file: Path, id_column: str = "patientId") -> dict[str, str]:

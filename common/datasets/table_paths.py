@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from common.datasets.class_names import is_masks
 from common.datasets.other_ids import restore_zeros
@@ -55,7 +55,8 @@ def files_of(source: Path, paths: Sequence[str]) -> tuple[list[str | None], set[
     lacking = {
         place: every[place][-1] for place, file in enumerate(files) if file is None and every[place]
     }
-    by_name = {key[0]: same[0] for key, same in films.items() if len(key) == len(same) == 1}
+    alone = [(key[0], same[0]) for key, same in films.items() if len(key) == len(same) == 1]
+    by_name = {name: film.file for name, film in alone if not film.is_mask}
     zeros = restore_zeros({image_id(name) for name in lacking.values()}, by_name)
     for place, name in lacking.items():
         if own := zeros.get(image_id(name)):
@@ -102,30 +103,41 @@ def _key(parts: Sequence[str]) -> tuple[str, ...]:
     return (*(part.casefold() for part in parts[:-1]), image_id(parts[-1]).casefold())
 
 
-def _by_ends(source: Path) -> dict[tuple[str, ...], list[Path]]:
+class _Film(NamedTuple):
+    """A film below the dataset's folder, and whether it lies in a folder of masks among others."""
+
+    file: Path
+    is_mask: bool
+
+
+def _by_ends(source: Path) -> dict[tuple[str, ...], list[_Film]]:
     """The films below a folder by every end of their path: of a/b.png that of b.png and its own."""
-    ends: dict[tuple[str, ...], list[Path]] = defaultdict(list)
-    for file in filter(is_film, list_files(source).files):
-        key = _key([as_text(part) for part in file.relative_to(source).parts])
+    ends: dict[tuple[str, ...], list[_Film]] = defaultdict(list)
+    files = [*filter(is_film, list_files(source).files)]
+    keys = [_key([as_text(part) for part in file.relative_to(source).parts]) for file in files]
+    are_masks = [any(map(is_masks, key[:-1])) for key in keys]
+    for file, key, is_mask in zip(files, keys, are_masks, strict=True):
         for start in range(len(key)):
-            ends[key[start:]].append(file)
+            ends[key[start:]].append(_Film(file, is_mask and not all(are_masks)))
     return ends
 
 
 def _longest_end(
-    parts: tuple[str, ...], ends: Mapping[tuple[str, ...], list[Path]], begin: int
+    parts: tuple[str, ...], ends: Mapping[tuple[str, ...], list[_Film]], begin: int
 ) -> Path | None:
     """The one film whose path ends as these parts do, by as many of them as possible.
 
-    Those from ``begin`` on must be in it: a film of equal name in another folder is another film.
+    Those from ``begin`` on must be in it: a film of equal name in another folder is another film,
+    and so is its mask, unless the path names that folder.
     """
-    best: list[Path] = []
+    best: list[_Film] = []
     key = _key(parts) if parts else ()
     for start in reversed(range(len(key))):
         if not (same := ends.get(key[start:], [])):
             break
         best = same if start <= begin else []
+    if not any(map(is_masks, key[:-1])):
+        best = [film for film in best if not film.is_mask]
     if len(best) > 1:
-        films = [file for file in best if not any(map(is_masks, file.parts[:-1]))]
-        best = [file for file in films or best if as_text(file.name) == parts[-1]]
-    return best[0] if len(best) == 1 else None
+        best = [film for film in best if as_text(film.file.name) == parts[-1]]
+    return best[0].file if len(best) == 1 else None

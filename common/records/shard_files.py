@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.base.errors import UserError
-from common.base.files import atomic_write
+from common.base.files import atomic_write, content_key
 from common.base.processes import Pool, lasting_pool
 from common.records.outcomes import Case, Features, Outcome, lost, outcome
 from common.records.prepared import UNFINISHED, measured
@@ -24,6 +24,18 @@ class Shard(NamedTuple):
     split: str
     name: str
     members: list[Case]
+
+    @property
+    def key(self) -> str:
+        """What tells its members, in their order."""
+        return key_of(self.members)
+
+
+def key_of(members: Sequence[Case]) -> str:
+    """A key of the cases of a shard, in their order, and of which copies of them."""
+    return content_key(
+        [[str(case["case"]), case.get("copy"), case.get("seed")] for case in members]
+    )
 
 
 def calls_of(processes: Pool, items: Sequence[Any], items_per_call: int) -> Calls:
@@ -71,6 +83,7 @@ def write_shard(
         before_it_counts()
         size = measured(temporary)
     entry = {"file": path.name, "records": count, **size, "left_out": left_out}
+    entry["members"] = key_of(members)
     return {**entry, "remarks": remarks} if remarks else entry
 
 

@@ -161,7 +161,7 @@ def write_shards(
     records = folder / "records"
     records.mkdir(exist_ok=True)
     plan = list(_plan(cases, cases_per_shard))
-    missing = [shard for shard in plan if not _notes(records / shard.name).exists()]
+    missing = [shard for shard in plan if not _is_written(records, shard)]
     per_call = max(1, cases_per_shard // _CALLS_PER_SHARD)
     if cluster and missing:
         mark = (folder / UNFINISHED).read_text(encoding="utf-8")
@@ -218,8 +218,11 @@ def finish(folder: Path, manifest: Mapping[str, Any]) -> None:
     content |= {"versions": versions(), "created": created}
     write_json(folder / "manifest.json", {**content, "seal": content_key(content)})
     (folder / UNFINISHED).unlink(missing_ok=True)
-    for note in folder.glob("records/*.json"):
-        note.unlink()
+    listed = {shard["file"] for shard in all_shards(content)}
+    for path in folder.glob("records/*"):
+        # A start that left more cases out may need fewer shards than an earlier one wrote.
+        if path.suffix == ".json" or (path.suffix == ".tfrecord" and path.name not in listed):
+            path.unlink()
     remove_partial_files(folder)
 
 
@@ -258,6 +261,13 @@ def _keep_whole(folder: Path, damaged: Sequence[str]) -> None:
 def _notes(path: Path) -> Path:
     """The file of a shard's entry in the manifest, until there is a manifest."""
     return path.with_name(f"{path.name}.json")
+
+
+def _is_written(records: Path, shard: Shard) -> bool:
+    """Whether a shard is there, of these cases: another start may have left others out."""
+    note = _notes(records / shard.name)
+    # A shard of an earlier version does not say whose it is.
+    return note.exists() and read_json(note).get("members", shard.key) == shard.key
 
 
 def _plan(cases: Sequence[Case], cases_per_shard: int) -> Iterator[Shard]:

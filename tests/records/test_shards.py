@@ -328,3 +328,13 @@ def test_the_key_of_a_source_knows_names_sizes_times_and_settings(tmp_path):
         (tmp_path / name).touch()
         keys.add(key_of({"seed": 1}))
     assert len(keys) == 5
+
+
+def test_a_shard_of_other_cases_than_are_planned_now_is_written_anew(tmp_path, helpers):
+    """What could not be read once may be readable in the next start, and moves all that follow."""
+    cases = helpers.cases(tmp_path, 10)
+    write(tmp_path / "p", cases[1:], helpers.decode)
+    shards, _ = write(tmp_path / "p", cases, helpers.decode)
+    whole, _ = write(tmp_path / "whole", cases, helpers.decode)
+    assert shards == whole and content(tmp_path / "p") == content(tmp_path / "whole")
+    assert sum(shard["records"] for of in shards.values() for shard in of) == 10
