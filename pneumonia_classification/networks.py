@@ -13,7 +13,7 @@ from common.base.files import read_json
 from common.datasets.classes import Classes
 from common.models.film_networks import build_classifier, with_places
 from common.models.stochastic_depth import drop_blocks
-from common.training.losses import InsideRegion
+from common.training.losses import AUROC, InsideRegion
 from common.training.runs import run_of_weights
 from common.training.tensorboard import CURVE
 from pneumonia_classification.config import TrainSettings
@@ -97,7 +97,7 @@ def losses(
     if not classes.are_two:
         weights = np.ones(classes.outputs) if measured is None else np.asarray(measured, float)
         several = {"multi_label": True, "num_labels": classes.outputs, "label_weights": weights}
-    metrics = [keras.metrics.AUC(thresholds=_AUROC_THRESHOLDS, name="auroc", **several), accuracy]
+    metrics = [AUROC(_AUROC_THRESHOLDS, **several), accuracy]
     if not settings.box_weight:
         return {"loss": loss, "metrics": metrics}
     return {

@@ -162,6 +162,8 @@ def test_the_monitored_auroc_is_the_mean_over_classes(classes):
 
 @pytest.mark.parametrize("classes", [CELLS, LABELS])
 def test_the_auroc_of_training_is_that_of_the_classes_that_validation_has(classes):
+    import keras
+    import tensorflow as tf
     from sklearn.metrics import roc_auc_score
 
     from pneumonia_classification.networks import losses
@@ -172,10 +174,15 @@ def test_the_auroc_of_training_is_that_of_the_classes_that_validation_has(classe
     scores = np.clip(truth * 0.2 + 0.7 * rng.random(truth.shape), 0, 1)
     there = truth.any(axis=0)
     metric = losses(TrainSettings(), classes, there)["metrics"][0]
-    metric.update_state(truth, scores)
+    # As training does: in a compiled step, whose shapes may be known.
+    model = keras.Sequential([keras.Input((classes.outputs,)), keras.layers.Identity()])
+    model.compile(loss="mse", weighted_metrics=[metric])
+    weights = rng.integers(0, 3, (300, 1)).astype("float32")
+    batches = tf.data.Dataset.from_tensor_slices((scores, truth, weights))
+    found = model.evaluate(batches.batch(100, drop_remainder=True), verbose=0, return_dict=True)
     assert not there.all()
-    expected = roc_auc_score(truth[:, there], scores[:, there])
-    assert float(metric.result()) == pytest.approx(expected, abs=5e-3)
+    expected = roc_auc_score(truth[:, there], scores[:, there], sample_weight=weights[:, 0])
+    assert found["auroc"] == pytest.approx(expected, abs=5e-3)
 
 
 def test_a_class_that_validation_lacks_is_no_auroc_of_0(cells, tmp_path, capsys):

@@ -208,6 +208,43 @@ class Dice(keras.metrics.Metric):
         return {**super().get_config(), "classes": self.classes}
 
 
+@keras.saving.register_keras_serializable("common")
+class AUROC(keras.metrics.AUC):
+    """The area under the ROC curve, at thresholds anywhere between 0 and 1.
+
+    `keras.metrics.AUC` itself fails with these in a compiled step where it has several labels
+    (Keras 3.15: ``np.where`` of a symbol).
+
+    Args:
+        thresholds: Between 0 and 1, in order.
+        name: The metric's.
+        **several: ``multi_label``, ``num_labels`` and ``label_weights`` of `keras.metrics.AUC`.
+    """
+
+    def __init__(self, thresholds: list[float], name: str = "auroc", **several: Any) -> None:
+        super().__init__(thresholds=thresholds, name=name, **several)
+
+    def update_state(
+        self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor, sample_weight: Any = None
+    ) -> None:
+        y_pred = ops.cast(y_pred, "float32")
+        positives = ops.cast(ops.cast(y_true, "bool"), "float32")
+        negatives = 1 - positives
+        if sample_weight is not None:
+            weights = ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1))
+            positives, negatives = positives * weights, negatives * weights
+        cuts = ops.reshape(ops.convert_to_tensor(self.thresholds, "float32"), (-1, 1, 1))
+        above = ops.cast(y_pred[None] > cuts, "float32")
+        for cases, above_cut, below_cut in (
+            (positives, self.true_positives, self.false_negatives),
+            (negatives, self.false_positives, self.true_negatives),
+        ):
+            # (thresholds, labels), or of one label (thresholds,).
+            hits = ops.reshape(ops.sum(above * cases[None], axis=1), above_cut.shape)
+            above_cut.assign_add(hits)
+            below_cut.assign_add(ops.sum(cases, axis=0) - hits)
+
+
 def pixel_crossentropy() -> keras.metrics.Metric:
     """The mean cross-entropy over pixels, as `PixelLoss` has it, whatever loss is minimised."""
     return keras.metrics.MeanMetricWrapper(PixelLoss().call, name="pixel_crossentropy")
