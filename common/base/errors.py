@@ -26,6 +26,10 @@ class UserError(Exception):
     """
 
 
+class NotInstalledError(UserError):
+    """A package is not installed that a file needs: no fault of the file, which is not left out."""
+
+
 class UnusableError(UserError):
     """A case that can be read but not used.
 

@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 from isal import isal_zlib
 
-from common.base.errors import UserError
+from common.base.errors import NotInstalledError, UserError
 from common.imaging.foreign_files import foreign_content
 from common.imaging.volume_grid import Grid, placed, three_axes
 
@@ -41,13 +41,14 @@ def read_itk(path: Path) -> tuple[np.ndarray, Grid, nib.Nifti1Header]:
         of that grid.
 
     Raises:
-        UserError: SimpleITK is not installed; the file is not there, is another, is damaged or
-            declares what it does not hold; it has no three axes, or colours.
+        NotInstalledError: SimpleITK is not installed.
+        UserError: The file is not there, is another, is damaged or declares what it does not hold;
+            it has no three axes, or colours.
     """
     try:
         import SimpleITK as sitk
     except ModuleNotFoundError:
-        raise UserError(
+        raise NotInstalledError(
             f"{path}: SimpleITK, which reads {path.suffix}, is not installed; "
             'pip install -e ".[volumes]" in this repository, or convert it to .nii.gz'
         ) from None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from common.base.errors import UnusableError, UserError
+from common.base.errors import NotInstalledError, UnusableError, UserError
 from common.base.processes import each
 from common.datasets.published import is_public_path
 from common.imaging.library_warnings import library_warnings
@@ -43,10 +43,16 @@ class Outcome(NamedTuple):
 
 
 def outcome(decode: Callable[[Case], Features], case: Case) -> Outcome:
-    """Decode a case; a `UserError` leaves it out, any other error says the case."""
+    """Decode a case; a `UserError` leaves it out, any other error says the case.
+
+    Raises:
+        NotInstalledError: As soon as it is installed, the case can be used.
+    """
     try:
         with library_warnings() as kinds:
             features = dict(decode(case))
+    except NotInstalledError:
+        raise
     except UnusableError as error:
         return Outcome(None, f"{error.check}: {error}", "")
     except UserError as error:

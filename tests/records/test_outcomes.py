@@ -6,6 +6,7 @@ import traceback
 
 import pytest
 
+from common.base.errors import NotInstalledError, UserError
 from common.base.processes import each
 from common.prediction.predictions import read_or_error
 from common.records.outcomes import outcome
@@ -47,6 +48,14 @@ def decode(case):
     return outcome(broken, case)
 
 
+def without_package(case):
+    raise NotInstalledError("SimpleITK is not installed")
+
+
+def decode_without_package(case):
+    return outcome(without_package, case)
+
+
 TOO_LARGE = "takes more memory than there is, perhaps next to others: fewer --workers leave more"
 
 
@@ -67,6 +76,14 @@ def test_the_notes_of_a_fault_come_along_whatever_pickling_does():
     with pytest.raises(json.JSONDecodeError) as raised:
         each(unpickled, [1], 1)
     assert "in unpickled" in "".join(raised.value.__notes__)
+
+
+@pytest.mark.parametrize("pool_from", [1, 2], ids=["in another process", "here"])
+def test_what_is_not_installed_is_no_fault_of_a_case(pool_from):
+    """Left out, the case would stay so when it is installed."""
+    with pytest.raises(UserError) as raised:
+        each(decode_without_package, [CASE], pool_from)
+    assert str(raised.value) == "SimpleITK is not installed"
 
 
 @pytest.mark.parametrize("pool_from", [1, 2], ids=["in another process", "here"])
