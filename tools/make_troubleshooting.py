@@ -19,7 +19,7 @@ from common.base.errors import NO_MEMORY, REMEDIES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "troubleshooting.md"
-ERRORS = ("UserError", "UnusableError")
+ERRORS = ("UserError", "UnusableError", "NotInstalledError")
 DIFFERS = "…"
 GROUPS = {
     "common.base": "Any script: settings, files and the machine",
