@@ -97,6 +97,16 @@ def copy_run(run: Path, place: Path) -> Path:
     return place
 
 
+def copy_with_data(run: Path, place: Path) -> Path:
+    """`copy_run`, with its prepared data next to it: how often that was scored is its own count."""
+    copy_run(run, place)
+    config = json.loads((place / "config.json").read_text())
+    data = place.parent / "prepared"
+    shutil.copytree((place / config["prepared"]).resolve(), data, dirs_exist_ok=True)
+    (place / "config.json").write_text(json.dumps({**config, "prepared": "../prepared"}))
+    return place
+
+
 def copy_of_tree(place: Path) -> Path:
     """A copy of the repository without what its scripts made; gives the place."""
     made = shutil.ignore_patterns(
