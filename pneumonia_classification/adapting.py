@@ -137,12 +137,10 @@ def measured_classes(
         )
     names = np.asarray(classes.names[-truth.shape[1] :])
     if lacking := [*names[~measured]]:
-        of_others = (
-            "is that of the other classes" if measured.any() else "is none, and printed as 0"
-        )
+        means = "that of the other classes" if measured.any() else "none, and printed as 0"
         print(
-            f"\nvalidation has no images with and without {', '.join(lacking)}: val_auroc "
-            f"{of_others}"
+            f"\nvalidation has no images with and without {', '.join(lacking)}: "
+            f"val_auroc is {means}"
         )
     return np.asarray(measured)
 

@@ -291,8 +291,8 @@ def decision(run: Run, settings: DecisionSettings) -> Decision:
         thresholds, source = [0.5], "0.5, one class"
     elif not settings.threshold and not classes.are_two:
         # A sensitivity needs positives alone.
-        kinds = truth.any(axis=0), ~truth.all(axis=0) | bool(settings.sensitivity)
-        names = np.asarray(classes.names)[~np.logical_and(*kinds)]
+        is_told = truth.any(axis=0) & (~truth.all(axis=0) | bool(settings.sensitivity))
+        names = np.asarray(classes.names)[~is_told]
         if names.size:
             source += f"; 0.5 of {', '.join(names)}, since validation has no two kinds of them"
     threshold = float(thresholds[0]) if classes.are_two else [*map(float, thresholds)]

@@ -95,7 +95,7 @@ def losses(
     # Of several the mean over classes, each against the others.
     several: dict[str, Any] = {}
     if not classes.are_two:
-        weights = np.ones(classes.outputs) if measured is None else np.asarray(measured, float)
+        weights = None if measured is None else np.asarray(measured, float)
         several = {"multi_label": True, "num_labels": classes.outputs, "label_weights": weights}
     metrics = [AUROC(_AUROC_THRESHOLDS, **several), accuracy]
     if not settings.box_weight:

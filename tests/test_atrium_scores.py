@@ -30,6 +30,32 @@ def rows_of(once, model):
     return [row for row in once.predictions if row["model"] == model]
 
 
+def test_the_main_scores_are_those_of_the_networks_and_of_predictions_csv(once):
+    metrics = once.metrics
+    shape = metrics["baselines"]["mean_shape"]["scores"]["dice"]
+    names = [score["name"] for score in metrics["main_scores"]]
+    assert names == ["Dice, unet", "Dice, fcn8", "Dice, mean"]
+    assert [f"Dice, {name}" for name in metrics["models"]] == [names[1], names[0], names[2]]
+    for score in metrics["main_scores"]:
+        model = metrics["models"][score["name"].removeprefix("Dice, ")]
+        assert (score["value"], score["ci95"]) == (model["dice"]["mean"], model["dice"]["ci95"])
+        assert (score["baseline"], score["baseline_ci95"]) == (shape["mean"], shape["ci95"])
+        assert score["baseline_name"] == "the mean shape" and score["n_of"] is None
+        assert score["difference"]["value"] == pytest.approx(score["value"] - shape["mean"])
+        source = score["from"]
+        rows = [
+            float(row[source["column"]])
+            for row in once.predictions
+            if source["where"].items() <= row.items()
+        ]
+        assert source["statistic"] == "mean" and np.mean(rows) == pytest.approx(score["value"])
+    assert set(metrics["truth_columns"]) <= set(once.predictions[0])
+    settings = metrics["evaluation_settings"]
+    assert settings == {name: metrics[name] for name in settings}
+    assert set(settings) == {"flip", "moves", "ensemble", "largest_component"}
+    assert metrics["main_scores_of_groups"] == []
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_surface_dice_is_that_of_the_masks_in_their_files(once, model):
     for row in rows_of(once, model):

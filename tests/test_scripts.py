@@ -21,6 +21,7 @@ from tests.helpers.scripts import (
     ROOT,
     TINY,
     TINY_DATA,
+    copy_with_data,
     everything,
     refused,
     run,
@@ -159,11 +160,7 @@ def test_pneumonia_scores_are_those_of_its_predictions(whole):
 @pytest.mark.slow
 def test_scores_on_changed_films_are_of_films_that_were_not_seen_and_are_counted(whole, tmp_path):
     once = whole("pneumonia_classification")
-    trained, prepared = tmp_path / "run", tmp_path / "prepared"
-    shutil.copytree(once.run, trained, ignore=shutil.ignore_patterns("evaluation"))
-    shutil.copytree(once.prepared, prepared)
-    config = json.loads((trained / "config.json").read_text())
-    (trained / "config.json").write_text(json.dumps({**config, "prepared": "../prepared"}))
+    trained, prepared = copy_with_data(once.run, tmp_path / "run"), tmp_path / "prepared"
     # A film of the test split trained under another name.
     with open(trained / "seen.csv", newline="") as file:
         rows = [*csv.DictReader(file)]

@@ -72,7 +72,7 @@ class _Row(NamedTuple):
     label: str
     patient: str
     split: str
-    is_labelled: bool = True
+    is_labelled: bool
     """Whether its cell says which labels hold, also none."""
 
     @property
@@ -232,7 +232,7 @@ def index_csv(
         by_file[place].append(row)
         if file is None and not Path(place).is_file():
             absent.add(place)
-    numbers = {row.label for row in rows} <= {"", "-1", "0", "1"}
+    are_numbers = {row.label for row in rows} <= {"", "-1", "0", "1"}
     has_patients, has_split = any(row.patient for row in rows), any(row.split for row in rows)
     del rows, files, first, paths  # of a million rows some hundred MiB
     films = films_of(source, by_file)
@@ -242,8 +242,9 @@ def index_csv(
         file = films.by_id[case][0]
         if file in repaired:
             note(Repair(case, OTHER_CASE, f"its file is {ascii(file_name(file))[1:-1]}"))
-        words = frozenset[str]().union(*(row.labels for row in entries))
-        if are_findings and not (numbers and words >= {"0", "1"}):
+        # A finding and none are no two labels.
+        is_both = are_numbers and {row.label for row in entries} >= {"0", "1"}
+        if are_findings and not is_both:
             together = BETWEEN.join(dict.fromkeys(row.label for row in entries if row.label))
             of_case[case] = entries = [
                 row._replace(label=together, is_labelled=any(row.is_labelled for row in entries))

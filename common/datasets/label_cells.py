@@ -141,11 +141,11 @@ def refuse_odd_cells(
         rows: (rows, columns) the cells.
     """
     for name, *cells in zip(header, *rows, strict=True):
-        odd = [place for place, cell in enumerate(cells) if _plain(cell) not in _CELLS]
-        present = sum(_plain(cell) in _PRESENT | _ABSENT for cell in cells)
-        if name in names or not _may_be_finding(name) or len(odd) * 20 > min(present, len(cells)):
+        if name in names or not _may_be_finding(name):
             continue
-        if odd:
+        odd = [place for place, cell in enumerate(cells) if _plain(cell) not in _CELLS]
+        told = sum(_plain(cell) in _PRESENT | _ABSENT for cell in cells)
+        if odd and len(odd) * 20 <= told:
             cell = ascii(cells[odd[0]])[1:-1][:40]
             raise UserError(
                 f"{file}: row {lines[odd[0]]}: {name} is {cell}, and 1, 0, -1 or nothing in "

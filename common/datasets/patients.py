@@ -18,6 +18,7 @@ from pathlib import Path
 
 from common.base.errors import UserError
 from common.base.files import read_json
+from common.datasets.class_names import same_letters
 from common.datasets.csv_tables import NOTHING, list_columns, read_csv, whole
 from common.datasets.published import has_name, table_name
 
@@ -116,7 +117,7 @@ def find_patients(
     """
     if file is None:
         file = next((source / n for n in (PATIENTS, MAPPING) if (source / n).is_file()), None)
-    patient_ids = in_one_spelling(patient_ids)
+    patient_ids = _in_one_spelling(patient_ids)
     if file is None:
         return _by_image(patient_ids, known_by)
     listed: dict[str, str] = {}
@@ -138,7 +139,7 @@ def find_patients(
     table = table_name(file.name)
     remark = f"{len(lacking)} of {len(patient_ids)} images are not in {table}"
     others = _by_image({name: patient_ids[name] for name in lacking}, known_by).keys
-    listed = in_one_spelling(listed)
+    listed = _in_one_spelling(listed)
     keys = {name: listed.get(name) or others[name] for name in patient_ids}
     hashes = {name: _hash(listed.get(name, "")) for name in patient_ids}
     return Patients(keys, hashes, table, remark if lacking else "")
@@ -150,12 +151,10 @@ def _forms(name: str, stem: Callable[[str], str]) -> list[str]:
     return ["_".join([*folders[start:], stem(last)]) for start in range(len(folders) + 1)]
 
 
-def in_one_spelling(patients: Mapping[str, str]) -> dict[str, str]:
+def _in_one_spelling(patients: Mapping[str, str]) -> dict[str, str]:
     """Patients by image, who are one where they differ in upper and lower case alone."""
-    spellings: dict[str, str] = {}
-    for patient in sorted({*patients.values()}):
-        spellings.setdefault(patient.casefold(), patient)
-    return {name: spellings[patient.casefold()] for name, patient in patients.items()}
+    spelling = same_letters(patients.values())
+    return {name: spelling[patient] for name, patient in patients.items()}
 
 
 def read_patients(file: Path, id_column: str = "patientId") -> dict[str, str]:

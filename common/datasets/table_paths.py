@@ -116,9 +116,11 @@ def _by_ends(source: Path) -> dict[tuple[str, ...], list[_Film]]:
     files = [*filter(is_film, list_files(source).files)]
     keys = [_key([as_text(part) for part in file.relative_to(source).parts]) for file in files]
     are_masks = [any(map(is_masks, key[:-1])) for key in keys]
-    for file, key, is_mask in zip(files, keys, are_masks, strict=True):
+    if all(are_masks):
+        are_masks = [False] * len(files)
+    for film, key in zip(map(_Film, files, are_masks), keys, strict=True):
         for start in range(len(key)):
-            ends[key[start:]].append(_Film(file, is_mask and not all(are_masks)))
+            ends[key[start:]].append(film)
     return ends
 
 

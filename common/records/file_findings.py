@@ -174,3 +174,22 @@ def _bytes(path: Path) -> int:
 def _id(name: str) -> str:
     """A file's name without the ending of a film or volume; a UID is full of dots."""
     return image_id(stem(name))
+
+
+def equal_cases(cases: pd.DataFrame, truth: list[str], are_dealt: bool) -> Iterator[Finding]:
+    """The cases that equal another one, and in what they differ from it all the same.
+
+    Args:
+        cases: With ``duplicate_of``, ``patient`` and the columns of ``truth``.
+        truth: The columns that hold a case's label.
+        are_dealt: Whether the split is dealt here, and keeps both together.
+    """
+    rows = cases.set_index("case")
+    for case, row in rows[rows["duplicate_of"] != ""].iterrows():
+        first = rows.loc[row["duplicate_of"]]
+        detail = f"equals {row['duplicate_of']}"
+        if row["patient"] != first["patient"]:
+            detail += f", of another patient{': the two are dealt as one' if are_dealt else ''}"
+        if truth and list(row[truth]) != list(first[truth]):
+            detail += ", with another label"
+        yield Finding(str(case), "exact duplicate", detail, KEPT)

@@ -36,6 +36,7 @@ from common.records.file_findings import (
     Finding,
     also_test,
     disk,
+    equal_cases,
     missing_images,
     several_sizes,
     unused,
@@ -135,7 +136,7 @@ class DatasetCheck:
         self._kept += unused(self.source, cases, self.folder)
         self._kept += several_sizes(sizes)
         are_dealt = self.settings.split_from is None and OFFICIAL not in cases
-        self._kept += _duplicates(cases, list(truth), are_dealt)
+        self._kept += equal_cases(cases, list(truth), are_dealt)
         self._kept += also_test(self.source, cases)
         self._warnings += missing_images(cases)
         if one_class := _one_class(cases, truth):
@@ -156,7 +157,7 @@ class DatasetCheck:
         """
         late = find_late_duplicates(cases)
         of_late = cases.assign(duplicate_of=late)
-        self._kept += _duplicates(of_late, list(truth), are_dealt=False)
+        self._kept += equal_cases(of_late, list(truth), are_dealt=False)
         if apart := int(on_other_sides(of_late).sum()):
             self._warnings.append(
                 f"{_EQUAL.upper()}: {apart} of {len(cases)} cases equal one on another side, in "
@@ -377,18 +378,6 @@ def _one_class(cases: pd.DataFrame, truth: Sequence[str]) -> str:
         f"all {len(labels)} labels are {labels[0]}: a network learns nothing from one class, "
         "and scores of it mean nothing"
     )
-
-
-def _duplicates(cases: pd.DataFrame, truth: list[str], are_dealt: bool) -> Iterator[Finding]:
-    rows = cases.set_index("case")
-    for case, row in rows[rows["duplicate_of"] != ""].iterrows():
-        first = rows.loc[row["duplicate_of"]]
-        detail = f"equals {row['duplicate_of']}"
-        if row["patient"] != first["patient"]:
-            detail += f", of another patient{': the two are dealt as one' if are_dealt else ''}"
-        if truth and list(row[truth]) != list(first[truth]):
-            detail += ", with another label"
-        yield Finding(str(case), "exact duplicate", detail, KEPT)
 
 
 def sizes_of(cases: pd.DataFrame) -> pd.Series:

@@ -25,11 +25,6 @@ class Shard(NamedTuple):
     name: str
     members: list[Case]
 
-    @property
-    def key(self) -> str:
-        """What tells its members, in their order."""
-        return key_of(self.members)
-
 
 def key_of(members: Sequence[Case]) -> str:
     """A key of the cases of a shard, in their order, and of which copies of them."""

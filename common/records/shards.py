@@ -36,6 +36,7 @@ from common.records.shard_files import (
     Calls,
     Shard,
     calls_of,
+    key_of,
     results_of,
     write_on_worker,
     write_shard,
@@ -267,7 +268,7 @@ def _is_written(records: Path, shard: Shard) -> bool:
     """Whether a shard is there, of these cases: another start may have left others out."""
     note = _notes(records / shard.name)
     # A shard of an earlier version does not say whose it is.
-    return note.exists() and read_json(note).get("members", shard.key) == shard.key
+    return note.exists() and read_json(note).get("members") in (None, key_of(shard.members))
 
 
 def _plan(cases: Sequence[Case], cases_per_shard: int) -> Iterator[Shard]:

@@ -99,10 +99,9 @@ def copy_run(run: Path, place: Path) -> Path:
 
 def copy_with_data(run: Path, place: Path) -> Path:
     """`copy_run`, with its prepared data next to it: how often that was scored is its own count."""
-    copy_run(run, place)
-    config = json.loads((place / "config.json").read_text())
-    data = place.parent / "prepared"
-    shutil.copytree((place / config["prepared"]).resolve(), data, dirs_exist_ok=True)
+    shutil.copytree(run, place)
+    config = json.loads((run / "config.json").read_text())
+    shutil.copytree(run / config["prepared"], place.parent / "prepared")
     (place / "config.json").write_text(json.dumps({**config, "prepared": "../prepared"}))
     return place
 
