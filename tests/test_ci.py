@@ -73,6 +73,7 @@ def pytest_in(folder, *arguments: str, ci: str = "", code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_what_is_missing_fails_under_ci_and_what_no_machine_can_have_does_not(tmp_path):
     (tmp_path / "test_skips.py").write_text(SKIPS)
     assert "5 skipped" in pytest_in(tmp_path)
@@ -89,6 +90,7 @@ def test_tests_say_what_they_need_by_one_helper():
         assert path.name in here or not skips, f"{path}: {skips}; ask by tests/helpers/needs.py"
 
 
+@pytest.mark.slow
 def test_a_file_that_skips_itself_fails_under_ci(tmp_path):
     (tmp_path / "test_whole.py").write_text("import pytest; pytest.importorskip('no_such_package')")
     assert "1 skipped" in pytest_in(tmp_path, code=5)

@@ -142,6 +142,7 @@ def test_cards_are_those_that_the_driver_shows(init, count, cards):
     assert cards_of(SimpleNamespace(**functions)) == cards
 
 
+@pytest.mark.slow
 def test_a_card_can_be_hidden():
     code = (
         "from common.base.backend import has_gpu, start_tensorflow; start_tensorflow('cpu');"

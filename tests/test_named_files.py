@@ -106,6 +106,7 @@ def test_the_hearts_table_and_its_copies_name_nobody(tmp_path):
     assert found_in(written(folder)) == [] and (folder / "augmented_samples.png").exists()
 
 
+@pytest.mark.slow
 def test_a_split_by_names_and_its_cohort_are_the_same_films(tmp_path):
     source = dataset(tmp_path / "data", "rsna")
     given = tmp_path / f"{TEXT}.csv"

@@ -78,6 +78,7 @@ def test_what_is_said_in_windows_comes_back_to_its_voxels(shape, flip):
     np.testing.assert_allclose(said[..., 1], 1 - working / 255, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_volume_is_predicted_some_slices_at_a_time(monkeypatch):
     import keras
 

@@ -113,6 +113,7 @@ def test_a_run_scored_on_copies_of_what_trained_it_leaves_them_out(whole, resize
     assert f"left out for that, since {seen} are near duplicates" in page
 
 
+@pytest.mark.slow
 def test_the_cohort_of_one_preparation_is_the_split_of_another(whole, samples, tmp_path):
     once = whole(PROJECT)
     cohort = rows_of(once.prepared / "cohort.csv")

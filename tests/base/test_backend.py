@@ -3,10 +3,13 @@
 import subprocess
 import sys
 
+import pytest
+
 from common.base.backend import start_tensorflow
 from common.base.files import ROOT
 
 
+@pytest.mark.slow
 def test_tensorflow_starts_without_a_word():
     script = (
         "import sys, os; from common.base.backend import start_tensorflow; "

@@ -37,6 +37,7 @@ def expected(code):
     return {**dict.fromkeys(WRITERS, f"{code} True old"), "left": str(sorted(WRITERS))}
 
 
+@pytest.mark.slow
 def test_no_writer_spoils_what_was_there_on_a_full_disk(tmp_path):
     if not may_mount(tmp_path):
         needs.other_machine("nobody may mount a disk here")

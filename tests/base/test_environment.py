@@ -103,7 +103,8 @@ def test_in_a_notebook_its_own_backend_stays(tmp_path):
 
 
 @needs.machine(platform.machine().lower() in {"x86_64", "amd64"}, "an x86 processor")
-@pytest.mark.parametrize("given", ["", pytest.param("0", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("given", ["", "0"])
 def test_convolutions_are_onednns_unless_the_shell_says_otherwise(tmp_path, given):
     program = """
 import common

@@ -142,9 +142,8 @@ run_script(main)
     assert err.strip().endswith("stopped by SIGTERM; the same command goes on from here")
 
 
-@pytest.mark.parametrize(
-    ("times", "said"), [(1, "to its end\n"), pytest.param(2, "", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("times", "said"), [(1, "to its end\n"), (2, "")])
 def test_a_signal_within_tensorflow_stops_whoever_called_it(times, said):
     # What is raised in a function that TensorFlow's C++ calls may be lost, or crash it.
     status, out, err = run(f"""

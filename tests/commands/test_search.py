@@ -124,6 +124,7 @@ def test_what_no_training_would_take_is_refused_before_any_begins(stand_in, more
     assert not stand_in.search.exists()
 
 
+@pytest.mark.slow
 def test_another_search_in_the_folder_is_refused_by_what_differs(stand_in):
     stand_in.work(trials=1)
     other = ("--over", "learning_rate=1e-4:1e-1:log")
@@ -155,6 +156,7 @@ def test_what_is_no_project_is_refused(stand_in, name):
 # ---- Trials that fail
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_is_a_failed_trial_with_its_line_and_a_row_ends_the_search(stand_in):
     stand_in.work(trials=1)
     stand_in.ask("fails")
@@ -174,6 +176,7 @@ def test_where_all_failed_the_search_says_so(stand_in):
     assert "all trials failed" in refused(stand_in, trials=2)
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_is_tried_once_more_and_then_fails(stand_in):
     stand_in.ask("kills-itself")
     stand_in.work(trials=1)
@@ -187,7 +190,10 @@ def test_a_training_that_is_killed_is_tried_once_more_and_then_fails(stand_in):
 # ---- Workers that are stopped or killed
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+)
 def test_a_worker_that_is_stopped_stops_its_training_which_goes_on_later(stand_in, number, status):
     stand_in.ask("seconds", "0.5")
     process = stand_in.start(trials=2, words=("--epochs", 20))
@@ -207,6 +213,7 @@ def test_a_worker_that_is_stopped_stops_its_training_which_goes_on_later(stand_i
     assert "goes on after epoch" in (stand_in.search / "trial-0000.log").read_text()
 
 
+@pytest.mark.slow
 def test_the_training_of_a_worker_that_is_killed_ends_and_another_worker_goes_on(stand_in):
     stand_in.ask("seconds", "0.3")
     process = stand_in.start(trials=1, words=("--epochs", 20))
@@ -301,6 +308,7 @@ def test_a_damaged_journal_is_named(stand_in):
 # ---- Several at once
 
 
+@pytest.mark.slow
 def test_two_workers_that_start_at_once_in_an_empty_folder_share_the_trials(stand_in):
     stand_in.ask("seconds", "0.2")
     workers = [stand_in.start(trials=6) for _ in range(2)]

@@ -263,7 +263,7 @@ def test_groups_are_the_closure_of_sharing_and_named_by_their_first_patient(case
     pd.testing.assert_series_equal(result, expected, check_names=False)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(shared_films(), st.integers(0, 9), st.sampled_from([0, 2]))
 def test_neither_a_patient_nor_a_film_is_on_two_sides(cases, seed, folds):
     if patient_groups(cases).nunique() < 4:

@@ -8,7 +8,7 @@ from common.datasets.patient_splits import rare_values, split_by_patient, split_
 
 SHARES = st.sampled_from([0.0, 0.1, 0.15, 0.3])
 SEEDS = st.integers(0, 9)
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=25, deadline=None)
 
 
 @st.composite

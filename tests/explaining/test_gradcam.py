@@ -116,6 +116,7 @@ def test_layer_cam_by_hand():
     np.testing.assert_allclose(layer_cam(model, images, "conv"), images[..., 0], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_few_places_get_a_finer_map_which_comes_first():
     keras.utils.set_random_seed(0)
     model = build_classifier(SIDE, weights="none")

@@ -10,9 +10,8 @@ from tools import gpu_check
 from tools.gpu_check import Row, check, table
 
 
-@pytest.mark.parametrize(
-    "code, options", [pytest.param(0, [], marks=pytest.mark.slow), (2, ["--require"])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("code, options", [(0, []), (2, ["--require"])])
 def test_without_a_card_nothing_reads_as_a_pass(code, options, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     done = subprocess.run(

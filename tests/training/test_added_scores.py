@@ -24,6 +24,7 @@ def test_within_an_epoch_it_goes_on_and_says_what_is_not_measured(tmp_path, caps
     assert not first["val_mape"] and second["val_mape"] and second["mape"]
 
 
+@pytest.mark.slow
 def test_within_an_epoch_it_goes_on_where_a_score_has_another_number_of_thresholds(
     tmp_path, capsys
 ):

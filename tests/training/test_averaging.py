@@ -49,6 +49,7 @@ def fit(run, precision="float32", model=None, **given):
     return training, state
 
 
+@pytest.mark.slow
 def test_batch_statistics_are_those_of_the_averaged_weights(tmp_path):
     training, state = fit(tmp_path, ema_momentum=0.9)
     saved = keras.saving.load_model(tmp_path / "model.keras")

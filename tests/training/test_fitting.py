@@ -73,7 +73,9 @@ def test_the_learning_rate_warms_up_and_falls(unbroken):
     assert rates[-1] == pytest.approx(0.0005, rel=0.1)
 
 
-@pytest.mark.parametrize("epochs_done", [1, 2, 4])
+@pytest.mark.parametrize(
+    "epochs_done", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 4))]
+)
 def test_a_run_that_was_broken_off_ends_as_an_unbroken_one(unbroken, tmp_path, epochs_done, capsys):
     with pytest.raises(tf.errors.InvalidArgumentError):
         fit(tmp_path, settings(), fault_in=epochs_done)

@@ -99,6 +99,7 @@ def test_the_curves_are_the_history(plain):
     assert best == pytest.approx(np.minimum.accumulate(losses), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_pictures_are_of_every_epoch_and_the_first_batch(shown):
     run, watcher = shown
     found = events.read(run / "tensorboard")
